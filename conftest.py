@@ -1,0 +1,100 @@
+"""Tests and committed notebooks run against the reference rows, and what lacks its data is skipped by name.
+
+A test says what it needs by ``@pytest.mark.needs_data("labelme")``, a notebook by the list ``data`` in its
+``companion`` metadata. What cannot be had is listed in one table after all results, with the reason and how to get it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import textwrap
+from collections import Counter, defaultdict
+from functools import cache
+from itertools import zip_longest
+from pathlib import Path
+
+import pytest
+
+MISSING = "missing_data"  # the user property that carries a skip from an xdist worker to the table
+SCRATCH = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Set the environment that tests and the kernels of nbval inherit; nothing they write lands in the project."""
+    from lib import notebooks
+
+    # nbval would read a relative path from the folder that pytest was started in.
+    config.option.nbval_sanitize_with = str(config.rootpath / "tests" / "nbval.cfg")
+    if hasattr(config, "workerinput"):  # an xdist worker inherits what follows
+        return
+    scratch = config.stash[SCRATCH] = tempfile.mkdtemp(prefix="learning-from-crowds-")
+    environment = notebooks.kernel_environment(
+        CROWDS_LEDGER="reference",
+        CROWDS_FIGURES=str(Path(scratch, "figures")),
+        CROWDS_RUNS=str(Path(scratch, "runs")),
+    )
+    for name, value in environment.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove what the session wrote."""
+    if SCRATCH in config.stash:
+        shutil.rmtree(config.stash[SCRATCH], ignore_errors=True)
+
+
+@cache
+def _needs(notebook: Path) -> tuple[str, ...]:
+    from lib import notebooks
+
+    return notebooks.inspect(notebook).data
+
+
+@cache
+def _reason(name: str) -> str | None:
+    from lib import datasets
+
+    return datasets.missing(name)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test or a notebook's cell whose data cannot be had; first, so that no kernel starts for nothing."""
+    names = [name for mark in item.iter_markers("needs_data") for name in mark.args]
+    if item.path.suffix == ".ipynb":
+        names.extend(_needs(item.path))
+    missing = {name: reason for name in names if (reason := _reason(name)) is not None}
+    if missing:
+        item.user_properties.append((MISSING, list(missing.items())))
+        pytest.skip(f"needs the data of {', '.join(missing)}")
+
+
+def _place(nodeid: str) -> str:
+    """The notebook that a cell belongs to, or the test that a case belongs to."""
+    return nodeid.split("::")[0] if ".ipynb::" in nodeid else nodeid.split("[")[0]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The one table of everything that was skipped for want of data."""
+    skipped: dict[str, Counter[str]] = defaultdict(Counter)
+    reasons: dict[str, str] = {}
+    for report in terminalreporter.stats.get("skipped", ()):
+        for name, reason in dict(report.user_properties).get(MISSING, ()):
+            skipped[name][_place(report.nodeid)] += 1
+            reasons[name] = reason
+    if not skipped:
+        return
+    terminalreporter.section("skipped: data that this machine does not have")
+    row = "{:<20s}  {}".format
+    terminalreporter.line(row("data set", "what was skipped; why, and how to get the data"))
+    width = max(shutil.get_terminal_size((120, 24)).columns - 22, 40)
+    for name in sorted(skipped):
+        what = [f"{place} ({count})" if count > 1 else place for place, count in sorted(skipped[name].items())]
+        why = textwrap.wrap(reasons[name], width - 2, break_long_words=False, break_on_hyphens=False)
+        for label, text in zip_longest([name], [*what, *(f"  {line}" for line in why)], fillvalue=""):
+            terminalreporter.line(row(label, text))

@@ -1,0 +1,87 @@
+"""Classifiers by name. A backbone knows nothing of crowds: features in, class logits out."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+
+from lib.registry import Registry
+
+__all__ = ["Backbone", "build", "names", "register"]
+
+_registry: Registry[Callable[..., Backbone]] = Registry("backbone", __name__)
+
+
+class Backbone(nn.Module):
+    """A trunk and a linear head, kept apart because several crowd methods attach to the features.
+
+    Args:
+        trunk: ``[batch, ...]`` inputs to ``[batch, n_features]`` features.
+        n_features: width of the features.
+        n_classes: number of classes.
+
+    Attributes:
+        x_shape: shape of one input, set by :func:`build`.
+    """
+
+    x_shape: tuple[int, ...] = ()
+
+    def __init__(self, trunk: nn.Module, n_features: int, n_classes: int) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.n_features = n_features
+        self.n_classes = n_classes
+        self.head = nn.Linear(n_features, n_classes)
+
+    def features(self, x: Tensor) -> Tensor:
+        """``[batch, n_features]``, what the head reads."""
+        return self.trunk(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[batch, n_classes]`` class logits."""
+        return self.head(self.features(x))
+
+
+def register(name: str) -> Callable:
+    """Give a function ``(x_shape, n_classes, **options) -> Backbone`` a name."""
+
+    def decorate(make: Callable[..., Backbone]) -> Callable[..., Backbone]:
+        _registry.add(name, make)
+        return make
+
+    return decorate
+
+
+def names() -> list[str]:
+    """All backbones."""
+    return _registry.names()
+
+
+def build(name: str, x_shape: Sequence[int], n_classes: int, **options) -> Backbone:
+    """A fresh backbone; its weights come from torch's global generator.
+
+    Args:
+        name: one of :func:`names`.
+        x_shape: shape of one input, without the batch axis.
+        n_classes: number of classes.
+        options: the backbone's own.
+
+    Raises:
+        ValueError: unknown name, or an option that the backbone does not have.
+    """
+    make = _registry.get(name)
+    known = list(inspect.signature(make).parameters)[2:]
+    wrong = [option for option in options if option not in known]
+    if wrong:
+        raise ValueError(f"backbone {name!r} has no option {wrong[0]!r}; it has: {', '.join(known) or 'none'}")
+    backbone = make(tuple(x_shape), n_classes, **options)
+    backbone.x_shape = tuple(x_shape)
+    return backbone
+
+
+def flat_width(x_shape: Sequence[int]) -> int:
+    """Numbers in one input."""
+    return math.prod(x_shape)

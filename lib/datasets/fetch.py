@@ -1,0 +1,237 @@
+"""Published data files: found in the cache, then in the mirror, then downloaded; always checked by SHA-256.
+
+``data/sources.toml`` is the list of known files. A mirror folder (``CROWDS_MIRROR``) is read in place and never
+written: a file there with a wrong SHA-256 is passed over with a warning. Our own cache is different: a wrong file in it
+is removed.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import os
+import shutil
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from lib import paths
+
+__all__ = ["DataUnavailable", "Source", "path", "source", "sources"]
+
+log = logging.getLogger(__name__)
+
+_RETRIES = 2  # after the first try: a connection that is cut twice still gives the file
+_TIMEOUT = (5, 30)  # seconds to connect, seconds without a byte
+_CHUNK = 1 << 16  # bytes
+_BAR_AFTER = 3  # seconds a download may take before a progress bar appears
+_verified: set[tuple] = set()  # files that this process has hashed, with time and size, so that it does so once
+_unreachable: dict[str, str] = {}  # hosts that could not be connected to, and why: not tried again by this process
+
+
+class DataUnavailable(Exception):
+    """A data file cannot be had.
+
+    Args:
+        file: its path in ``data/sources.toml``.
+        reason: why not.
+        looked: where it was looked for and what was found there, one text a place.
+        published: whether it can be downloaded at all.
+    """
+
+    def __init__(self, file: str, reason: str, looked: Sequence[str] = (), published: bool = True) -> None:
+        super().__init__(file, reason, tuple(looked), published)  # what a worker process sends back
+        self.file, self.reason, self.looked, self.published = file, reason, tuple(looked), published
+
+    def __str__(self) -> str:
+        looked = f" Looked in {'; '.join(self.looked)}." if self.looked else ""
+        online = "run again with internet access, or " if self.published else ""
+        return (
+            f"data file {self.file} is not available: {self.reason}.{looked} To get it, {online}set CROWDS_MIRROR to a "
+            f"folder laid out like data/sources.toml, with the file at <folder>/{self.file}."
+        )
+
+
+class _NoUse(Exception):
+    """A download failed in a way that trying the same address again does not mend."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One published file: its path in cache and mirror, addresses in the order to try, size, SHA-256, a remark."""
+
+    path: str
+    urls: tuple[str, ...]
+    bytes: int
+    sha256: str
+    note: str = ""
+
+
+def sources() -> dict[str, Source]:
+    """Every file of ``data/sources.toml``, by its path."""
+    return _read(paths.SOURCES)
+
+
+@lru_cache(maxsize=4)
+def _read(file: Path) -> dict[str, Source]:
+    entries = tomllib.loads(file.read_text(encoding="utf-8"))["file"]
+    urls = [[entry["url"]] if isinstance(entry["url"], str) else entry["url"] for entry in entries]
+    return {
+        entry["path"]: Source(entry["path"], tuple(filter(None, url)), entry["bytes"], entry["sha256"], entry.get("note", ""))
+        for entry, url in zip(entries, urls, strict=True)
+    }
+
+
+def source(relative: str) -> Source:
+    """The entry of one file.
+
+    Raises:
+        ValueError: ``data/sources.toml`` has no such path.
+    """
+    known = sources()
+    if relative not in known:
+        folder = relative.split("/")[0]
+        near = [name for name in known if name.split("/")[0] == folder] or sorted({n.split("/")[0] + "/" for n in known})
+        raise ValueError(f"no data file {relative!r} in {paths.SOURCES.name}, expected one of {', '.join(near)}")
+    return known[relative]
+
+
+def path(relative: str) -> Path:
+    """Where a published file lies on this machine, after getting it if need be.
+
+    Args:
+        relative: its path in ``data/sources.toml``, such as ``"labelme/answers.txt"``.
+
+    Returns:
+        A file in the cache or in the mirror, with the right SHA-256.
+
+    Raises:
+        ValueError: no such entry.
+        DataUnavailable: it is neither here nor to be had; nothing half-written is left behind.
+    """
+    entry, looked = source(relative), []
+    cached = paths.cache() / relative
+    if cached.is_file():
+        if _is_right(cached, entry):
+            return cached
+        log.warning("%s has a wrong SHA-256: removed, to be fetched again", cached)
+        _remove(cached, entry)
+        looked.append(f"the cache ({cached} had a wrong SHA-256 and was removed)")
+    else:
+        looked.append(f"the cache ({cached} is not there)")
+    mirror = paths.mirror()
+    if mirror is None:
+        asked = os.environ.get("CROWDS_MIRROR")
+        looked.append(f"no mirror folder ({f'CROWDS_MIRROR={asked} is no folder' if asked else 'CROWDS_MIRROR is not set'})")
+    elif not (mirror / relative).is_file():
+        looked.append(f"the mirror ({mirror / relative} is not there)")
+    elif _is_right(mirror / relative, entry):
+        return mirror / relative
+    else:
+        log.warning("%s has a wrong SHA-256: passed over", mirror / relative)
+        looked.append(f"the mirror ({mirror / relative} has a wrong SHA-256)")
+    _download(entry, cached, looked)
+    _verified.add(_state(cached, entry))
+    return cached
+
+
+def _state(file: Path, entry: Source) -> tuple:
+    found = file.stat()
+    return str(file), found.st_mtime_ns, found.st_size, entry.sha256
+
+
+def _is_right(file: Path, entry: Source) -> bool:
+    key = _state(file, entry)
+    if key in _verified:
+        return True
+    if file.stat().st_size != entry.bytes:
+        return False
+    with file.open("rb") as stream:
+        right = hashlib.file_digest(stream, "sha256").hexdigest() == entry.sha256
+    if right:
+        _verified.add(key)
+    return right
+
+
+def _remove(file: Path, entry: Source) -> None:
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise DataUnavailable(entry.path, f"{file} has a wrong SHA-256 and cannot be removed: {error}") from error
+
+
+def _download(entry: Source, target: Path, looked: list[str]) -> None:
+    """Try each address; leaves the whole file with the right hash, or no file and an error."""
+    if not entry.urls:
+        raise DataUnavailable(entry.path, f"it has no address to download from ({entry.note})", looked, False)
+    try:
+        import pooch  # here, since a machine that only computes need not have it
+    except ImportError as error:
+        reason = "it must be downloaded, and the package pooch, which downloads, is not installed (pip install pooch)"
+        raise DataUnavailable(entry.path, reason, looked) from error
+    from requests import RequestException
+
+    pooch.get_logger().setLevel(logging.WARNING)  # we report ourselves
+    failures = []
+    for url in entry.urls:
+        if why := _unreachable.get(urlsplit(url).netloc):
+            failures.append(f"{url} ({why}; not tried again in this process)")
+            continue
+        try:
+            log.info("downloading %s", url)
+            # Pooch writes to a temporary file beside the target, checks the hash, then renames; or removes it.
+            target.parent.mkdir(parents=True, exist_ok=True)
+            keeper = pooch.create(
+                paths.cache(),
+                base_url="",
+                registry={entry.path: f"sha256:{entry.sha256}"},
+                urls={entry.path: url},
+                retry_if_failed=_RETRIES,
+            )
+            keeper.fetch(entry.path, downloader=_Downloader(entry))
+            return
+        except (ValueError, RequestException, _NoUse) as error:  # a hash, a cut connection, an address without the file
+            failures.append(f"{url} ({error})")
+        except OSError as error:
+            raise DataUnavailable(entry.path, _disk_reason(error, entry, target.parent), looked) from error
+    raise DataUnavailable(entry.path, f"the download failed: {'; '.join(failures)}", looked)
+
+
+class _Downloader:
+    """One try of one address, in the shape that pooch calls: url, file to write, pooch."""
+
+    def __init__(self, entry: Source) -> None:
+        self.entry = entry
+
+    def __call__(self, url: str, output_file: str, _pooch) -> None:
+        import pooch
+        import requests
+        from tqdm.auto import tqdm
+        from urllib3.exceptions import MaxRetryError
+
+        bar = {"total": self.entry.bytes, "desc": self.entry.path, "delay": _BAR_AFTER, "leave": False}
+        try:
+            with Path(output_file).open("wb") as file, tqdm.wrapattr(file, "write", **bar) as out:
+                pooch.HTTPDownloader(chunk_size=_CHUNK, timeout=_TIMEOUT)(url, out, None)
+        except requests.HTTPError as error:
+            if error.response.status_code in (408, 429) or error.response.status_code >= 500:
+                raise  # the server's bad moment
+            raise _NoUse(str(error)) from error
+        except requests.ConnectionError as error:
+            if not (error.args and isinstance(error.args[0], MaxRetryError)):
+                raise  # connected, then cut
+            host = urlsplit(url).netloc
+            _unreachable[host] = f"no connection to {host}: {error.args[0].reason}"
+            raise _NoUse(_unreachable[host]) from error
+
+
+def _disk_reason(error: OSError, entry: Source, folder: Path) -> str:
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return f"it cannot be written to {folder}: {error}"
+    there = next(place for place in (folder, *folder.parents) if place.is_dir())
+    free = shutil.disk_usage(there).free
+    return f"the disk of {folder} is full: {entry.bytes:,} bytes are needed, {free:,} are free ({error.strerror})"

@@ -1,0 +1,25 @@
+"""Notebook 23: CCEM and GeoCrowdNet on LabelMe and Music, beside what they are compared with there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lib.experiments import real
+from lib.runs import RunConfig
+
+DATASETS = ("labelme", "music")
+METHODS = (
+    "true-labels",
+    "majority-vote",
+    "dawid-skene",
+    "trace-reg",
+    "crowdlayer-mw",
+    "ccem",
+    "geocrowdnet-f",
+    "geocrowdnet-w",
+)
+
+
+def grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
+    """Every method on both data sets."""
+    return [config for dataset in DATASETS for config in real.runs(dataset, METHODS, scale, seeds)]

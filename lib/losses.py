@@ -1,0 +1,139 @@
+"""Losses of the crowd methods: pure functions of tensors.
+
+Labels come as flat triples of a batch: ``position`` is the row of the batch that a label is about, ``annotator`` who gave
+it, ``label`` what was said. A label that nobody gave has no row and costs nothing. Confusion matrices are
+``A[annotator, true class, label]`` with rows that sum to one.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def soft_cross_entropy(class_logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy against soft targets, mean over items.
+
+    Args:
+        class_logits: ``[batch, classes]``.
+        target: ``[batch, classes]`` non-negative weights; rows need not sum to one, a row's sum is its item's weight.
+
+    Returns:
+        Scalar in nats.
+    """
+    return -(target * F.log_softmax(class_logits, dim=1)).sum(dim=1).mean()
+
+
+def annotator_log_prob(class_logits: Tensor, log_confusion: Tensor, position: Tensor, annotator: Tensor, label: Tensor):
+    """Log-probability of each label, seen through its annotator's confusion matrix.
+
+    ``log q = log sum_j p(j | x) A[r, j, k]`` in log space, so nothing needs clipping (Rodrigues & Pereira 2018, Tanno et
+    al. 2019, Ibrahim et al. 2023, Eq. 6).
+
+    Args:
+        class_logits: ``[batch, classes]``.
+        log_confusion: ``[annotators, classes, classes]`` logarithm of ``A``.
+        position, annotator, label: ``[labels]`` int64.
+
+    Returns:
+        ``[labels]`` in nats.
+    """
+    _check_triples(position, annotator, label)
+    log_class = F.log_softmax(class_logits, dim=1)[position]
+    return torch.logsumexp(log_class + log_confusion[annotator, :, label], dim=1)
+
+
+def coupled_cross_entropy(
+    class_logits: Tensor, log_confusion: Tensor, position: Tensor, annotator: Tensor, label: Tensor
+) -> Tensor:
+    """Mean surprise at the crowd's labels, in nats; arguments as in :func:`annotator_log_prob`.
+
+    Plain cross-entropy when every confusion matrix is the identity. Reference: CCEM, Ibrahim, Nguyen & Fu (ICLR 2023),
+    Eq. 6; their ``A_m`` is the transpose of ``A[m]``.
+
+    Raises:
+        ValueError: no labels, or vectors of different lengths.
+    """
+    return -annotator_log_prob(class_logits, log_confusion, position, annotator, label).mean()
+
+
+def crowd_layer_logits(class_prob: Tensor, weight: Tensor, position: Tensor, annotator: Tensor) -> Tensor:
+    """Annotators' logits of the matrix crowd layer, for the given labels only.
+
+    ``a[k] = sum_j p[j] T[r, j, k]``: linear in the *probabilities*, and ``T`` is free (Rodrigues & Pereira, AAAI 2018).
+
+    Args:
+        class_prob: ``[batch, classes]``.
+        weight: ``[annotators, classes, classes]``, ``T[annotator, true class, label]``.
+        position, annotator: ``[labels]`` int64.
+
+    Returns:
+        ``[labels, classes]``.
+    """
+    return torch.bmm(class_prob[position].unsqueeze(1), weight[annotator]).squeeze(1)
+
+
+def label_cross_entropy(annotator_logits: Tensor, label: Tensor) -> Tensor:
+    """Cross-entropy of annotators' logits, mean over labels.
+
+    Args:
+        annotator_logits: ``[labels, classes]``.
+        label: ``[labels]`` int64.
+
+    Raises:
+        ValueError: no labels.
+    """
+    if len(label) == 0:
+        raise ValueError("a loss over labels needs at least one label, found none")
+    return F.cross_entropy(annotator_logits, label)
+
+
+def classifier_volume(class_prob: Tensor, ridge: float = 1e-6) -> Tensor:
+    """``-log det(sum_i p_i p_i^T)``: GeoCrowdNet(F)'s penalty (Ibrahim et al. 2023, Eq. 8), to be minimized.
+
+    Small when predictions are confident and use all classes equally; its least value is ``-C log(B / C)``.
+
+    Args:
+        class_prob: ``[batch, classes]`` with at least as many rows as classes.
+        ridge: added to the diagonal, so that a batch that misses a class has a finite value.
+
+    Raises:
+        ValueError: fewer rows than classes: the determinant would be zero whatever the predictions.
+    """
+    items, classes = class_prob.shape
+    if items < classes:
+        raise ValueError(f"the volume of a classifier needs a batch of at least {classes} items, found {items}")
+    return -_log_det(class_prob.T @ class_prob, ridge)
+
+
+def annotator_volume(confusion: Tensor, ridge: float = 1e-6) -> Tensor:
+    """``-log det(sum_r A_r A_r^T)``: GeoCrowdNet(W)'s penalty (Ibrahim et al. 2023, Eq. 9), to be minimized.
+
+    Args:
+        confusion: ``[annotators, true class, label]``; all annotators, also those without a label in the batch.
+        ridge: added to the diagonal.
+    """
+    return -_log_det(torch.einsum("rjk,rik->ji", confusion, confusion), ridge)
+
+
+def mean_trace(confusion: Tensor) -> Tensor:
+    """Mean over annotators of the trace of their confusion matrices, to be minimized (Tanno et al., CVPR 2019).
+
+    Args:
+        confusion: ``[annotators, true class, label]``.
+    """
+    return confusion.diagonal(dim1=1, dim2=2).sum(dim=1).mean()
+
+
+def _log_det(gram: Tensor, ridge: float) -> Tensor:
+    # Never under autocast: bf16 has too few digits for a determinant.
+    with torch.autocast(gram.device.type, enabled=False):
+        gram = gram.to(torch.promote_types(gram.dtype, torch.float32))
+        return torch.linalg.slogdet(gram + ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)).logabsdet
+
+
+def _check_triples(position: Tensor, annotator: Tensor, label: Tensor) -> None:
+    if not 0 < len(position) == len(annotator) == len(label):
+        lengths = (len(position), len(annotator), len(label))
+        raise ValueError(f"position, annotator and label must be equally long and not empty, found lengths {lengths}")

@@ -1,0 +1,182 @@
+"""Methods that learn a classifier from crowd labels. One file a method, all with the interface of :class:`Method`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from lib.backbones import Backbone
+from lib.crowd import CrowdLabels
+from lib.registry import Registry
+
+if TYPE_CHECKING:
+    from lib.training import TrainingData
+
+__all__ = ["Batch", "Info", "Method", "build", "info", "names", "register"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some training items with their labels, as flat triples.
+
+    Attributes:
+        x: ``[batch, ...]`` inputs.
+        items: ``[batch]`` int64, which training items they are.
+        position: ``[labels]`` int64, the row of ``x`` that each label is about.
+        annotator: ``[labels]`` int64, who gave it.
+        label: ``[labels]`` int64, what was said.
+    """
+
+    x: Tensor
+    items: Tensor
+    position: Tensor
+    annotator: Tensor
+    label: Tensor
+
+
+class Method(nn.Module):
+    """A way to train a backbone from crowd labels.
+
+    Args:
+        backbone: makes a fresh, randomly initialized network at each call; most methods need one.
+        crowd: the labels that it will be trained on.
+
+    Attributes:
+        warmup_epochs: epochs at the start that do not count when the best or a validation-selected epoch is sought.
+    """
+
+    warmup_epochs: int = 0
+
+    def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels) -> None:
+        super().__init__()
+        self.backbone = backbone()
+        self.n_annotators = crowd.n_annotators
+        self.n_classes = crowd.n_classes
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Scalar in nats, mean over the batch's labels unless the method's paper says otherwise."""
+        raise NotImplementedError
+
+    def predict_proba(self, x: Tensor) -> Tensor:
+        """``[batch, classes]`` class probabilities, what the paper predicts with at test time."""
+        return torch.softmax(self.backbone(x), dim=1)
+
+    def confusion(self) -> Tensor | None:
+        """``[annotators, true class, label]`` with rows that sum to one; None where the method has none."""
+        return None
+
+    def posterior(self) -> Tensor | None:
+        """``[items, classes]`` the method's belief about the training items' classes; None where it keeps none."""
+        return None
+
+    def prepare(self, data: TrainingData, fit: Callable[..., dict[str, list[float]]]) -> None:
+        """Called once, before the optimizer is made: for methods of several stages. ``fit(method, data=data, **changes)``
+        trains another method first, by the same recipe with ``changes``, and returns its history."""
+
+    def begin_epoch(self, epoch: int, data: TrainingData) -> None:
+        """Called before each epoch, counted from 0: E-steps, clustering, meta sets."""
+
+    def end_epoch(self, epoch: int, data: TrainingData) -> None:
+        """Called after each epoch, before it is scored."""
+
+    def step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Tensor:
+        """One update; returns the detached loss. Overridden only by a method with an inner loop of its own."""
+        optimizer.zero_grad(set_to_none=True)
+        loss = self.loss(batch)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict]:
+        """The optimizer's parameter groups; overridden where a part has a rate or decay of its own."""
+        return [{"params": list(self.parameters()), "lr": lr, "weight_decay": weight_decay}]
+
+
+@dataclass(frozen=True)
+class Info:
+    """What the tables need to know of a method.
+
+    Attributes:
+        name: the registry's name.
+        title: the name shown in tables.
+        paper: authors and year.
+        family: methods of a family share a hue in figures.
+        revision: raised whenever a code change moves the method's numbers; part of every run's key.
+        options: the constructor's options with their defaults.
+    """
+
+    name: str
+    title: str
+    paper: str
+    family: str
+    revision: int
+    options: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    info: Info
+    make: Callable[..., Method]
+    preset: dict
+
+
+_registry: Registry[_Entry] = Registry("method", __name__)
+
+
+def register(name: str, *, title: str, paper: str, family: str, revision: int = 1, **preset) -> Callable:
+    """Give a :class:`Method` class a name; one class may have several, with different preset options."""
+
+    def decorate(make: Callable[..., Method]) -> Callable[..., Method]:
+        parameters = list(inspect.signature(make).parameters.values())
+        options = {p.name: p.default for p in parameters[2:] if p.name != "truth"} | preset
+        _registry.add(name, _Entry(Info(name, title, paper, family, revision, options), make, preset))
+        return make
+
+    return decorate
+
+
+def names() -> list[str]:
+    """All methods."""
+    return _registry.names()
+
+
+def info(name: str) -> Info:
+    """Title, paper, family, revision and options of a method. Raises ValueError for an unknown name."""
+    return _registry.get(name).info
+
+
+def build(
+    name: str, backbone: Callable[[], Backbone], crowd: CrowdLabels, truth: Tensor | None = None, **options
+) -> Method:
+    """A method, ready for :func:`lib.training.fit`; weights come from torch's global generator.
+
+    Args:
+        name: one of :func:`names`.
+        backbone: makes a fresh backbone at each call.
+        crowd: the labels to learn from.
+        truth: ``[items]`` true classes, needed by the upper bound ``true-labels`` alone and given to no other method.
+        options: the method's own.
+
+    Raises:
+        ValueError: unknown name, an option that the method does not have, no labels, or a backbone with another number
+            of classes.
+    """
+    entry = _registry.get(name)
+    wrong = [option for option in options if option not in entry.info.options]
+    if wrong:
+        raise ValueError(
+            f"method {name!r} has no option {wrong[0]!r}; it has: {', '.join(entry.info.options) or 'none'}"
+        )
+    if len(crowd) == 0:
+        raise ValueError("there is nothing to learn from: the crowd gave no label")
+    if "truth" in inspect.signature(entry.make).parameters:
+        options["truth"] = truth
+    method = entry.make(backbone, crowd, **(entry.preset | options))
+    if method.backbone.n_classes != crowd.n_classes:
+        raise ValueError(f"the backbone has {method.backbone.n_classes} classes, the labels have {crowd.n_classes}")
+    return method

@@ -1,0 +1,96 @@
+"""Aggregate first, train afterwards: the plain baselines, and the true labels as the upper bound.
+
+Each fixes one target for every item before training: the true class, the majority vote (hard or soft) or the most likely
+class of Dawid & Skene (1979). Training is then ordinary cross-entropy. The first three stand in every paper as DL-TRUE,
+DL-MV and DL-DS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lib import aggregate
+from lib.backbones import Backbone
+from lib.crowd import CrowdLabels
+from lib.losses import soft_cross_entropy
+from lib.methods import Batch, Method, register
+
+
+class Aggregated(Method):
+    """Cross-entropy against a fixed target for each item.
+
+    Args:
+        target: ``[items, classes]`` weights; rows of unlabeled items are never looked at.
+    """
+
+    def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels, target: np.ndarray) -> None:
+        super().__init__(backbone, crowd)
+        self.register_buffer("target", torch.as_tensor(target, dtype=torch.float32))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean over items, in nats."""
+        return soft_cross_entropy(self.backbone(batch.x), self.target[batch.items])
+
+    def posterior(self) -> Tensor:
+        return self.target
+
+
+def _one_hot(label: np.ndarray, n_classes: int) -> np.ndarray:
+    # Unlabeled items carry -1; any row will do for them, since training skips them.
+    return np.eye(n_classes)[np.maximum(label, 0)]
+
+
+@register("true-labels", title="True labels", paper="upper bound", family="bound")
+class TrueLabels(Aggregated):
+    """Trained on the truth of the labeled items: what no crowd method can be expected to pass.
+
+    Raises:
+        ValueError: no truth was given, or it does not fit the items.
+    """
+
+    def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels, truth: Tensor | None = None) -> None:
+        if truth is None or len(truth) != crowd.n_items:
+            found = "none" if truth is None else f"{len(truth)}"
+            raise ValueError(f"true-labels needs the true class of each of the {crowd.n_items} items, found {found}")
+        super().__init__(backbone, crowd, _one_hot(np.asarray(truth), crowd.n_classes))
+
+
+@register("majority-vote", title="Majority vote", paper="baseline", family="aggregated")
+class MajorityVote(Aggregated):
+    """Trained on the most frequent label of each item.
+
+    Args:
+        ties: ``lowest`` class index (reproduces the published LabelMe figure) or seeded ``random``.
+    """
+
+    def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels, ties: str = "lowest", seed: int = 0) -> None:
+        label = aggregate.majority_vote(crowd, ties=ties, seed=seed)
+        super().__init__(backbone, crowd, _one_hot(label, crowd.n_classes))
+
+
+@register("soft-majority-vote", title="Soft majority vote", paper="baseline", family="aggregated")
+class SoftMajorityVote(Aggregated):
+    """Trained on the label frequencies of each item."""
+
+    def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels) -> None:
+        super().__init__(backbone, crowd, aggregate.soft_vote(crowd))
+
+
+@register("dawid-skene", title="Dawid-Skene, then train", paper="Dawid & Skene 1979", family="aggregated")
+class DawidSkene(Aggregated):
+    """Trained on the most likely class of each item under Dawid & Skene's model (``soft``: on the posterior)."""
+
+    def __init__(
+        self, backbone: Callable[[], Backbone], crowd: CrowdLabels, smoothing: float = 0.01, soft: bool = False
+    ) -> None:
+        fitted = aggregate.dawid_skene(crowd, smoothing=smoothing)
+        hard = _one_hot(fitted.posterior.argmax(axis=1), crowd.n_classes)
+        super().__init__(backbone, crowd, fitted.posterior if soft else hard)
+        self.register_buffer("_confusion", torch.as_tensor(fitted.confusion, dtype=torch.float32))
+
+    def confusion(self) -> Tensor:
+        return self._confusion

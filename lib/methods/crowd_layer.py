@@ -1,0 +1,82 @@
+"""Crowd Layer (Rodrigues & Pereira, "Deep Learning from Crowds", AAAI 2018).
+
+A cheap map for each annotator sits on the network's softmax output; network and maps are trained together by
+backpropagation on all labels, and the maps are thrown away at test time. With ``p`` the class probabilities of an item,
+annotator ``r``'s logits are
+
+    MW    a[k] = sum_j p[j] T[r, j, k]     a full matrix, started at the identity
+    VW    a[k] = w[r, k] p[k]              a weight for each class, started at one
+    VW+B  a[k] = w[r, k] p[k] + b[r, k]    and a bias, started at zero
+    VB    a[k] = p[k] + b[r, k]            (in the authors' code only, as is SW)
+    SW    a[k] = s[r] p[k]
+
+and the label's distribution is ``softmax(a)``: linear in probabilities, otherwise unconstrained. A constant added to a
+row of ``T`` changes nothing, so only differences inside a row mean anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lib.backbones import Backbone
+from lib.crowd import CrowdLabels
+from lib.losses import crowd_layer_logits, label_cross_entropy
+from lib.methods import Batch, Method, register
+
+VARIANTS = ("MW", "VW", "VW+B", "VB", "SW")
+
+
+@register("crowdlayer-mw", title="Crowd Layer (MW)", paper="Rodrigues & Pereira 2018", family="crowd layer", variant="MW")
+@register("crowdlayer-vw", title="Crowd Layer (VW)", paper="Rodrigues & Pereira 2018", family="crowd layer", variant="VW")
+@register(
+    "crowdlayer-vwb", title="Crowd Layer (VW+B)", paper="Rodrigues & Pereira 2018", family="crowd layer", variant="VW+B"
+)
+class CrowdLayer(Method):
+    """Cross-entropy of the annotators' softmax, mean over labels.
+
+    Args:
+        variant: one of ``MW``, ``VW``, ``VW+B``, ``VB``, ``SW``.
+
+    Raises:
+        ValueError: another variant.
+    """
+
+    def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels, variant: str = "MW") -> None:
+        super().__init__(backbone, crowd)
+        if variant not in VARIANTS:
+            raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, found {variant!r}")
+        self.variant = variant
+        annotators, classes = crowd.n_annotators, crowd.n_classes
+        shapes = {"MW": (annotators, classes, classes), "SW": (annotators, 1)}
+        if variant == "MW":
+            self.weight = nn.Parameter(torch.eye(classes).repeat(annotators, 1, 1))
+        elif variant != "VB":
+            self.weight = nn.Parameter(torch.ones(shapes.get(variant, (annotators, classes))))
+        if "B" in variant:
+            self.bias = nn.Parameter(torch.zeros(annotators, classes))
+
+    def annotator_logits(self, class_prob: Tensor, position: Tensor, annotator: Tensor) -> Tensor:
+        """``[labels, classes]`` from ``[batch, classes]`` class probabilities, for the given labels only."""
+        if self.variant == "MW":
+            return crowd_layer_logits(class_prob, self.weight, position, annotator)
+        logits = class_prob[position]
+        if self.variant != "VB":
+            logits = logits * self.weight[annotator]
+        return logits + self.bias[annotator] if "B" in self.variant else logits
+
+    def loss(self, batch: Batch) -> Tensor:
+        class_prob = torch.softmax(self.backbone(batch.x), dim=1)
+        logits = self.annotator_logits(class_prob, batch.position, batch.annotator)
+        return label_cross_entropy(logits, batch.label)
+
+    def confusion(self) -> Tensor:
+        """What each annotator would say of an item whose class is certain: ``softmax`` of the logits at a one-hot ``p``."""
+        annotators, classes = self.n_annotators, self.n_classes
+        certain = torch.eye(classes, device=self.backbone.head.weight.device)
+        position = torch.arange(classes, device=certain.device).repeat(annotators)
+        annotator = torch.arange(annotators, device=certain.device).repeat_interleave(classes)
+        logits = self.annotator_logits(certain, position, annotator)
+        return torch.softmax(logits, dim=1).reshape(annotators, classes, classes).detach()

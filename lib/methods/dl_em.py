@@ -1,0 +1,97 @@
+"""DL-EM (Rodrigues & Pereira, AAAI 2018; the same idea as AggNet, Albarqouni et al. 2016).
+
+Dawid & Skene's EM with the network's output in place of the class prior, one epoch of training a round:
+
+    E-step   mu[i, j]  proportional to  p(j | x_i)  prod over i's labels of A[r, j, k]
+    M-step   A[r, j, k] proportional to  smoothing + sum over r's labels k of mu[i, j];  train p on the targets mu
+
+starting from the hard majority vote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lib import aggregate
+from lib.backbones import Backbone
+from lib.crowd import CrowdLabels
+from lib.losses import soft_cross_entropy
+from lib.methods import Batch, Method, register
+
+if TYPE_CHECKING:
+    from lib.training import TrainingData
+
+VARIANTS = ("paper", "released")
+
+
+@register("dl-em", title="DL-EM", paper="Rodrigues & Pereira 2018", family="em")
+@register("dl-em-released", title="DL-EM (as released)", paper="Rodrigues & Pereira 2018", family="em", variant="released")
+class DLEM(Method):
+    """EM over the items' classes and the annotators' matrices around a network.
+
+    Args:
+        smoothing: added to every count of the M-step.
+        variant: ``paper``, or ``released``, which keeps what the authors' class does: posteriors that are not normalized
+            (so an item's weight is the evidence of its labels), matrices from the network's predictions alone, and a
+            constant of one added to the counts but not to their total.
+
+    Raises:
+        ValueError: another variant.
+    """
+
+    def __init__(
+        self,
+        backbone: Callable[[], Backbone],
+        crowd: CrowdLabels,
+        smoothing: float = 0.01,
+        variant: str = "paper",
+    ) -> None:
+        super().__init__(backbone, crowd)
+        if variant not in VARIANTS:
+            raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, found {variant!r}")
+        self.smoothing, self.variant = smoothing, variant
+        vote = np.eye(crowd.n_classes)[np.maximum(aggregate.majority_vote(crowd), 0)]
+        self.register_buffer("target", torch.as_tensor(vote, dtype=torch.float32))
+        uniform = torch.full((crowd.n_annotators, crowd.n_classes, crowd.n_classes), 1 / crowd.n_classes)
+        self.register_buffer("_confusion", uniform)
+
+    def begin_epoch(self, epoch: int, data: TrainingData) -> None:
+        if self.variant == "paper":
+            self._em_round(epoch, data)
+        elif epoch > 0:
+            self._released_round(data)
+
+    def _em_round(self, epoch: int, data: TrainingData) -> None:
+        target = self.target.double().cpu().numpy()
+        if epoch > 0:
+            log_prob = data.predict(lambda x: torch.log_softmax(self.backbone(x), dim=1), self)
+            confusion = self._confusion.double().cpu().numpy()
+            target, _ = aggregate.e_step(log_prob.double().cpu().numpy(), confusion, data.crowd)
+            self.target.copy_(torch.as_tensor(target))
+        self._confusion.copy_(torch.as_tensor(aggregate.m_step(target, data.crowd, self.smoothing)))
+
+    def _released_round(self, data: TrainingData) -> None:
+        prob = data.predict(self.predict_proba, self).double().cpu().numpy()
+        shape = self._confusion.shape
+        counts = (data.crowd.incidence.T @ prob).reshape(shape[0], shape[2], shape[1]).transpose(0, 2, 1)
+        # The released code divides by zero for an annotator without labels; one keeps such a matrix out of every product.
+        total = counts.sum(axis=2, keepdims=True)
+        confusion = (1 + counts) / np.where(total > 0, total, 1)
+        evidence = np.exp(data.crowd.incidence @ np.log(confusion).transpose(0, 2, 1).reshape(-1, shape[1]))
+        self.target.copy_(torch.as_tensor(prob * evidence))
+        self._confusion.copy_(torch.as_tensor(confusion))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean over items, in nats."""
+        return soft_cross_entropy(self.backbone(batch.x), self.target[batch.items])
+
+    def confusion(self) -> Tensor:
+        return self._confusion / self._confusion.sum(dim=2, keepdim=True)
+
+    def posterior(self) -> Tensor:
+        return self.target / self.target.sum(dim=1, keepdim=True)

@@ -1,0 +1,85 @@
+"""CCEM and GeoCrowdNet (Ibrahim, Nguyen & Fu, ICLR 2023).
+
+Coupled cross-entropy: a classifier ``p`` and row-stochastic confusion matrices ``A`` explain each label together,
+
+    q(k | x, r) = sum_j p(j | x) A[r, j, k],        loss = - mean log q  (+ weight * volume penalty).
+
+Alone (CCEM, their Eq. 6) it identifies both only where some annotator is nearly perfect at each class *and* some items
+are nearly certain. GeoCrowdNet(F) adds ``-log det`` of the classifier's Gram matrix on the batch (Eq. 8), which makes
+predictions spread over the simplex; GeoCrowdNet(W) adds ``-log det`` of the annotators' (Eq. 9). The paper's ``A_m`` is the
+transpose of ``A[m]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lib.backbones import Backbone
+from lib.crowd import CrowdLabels
+from lib.losses import annotator_volume, classifier_volume, coupled_cross_entropy
+from lib.methods import Batch, Method, register
+
+_PAPER = "Ibrahim et al. 2023"
+PENALTIES = ("none", "F", "W")
+STARTS = {"identity": (1.0, 0.0), "6I-5": (1.0, -5.0)}  # logits on and off the diagonal
+
+
+@register("ccem", title="CCEM", paper=_PAPER, family="geocrowdnet", penalty="none", weight=0.0)
+@register("geocrowdnet-f", title="GeoCrowdNet(F)", paper=_PAPER, family="geocrowdnet", penalty="F")
+@register("geocrowdnet-w", title="GeoCrowdNet(W)", paper=_PAPER, family="geocrowdnet", penalty="W")
+class GeoCrowdNet(Method):
+    """Coupled cross-entropy with an optional volume penalty.
+
+    Args:
+        penalty: ``none`` (CCEM), ``F`` (classifier) or ``W`` (annotators).
+        weight: of the penalty, the paper's lambda.
+        start: ``identity`` logits as released (a nearly flat ``A``: diagonal 0.23 at 10 classes), or ``6I-5``.
+
+    Raises:
+        ValueError: another penalty or start, or a negative weight.
+    """
+
+    def __init__(
+        self,
+        backbone: Callable[[], Backbone],
+        crowd: CrowdLabels,
+        penalty: str = "none",
+        weight: float = 0.01,
+        start: str = "identity",
+    ) -> None:
+        super().__init__(backbone, crowd)
+        if penalty not in PENALTIES:
+            raise ValueError(f"penalty must be one of {', '.join(PENALTIES)}, found {penalty!r}")
+        if start not in STARTS:
+            raise ValueError(f"start must be one of {', '.join(STARTS)}, found {start!r}")
+        if weight < 0:
+            raise ValueError(f"weight must not be negative, found {weight}")
+        self.penalty, self.weight = penalty, weight
+        on, off = STARTS[start]
+        logits = off + (on - off) * torch.eye(crowd.n_classes)
+        self.confusion_logits = nn.Parameter(logits.repeat(crowd.n_annotators, 1, 1))
+
+    def loss(self, batch: Batch) -> Tensor:
+        class_logits = self.backbone(batch.x)
+        log_confusion = F.log_softmax(self.confusion_logits, dim=2)
+        loss = coupled_cross_entropy(class_logits, log_confusion, batch.position, batch.annotator, batch.label)
+        if self.penalty == "W":
+            loss = loss + self.weight * annotator_volume(log_confusion.exp())
+        # A batch with fewer items than classes (the last of an epoch) has no volume whatever the predictions.
+        elif self.penalty == "F" and len(class_logits) >= self.n_classes:
+            loss = loss + self.weight * classifier_volume(torch.softmax(class_logits, dim=1))
+        return loss
+
+    def confusion(self) -> Tensor:
+        return torch.softmax(self.confusion_logits, dim=2).detach()
+
+    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict]:
+        """No decay on the confusion logits: it would pull every annotator toward guessing."""
+        return [
+            {"params": list(self.backbone.parameters()), "lr": lr, "weight_decay": weight_decay},
+            {"params": [self.confusion_logits], "lr": lr, "weight_decay": 0.0},
+        ]

@@ -1,0 +1,50 @@
+"""Trace-regularized confusion matrices (Tanno et al., "Learning from noisy labels by regularized estimation of annotator
+confusion", CVPR 2019).
+
+Coupled cross-entropy plus the mean trace of the confusion matrices, *minimized*: noise is then explained by the annotators
+rather than by the classifier. ``A = softplus(rho)`` with normalized rows, started at ``rho = 6 I - 5``, nearly the identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lib.backbones import Backbone
+from lib.crowd import CrowdLabels
+from lib.losses import coupled_cross_entropy, mean_trace
+from lib.methods import Batch, Method, register
+
+
+@register("trace-reg", title="Trace regularization", paper="Tanno et al. 2019", family="trace")
+class TraceRegularization(Method):
+    """Coupled cross-entropy, mean over labels, plus ``weight`` times the mean trace over annotators.
+
+    Args:
+        weight: of the trace, the paper's lambda for a *mean* over annotators (a sum would multiply it by their number).
+
+    Raises:
+        ValueError: a negative weight.
+    """
+
+    def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels, weight: float = 0.01) -> None:
+        super().__init__(backbone, crowd)
+        if weight < 0:
+            raise ValueError(f"weight must not be negative, found {weight}")
+        self.weight = weight
+        self.rho = nn.Parameter((6 * torch.eye(crowd.n_classes) - 5).repeat(crowd.n_annotators, 1, 1))
+
+    def _confusion(self) -> Tensor:
+        return F.normalize(F.softplus(self.rho), p=1, dim=2)
+
+    def loss(self, batch: Batch) -> Tensor:
+        confusion = self._confusion()
+        triples = (batch.position, batch.annotator, batch.label)
+        fit = coupled_cross_entropy(self.backbone(batch.x), confusion.log(), *triples)
+        return fit + self.weight * mean_trace(confusion)
+
+    def confusion(self) -> Tensor:
+        return self._confusion().detach()

@@ -1,0 +1,81 @@
+"""What a finished run is scored by."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+_SPLITS = ("test_acc", "valid_acc")
+
+
+def select_epoch(valid: list[float]) -> int:
+    """The epoch with the best validation score; the last of them where several tie (Ibrahim et al. 2023 select so)."""
+    return len(valid) - 1 - int(np.argmax(valid[::-1]))
+
+
+def accuracies(history: dict[str, list[float]], warmup: int = 0) -> dict[str, float]:
+    """Test accuracies (shares, 0 to 1) of a run.
+
+    Args:
+        history: per epoch, ``test_acc`` and, where there is a validation split, ``valid_acc``.
+        warmup: epochs at the start that do not count, except where there are no others.
+
+    Returns:
+        Nothing without a test split, else ``test_acc_last``; ``test_acc_best``, the best *test* epoch, which the papers report and which is optimistic;
+        ``test_acc_selected``, the epoch chosen on validation labels, and ``valid_acc_selected``, its validation score.
+    """
+    if "test_acc" not in history:
+        return {}
+    test, valid = ([] if scores is None else scores[min(warmup, len(scores) - 1) :] for scores in map(history.get, _SPLITS))
+    scores = {"test_acc_last": test[-1], "test_acc_best": max(test)}
+    if valid:
+        epoch = select_epoch(valid)
+        scores |= {"test_acc_selected": test[epoch], "valid_acc_selected": valid[epoch]}
+    return scores
+
+
+def alignment(estimate: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """The one order of the estimate's classes, for *all* annotators, that agrees best with the truth.
+
+    A permutation for each annotator would hide that labels were switched between them.
+
+    Args:
+        estimate, truth: ``[annotators, true class, label]``.
+
+    Returns:
+        ``[classes]``; ``estimate[:, order]`` is aligned (Hungarian method on the summed agreement). The identity when
+        nothing was switched.
+
+    Raises:
+        ValueError: different shapes.
+    """
+    _check_shapes(estimate, truth)
+    agreement = np.einsum("rik,rjk->ji", estimate, truth)
+    return linear_sum_assignment(-agreement)[1]
+
+
+def confusion_error(estimate: np.ndarray, truth: np.ndarray) -> float:
+    """Mean relative L1 error of confusion matrices, 0 (equal) to 2.
+
+    ``mean over r of |A^_r - A_r|_1 / |A_r|_1`` over the annotators with a label, and their rows with a label in truth
+    (Ibrahim et al. 2023, without the slips of the released function).
+
+    Args:
+        estimate: ``[annotators, true class, label]``.
+        truth: the same; a row of zeros (the annotator saw no item of that class) is left out.
+
+    Raises:
+        ValueError: different shapes, or no row to compare.
+    """
+    _check_shapes(estimate, truth)
+    seen = truth.sum(axis=2) > 0
+    annotators = seen.any(axis=1)
+    if not annotators.any():
+        raise ValueError("no annotator has a true confusion matrix to compare with")
+    difference = (np.abs(estimate - truth).sum(axis=2) * seen).sum(axis=1)
+    return float((difference[annotators] / seen.sum(axis=1)[annotators]).mean())
+
+
+def _check_shapes(estimate: np.ndarray, truth: np.ndarray) -> None:
+    if estimate.shape != truth.shape:
+        raise ValueError(f"confusion matrices must have equal shapes, found {estimate.shape} and {truth.shape}")

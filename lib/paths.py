@@ -1,0 +1,50 @@
+"""Every folder of the project. Nobody else joins paths.
+
+Folders that a run writes to can be moved by an environment variable, so that tests and rehearsals touch nothing that is
+committed: ``CROWDS_CACHE``, ``CROWDS_RUNS``, ``CROWDS_REFERENCE``, ``CROWDS_FIGURES``, ``CROWDS_MIRROR``.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+DATA = ROOT / "data"
+BUILD = ROOT / "build"
+BENCHMARKS = ROOT / "figures" / "benchmarks"
+SOURCES = DATA / "sources.toml"
+PAPER_RESULTS = DATA / "paper_results.csv"
+README = ROOT / "README.md"
+
+
+def _movable(variable: str, default: Path) -> Path:
+    return Path(os.environ.get(variable) or default)
+
+
+def cache() -> Path:
+    """Downloaded data files (ignored by git)."""
+    return _movable("CROWDS_CACHE", DATA / "cache")
+
+
+def mirror() -> Path | None:
+    """A read-only folder of the published files, laid out as in ``data/sources.toml``; None where there is none."""
+    folder = _movable("CROWDS_MIRROR", ROOT.parent / "shared" / "data")
+    return folder if folder.is_dir() else None
+
+
+def runs() -> Path:
+    """The user's own ledger: one JSON file a run (ignored by git)."""
+    return _movable("CROWDS_RUNS", DATA / "runs")
+
+
+def reference() -> Path:
+    """The committed ledger: one JSONL file an experiment."""
+    return _movable("CROWDS_REFERENCE", DATA / "reference")
+
+
+def figures(notebook: str | None = None) -> Path:
+    """Where a notebook's figures and tables go; without a name, the folder of all of them."""
+    folder = _movable("CROWDS_FIGURES", ROOT / "figures")
+    return folder / notebook if notebook else folder

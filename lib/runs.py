@@ -1,0 +1,376 @@
+"""Runs: one configuration, one key, one row.
+
+A :class:`RunConfig` says everything that decides a number; its hash is the key of its row in the ledger. :func:`sweep`
+takes the rows that exist and trains the others, each written by the worker that made it, so that a killed sweep goes on
+where it stopped.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import logging
+import multiprocessing
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import torch
+
+from lib import backbones, datasets, ledger, methods, metrics, paths, training
+from lib.ledger import merge, own_rows, reference_rows, write  # part of this module's interface
+from lib.training import Recipe
+
+log = logging.getLogger(__name__)
+__all__ = ["RunConfig", "RunFailed", "find", "merge", "own_rows", "reference_rows", "sweep", "train", "write"]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a number.
+
+    Attributes:
+        experiment: the ledger's file; experiments that share runs share rows.
+        dataset: name, with ``dataset_options``.
+        method: name, with ``method_options``.
+        backbone: name, with ``backbone_options``.
+        recipe: how to train.
+        case: a variant of the experiment that tables show as a column of its own.
+        scale: ``smoke``, ``quick``, ... as the experiments define them.
+        seed: of network, batch order and dropout. A simulated crowd has its own seed among ``dataset_options``.
+    """
+
+    experiment: str
+    dataset: str
+    method: str
+    backbone: str = "mlp"
+    recipe: Recipe = field(default_factory=Recipe)
+    dataset_options: dict = field(default_factory=dict)
+    method_options: dict = field(default_factory=dict)
+    backbone_options: dict = field(default_factory=dict)
+    case: str = "real"
+    scale: str = "quick"
+    seed: int = 0
+
+    def key(self) -> str:
+        """16 hexadecimal digits over all that differs from its default, the method's revision and the data's fingerprint.
+
+        Defaults are left out, so a field that is added later moves no key.
+        """
+        content = {
+            "config": _without_defaults(self),
+            "revision": methods.info(self.method).revision,
+            "data": datasets.fingerprint(self.dataset, **self.dataset_options),
+        }
+        text = json.dumps(content, sort_keys=True, allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def describe(self) -> str:
+        """One line for messages."""
+        return f"{self.experiment}: {self.method} on {self.dataset} ({self.case}, {self.scale}, seed {self.seed})"
+
+
+def _without_defaults(settings: Any) -> dict:
+    kept = {}
+    for entry in fields(settings):
+        value = getattr(settings, entry.name)
+        default = entry.default_factory() if entry.default_factory is not MISSING else entry.default
+        if value != default:
+            kept[entry.name] = _without_defaults(value) if isinstance(value, Recipe) else value
+    return kept
+
+
+# ---------------------------------------------------------------------- training one run
+
+
+@functools.lru_cache(maxsize=4)
+def _dataset(name: str, options: str) -> datasets.CrowdDataset:
+    return datasets.load(name, **json.loads(options))
+
+
+@contextmanager
+def _one_thread(device: str):
+    # Sums split over threads differ in their last digits, so a row made on two cores would not repeat on one.
+    before = torch.get_num_threads()
+    if device == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def train(config: RunConfig, device: str = "cpu", progress: bool = False) -> tuple[dict, methods.Method]:
+    """Train one configuration, anew and without touching any ledger.
+
+    Returns:
+        The ledger row, and the trained method.
+    """
+    data = _dataset(config.dataset, json.dumps(config.dataset_options, sort_keys=True))
+    with _one_thread(device), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        shape, options = tuple(data.x.shape[1:]), config.backbone_options
+        backbone = functools.partial(backbones.build, config.backbone, shape, data.n_classes, **options)
+        method = methods.build(config.method, backbone, data.crowd, truth=data.y, **config.method_options)
+        fitted = training.fit(method, data, config.recipe, seed=config.seed, device=device, progress=progress)
+        row = {
+            "key": config.key(),
+            "config": asdict(config),
+            "metrics": {name: round(value, 6) for name, value in _score(method, data, fitted).items()},
+            "history": {name: [round(value, 5) for value in values] for name, values in fitted.history.items()},
+            "seconds": round(fitted.seconds, 2),
+            "provenance": _provenance(config, device),
+        }
+    return row, method
+
+
+def _score(method: methods.Method, data: datasets.CrowdDataset, fitted: training.Fit) -> dict[str, float]:
+    scores = metrics.accuracies(fitted.history, method.warmup_epochs)
+    labeled = data.crowd.labels_per_item > 0
+    prob = _numpy(method.predict_proba, data.x, method)
+    if data.y is not None:
+        truth = data.y.numpy()[labeled]
+        scores["train_acc_last"] = float((prob.argmax(axis=1)[labeled] == truth).mean())
+        if (posterior := method.posterior()) is not None:
+            scores["label_acc"] = float((posterior.argmax(dim=1).cpu().numpy()[labeled] == truth).mean())
+    estimate, known = method.confusion(), data.true_confusion
+    if known is None and data.y is not None:
+        known = data.crowd.true_confusion(data.y.numpy())
+    order = np.arange(data.n_classes)
+    if estimate is not None and known is not None:
+        estimate = estimate.double().cpu().numpy()
+        order = metrics.alignment(estimate, known)
+        scores["confusion_error"] = metrics.confusion_error(estimate[:, order], known)
+        scores["confusion_error_unaligned"] = metrics.confusion_error(estimate, known)
+    if "true_posterior_test" in data.extra:
+        prob = _numpy(method.predict_proba, data.x_test, method)
+        scores["posterior_error"] = float(np.abs(prob[:, order] - data.true_posterior_test).sum(axis=1).mean())
+    return scores
+
+
+def _numpy(function: Callable, x: torch.Tensor, method: methods.Method) -> np.ndarray:
+    place = next(method.parameters()).device
+    return training.predict(function, x.to(place), method).double().cpu().numpy()
+
+
+def _provenance(config: RunConfig, device: str) -> dict[str, str]:
+    return {
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "code": _code_version(),
+        "data": datasets.fingerprint(config.dataset, **config.dataset_options),
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+@functools.cache
+def _code_version() -> str:
+    command = ["git", "-C", str(paths.ROOT), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"  # an exported copy, or a machine without git
+
+
+# ---------------------------------------------------------------------- training many
+
+
+class RunFailed(RuntimeError):
+    """One or more runs of a sweep raised; the others were finished and are in the ledger."""
+
+
+def find(config: RunConfig) -> dict | None:
+    """The ledger's row of a configuration, or None."""
+    return ledger.lookup([config.experiment]).get(config.key())
+
+
+def sweep(
+    configs: Sequence[RunConfig],
+    recompute: bool = False,
+    *,
+    newer_than: float | None = None,
+    executor: Executor | None = None,
+    workers: int | None = None,
+    device: str = "cpu",
+    progress: bool = True,
+    deadline: float | None = None,
+    on_row: Callable[[dict], None] | None = None,
+) -> list[dict | None]:
+    """Rows of many configurations: taken from the ledger where they are, trained and written where they are not.
+
+    Args:
+        configs: what to run; the same one twice is trained once.
+        recompute: train all of them anew.
+        newer_than: UNIX time; train anew what is older. A killed ``recompute`` goes on with the time of its first start.
+        executor: any ``concurrent.futures`` executor, Dask's included; the caller shuts it down. By default a pool of
+            processes, or this process where there is only one run.
+        workers: size of the default pool; default the number of CPU cores, one on CUDA (which is one device).
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        progress: show a bar over runs.
+        deadline: UNIX time; start no run that would not end in time, judged by the seconds of earlier ones.
+        on_row: called with each row that was trained.
+
+    Returns:
+        A row for each configuration, in order; None for one that the deadline left out.
+
+    Raises:
+        ValueError: a device that is not there, or ``CROWDS_LEDGER=reference`` and a row is missing there; names the run.
+        RunFailed: a run raised; after all others are done. Names the first.
+    """
+    training.check_device(device)
+    keys = [config.key() for config in configs]
+    stored = ledger.lookup(config.experiment for config in configs)
+    since = time.time() if recompute and newer_than is None else newer_than
+    rows = {key: stored[key] for key in keys if key in stored and (since is None or ledger.made(stored[key]) >= int(since))}
+    missing = {key: config for key, config in zip(keys, configs, strict=True) if key not in rows}
+    if missing and ledger.order() == "reference":
+        config = next(iter(missing.values()))
+        raise ValueError(
+            f"{len(missing)} of {len(set(keys))} runs are not in the reference ledger {paths.reference()}, the first: "
+            f"{config.describe()}. Unset CROWDS_LEDGER to train them."
+        )
+    if missing:
+        pending = _Pending(missing, _estimates(missing, stored), deadline)
+        with _executor(executor, workers, len(missing), device) as pool:
+            rows |= _train_all(pending, pool, device, progress, on_row)
+    return [rows.get(key) for key in keys]
+
+
+class _Pending:
+    """Runs still to start, most useful first, none that would end after the deadline."""
+
+    def __init__(self, configs: dict[str, RunConfig], seconds: dict[str, float], deadline: float | None) -> None:
+        self.configs, self.seconds, self.deadline = dict(configs), seconds, deadline
+        # With a deadline a complete column comes before a second seed; without one, long runs go first so that no core
+        # is left alone with one at the end.
+        if deadline is not None:
+            self.queue = sorted(configs, key=lambda key: configs[key].seed)
+        else:
+            self.queue = sorted(configs, key=lambda key: -seconds.get(key, float("inf")))
+        self.longest = max(seconds.values(), default=0.0)
+
+    def __len__(self) -> int:
+        return len(self.queue)
+
+    def next(self) -> str | None:
+        """The next key to start; None when none is left or none fits."""
+        for position, key in enumerate(self.queue):
+            needed = self.seconds.get(key, self.longest)
+            if self.deadline is None or time.time() + needed <= self.deadline:
+                return self.queue.pop(position)
+        return None
+
+    def learn(self, row: dict) -> None:
+        """A finished run tells how long its like will take."""
+        self.longest = max(self.longest, row["seconds"])
+        alike = _kind(row["config"])
+        for key in self.queue:
+            if key not in self.seconds and _kind(asdict(self.configs[key])) == alike:
+                self.seconds[key] = row["seconds"]
+
+
+def _kind(config: dict) -> str:
+    """Configurations that differ in nothing but the seed take equally long."""
+    return json.dumps({name: value for name, value in config.items() if name != "seed"}, sort_keys=True)
+
+
+def _estimates(configs: dict[str, RunConfig], stored: dict[str, dict]) -> dict[str, float]:
+    seconds: dict[str, list[float]] = {}
+    for row in stored.values():
+        seconds.setdefault(_kind(row["config"]), []).append(row["seconds"])
+    known = {kind: statistics.median(values) for kind, values in seconds.items()}
+    kinds = {key: _kind(asdict(config)) for key, config in configs.items()}
+    return {key: known[kind] for key, kind in kinds.items() if kind in known}
+
+
+def _train_all(
+    pending: _Pending, pool: Executor, device: str, progress: bool, on_row: Callable[[dict], None] | None
+) -> dict[str, dict]:
+    from tqdm.auto import tqdm
+
+    rows, failures, running = {}, [], {}
+    # With a deadline each run is weighed only when a worker is free for it; otherwise all are handed over at once.
+    window = getattr(pool, "_max_workers", os.cpu_count() or 1) if pending.deadline is not None else len(pending)
+    with tqdm(total=len(pending), desc="runs", disable=not progress) as bar:
+        while True:
+            while len(running) < window and (key := pending.next()) is not None:
+                running[pool.submit(_train_and_write, pending.configs[key], device)] = key
+            if not running:
+                break
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                key = running.pop(future)
+                try:
+                    row = future.result()
+                except BrokenProcessPool as error:
+                    raise RunFailed(
+                        "a worker process died (killed, or out of memory); finished runs are in the ledger, "
+                        f"run again to go on. It may have been at work on {pending.configs[key].describe()}"
+                    ) from error
+                except Exception as error:
+                    log.error("%s failed: %s", pending.configs[key].describe(), error)
+                    failures.append((pending.configs[key], error))
+                else:
+                    rows[key] = row
+                    pending.learn(row)
+                    write(row)  # again, for a worker on another machine; the same bytes otherwise
+                    if on_row is not None:
+                        on_row(row)
+                bar.update()
+    if failures:
+        config, error = failures[0]
+        raise RunFailed(f"{len(failures)} runs failed, the first: {config.describe()}: {error}") from error
+    return rows
+
+
+def _train_and_write(config: RunConfig, device: str) -> dict:
+    row, _ = train(config, device)
+    write(row)
+    return row
+
+
+class _InThisProcess(Executor):
+    """Runs at once, in the caller's process: for a single run, where a pool would only cost its start."""
+
+    _max_workers = 1
+
+    def submit(self, fn, /, *args, **kwargs):
+        from concurrent.futures import Future
+
+        future: Future = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@contextmanager
+def _executor(given: Executor | None, workers: int | None, runs: int, device: str):
+    if given is not None:
+        yield given
+        return
+    workers = workers or (1 if device.startswith("cuda") else os.cpu_count() or 1)
+    if min(workers, runs) == 1:
+        yield _InThisProcess()
+        return
+    # Spawned, not forked: a fork copies torch's thread pools in an unusable state.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, runs), mp_context=context)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,273 @@
+"""The one training loop: batches held on the device, optimizer and schedule, scores after every epoch."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lib.crowd import CrowdLabels
+from lib.methods import Batch, Method
+
+if TYPE_CHECKING:
+    from lib.datasets import CrowdDataset
+
+OPTIMIZERS = ("adam", "sgd")
+SCHEDULES = ("constant", "step", "cosine", "onecycle")
+EVALUATION_BATCH = 8192
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train; part of every run's key. Defaults are never changed: add a field with a neutral default instead.
+
+    Attributes:
+        epochs: number of scored epochs.
+        batch_size: items in a batch.
+        passes: times that an epoch goes through the items (the papers' LabelMe holds each image ten times).
+        optimizer: ``adam`` or ``sgd``.
+        lr: learning rate (the highest one, with a schedule).
+        weight_decay: L2 term added to the gradient.
+        momentum: of SGD.
+        schedule: ``constant``, ``step`` (times ``gamma`` at each milestone), ``cosine`` or ``onecycle`` (both a step at a
+            time, to the end of training).
+        milestones: epochs of ``step``.
+        gamma: factor of ``step``.
+    """
+
+    epochs: int = 50
+    batch_size: int = 64
+    passes: int = 1
+    optimizer: str = "adam"
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    momentum: float = 0.9
+    schedule: str = "constant"
+    milestones: tuple[int, ...] = ()
+    gamma: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "passes"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, found {getattr(self, name)!r}")
+        if not self.lr > 0:
+            raise ValueError(f"lr must be above 0, found {self.lr!r}")
+        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, found {getattr(self, name)!r}")
+        object.__setattr__(self, "milestones", tuple(self.milestones))
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a training run leaves.
+
+    Attributes:
+        history: per epoch, ``loss`` (nats), and ``test_acc`` and ``valid_acc`` where there are such splits.
+        seconds: wall-clock time.
+    """
+
+    history: dict[str, list[float]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class TrainingData:
+    """A data set on a device, and its labeled items in shuffled batches.
+
+    Attributes:
+        x: ``[items, ...]`` training inputs on the device.
+        crowd: their labels.
+        device: where everything lies.
+    """
+
+    def __init__(self, data: CrowdDataset, device: torch.device) -> None:
+        self.dataset = data
+        self.device = device
+        self.crowd: CrowdLabels = data.crowd
+        self.x = data.x.to(device)
+        splits = {"test": (data.x_test, data.y_test), "valid": (data.x_valid, data.y_valid)}
+        self.splits = {name: (x.to(device), y.to(device)) for name, (x, y) in splits.items() if x is not None}
+
+    @property
+    def labeled(self) -> np.ndarray:
+        """The items that training visits: an item that nobody labeled costs nothing."""
+        return np.flatnonzero(self.crowd.labels_per_item)
+
+    def with_crowd(self, crowd: CrowdLabels) -> TrainingData:
+        """The same items with other labels (some held out, say); nothing is copied.
+
+        Raises:
+            ValueError: another number of items.
+        """
+        if crowd.n_items != self.crowd.n_items:
+            raise ValueError(f"the labels must be about the same {self.crowd.n_items} items, found {crowd.n_items}")
+        other = copy.copy(self)
+        other.crowd = crowd
+        return other
+
+    def batches(self, batch_size: int, generator: np.random.Generator) -> Iterator[Batch]:
+        """One pass over the labeled items in random order. A last batch of one joins its neighbor (batch normalization
+        has no variance of a single item)."""
+        # The bookkeeping of a pass stays in NumPy and moves to the device at once: no synchronization a batch.
+        order = generator.permutation(self.labeled)
+        edges = list(range(0, len(order), batch_size))
+        if len(order) % batch_size == 1 and len(edges) > 1:
+            edges.pop()
+        edges.append(len(order))
+
+        lengths = self.crowd.labels_per_item[order]
+        ends = np.concatenate([[0], np.cumsum(lengths)])
+        rows = np.arange(ends[-1]) + np.repeat(self.crowd.offsets[order] - ends[:-1], lengths)
+        within = np.arange(len(order)) - np.repeat(edges[:-1], np.diff(edges))
+        triples = np.stack([np.repeat(within, lengths), self.crowd.annotator[rows], self.crowd.label[rows]])
+        position, annotator, label = torch.from_numpy(triples).to(self.device)
+        items = torch.from_numpy(order).to(self.device)
+        for start, stop in itertools.pairwise(edges):
+            part = slice(ends[start], ends[stop])
+            chosen = items[start:stop]
+            yield Batch(self.x[chosen], chosen, position[part], annotator[part], label[part])
+
+    def predict(self, function: Callable[[Tensor], Tensor], module: nn.Module) -> Tensor:
+        """``function`` of all training inputs, in evaluation mode and without gradient: ``[items, ...]``."""
+        return predict(function, self.x, module)
+
+
+def predict(function: Callable[[Tensor], Tensor], x: Tensor, module: nn.Module) -> Tensor:
+    """``function(x)`` in large batches, with ``module`` in evaluation mode (restored afterwards) and no gradient."""
+    training = module.training
+    module.eval()
+    with torch.no_grad():
+        result = torch.cat([function(part) for part in x.split(EVALUATION_BATCH)])
+    module.train(training)
+    return result
+
+
+def check_device(device: str) -> torch.device:
+    """A device that is there.
+
+    Raises:
+        ValueError: an unknown device, or CUDA asked for where there is none.
+    """
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"unknown device {device!r}; expected cpu, cuda or cuda:N") from error
+    if found.type == "cuda":
+        count = torch.cuda.device_count()
+        if not torch.cuda.is_available() or (found.index or 0) >= count:
+            raise ValueError(f"device {device!r} was asked for, but torch {torch.__version__} finds {count} CUDA devices")
+    elif found.type != "cpu":
+        raise ValueError(f"unknown device {device!r}; expected cpu, cuda or cuda:N")
+    return found
+
+
+def fit(
+    method: Method,
+    data: CrowdDataset,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: bool = False,
+) -> Fit:
+    """Train a method in place and score it after every epoch.
+
+    Args:
+        method: from :func:`lib.methods.build`.
+        data: what it was built for.
+        recipe: how to train.
+        seed: of batch order and dropout; same seed, device and versions, same numbers. The global generator is left as it
+            was found.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        progress: show a bar over epochs.
+
+    Returns:
+        The scores of every epoch.
+
+    Raises:
+        ValueError: a device that is not there.
+        FloatingPointError: a loss that is not finite; names epoch and batch.
+    """
+    place = check_device(device)
+    started = time.perf_counter()
+    on_device = TrainingData(data, place)
+    generator = np.random.default_rng(seed)
+    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
+        torch.manual_seed(seed)
+        method.to(place)
+
+        def fit_first(other: Method, data: TrainingData = on_device, **changes) -> dict[str, list[float]]:
+            return _train(other.to(place), data, replace(recipe, **changes), generator, progress)
+
+        method.prepare(on_device, fit_first)
+        history = _train(method, on_device, recipe, generator, progress)
+    return Fit(history, time.perf_counter() - started)
+
+
+def accuracy(method: Method, x: Tensor, y: Tensor) -> float:
+    """Share of items whose most probable class is the true one."""
+    return float((predict(method.predict_proba, x, method).argmax(dim=1) == y).double().mean())
+
+
+def _train(
+    method: Method, data: TrainingData, recipe: Recipe, generator: np.random.Generator, progress: bool
+) -> dict[str, list[float]]:
+    from tqdm.auto import tqdm
+
+    optimizer = _optimizer(method, recipe)
+    steps = recipe.passes * -(-len(data.labeled) // recipe.batch_size)
+    schedule, per_step = _schedule(optimizer, recipe, steps)
+    history: dict[str, list[float]] = {"loss": []} | {f"{split}_acc": [] for split in data.splits}
+    for epoch in tqdm(range(recipe.epochs), desc="epochs", disable=not progress, leave=False):
+        method.begin_epoch(epoch, data)
+        method.train()
+        losses = []
+        for _ in range(recipe.passes):
+            for batch in data.batches(recipe.batch_size, generator):
+                losses.append(method.step(batch, optimizer))
+                if per_step:
+                    schedule.step()
+        if not per_step:
+            schedule.step()
+        method.end_epoch(epoch, data)
+        history["loss"].append(_mean_loss(losses, epoch))
+        for split, (x, y) in data.splits.items():
+            history[f"{split}_acc"].append(accuracy(method, x, y))
+    return history
+
+
+def _mean_loss(losses: list[Tensor], epoch: int) -> float:
+    """One look at the device an epoch, not one a batch."""
+    values = torch.stack(losses)
+    finite = torch.isfinite(values)
+    if not finite.all():
+        batch = int((~finite).nonzero()[0])
+        raise FloatingPointError(f"the loss is {float(values[batch])} at epoch {epoch}, batch {batch} of {len(values)}")
+    return float(values.double().mean())
+
+
+def _optimizer(method: Method, recipe: Recipe) -> torch.optim.Optimizer:
+    groups = method.parameter_groups(recipe.lr, recipe.weight_decay)
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum)
+    return torch.optim.Adam(groups, lr=recipe.lr, fused=True)
+
+
+def _schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps_per_epoch: int):
+    """The schedule, and whether it moves at every step rather than every epoch."""
+    total = recipe.epochs * steps_per_epoch
+    schedulers = torch.optim.lr_scheduler
+    if recipe.schedule == "onecycle":
+        rates = [group["lr"] for group in optimizer.param_groups]
+        return schedulers.OneCycleLR(optimizer, max_lr=rates, total_steps=total), True
+    if recipe.schedule == "cosine":
+        return schedulers.CosineAnnealingLR(optimizer, T_max=total), True
+    milestones = list(recipe.milestones) if recipe.schedule == "step" else []
+    return schedulers.MultiStepLR(optimizer, milestones, recipe.gamma), False

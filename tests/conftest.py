@@ -1,0 +1,22 @@
+"""Every unit test: no window opens, and the figures of one test are gone in the next."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_windows():
+    """Draw into memory. MPLBACKEND would do the same to the kernels that tests start, whose figures must be shown."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close("all")
