@@ -79,7 +79,7 @@ def check(options: argparse.Namespace) -> None:
     Raises:
         UsageError: names the flags.
     """
-    given = [name for name in FLAGS_OF_A_PASS if getattr(options, name)]
+    given = [name for name in FLAGS_OF_A_PASS if getattr(options, name) not in (None, False)]
     unfit = {
         "--list": given if options.list else [],
         "--merge": [*given, *(["only"] if options.only else [])] if options.merge else [],

@@ -231,7 +231,7 @@ def draw(folder: Path) -> Path:
     Raises:
         ValueError: the folder has no measurements.
     """
-    import matplotlib
+    from lib import style  # here, so that measuring needs no matplotlib
 
     tables = [pd.read_csv(path) for path in sorted(folder.glob("*.csv"))]
     if not tables:
@@ -240,16 +240,16 @@ def draw(folder: Path) -> Path:
     table = table.reindex(columns=table.columns.union(["peer_seconds", "peak_memory_mb", "target_memory_mb"]))
     timed, sized = table.dropna(subset="peer_seconds"), table.dropna(subset="peak_memory_mb")
     panels = [(part, panel) for part, panel in ((timed, _draw_seconds), (sized, _draw_memory)) if len(part)]
-    with matplotlib.rc_context({"font.size": 16, "axes.spines.top": False, "axes.spines.right": False}):
+    with style.in_style():
         from matplotlib.figure import Figure
 
-        heights = [2.2 + 0.8 * len(part) for part, _ in panels]
-        figure = Figure(figsize=(10, sum(heights)), layout="constrained")
+        heights = [1.7 + 0.62 * len(part) for part, _ in panels]
+        figure = Figure(figsize=(8, sum(heights)))
         axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
         for (part, panel), ax in zip(panels, axes, strict=True):
             panel(ax, part)
         picture = io.BytesIO()
-        figure.savefig(picture, format="png", dpi=100, metadata={"Software": None})
+        figure.savefig(picture, format="png", metadata={"Software": None})
     write_atomically(folder / "benchmarks.png", picture.getvalue())
     return folder / "benchmarks.png"
 
@@ -267,7 +267,7 @@ def _draw_seconds(ax, table: pd.DataFrame) -> None:
     ax.xaxis.set_major_formatter("{x:g}")
     low, high = table[["ours_seconds", "peer_seconds"]].min(axis=None), table["peer_seconds"].max()
     ax.set_xlim(low / 1.6, high * (high / low) ** 0.6)  # room for the text
-    ax.set_title("Time, and how many times longer a peer takes", loc="left", pad=36)
+    ax.set_title("Time, and how many times longer a peer takes", loc="left", pad=30)
     _finish(ax, table, "median wall time on one thread (seconds, log scale)")
 
 
@@ -279,7 +279,7 @@ def _draw_memory(ax, table: pd.DataFrame) -> None:
     limits = table["target_memory_mb"]
     ax.vlines(limits, rows - 0.35, rows + 0.35, color=LIMIT, linestyle="--", linewidth=2, label="limit")
     ax.set_xlim(0, 1.25 * np.nanmax([table["peak_memory_mb"].max(), limits.max()]))
-    ax.set_title("Memory of the whole process at its peak", loc="left", pad=36)
+    ax.set_title("Memory of the whole process at its peak", loc="left", pad=30)
     _finish(ax, table, "peak resident memory (MiB)")
 
 
@@ -289,8 +289,9 @@ def _finish(ax, table: pd.DataFrame, xlabel: str) -> None:
     ax.set_yticks(np.arange(len(table)), names)
     ax.set_ylim(len(table) - 0.4, -0.6)  # first row on top
     ax.tick_params(axis="y", length=0)
+    ax.grid(visible=False, axis="y")
     ax.set_xlabel(xlabel)
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderpad=0)
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderpad=0)
 
 
 # ------------------------------------------------------------------ command line

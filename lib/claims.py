@@ -99,9 +99,7 @@ class Claim:
     verdict: str
 
 
-def sample(
-    rows: Iterable[dict | None] | pd.DataFrame, metric: str, missing_ok: bool = False, **where: object
-) -> Sample:
+def sample(rows: Iterable[dict | None] | pd.DataFrame, metric: str, missing_ok: bool = False, **where: object) -> Sample:
     """The values of one metric, by seed.
 
     Args:

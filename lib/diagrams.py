@@ -121,8 +121,7 @@ def _seen(matrix: np.ndarray, size: int) -> np.ndarray:
 
 
 def _draw_matrix(axis: Axes, matrix: np.ndarray):
-    colors = plt.get_cmap("Blues").copy()
-    colors.set_bad("#D9D9D9")
+    colors = plt.get_cmap("Blues").with_extremes(bad="#D9D9D9")
     image = axis.imshow(np.ma.masked_invalid(matrix), cmap=colors, vmin=0, vmax=1, interpolation="nearest")
     axis.grid(visible=False)
     axis.spines[:].set_visible(False)

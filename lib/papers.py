@@ -50,9 +50,7 @@ def printed(paper_name: str, **where: str) -> float:
     """
     found = paper(paper_name, **where)
     if len(found) != 1:
-        places = "; ".join(
-            found[["result_id", "dataset", "case", "method", "metric"]].astype(str).agg(", ".join, axis=1)[:5]
-        )
+        places = "; ".join(found[["result_id", "dataset", "case", "method", "metric"]].astype(str).agg(", ".join, axis=1)[:5])
         raise ValueError(f"expected one printed number, found {len(found)}: {places}")
     line = found.iloc[0]
     return float(line["mean"] * 100 if is_share(line["metric"]) else line["mean"])
@@ -85,9 +83,7 @@ def beside(
     """
     metrics, datasets, cases = metrics or {}, datasets or {}, cases or {}
     if strange := [name for name in names.values() if name not in set(paper["method"])]:
-        raise ValueError(
-            f"the paper has no method {strange[0]!r}; it has: {', '.join(map(str, paper['method'].unique()))}"
-        )
+        raise ValueError(f"the paper has no method {strange[0]!r}; it has: {', '.join(map(str, paper['method'].unique()))}")
     theirs = {}
     for line in paper.itertuples():
         metric, factor = unit(line.metric)

@@ -46,9 +46,7 @@ class Ranks:
         return [tuple(names[start:end]) for start, end in found]
 
 
-def ranks(
-    rows: Iterable[dict | None] | pd.DataFrame, metric: str, lower_is_better: bool = False, alpha: float = 0.05
-) -> Ranks:
+def ranks(rows: Iterable[dict | None] | pd.DataFrame, metric: str, lower_is_better: bool = False, alpha: float = 0.05) -> Ranks:
     """Rank the methods within every block and average.
 
     A block is a (data set, case, scale, seed); from a summary, where seeds are averaged already, a (data set, case,
@@ -97,7 +95,7 @@ def _wide(rows, metric: str) -> pd.DataFrame:
     by = ["dataset", "case", "scale", *by]
     data = data[data["metric"] == metric]
     if (again := data.duplicated([*by, "method"])).any():
-        line = data[again].iloc[0]
-        raise ValueError(f"two values of {line['method']!r} in the block {line[by].tolist()}")
+        line = data[again].to_dict("records")[0]
+        raise ValueError(f"two values of {line['method']!r} in the block {[line[name] for name in by]}")
     wide = data.pivot(index=by, columns="method", values=values)  # noqa: PD010 - no aggregation: a repeat is an error
     return wide[data["method"].unique()]

@@ -57,9 +57,7 @@ def update_readme(
             raise ValueError(f"there is no generated part {name!r}; there are {', '.join(made)}")
         start = f"<!-- generated:{name} -->"
         if text.count(start) != 1:
-            raise ValueError(
-                f"{path} must have the line {start!r} once, followed by {END!r}; found {text.count(start)}"
-            )
+            raise ValueError(f"{path} must have the line {start!r} once, followed by {END!r}; found {text.count(start)}")
         head, rest = text.split(start)
         inside, end, tail = rest.partition(END)
         if not end or "<!-- generated:" in inside:
@@ -74,9 +72,7 @@ def _claims(folder: Path) -> str:
     from lib import claims  # which needs report, which offers this module's functions under its own name
 
     found = {path.parent.name: claims.load(path) for path in sorted(folder.glob("*/claims.json"))}
-    parts = [
-        claims.table(entries).assign(notebook=_link(notebook)) for notebook, entries in found.items() if len(entries)
-    ]
+    parts = [claims.table(entries).assign(notebook=_link(notebook)) for notebook, entries in found.items() if len(entries)]
     if not parts:
         return "No claims yet."
     count = Counter(claim.verdict for entries in found.values() for claim in entries)
@@ -89,9 +85,7 @@ def _claims(folder: Path) -> str:
 def _results(folder: Path) -> str:
     parts = []
     for path in sorted(folder.glob("*/table.csv")):
-        table = pd.read_csv(
-            path, dtype={"case": str, "method": str, "scale": str}, keep_default_na=False, na_values=[""]
-        )
+        table = pd.read_csv(path, dtype={"case": str, "method": str, "scale": str}, keep_default_na=False, na_values=[""])
         if list(table.columns) != COLUMNS:
             raise ValueError(f"{path} must have the columns {', '.join(COLUMNS)}; found {', '.join(table.columns)}")
         parts.append(f"**{_link(path.parent.name)}**\n\n{markdown(show(table))}")

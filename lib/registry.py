@@ -16,7 +16,7 @@ T = TypeVar("T")
 def unknown(kind: str, name: object, known: list[str]) -> str:
     """The message for a name that nobody registered: what was found, what was expected, and the nearest guess."""
     near = difflib.get_close_matches(str(name), known, n=1)
-    guess = f"; did you mean {near[0]!r}?" if near else ""
+    guess = f"; did you mean {near[0]!r}?" if near else "."
     return f"unknown {kind} {name!r}{guess} Known: {', '.join(known)}"
 
 

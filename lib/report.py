@@ -57,9 +57,7 @@ def frame(rows: Iterable[dict | None], **columns: str | Callable[[dict], object]
         if row is None:
             continue
         if absent := {"config", "metrics"} - set(row):
-            raise ValueError(
-                f"a ledger row needs 'config' and 'metrics'; {sorted(absent)} missing, found {sorted(row)}"
-            )
+            raise ValueError(f"a ledger row needs 'config' and 'metrics'; {sorted(absent)} missing, found {sorted(row)}")
         config = row["config"]
         run = {name: config[name] for name in RUN} | {name: _place(config, rule) for name, rule in columns.items()}
         for metric, value in row["metrics"].items():
@@ -100,7 +98,7 @@ def summary(
     head = [name for name in data.columns if name not in ("experiment", "metric", "value", "seed", "scale")]
     by = [*head, "metric", "scale"]
     if (again := data.duplicated([*by, "seed"])).any():
-        line = data[again].iloc[0]
+        line = data[again].to_dict("records")[0]
         found = ", ".join(f"{name} {line[name]!r}" for name in [*by, "seed"])
         raise ValueError(f"two values for {found}: give different settings different names, by a column of frame()")
     groups = data.groupby(by, sort=False, dropna=False)["value"]
@@ -189,13 +187,9 @@ def _with_expected(table, by: list[str], expected, metrics: Sequence[str], colum
     seen = set(map(tuple, table[by].to_numpy().tolist()))
     lines = []
     for config in map(_config, expected):
-        own = {name: config[name] for name in (*RUN, "scale")} | {
-            name: _place(config, rule) for name, rule in columns.items()
-        }
+        own = {name: config[name] for name in (*RUN, "scale")} | {name: _place(config, rule) for name, rule in columns.items()}
         if odd := [name for name in by if name not in own and name != "metric"]:
-            raise ValueError(
-                f"to find the expected runs, give summary() the column {odd[0]!r}, as you gave it to frame()"
-            )
+            raise ValueError(f"to find the expected runs, give summary() the column {odd[0]!r}, as you gave it to frame()")
         for metric in metrics:
             line = own | {"metric": metric}
             key = tuple(line[name] for name in by)

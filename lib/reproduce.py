@@ -152,7 +152,7 @@ def _pass(options: argparse.Namespace) -> int:
         stamp = passes.Stamp.begin(about, options.fresh)
         os.environ["CROWDS_LEDGER"] = "own"  # a reference row is no fresh row
     since = stamp.started if stamp else None
-    deadline = time.time() + options.budget if options.budget else None
+    deadline = None if options.budget is None else time.time() + options.budget
     there = _present(configs, since)
     print(f"{len(grids)} notebooks at {scale}: {len(configs)} runs, {len(there)} of them done", flush=True)
     if stamp and stamp.resumed:

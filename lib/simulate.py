@@ -149,7 +149,7 @@ def assign(
     wanted[rng.permutation(n_items)[: round(n_items * labels_per_item) - n_items * least]] += 1
     with np.errstate(divide="ignore"):
         log_weights = np.log(weights)
-    rows = max(1, chunk // len(weights))
+    rows = max(1, chunk // max(len(weights), 1))
     chosen = [np.zeros(0, dtype=np.int64)]
     for start in range(0, n_items if most else 0, rows):
         size = min(rows, n_items - start)

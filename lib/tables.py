@@ -113,9 +113,7 @@ def show(table: pd.DataFrame, digits: int = 1, titles: Mapping[str, str] | None 
         line = lines.setdefault(tuple(cell[name] for name in head), {name: cell[name] for name in head})
         ours, theirs = _cells(cell, digits)
         line |= {(cell["metric"], "ours"): ours, (cell["metric"], "paper"): theirs}
-    shown = pd.DataFrame(
-        list(lines.values()), columns=[*head, *((m, who) for m in metrics for who in ("ours", "paper"))]
-    )
+    shown = pd.DataFrame(list(lines.values()), columns=[*head, *((m, who) for m in metrics for who in ("ours", "paper"))])
     shown = shown.astype(object).where(shown.notna(), MISSING)
     for metric in metrics:
         if (shown[(metric, "paper")] == MISSING).all():

@@ -200,6 +200,14 @@ def test_e_step_leaves_its_arguments_alone():
     np.testing.assert_array_equal(confusion, before[1])
 
 
+def test_unlabeled_items_add_nothing_to_the_likelihood_whatever_their_prior():
+    # A network's log-softmax in float32 sums to one only nearly; over many unlabeled items that would add up.
+    crowd = CrowdLabels([1], [0], [0], 3, 1, 2)
+    rough = np.log([[0.6, 0.5], [0.5, 0.5], [0.2, 0.1]])
+    _, log_likelihood = e_step(rough, np.array([[[0.9, 0.1], [0.3, 0.7]]]), crowd)
+    assert log_likelihood == pytest.approx(math.log(0.6), rel=1e-12)
+
+
 def test_many_labels_do_not_underflow():
     annotators = 5000  # a product of 5000 probabilities is far below the smallest float
     crowd = CrowdLabels(np.zeros(annotators, int), np.arange(annotators), np.arange(annotators) % 2, 1, annotators, 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lib.experiments import real
+from lib.experiments import real, tuning
 from lib.runs import RunConfig
 
 DATASETS = ("labelme", "music")
@@ -18,8 +18,10 @@ METHODS = (
     "geocrowdnet-f",
     "geocrowdnet-w",
 )
+TUNING_SEEDS = 3
 
 
 def grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
-    """Every method on both data sets."""
-    return [config for dataset in DATASETS for config in real.runs(dataset, METHODS, scale, seeds)]
+    """Every method on both data sets, and the choice of the penalties' weights there with the first three seeds."""
+    compared = [config for dataset in DATASETS for config in real.runs(dataset, METHODS, scale, seeds)]
+    return compared + [config for config in tuning.grid(scale, seeds[:TUNING_SEEDS]) if config.dataset in DATASETS]

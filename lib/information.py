@@ -1,0 +1,228 @@
+"""f-mutual information gain: how much two predictions of the same items agree beyond chance.
+
+Two views of item ``i``, ``p_i`` and ``q_i`` (distributions over classes), and a class prior ``pi`` give for each pair of
+items
+
+    m[i, j] = sum_c p_i[c] q_j[c] / pi[c],
+
+which is the density ratio of the joint to the product of the views when both are true posteriors and the views are
+independent given the class. With a convex ``f``, ``f(1) = 0``, the variational bound on the f-mutual information is
+
+    J = mean_i a(m[i, i]) - mean_{i != j} b(m[i, j]),      a(t) = f'(t),   b(t) = t f'(t) - f(t),
+
+to be maximized: true posteriors reach the f-mutual information itself and every other prediction stays below it. Items
+paired with others of the batch play the part of independent draws.
+
+    divergence          f(t)                              a(t)               b(t)
+    kl                  t log t                           1 + log t          t
+    pearson             (t - 1)^2                         2 (t - 1)          t^2 - 1
+    js                  t log t - (t + 1) log((t+1)/2)    log(2t / (1+t))    log((1+t) / 2)
+    squared-hellinger   (sqrt t - 1)^2                    1 - 1 / sqrt t     sqrt t - 1
+    reverse-kl          -log t                            -1 / t             log t - 1
+
+All ``n (n - 1)`` pairs are used, and cheaply: ``kl`` needs two sums over the batch, O(n C); ``pearson`` two second-moment
+matrices, O(n C^2); the others the matrix ``m``, O(n^2 C). The diagonal is never among them, it would bias the term.
+
+References: Kong & Schoenebeck (arXiv 1802.08887); Cao, Xu, Kong & Wang, "Max-MIG" (ICLR 2019).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+DIVERGENCES = ("kl", "pearson", "js", "squared-hellinger", "reverse-kl")
+
+# The last two have a slope without bound where views disagree: below this ratio they are constant and have no gradient.
+LEAST_RATIO = 1e-6
+
+
+@dataclass(frozen=True)
+class Negatives:
+    """What the second term needs of a fixed second view, so that it can run over a whole training set at each step.
+
+    In distillation the teacher does not move. Its means are then known once and for all, and the second term loses most of
+    the noise of a batch. Pairs of an item with itself are not told apart: their share is one in the number of items.
+
+    Attributes:
+        mean: ``[classes]`` mean of ``q``, for ``kl``.
+        second_moment: ``[classes, classes]`` mean of ``q q^T``, for ``pearson``.
+        memory: ``[rows, classes]`` some rows of ``q``, for the other divergences.
+    """
+
+    mean: Tensor
+    second_moment: Tensor
+    memory: Tensor
+
+    @classmethod
+    def of(cls, q: Tensor, rows: int = 2000, seed: int = 0) -> Negatives:
+        """From the second view's predictions of all items.
+
+        Args:
+            q: ``[items, classes]`` probabilities; no gradient goes into them.
+            rows: size of the memory, drawn without repeats where there are more items.
+            seed: of that draw.
+
+        Raises:
+            ValueError: no items, or no rows asked for.
+        """
+        if len(q) == 0 or rows < 1:
+            raise ValueError(f"negatives need at least one item and one row of memory, found {len(q)} and {rows}")
+        q = q.detach()
+        chosen = torch.randperm(len(q), generator=torch.Generator().manual_seed(seed))[:rows].to(q.device)
+        return cls(q.mean(dim=0), q.T @ q / len(q), q[chosen])
+
+
+def class_prior(prob: Tensor, pseudo_count: float = 1.0, floor: float = 0.1) -> Tensor:
+    """Class prior from predictions or vote shares, kept away from zero because the ratio divides by it.
+
+    ``(sum_i prob[i, c] + pseudo_count) / (items + pseudo_count * classes)``, at least ``floor / classes``, then normalized.
+
+    Args:
+        prob: ``[items, classes]``, rows sum to one; no gradient goes into them.
+        pseudo_count: items added to each class.
+        floor: least share of a class, relative to an even share; below 1.
+
+    Returns:
+        ``[classes]``, sums to one.
+
+    Raises:
+        ValueError: a negative pseudo-count, or a floor outside 0 .. 1.
+    """
+    if pseudo_count < 0 or not 0 <= floor < 1:
+        raise ValueError(f"need pseudo_count of at least 0 and floor in 0 .. 1, found {pseudo_count} and {floor}")
+    items, classes = prob.shape
+    prior = (prob.detach().sum(dim=0) + pseudo_count) / (items + pseudo_count * classes)
+    prior = prior.clamp_min(floor / classes)
+    return prior / prior.sum()
+
+
+def information_gain(
+    log_p: Tensor, log_q: Tensor, log_prior: Tensor, divergence: str = "kl", negatives: Negatives | None = None
+) -> Tensor:
+    """f-mutual information gain ``J`` between two predictions of a batch, to be maximized; see the module's head.
+
+    Matching pairs are taken in log space, so nothing is clipped and a confident disagreement keeps its gradient. A
+    ``log_q`` of minus infinity (a hard second view) is allowed as long as ``log_p`` is finite.
+
+    Args:
+        log_p: ``[batch, classes]`` log-probabilities of the first view.
+        log_q: ``[batch, classes]`` of the second, row by row about the same items.
+        log_prior: ``[classes]``.
+        divergence: one of :data:`DIVERGENCES`.
+        negatives: of the fixed second view over all items; by default the pairs inside the batch.
+
+    Returns:
+        Scalar, in nats for ``kl``, ``js`` and ``reverse-kl``; 0 for predictions that ignore the item.
+
+    Raises:
+        ValueError: unknown divergence, views of different shapes, an empty batch, or a batch of one without ``negatives``:
+            it has no pair of different items.
+    """
+    _check(divergence)
+    least = 2 if negatives is None else 1
+    if log_p.shape != log_q.shape:
+        raise ValueError(f"both views must have one shape, found {tuple(log_p.shape)} and {tuple(log_q.shape)}")
+    if len(log_p) < least:
+        raise ValueError(f"information gain needs a batch of at least {least} items, found {len(log_p)}")
+    # Never under autocast: in half precision the sum over pairs loses the few that matter.
+    with torch.autocast(log_p.device.type, enabled=False):
+        dtype = torch.promote_types(log_p.dtype, torch.float32)
+        log_p, log_q, log_prior = log_p.to(dtype), log_q.to(dtype), log_prior.to(dtype)
+        log_ratio = torch.logsumexp(log_p + log_q - log_prior, dim=1)  # log m[i, i]
+        p_over_prior = (log_p - log_prior).exp()
+        if negatives is None:
+            chance = _batch_chance(p_over_prior, log_q.exp(), log_ratio.exp(), divergence)
+        else:
+            chance = _fixed_chance(p_over_prior, negatives, divergence)
+        return _matching(log_ratio, divergence).mean() - chance
+
+
+def perfect_agreement(prior: Tensor, divergence: str = "kl") -> float:
+    """``J`` of two views that always agree and are certain, in a population with this class prior.
+
+    ``H(pi)`` for ``kl``, ``C - 1`` for ``pearson`` whatever the prior, infinite for ``reverse-kl``.
+
+    Args:
+        prior: ``[classes]``, all above zero, sums to one.
+        divergence: one of :data:`DIVERGENCES`.
+    """
+    _check(divergence)
+    if divergence == "reverse-kl":
+        return math.inf
+    prior = prior.double()
+    same = (prior**2).sum()  # two items drawn at random have the same class
+    ratio = 1 / prior
+    matching = (prior * _matching(ratio.log(), divergence)).sum()
+    chance = (prior**2 * _of_pairs(ratio, divergence)).sum() + (1 - same) * _of_pairs(torch.zeros_like(same), divergence)
+    return float(matching - chance)
+
+
+def scale(prior: Tensor, divergence: str = "kl") -> float:
+    """Factor that lets every divergence end near ``log C``, so that one weight beside another loss serves them all.
+
+    1 for ``kl``; ``log C`` over :func:`perfect_agreement` for the others.
+
+    Raises:
+        ValueError: ``reverse-kl``, which has no greatest value.
+    """
+    _check(divergence)
+    if divergence == "reverse-kl":
+        raise ValueError("reverse-kl has no greatest value to scale by; expected one of the other divergences")
+    return 1.0 if divergence == "kl" else math.log(len(prior)) / perfect_agreement(prior, divergence)
+
+
+def _check(divergence: str) -> None:
+    if divergence not in DIVERGENCES:
+        raise ValueError(f"divergence must be one of {', '.join(DIVERGENCES)}, found {divergence!r}")
+
+
+def _matching(log_ratio: Tensor, divergence: str) -> Tensor:
+    """``a(m)`` from ``log m``."""
+    if divergence == "kl":
+        return 1 + log_ratio
+    if divergence == "pearson":
+        return 2 * torch.expm1(log_ratio)
+    if divergence == "js":
+        return math.log(2) + F.logsigmoid(log_ratio)
+    log_ratio = log_ratio.clamp_min(math.log(LEAST_RATIO))
+    return -torch.expm1(-log_ratio / 2) if divergence == "squared-hellinger" else -torch.exp(-log_ratio)
+
+
+def _of_pairs(ratio: Tensor, divergence: str) -> Tensor:
+    """``b(m)`` from ``m``."""
+    if divergence == "kl":
+        return ratio
+    if divergence == "pearson":
+        return ratio**2 - 1
+    if divergence == "js":
+        return torch.log1p(ratio) - math.log(2)
+    if divergence == "squared-hellinger":
+        # The square root's slope is infinite at zero, a ratio that underflows would give NaN.
+        return ratio.clamp_min(torch.finfo(ratio.dtype).tiny).sqrt() - 1
+    return ratio.clamp_min(LEAST_RATIO).log() - 1
+
+
+def _batch_chance(p_over_prior: Tensor, q: Tensor, matching: Tensor, divergence: str) -> Tensor:
+    """Mean of ``b(m[i, j])`` over the pairs of different items of a batch; ``matching`` is ``m[i, i]``."""
+    pairs = len(q) * (len(q) - 1)
+    if divergence == "kl":
+        return (p_over_prior.sum(dim=0) @ q.sum(dim=0) - matching.sum()) / pairs
+    if divergence == "pearson":
+        everything = ((p_over_prior.T @ p_over_prior) * (q.T @ q)).sum()
+        return (everything - (matching**2).sum()) / pairs - 1
+    table = _of_pairs(p_over_prior @ q.T, divergence)
+    return (table.sum() - table.diagonal().sum()) / pairs
+
+
+def _fixed_chance(p_over_prior: Tensor, negatives: Negatives, divergence: str) -> Tensor:
+    """Mean of ``b(m[i, j])`` over the batch's first view and all (or many) rows of the second."""
+    if divergence == "kl":
+        return (p_over_prior @ negatives.mean.to(p_over_prior)).mean()
+    if divergence == "pearson":
+        return ((p_over_prior @ negatives.second_moment.to(p_over_prior)) * p_over_prior).sum(dim=1).mean() - 1
+    return _of_pairs(p_over_prior @ negatives.memory.to(p_over_prior).T, divergence).mean()

@@ -1,0 +1,268 @@
+"""CCC, coupled confusion correction (Zhang, Li, Zeng, Yan & Ge, AAAI 2024).
+
+Two crowd layers (matrices ``T``, free, started at the identity) with the loss of the released code,
+
+    loss(z, T) = - mean over labels log(softmax(p @ T[r])[k] + 1e-5),        p = softmax(z).
+
+After a warm-up, every step first corrects each network's matrices by what would help the *other* network's idea of clean
+data. At the start of an epoch, annotators with similar matrices are put into groups ``g`` (K-Means), and each network
+picks a meta set: for each class, among the items to which some annotator gave it, those that fit it best. Then, a batch:
+
+    virtual   w' = w - lr * d loss(z, T + V[g]) / dw            a correction V for each group, at V = 0
+    meta      D = d CE(meta batch of the other network; w') / dV
+    correct   V = - rate * (max T' / max |D|) * D               a step whose largest entry is a share of T's
+    actual    one optimizer step for w and T on loss(z, T + V[g]), after which V is forgotten
+
+The virtual and the actual step share one forward pass, and ``D`` needs no second derivative of the network
+(:mod:`lib.meta`). The prediction is the mean of both networks' class probabilities.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lib import meta
+from lib.backbones import Backbone
+from lib.crowd import CrowdLabels
+from lib.losses import crowd_layer_logits, label_cross_entropy
+from lib.methods import Batch, register
+from lib.methods.ensemble import Ensemble
+
+if TYPE_CHECKING:
+    from lib.training import TrainingData
+
+log = logging.getLogger(__name__)
+PAPER_GROUPS = 30
+
+
+def crowd_loss(
+    class_logits: Tensor, matrices: Tensor, position: Tensor, annotator: Tensor, label: Tensor, epsilon: float = 1e-5
+) -> Tensor:
+    """Cross-entropy of the crowd layer's softmax with ``epsilon`` inside the logarithm, mean over labels, in nats.
+
+    Args:
+        class_logits: ``[batch, classes]``.
+        matrices: ``[annotators, true class, label]``, free.
+        position, annotator, label: ``[labels]`` int64.
+        epsilon: keeps a label that the model thinks impossible from dominating; 0 is the plain crowd layer.
+    """
+    # Under autocast the network may answer in half precision, in which the matrices' small corrections would drown.
+    with torch.autocast(class_logits.device.type, enabled=False):
+        class_logits = class_logits.to(torch.promote_types(class_logits.dtype, torch.float32))
+        logits = crowd_layer_logits(torch.softmax(class_logits, dim=1), matrices, position, annotator)
+        if epsilon == 0:
+            return label_cross_entropy(logits, label)
+        prob = torch.softmax(logits, dim=1).gather(1, label.unsqueeze(1))
+        return -(prob + epsilon).log().mean()
+
+
+def group_annotators(matrices: Tensor, n_groups: int, seed: int) -> Tensor:
+    """K-Means on the flattened matrices, one run from k-means++.
+
+    Args:
+        matrices: ``[annotators, classes, classes]``.
+        n_groups: number of groups; some stay empty where fewer matrices differ.
+        seed: of the starting points.
+
+    Returns:
+        ``[annotators]`` int64 group of each, on the matrices' device. A group's number means nothing across calls.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    points = matrices.detach().to("cpu", torch.float32, copy=True).flatten(1).numpy()
+    with warnings.catch_warnings():
+        # Annotators without labels in common have equal matrices at first; empty groups do no harm.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        found = KMeans(n_groups, n_init=1, max_iter=100, random_state=seed).fit_predict(points)
+    return torch.as_tensor(found, dtype=torch.int64, device=matrices.device)
+
+
+def select_confident(
+    log_prob: np.ndarray, crowd: CrowdLabels, per_class: int, distinct: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """For each class, the items with the least cross-entropy among those that some annotator put into it.
+
+    Args:
+        log_prob: ``[items, classes]`` of a network.
+        crowd: the labels.
+        per_class: items to take of each class, fewer where there are fewer.
+        distinct: an item once a class. Otherwise once for each annotator who said so, as in the released code: repeats
+            stand in for other items and favor those that annotators agree on.
+
+    Returns:
+        ``[meta items]`` items and ``[meta items]`` classes, class by class. An item may come under two classes.
+    """
+    item, label = crowd.item, crowd.label
+    if distinct:
+        item, label = np.unique(np.stack([item, label]), axis=1)
+    order = np.lexsort((-log_prob[item, label], label))  # by class, then loss, then item
+    ordered = label[order]
+    rank = np.arange(len(order)) - np.searchsorted(ordered, ordered)
+    chosen = order[rank < per_class]
+    return item[chosen], label[chosen]
+
+
+class MetaSet:
+    """Items with a class that is probably right, in shuffled batches without end.
+
+    Args:
+        item, label: ``[meta items]``.
+        data: where the inputs are.
+        batch_size: of all batches; the last of a round may be smaller, though not a single item, which batch
+            normalization could not take.
+        generator: of the order.
+    """
+
+    def __init__(
+        self, item: np.ndarray, label: np.ndarray, data: TrainingData, batch_size: int, generator: np.random.Generator
+    ) -> None:
+        self.item, self.label = item, label
+        self._x = data.x[torch.as_tensor(item, device=data.device)]
+        self._label = torch.as_tensor(label, device=data.device)
+        self._batch_size, self._generator = batch_size, generator
+        self._waiting: list[Tensor] = []
+
+    def __len__(self) -> int:
+        return len(self.item)
+
+    def next(self) -> tuple[Tensor, Tensor]:
+        """``[batch, ...]`` inputs and ``[batch]`` classes."""
+        if not self._waiting:
+            order = torch.from_numpy(self._generator.permutation(len(self))).to(self._x.device)
+            parts = list(order.split(self._batch_size))
+            if len(parts) > 1 and len(parts[-1]) == 1:
+                parts[-2:] = [torch.cat(parts[-2:])]
+            self._waiting = parts[::-1]
+        chosen = self._waiting.pop()
+        return self._x[chosen], self._label[chosen]
+
+
+@register("ccc", title="CCC", paper="Zhang et al. 2024", family="crowd layer")
+class CCC(Ensemble):
+    """Two crowd layers that correct each other's confusion matrices.
+
+    Args:
+        groups: of annotators; None for the paper's 30, or one an annotator where there are fewer than 30.
+        per_class: items of each class in a meta set (the paper's 1000 in all are 100 a class).
+        rate: largest correction, as a share of the largest entry of ``T``; 0 leaves a pair of crowd layers.
+        warmup: epochs without correction.
+        meta_batch: items in a meta batch.
+        gradient: ``full``, the paper's, through all parameters; ``head``, the released code's on images, through the last
+            linear layer only, which needs neither a backward pass of the meta batch through the trunk nor a second pass of
+            the batch.
+        distinct: whether an item comes only once under a class in a meta set.
+        virtual_lr: of the virtual step; None for the optimizer's present one. (The size of ``D`` does not matter, since it
+            is normalized: only where it is taken.)
+        epsilon: inside the logarithm of the loss.
+
+    Attributes:
+        groups: ``[annotators]`` group of each, for each network; empty in the warm-up.
+        meta_sets: the set that each network picked (and the other is corrected by); empty in the warm-up.
+
+    Raises:
+        ValueError: more groups than annotators, or an option outside its range.
+    """
+
+    def __init__(
+        self,
+        backbone: Callable[[], Backbone],
+        crowd: CrowdLabels,
+        groups: int | None = None,
+        per_class: int = 100,
+        rate: float = 0.5,
+        warmup: int = 10,
+        meta_batch: int = 128,
+        gradient: str = "full",
+        distinct: bool = False,
+        virtual_lr: float | None = None,
+        epsilon: float = 1e-5,
+    ) -> None:
+        n_groups = min(PAPER_GROUPS, crowd.n_annotators) if groups is None else groups
+        if not 1 <= n_groups <= crowd.n_annotators:
+            raise ValueError(f"groups must lie in 1 .. {crowd.n_annotators}, the number of annotators, found {groups}")
+        if gradient not in meta.MODES:
+            raise ValueError(f"gradient must be one of {', '.join(meta.MODES)}, found {gradient!r}")
+        for name, value, least in (
+            ("per_class", per_class, 1),
+            ("rate", rate, 0),
+            ("warmup", warmup, 0),
+            ("meta_batch", meta_batch, 2),
+            ("epsilon", epsilon, 0),
+        ):
+            if not value >= least:
+                raise ValueError(f"{name} must be at least {least}, found {value}")
+        super().__init__(backbone, crowd, base="crowdlayer-mw")
+        self.n_groups, self.per_class, self.rate, self.warmup_epochs = n_groups, per_class, rate, warmup
+        self.meta_batch, self.gradient, self.distinct = meta_batch, gradient, distinct
+        self.virtual_lr, self.epsilon = virtual_lr, epsilon
+        self.groups: list[Tensor] = []
+        self.meta_sets: list[MetaSet] = []
+
+    def begin_epoch(self, epoch: int, data: TrainingData) -> None:
+        """Groups and meta sets of the epoch. Their generator is not torch's, so that a rate of 0 draws the same dropout
+        masks as a pair of crowd layers."""
+        self.groups, self.meta_sets = [], []
+        if epoch < self.warmup_epochs or self.rate == 0:
+            return
+        generator = np.random.default_rng([torch.initial_seed(), epoch])
+        for member in self.members:
+            self.groups.append(group_annotators(member.weight, self.n_groups, int(generator.integers(2**31))))
+            log_prob = data.predict(lambda x, member=member: torch.log_softmax(member.backbone(x), dim=1), member)
+            item, label = select_confident(log_prob.cpu().numpy(), data.crowd, self.per_class, self.distinct)
+            self.meta_sets.append(MetaSet(item, label, data, self.meta_batch, generator))
+            log.debug("epoch %d: a meta set of %d, %d distinct items", epoch, len(item), len(np.unique(item)))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean of both networks' losses without corrections, each in nats and a mean over labels."""
+        return torch.stack([self._loss(member.backbone(batch.x), member.weight, batch) for member in self.members]).mean()
+
+    def step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Tensor:
+        """One update of both networks; the mean of their losses at the corrected matrices."""
+        optimizer.zero_grad(set_to_none=True)
+        lr = optimizer.param_groups[0]["lr"] if self.virtual_lr is None else self.virtual_lr
+        losses = []
+        for network, member in enumerate(self.members):
+            forward = meta.training_pass(member.backbone, batch.x)
+            matrices = member.weight
+            if self.meta_sets:
+                matrices = matrices + self.correction(network, batch, forward, lr)[self.groups[network]]
+            loss = self._loss(forward.logits, matrices, batch)
+            loss.backward()
+            losses.append(loss.detach())
+        optimizer.step()
+        return torch.stack(losses).mean()
+
+    def correction(self, network: int, batch: Batch, forward: meta.TrainingPass, lr: float) -> Tensor:
+        """``[groups, classes, classes]``: what to add to a network's matrices for this batch; no graph.
+
+        Args:
+            network: 0 or 1; the next meta batch is the other one's.
+            batch: a training batch.
+            forward: the network's pass on it.
+            lr: of the virtual step.
+        """
+        backbone, matrices, groups = self.members[network].backbone, self.members[network].weight, self.groups[network]
+
+        def inner(class_logits: Tensor, correction: Tensor) -> Tensor:
+            return self._loss(class_logits, matrices + correction[groups], batch)
+
+        zero = matrices.new_zeros(self.n_groups, *matrices.shape[1:])
+        virtual = meta.virtual_step(backbone, forward, inner, zero, lr, extra=(matrices,))
+        x, label = self.meta_sets[1 - network].next()
+        _, gradient = meta.meta_gradient(backbone, forward, virtual, x, label, self.gradient)
+        largest_entry = (matrices.detach() - lr * virtual.gradients[0]).max()
+        largest = gradient.abs().max()
+        usable = torch.isfinite(largest) & (largest > 0)
+        return torch.where(usable, -self.rate * largest_entry / largest * gradient, 0.0)
+
+    def _loss(self, class_logits: Tensor, matrices: Tensor, batch: Batch) -> Tensor:
+        return crowd_loss(class_logits, matrices, batch.position, batch.annotator, batch.label, self.epsilon)

@@ -1,0 +1,129 @@
+"""Max-MIG (Cao, Xu, Kong & Wang, "Max-MIG: an information theoretic approach for joint learning from crowds", ICLR 2019).
+
+Two views of an item are trained to agree: the classifier ``p = softmax(h(x))`` sees its input, the aggregator
+
+    g[c]  proportional to  prior[c] exp( sum over the item's labels (r, k) of W[r, c, k] )
+
+its labels. The loss is minus the f-mutual information gain between them (:mod:`lib.information`): agreement on the same
+item counts for it, agreement across items of the batch against it. Nothing is assumed about how annotators depend on each
+other. ``W[r, c, k]`` plays the part of ``log A[r, c, k]``. A permutation of the classes shared by both views changes
+nothing, so it is the start of ``W`` from the soft votes that gives the classes their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lib import aggregate
+from lib.backbones import Backbone
+from lib.crowd import CrowdLabels
+from lib.information import DIVERGENCES, class_prior, information_gain
+from lib.methods import Batch, Method, register
+
+PRIORS = ("uniform", "votes")
+
+
+def vote_confusion(crowd: CrowdLabels) -> np.ndarray:
+    """Confusion matrices against the soft votes, without smoothing.
+
+    Returns:
+        ``[annotators, true class, label]`` float64; rows sum to one, or are zero where no item that the annotator labeled
+        got a vote for the class.
+    """
+    shape = (crowd.n_annotators, crowd.n_classes, crowd.n_classes)
+    counts = (crowd.incidence.T @ aggregate.soft_vote(crowd)).reshape(shape).transpose(0, 2, 1)
+    totals = counts.sum(axis=2, keepdims=True)
+    return np.divide(counts, totals, out=np.zeros(shape), where=totals > 0)
+
+
+@register("max-mig", title="Max-MIG", paper="Cao et al. 2019", family="max-mig")
+class MaxMIG(Method):
+    """Minus the f-mutual information gain between classifier and aggregator, mean over the batch's items and pairs.
+
+    The authors skip batches that are not full; here the last, smaller one is used, since the mean over pairs is unbiased
+    for any two items or more. A batch of a single item has no pair: its loss is zero, and so is its gradient. The authors
+    add noise of up to 1e-4 inside the logarithm; here it is taken in log space and needs none.
+
+    Args:
+        divergence: ``kl`` (the paper's experiments), ``pearson``, ``js``, ``squared-hellinger`` or ``reverse-kl``.
+        delta: added to the soft-vote confusion matrices whose logarithm starts ``W``; 0.01 as in the authors' LabelMe code
+            (1e-4 in their other experiments, too little where annotators gave few labels).
+        aggregator_rate: learning rate of ``W`` relative to the classifier's: 0.1 on CIFAR-10, 1 on LabelMe in the authors'
+            code. A high one lets the aggregator collapse.
+        prior: ``uniform``, as in the authors' code whatever the data, or ``votes``, the mean soft vote; fixed either way.
+
+    Raises:
+        ValueError: another divergence or prior, or a delta or rate that is not above 0.
+    """
+
+    def __init__(
+        self,
+        backbone: Callable[[], Backbone],
+        crowd: CrowdLabels,
+        divergence: str = "kl",
+        delta: float = 0.01,
+        aggregator_rate: float = 0.1,
+        prior: str = "uniform",
+    ) -> None:
+        super().__init__(backbone, crowd)
+        if divergence not in DIVERGENCES:
+            raise ValueError(f"divergence must be one of {', '.join(DIVERGENCES)}, found {divergence!r}")
+        if prior not in PRIORS:
+            raise ValueError(f"prior must be one of {', '.join(PRIORS)}, found {prior!r}")
+        if not (delta > 0 and aggregator_rate > 0):
+            raise ValueError(f"delta and aggregator_rate must be above 0, found {delta} and {aggregator_rate}")
+        self.divergence, self.aggregator_rate = divergence, aggregator_rate
+        dtype = torch.get_default_dtype()
+        self.weight = nn.Parameter(torch.as_tensor(np.log(vote_confusion(crowd) + delta), dtype=dtype))
+        votes = aggregate.soft_vote(crowd)[crowd.labels_per_item > 0]
+        shares = torch.as_tensor(votes if prior == "votes" else np.full((1, crowd.n_classes), 1 / crowd.n_classes))
+        self.register_buffer("log_prior", class_prior(shares).log().to(dtype))
+        for name in ("item", "annotator", "label"):
+            self.register_buffer(f"_{name}", torch.tensor(getattr(crowd, name)), persistent=False)
+        self.n_items = crowd.n_items
+
+    def aggregator(self, n_items: int, position: Tensor, annotator: Tensor, label: Tensor) -> Tensor:
+        """``[n_items, classes]`` the aggregator's log-probabilities from flat triples; the prior for an item without labels."""
+        evidence = self.log_prior.expand(n_items, -1).index_add(0, position, self.weight[annotator, :, label])
+        return F.log_softmax(evidence, dim=1)
+
+    def loss(self, batch: Batch) -> Tensor:
+        log_p = F.log_softmax(self.backbone(batch.x), dim=1)
+        log_g = self.aggregator(len(batch.x), batch.position, batch.annotator, batch.label)
+        if len(batch.x) < 2:
+            return 0 * (log_p.sum() + log_g.sum())
+        return -information_gain(log_p, log_g, self.log_prior, self.divergence)
+
+    def confusion(self) -> Tensor:
+        """Softmax of ``W`` over the label: a constant that ``W[r, c]`` has beside ``log A`` drops out."""
+        return torch.softmax(self.weight, dim=2).detach()
+
+    def posterior(self) -> Tensor:
+        """The aggregator ``g`` on the training items: from their labels alone, the classifier's opinion is not in it."""
+        with torch.no_grad():
+            return self.aggregator(self.n_items, self._item, self._annotator, self._label).exp()
+
+    def forecast(self, x: Tensor, position: Tensor, annotator: Tensor, label: Tensor) -> Tensor:
+        """Class probabilities of items that come with labels: the paper's forecaster, ``p g / prior`` normalized.
+
+        Args:
+            x: ``[batch, ...]`` inputs.
+            position, annotator, label: ``[labels]`` int64 triples, ``position`` the row of ``x``.
+
+        Returns:
+            ``[batch, classes]``; the classifier's own where an item has no labels.
+        """
+        log_g = self.aggregator(len(x), position, annotator, label)
+        return torch.softmax(F.log_softmax(self.backbone(x), dim=1) + log_g - self.log_prior, dim=1)
+
+    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict]:
+        """The aggregator learns at its own rate, and without decay, which would pull annotators toward guessing."""
+        return [
+            {"params": list(self.backbone.parameters()), "lr": lr, "weight_decay": weight_decay},
+            {"params": [self.weight], "lr": lr * self.aggregator_rate, "weight_decay": 0.0},
+        ]

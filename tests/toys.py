@@ -1,0 +1,107 @@
+"""A toy project for the tests of the command line: notebooks of three cells, runs that take no time."""
+
+import json
+import time
+from datetime import UTC, datetime
+
+import nbformat
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from lib import experiments, ledger, passes, paths, reproduce, runs
+
+PARAMETERS = 'scale: str = "quick"\nseeds: list = [0, 1]\ndevice: str = "cpu"\nrecompute: bool = False'
+# What every notebook does, in short: ask for its rows, show a number, leave a table.
+READ = """
+from lib import ledger, paths
+found = ledger.lookup(["toy"])
+rows = [row for row in found.values() if row["config"]["scale"] == scale]
+figures = paths.figures("{stem}")
+figures.mkdir(parents=True, exist_ok=True)
+(figures / "numbers.csv").write_text(str(sorted(row["metrics"]["test_acc_last"] for row in rows)))
+print(len(rows), "rows", seeds)
+"""
+
+
+def write_notebook(stem, *code, data=(), parameters=PARAMETERS):
+    """A toy notebook in the notebooks folder."""
+    cells = [new_markdown_cell(f"# Toy {stem}"), new_code_cell(parameters, metadata={"tags": ["parameters"]})]
+    cells += [new_code_cell(source) for source in code or [READ.replace("{stem}", stem)]]
+    companion = {"reproduces": f"Table of {stem}", "data": list(data), "minutes": {"quick": 0.5}}
+    nbformat.write(new_notebook(cells=cells, metadata={"companion": companion}), paths.NOTEBOOKS / f"{stem}.ipynb")
+
+
+def toy_row(config, value=None, age=0):
+    """A finished run of some seconds ago that took no time."""
+    value = 0.8 + 0.01 * config.seed if value is None else value
+    made = datetime.fromtimestamp(time.time() - age, UTC).isoformat(timespec="seconds")
+    settings = json.loads(json.dumps(runs.asdict(config)))
+    history, metrics = {"test_acc": [value]}, {"test_acc_last": value}
+    return {"key": config.key(), "config": settings, "metrics": metrics, "history": history, "seconds": 0.1,
+            "provenance": {"made": made}}  # fmt: skip
+
+
+def toy_grid(stem, scale, seeds):
+    """Two notebooks share these runs; a third has none."""
+    experiments.check_scale(scale)
+    shared = [runs.RunConfig("toy", "digits", "majority-vote", scale=scale, seed=seed) for seed in seeds]
+    return {"10_one": shared, "11_two": shared}.get(stem, [])
+
+
+def write_reference(seeds, value=None, **changes):
+    """Committed rows of an hour ago."""
+    rows = [toy_row(config, value, age=3600) | changes for config in toy_grid("10_one", "quick", seeds)]
+    ledger.write_reference("toy", rows)
+
+
+class Project:
+    """A toy project in a temporary folder, and the command line on it.
+
+    Attributes:
+        root: the folder.
+        trained: the seeds of the runs that were trained.
+        failing: seeds whose runs raise.
+        interrupting: seeds at whose runs somebody presses Ctrl-C.
+        read: stems of the notebooks that were run, where they are stubbed.
+    """
+
+    def __init__(self, root):
+        self.root = root
+        self.trained, self.failing, self.interrupting, self.read = [], set(), set(), []
+
+    def run(self, *words):
+        return reproduce.main([*words, "--workers", "1"])
+
+    def train(self, config, device="cpu", progress=False):
+        if config.seed in self.failing:
+            raise RuntimeError("the loss is NaN")
+        if config.seed in self.interrupting:
+            raise KeyboardInterrupt
+        self.trained.append(config.seed)
+        return toy_row(config), None
+
+    def stubbed(self, orders, workers=None):
+        """In place of running notebooks, which takes seconds each."""
+        for order in orders:
+            self.read.append(order.notebook.stem)
+            yield passes.Outcome(order.notebook.stem, 0.0)
+
+
+def toy_project(root, monkeypatch):
+    """An empty project in ``root``; its runs finish at once."""
+    for name, folder in {"NOTEBOOKS": "notebooks", "BUILD": "build", "README": "README.md"}.items():
+        monkeypatch.setattr(paths, name, root / folder)
+    for name in ("RUNS", "REFERENCE", "FIGURES"):
+        monkeypatch.setenv(f"CROWDS_{name}", str(root / name.lower()))
+    monkeypatch.setenv("CROWDS_LEDGER", "")
+    paths.NOTEBOOKS.mkdir()
+    project = Project(root)
+    monkeypatch.setattr(experiments, "grid", toy_grid)
+    monkeypatch.setattr(runs, "train", project.train)
+    return project
+
+
+def age(seconds=100):
+    """Make the user's own rows older."""
+    for row in ledger.own_rows():
+        made = datetime.fromtimestamp(time.time() - seconds, UTC).isoformat(timespec="seconds")
+        ledger.write(row | {"provenance": row["provenance"] | {"made": made}})
