@@ -83,10 +83,10 @@ def summary(frame: pd.DataFrame) -> str:
     """The counts in one line, and one more line when something lies outside."""
     counts = frame["verdict"].value_counts()
     parts = [f"{counts[name]} {words}" for name, words in VERDICTS.items() if name in counts]
-    text = f"Drift: {len(frame)} numbers beside the reference: {', '.join(parts) or 'nothing to compare'}."
+    text = f"Drift from the reference: {', '.join(parts) or 'nothing to compare'}."
     if counts.get("outside", 0):
         text += (
-            f"\n{counts['outside']} of {len(frame)} numbers lie outside their tolerance. On another processor or torch "
+            f"\nOutside their tolerance: {counts['outside']} of {len(frame)}. On another processor or torch "
             f"version about {1 - LEVEL:.0%} do so by chance; more, or far outside, means that something changed."
         )
     return text

@@ -71,8 +71,9 @@ def order() -> str:
     return value
 
 
-def lookup(experiments: Iterable[str]) -> dict[str, dict]:
-    """All rows of some experiments, by key, as ``CROWDS_LEDGER`` orders the two ledgers."""
+def lookup(experiments: Iterable[str], newer_than: float | None = None) -> dict[str, dict]:
+    """All rows of some experiments, by key, as ``CROWDS_LEDGER`` orders the two ledgers; with ``newer_than`` (UNIX time)
+    only those that were made since."""
     found: dict[str, dict] = {}
     for experiment in sorted(set(experiments)):
         sources = [own_rows, reference_rows]  # a later one overwrites an earlier one
@@ -81,7 +82,9 @@ def lookup(experiments: Iterable[str]) -> dict[str, dict]:
         if order() == "reference":
             sources = [reference_rows]
         for rows in sources:
-            found |= {row["key"]: row for row in rows(experiment)}
+            # Rows carry whole seconds, rounded down.
+            fresh = (row for row in rows(experiment) if newer_than is None or made(row) >= int(newer_than))
+            found |= {row["key"]: row for row in fresh}
     return found
 
 

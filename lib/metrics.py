@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-_SPLITS = ("test_acc", "valid_acc")
-
 
 def select_epoch(valid: list[float]) -> int:
     """The epoch with the best validation score; the last of them where several tie (Ibrahim et al. 2023 select so)."""
@@ -21,12 +19,14 @@ def accuracies(history: dict[str, list[float]], warmup: int = 0) -> dict[str, fl
         warmup: epochs at the start that do not count, except where there are no others.
 
     Returns:
-        Nothing without a test split, else ``test_acc_last``; ``test_acc_best``, the best *test* epoch, which the papers report and which is optimistic;
+        ``test_acc_last``; ``test_acc_best``, the best *test* epoch, which the papers report and which is optimistic;
         ``test_acc_selected``, the epoch chosen on validation labels, and ``valid_acc_selected``, its validation score.
+        Nothing without a test split.
     """
     if "test_acc" not in history:
         return {}
-    test, valid = ([] if scores is None else scores[min(warmup, len(scores) - 1) :] for scores in map(history.get, _SPLITS))
+    first = min(warmup, len(history["test_acc"]) - 1)
+    test, valid = history["test_acc"][first:], history.get("valid_acc", [])[first:]
     scores = {"test_acc_last": test[-1], "test_acc_best": max(test)}
     if valid:
         epoch = select_epoch(valid)

@@ -246,7 +246,7 @@ def kernel_environment(**more: str) -> dict[str, str | None]:
     """
     ipython = paths.BUILD / "ipython"
     config = ipython / "profile_default" / "ipython_kernel_config.py"
-    text = "c = get_config()\nc.IPKernelApp.log_level = 40\nc.HistoryManager.enabled = False\n"
+    text = "c = get_config()\nc.IPKernelApp.log_level = 50\nc.HistoryManager.enabled = False\n"
     if not config.exists() or config.read_text() != text:
         write_atomically(config, text)
     inherited = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
@@ -305,35 +305,40 @@ def execute(
         NotebookError: an unknown or ill-typed parameter.
         NotebookFailed: a cell raised, ran out of time, or the kernel died.
     """
-    check_parameters(notebook, parameters or {})
-    import papermill
-    from papermill.exceptions import PapermillExecutionError
-
+    parameters = dict(parameters or {})
+    check_parameters(notebook, parameters)
     output = output or paths.BUILD / "notebooks" / notebook.path.name
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f"{output.stem}.partial.ipynb")
     partial.unlink(missing_ok=True)
-    try:
-        with _environment({**kernel_environment(), **(environment or {})}):
-            papermill.execute_notebook(
-                notebook.path,
-                partial,
-                parameters=dict(parameters or {}),
-                cwd=notebook.path.parent,
-                kernel_name="python3",
-                language="python",
-                progress_bar=False,
-                start_timeout=START_TIMEOUT,
-                execution_timeout=timeout,
-            )
-    except PapermillExecutionError as error:
-        reason = f"cell In [{error.exec_count}] raised {error.ename}: {error.evalue}"
-        raise NotebookFailed(_failure(notebook, reason, partial)) from error
-    except Exception as error:  # a kernel that does not start or dies, a cell out of time, a full disk
-        reason = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
-        raise NotebookFailed(_failure(notebook, reason, partial)) from error
+    with _environment({**kernel_environment(), **(environment or {})}):
+        _papermill(notebook, parameters, partial, timeout)
     partial.replace(output)
     return output
+
+
+def _papermill(notebook: Notebook, parameters: dict, output: Path, timeout: float | None) -> None:
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    try:
+        papermill.execute_notebook(
+            notebook.path,
+            output,
+            parameters=parameters,
+            cwd=notebook.path.parent,
+            kernel_name="python3",
+            language="python",
+            progress_bar=False,
+            start_timeout=START_TIMEOUT,
+            execution_timeout=timeout,
+        )
+    except PapermillExecutionError as error:
+        reason = f"cell In [{error.exec_count}] raised {error.ename}: {error.evalue}"
+        raise NotebookFailed(_failure(notebook, reason, output)) from error
+    except Exception as error:  # a kernel that does not start or dies, a cell out of time, a full disk
+        reason = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
+        raise NotebookFailed(_failure(notebook, reason, output)) from error
 
 
 def _failure(notebook: Notebook, reason: str, partial: Path) -> str:

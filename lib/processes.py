@@ -6,8 +6,11 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
 
-__all__ = ["end_with_parent", "processors"]
+__all__ = ["InThisProcess", "end_with_parent", "processors", "workers_for"]
 
 
 def processors() -> int:
@@ -30,3 +33,33 @@ def end_with_parent() -> None:
 
     if parent is not None:
         threading.Thread(target=watch, daemon=True, name="end-with-parent").start()
+
+
+class InThisProcess(Executor):
+    """Calls at once, in the caller's process: where there is one job or one worker, a pool would only cost its start."""
+
+    _max_workers = 1
+
+    def submit(self, fn, /, *args, **kwargs) -> Future:
+        """``fn(*args, **kwargs)`` as a future that is done."""
+        future: Future = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@contextmanager
+def workers_for(jobs: int, workers: int) -> Iterator[Executor]:
+    """An executor for so many jobs: processes, or this one alone. Jobs that wait at its end are given up."""
+    if min(workers, jobs) == 1:
+        yield InThisProcess()
+        return
+    # Spawned, not forked: a fork copies torch's thread pools in an unusable state.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, jobs), mp_context=context, initializer=end_with_parent)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)

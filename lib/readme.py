@@ -88,7 +88,8 @@ def _results(folder: Path) -> str:
         table = pd.read_csv(path, dtype={"case": str, "method": str, "scale": str}, keep_default_na=False, na_values=[""])
         if list(table.columns) != COLUMNS:
             raise ValueError(f"{path} must have the columns {', '.join(COLUMNS)}; found {', '.join(table.columns)}")
-        parts.append(f"**{_link(path.parent.name)}**\n\n{markdown(show(table))}")
+        summary = f"<summary>{path.parent.name.replace('_', ' ')}</summary>"
+        parts.append(f"<details>{summary}\n\n{_link(path.parent.name)}\n\n{markdown(show(table))}\n</details>\n")
     return "\n".join(parts) or "No results yet."
 
 

@@ -118,7 +118,7 @@ def _merge(options: argparse.Namespace) -> int:
         summary = ledger.merge(options.merge)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    print(f"{summary['added']} rows added to the reference, {summary['already']} were there already")
+    print(f"Rows added to the reference: {summary['added']}, there already: {summary['already']}")
     return 0
 
 
@@ -154,7 +154,7 @@ def _pass(options: argparse.Namespace) -> int:
     since = stamp.started if stamp else None
     deadline = None if options.budget is None else time.time() + options.budget
     there = _present(configs, since)
-    print(f"{len(grids)} notebooks at {scale}: {len(configs)} runs, {len(there)} of them done", flush=True)
+    print(f"Scale {scale}, notebooks: {len(grids)}, runs: {len(configs)}, done before: {len(there)}", flush=True)
     if stamp and stamp.resumed:
         began = datetime.fromtimestamp(stamp.started).strftime("%Y-%m-%d %H:%M")
         print(f"Going on with the unfinished pass of {began} (--fresh begins again)", flush=True)
@@ -237,7 +237,7 @@ def _train(options: argparse.Namespace, configs: Sequence, since, deadline: floa
     except (runs.RunFailed, OSError) as error:
         failed = [str(error)]
     if trained.count:
-        print(f"{trained.count} runs trained in {time.monotonic() - begun:.0f} s", flush=True)
+        print(f"Runs trained: {trained.count} in {time.monotonic() - begun:.0f} s", flush=True)
     if options.out is not None:
         _hand_out(configs, since, options.out)
     return failed
@@ -266,7 +266,7 @@ def _hand_out(configs: Sequence, since: float | None, out: Path) -> None:
     for key, row in rows.items():
         if key not in known:
             ledger.write(row, out)
-    print(f"{len(rows.keys() - known)} ledger rows are in {out}; python -m lib.reproduce --merge takes them in")
+    print(f"Ledger rows in {out}: {len(rows.keys() - known)}; python -m lib.reproduce --merge takes them in")
 
 
 @contextmanager
@@ -335,14 +335,14 @@ def _tell_skipped(missing: dict[str, list[tuple[str, str]]]) -> None:
 def _tell_left(left: dict[str, int], deadline: float | None) -> None:
     if left:
         why = "the time was up; the same command goes on" if deadline is not None else "runs failed"
-        lines = [(stem, f"{count} runs missing" if count else "runs complete") for stem, count in left.items()]
+        lines = [(stem, f"runs missing: {count}" if count else "runs complete") for stem, count in left.items()]
         _table(f"Not run: {why}", [("notebook", "state"), *lines])
 
 
 def _tell_failed(failed: Iterable[str]) -> None:
     failed = list(failed)
     if failed:
-        print(f"\n{len(failed)} failed:")
+        print(f"\nFailed: {len(failed)}")
     for message in failed:
         print(f"  {message}")
 

@@ -7,21 +7,21 @@ where it stopped.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
 import logging
-import multiprocessing
-import os
 import platform
 import statistics
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,6 +30,7 @@ import torch
 
 from lib import backbones, datasets, ledger, methods, metrics, paths, training
 from lib.ledger import merge, own_rows, reference_rows, write  # part of this module's interface
+from lib.processes import processors, workers_for
 from lib.training import Recipe
 
 log = logging.getLogger(__name__)
@@ -66,10 +67,17 @@ class RunConfig:
     def key(self) -> str:
         """16 hexadecimal digits over all that differs from its default, the method's revision and the data's fingerprint.
 
-        Defaults are left out, so a field that is added later moves no key.
+        Defaults are left out, so a field or an option that is added later moves no key.
+
+        Raises:
+            ValueError: an unknown data set, method or backbone, or an unknown option of the data set.
         """
+        options = {
+            "method_options": _changed(self.method_options, methods.info(self.method).options),
+            "backbone_options": _changed(self.backbone_options, backbones.defaults(self.backbone)),
+        }
         content = {
-            "config": _without_defaults(self),
+            "config": _without_defaults(replace(self, **options)),
             "revision": methods.info(self.method).revision,
             "data": datasets.fingerprint(self.dataset, **self.dataset_options),
         }
@@ -79,6 +87,10 @@ class RunConfig:
     def describe(self) -> str:
         """One line for messages."""
         return f"{self.experiment}: {self.method} on {self.dataset} ({self.case}, {self.scale}, seed {self.seed})"
+
+
+def _changed(options: dict, defaults: dict) -> dict:
+    return {name: value for name, value in options.items() if name not in defaults or defaults[name] != value}
 
 
 def _without_defaults(settings: Any) -> dict:
@@ -92,6 +104,10 @@ def _without_defaults(settings: Any) -> dict:
 
 
 # ---------------------------------------------------------------------- training one run
+
+# Torch's random generator and number of threads belong to the process: in an executor of threads, two runs at once would
+# draw from each other's random numbers.
+_alone = threading.Lock()
 
 
 @functools.lru_cache(maxsize=4)
@@ -118,7 +134,7 @@ def train(config: RunConfig, device: str = "cpu", progress: bool = False) -> tup
         The ledger row, and the trained method.
     """
     data = _dataset(config.dataset, json.dumps(config.dataset_options, sort_keys=True))
-    with _one_thread(device), torch.random.fork_rng(devices=[]):
+    with _alone, _one_thread(device), torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         shape, options = tuple(data.x.shape[1:]), config.backbone_options
         backbone = functools.partial(backbones.build, config.backbone, shape, data.n_classes, **options)
@@ -153,6 +169,7 @@ def _score(method: methods.Method, data: datasets.CrowdDataset, fitted: training
         order = metrics.alignment(estimate, known)
         scores["confusion_error"] = metrics.confusion_error(estimate[:, order], known)
         scores["confusion_error_unaligned"] = metrics.confusion_error(estimate, known)
+    scores |= method.scores(data)
     if "true_posterior_test" in data.extra:
         prob = _numpy(method.predict_proba, data.x_test, method)
         scores["posterior_error"] = float(np.abs(prob[:, order] - data.true_posterior_test).sum(axis=1).mean())
@@ -188,6 +205,9 @@ def _code_version() -> str:
 # ---------------------------------------------------------------------- training many
 
 
+WORKER_DIED = "a worker process died (killed, or out of memory). Finished runs are in the ledger: run again to go on."
+
+
 class RunFailed(RuntimeError):
     """One or more runs of a sweep raised; the others were finished and are in the ledger."""
 
@@ -215,9 +235,9 @@ def sweep(
         configs: what to run; the same one twice is trained once.
         recompute: train all of them anew.
         newer_than: UNIX time; train anew what is older. A killed ``recompute`` goes on with the time of its first start.
-        executor: any ``concurrent.futures`` executor, Dask's included; the caller shuts it down. By default a pool of
-            processes, or this process where there is only one run.
-        workers: size of the default pool; default the number of CPU cores, one on CUDA (which is one device).
+        executor: any ``concurrent.futures`` executor, Dask's included; the caller shuts it down. Threads of one process
+            train one after the other. By default a pool of processes, or this process where there is only one run.
+        workers: size of the default pool; by default one a processor, or one on CUDA (which is one device).
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         progress: show a bar over runs.
         deadline: UNIX time; start no run that would not end in time, judged by the seconds of earlier ones.
@@ -232,19 +252,21 @@ def sweep(
     """
     training.check_device(device)
     keys = [config.key() for config in configs]
-    stored = ledger.lookup(config.experiment for config in configs)
-    since = time.time() if recompute and newer_than is None else newer_than
-    rows = {key: stored[key] for key in keys if key in stored and (since is None or ledger.made(stored[key]) >= int(since))}
+    experiments = {config.experiment for config in configs}
+    stored = ledger.lookup(experiments)
+    fresh = stored if newer_than is None else ledger.lookup(experiments, newer_than)
+    rows = {key: fresh[key] for key in keys if key in fresh and not (recompute and newer_than is None)}
     missing = {key: config for key, config in zip(keys, configs, strict=True) if key not in rows}
     if missing and ledger.order() == "reference":
         config = next(iter(missing.values()))
         raise ValueError(
-            f"{len(missing)} of {len(set(keys))} runs are not in the reference ledger {paths.reference()}, the first: "
-            f"{config.describe()}. Unset CROWDS_LEDGER to train them."
+            f"CROWDS_LEDGER is 'reference', and {len(missing)} of {len(set(keys))} runs are not in the reference ledger "
+            f"{paths.reference()} or are to be trained anew, the first: {config.describe()}. Unset it to train them."
         )
     if missing:
         pending = _Pending(missing, _estimates(missing, stored), deadline)
-        with _executor(executor, workers, len(missing), device) as pool:
+        workers = workers or (1 if device.startswith("cuda") else processors())
+        with contextlib.nullcontext(executor) if executor else workers_for(len(missing), workers) as pool:
             rows |= _train_all(pending, pool, device, progress, on_row)
     return [rows.get(key) for key in keys]
 
@@ -302,24 +324,23 @@ def _train_all(
     from tqdm.auto import tqdm
 
     rows, failures, running = {}, [], {}
-    # With a deadline each run is weighed only when a worker is free for it; otherwise all are handed over at once.
-    window = getattr(pool, "_max_workers", os.cpu_count() or 1) if pending.deadline is not None else len(pending)
+    # A run is weighed against the deadline only when a worker is free for it. An executor that does not say how many it
+    # has (Dask's) gets all runs at once where there is no deadline.
+    window = getattr(pool, "_max_workers", len(pending) if pending.deadline is None else processors())
     with tqdm(total=len(pending), desc="runs", disable=not progress) as bar:
         while True:
             while len(running) < window and (key := pending.next()) is not None:
-                running[pool.submit(_train_and_write, pending.configs[key], device)] = key
+                running[_submit(pool, pending.configs[key], device)] = key
             if not running:
                 break
             done, _ = wait(running, return_when=FIRST_COMPLETED)
+            under_way = [pending.configs[key].describe() for key in running.values()]
             for future in done:
                 key = running.pop(future)
                 try:
                     row = future.result()
                 except BrokenProcessPool as error:
-                    raise RunFailed(
-                        "a worker process died (killed, or out of memory); finished runs are in the ledger, "
-                        f"run again to go on. It may have been at work on {pending.configs[key].describe()}"
-                    ) from error
+                    raise RunFailed(f"{WORKER_DIED} It was at work on one of these: {'; '.join(under_way)}") from error
                 except Exception as error:
                     log.error("%s failed: %s", pending.configs[key].describe(), error)
                     failures.append((pending.configs[key], error))
@@ -336,41 +357,14 @@ def _train_all(
     return rows
 
 
+def _submit(pool: Executor, config: RunConfig, device: str) -> Future:
+    try:
+        return pool.submit(_train_and_write, config, device)
+    except BrokenProcessPool as error:
+        raise RunFailed(WORKER_DIED) from error
+
+
 def _train_and_write(config: RunConfig, device: str) -> dict:
     row, _ = train(config, device)
     write(row)
     return row
-
-
-class _InThisProcess(Executor):
-    """Runs at once, in the caller's process: for a single run, where a pool would only cost its start."""
-
-    _max_workers = 1
-
-    def submit(self, fn, /, *args, **kwargs):
-        from concurrent.futures import Future
-
-        future: Future = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:
-            future.set_exception(error)
-        return future
-
-
-@contextmanager
-def _executor(given: Executor | None, workers: int | None, runs: int, device: str):
-    if given is not None:
-        yield given
-        return
-    workers = workers or (1 if device.startswith("cuda") else os.cpu_count() or 1)
-    if min(workers, runs) == 1:
-        yield _InThisProcess()
-        return
-    # Spawned, not forked: a fork copies torch's thread pools in an unusable state.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, runs), mp_context=context)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -117,11 +116,7 @@ class TrainingData:
         has no variance of a single item)."""
         # The bookkeeping of a pass stays in NumPy and moves to the device at once: no synchronization a batch.
         order = generator.permutation(self.labeled)
-        edges = list(range(0, len(order), batch_size))
-        if len(order) % batch_size == 1 and len(edges) > 1:
-            edges.pop()
-        edges.append(len(order))
-
+        edges = _edges(len(order), batch_size)
         lengths = self.crowd.labels_per_item[order]
         ends = np.concatenate([[0], np.cumsum(lengths)])
         rows = np.arange(ends[-1]) + np.repeat(self.crowd.offsets[order] - ends[:-1], lengths)
@@ -129,14 +124,22 @@ class TrainingData:
         triples = np.stack([np.repeat(within, lengths), self.crowd.annotator[rows], self.crowd.label[rows]])
         position, annotator, label = torch.from_numpy(triples).to(self.device)
         items = torch.from_numpy(order).to(self.device)
-        for start, stop in itertools.pairwise(edges):
-            part = slice(ends[start], ends[stop])
-            chosen = items[start:stop]
-            yield Batch(self.x[chosen], chosen, position[part], annotator[part], label[part])
+        sizes, labels = np.diff(edges).tolist(), np.diff(ends[edges]).tolist()
+        parts = (items.split(sizes), position.split(labels), annotator.split(labels), label.split(labels))
+        for chosen, *given in zip(*parts, strict=True):
+            yield Batch(self.x.index_select(0, chosen), chosen, *given)
 
     def predict(self, function: Callable[[Tensor], Tensor], module: nn.Module) -> Tensor:
         """``function`` of all training inputs, in evaluation mode and without gradient: ``[items, ...]``."""
         return predict(function, self.x, module)
+
+
+def _edges(items: int, batch_size: int) -> list[int]:
+    """Where the batches of a pass begin, and its end."""
+    edges = list(range(0, items, batch_size))
+    if items % batch_size == 1 and len(edges) > 1:
+        edges.pop()
+    return [*edges, items]
 
 
 def predict(function: Callable[[Tensor], Tensor], x: Tensor, module: nn.Module) -> Tensor:
@@ -183,8 +186,8 @@ def fit(
         method: from :func:`lib.methods.build`.
         data: what it was built for.
         recipe: how to train.
-        seed: of batch order and dropout; same seed, device and versions, same numbers. The global generator is left as it
-            was found.
+        seed: of batch order and dropout. On a CPU with one thread the same seed gives the same bits; CUDA sums gradients in
+            no fixed order. The global generator is left as it was found.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         progress: show a bar over epochs.
 
@@ -192,10 +195,13 @@ def fit(
         The scores of every epoch.
 
     Raises:
-        ValueError: a device that is not there.
+        ValueError: a device that is not there, data of other sizes than the method was built for, or no labeled item.
         FloatingPointError: a loss that is not finite; names epoch and batch.
     """
     place = check_device(device)
+    built_for, found = (method.n_annotators, method.n_classes), (data.crowd.n_annotators, data.n_classes)
+    if built_for != found:
+        raise ValueError(f"the method was built for {built_for} annotators and classes, the data have {found}")
     started = time.perf_counter()
     on_device = TrainingData(data, place)
     generator = np.random.default_rng(seed)
@@ -222,8 +228,10 @@ def _train(
     from tqdm.auto import tqdm
 
     optimizer = _optimizer(method, recipe)
-    steps = recipe.passes * -(-len(data.labeled) // recipe.batch_size)
-    schedule, per_step = _schedule(optimizer, recipe, steps)
+    if not len(data.labeled):
+        raise ValueError(f"there is nothing to train on: none of the {data.crowd.n_items} items has a label")
+    batches = len(_edges(len(data.labeled), recipe.batch_size)) - 1
+    schedule, per_step = _schedule(optimizer, recipe, recipe.passes * batches)
     history: dict[str, list[float]] = {"loss": []} | {f"{split}_acc": [] for split in data.splits}
     for epoch in tqdm(range(recipe.epochs), desc="epochs", disable=not progress, leave=False):
         method.begin_epoch(epoch, data)

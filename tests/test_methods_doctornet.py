@@ -78,7 +78,7 @@ def test_a_head_learns_from_its_own_labels_alone():
     moved = (method.head_weight.grad.abs().sum(dim=(1, 2)) > 0) & (method.head_bias.grad.abs().sum(dim=1) > 0)
     assert moved.nonzero().flatten().tolist() == sorted(set(batch.annotator.tolist()))
     assert not moved[2]
-    assert method.backbone.head.weight.grad is None
+    assert not any(value.requires_grad for value in method.backbone.head.parameters())
     assert method.confusion() is None
 
 
@@ -135,6 +135,8 @@ def test_weighted_slow_loop(heads, averaged):
         said = example.crowd.label[example.crowd.item == item]
         terms.append(-np.mean([np.log(mixed[label]) for label in said]))
     assert method.loss(example.batch).item() == pytest.approx(np.mean(terms), abs=1e-12)
+    turned = batch_of(example.crowd, example.logits, items=[3, 0, 5])
+    assert method.loss(turned).item() == pytest.approx(np.mean([terms[item] for item in (3, 0, 5)]), abs=1e-12)
     assert (method.head_weights()[2] == 0) == (heads == "labeled")
     assert method.head_weights().sum().item() == pytest.approx(1)
 
@@ -160,6 +162,7 @@ def test_second_stage_learns_the_weights_alone():
     first, second = trained("doctornet", data), trained("weighted-doctornet", data)
     for name, value in first.named_parameters():
         assert_close(second.first.get_parameter(name), value, rtol=0, atol=0)
+    assert not any(value.requires_grad for value in second.first.parameters())
     weights = second.head_weights()
     assert weights.argmin() == 1  # the one who is right in 20 of 100
     shorter = trained("weighted-doctornet", data, first_epochs=1)

@@ -31,8 +31,8 @@ def test_a_pass_trains_the_union_runs_the_notebooks_and_reports_drift(project, c
     assert project.run() == 0
     assert sorted(project.trained) == [0, 1]  # the reference has them, but a pass makes them anew; shared ones once
     printed = capsys.readouterr().out
-    assert "3 notebooks at quick: 2 runs, 0 of them done" in printed
-    assert "1 of 1 numbers lie outside their tolerance" in printed  # told, and no failure
+    assert "Scale quick, notebooks: 3, runs: 2, done before: 0" in printed
+    assert "Outside their tolerance: 1 of 1" in printed  # told, and no failure
     assert (paths.BUILD / "drift.csv").exists()
     executed = paths.BUILD / "notebooks"
     assert sorted(path.name for path in executed.iterdir()) == ["00_start.ipynb", "10_one.ipynb", "11_two.ipynb"]
@@ -49,7 +49,7 @@ def test_a_failing_notebook_is_named_stops_no_other_and_leaves_its_figures(proje
     before.write_text("before")
     assert project.run() == 1
     printed = capsys.readouterr().out
-    assert "1 failed:\n  10_one: cell In [4] raised ZeroDivisionError: division by zero" in printed
+    assert "Failed: 1\n  10_one: cell In [4] raised ZeroDivisionError: division by zero" in printed
     assert "10_one.partial.ipynb" in printed
     assert before.read_text() == "before"
     assert (paths.figures("11_two") / "numbers.csv").exists()
@@ -154,7 +154,7 @@ def test_a_failing_run_is_named_and_only_its_notebooks_are_left_out(stubbed, cap
     assert stubbed.run() == 1
     printed = capsys.readouterr().out
     assert "1 runs failed, the first: toy: majority-vote on digits (real, quick, seed 1): the loss is NaN" in printed
-    assert "10_one    1 runs missing" in printed
+    assert "10_one    runs missing: 1" in printed
     assert stubbed.read == ["00_start"]
 
 
@@ -182,7 +182,7 @@ def test_budget_leaves_the_rest_for_the_same_command(stubbed, capsys):
     assert stubbed.trained == []
     printed = capsys.readouterr().out
     assert "Not run: the time was up; the same command goes on" in printed
-    assert "10_one    2 runs missing" in printed
+    assert "10_one    runs missing: 2" in printed
     assert stubbed.read == ["00_start"]
     assert stubbed.run() == 0
     assert sorted(stubbed.trained) == [0, 1]

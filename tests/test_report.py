@@ -481,7 +481,8 @@ def test_readme_sections_show_hits_and_misses(filled):
         "| 3 | quick | reproduced |"
     )
     assert "| B \\| A | Paper, Table 1 | – | 5.500 | 3 | quick | not reproduced |" in lines[5]
-    assert "**[10 made up](notebooks/10_made_up.ipynb)**" in parts["results"]
+    assert "<summary>10 made up</summary>" in parts["results"]
+    assert "[10 made up](notebooks/10_made_up.ipynb)" in parts["results"]
     assert "| 79.0 ± 1.0 (3) |" in parts["results"]
 
 

@@ -111,7 +111,7 @@ def test_runs_only_out_and_merge(project, capsys):
     assert [path.name for path in other.rglob("*.json")] == [path.name for path in out.rglob("*.json")]
     capsys.readouterr()
     assert reproduce.main(["--merge", str(out)]) == 0
-    assert capsys.readouterr().out == "1 rows added to the reference, 0 were there already\n"
+    assert capsys.readouterr().out == "Rows added to the reference: 1, there already: 0\n"
     assert len(ledger.reference_rows("toy")) == 2
 
 
@@ -155,7 +155,7 @@ def test_in_place_leaves_a_notebook_that_did_not_end(project, capsys, last):
     assert project.run("--in-place") == 1
     assert (paths.NOTEBOOKS / "10_one.ipynb").read_bytes() == before
     assert not paths.figures().exists()
-    assert "1 failed" in capsys.readouterr().out
+    assert "Failed: 1" in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------------- on other machines
@@ -174,7 +174,7 @@ def test_runs_only_needs_neither_papermill_nor_nbformat(project, tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=paths.ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "1 notebooks at quick: 0 runs" in done.stdout
+    assert "Scale quick, notebooks: 1, runs: 0" in done.stdout
 
 
 def test_a_dask_cluster_does_the_runs(project, capsys):
@@ -264,8 +264,8 @@ def test_a_killed_pass_goes_on_without_losing_a_finished_run(project, monkeypatc
     assert 3 <= len(finished) < 20
     done = subprocess.run([*command, "1"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert f"20 runs, {len(finished)} of them done" in done.stdout
-    assert f"{20 - len(finished)} runs trained" in done.stdout
+    assert f"runs: 20, done before: {len(finished)}" in done.stdout
+    assert f"Runs trained: {20 - len(finished)} " in done.stdout
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     assert len(ledger.own_rows("toy")) == 20
     assert list(paths.runs().glob("pass-*")) == []

@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
 from lib.registry import Registry
 
-__all__ = ["Backbone", "build", "names", "register"]
+__all__ = ["Backbone", "build", "defaults", "names", "register"]
 
 _registry: Registry[Callable[..., Backbone]] = Registry("backbone", __name__)
 
@@ -60,6 +61,12 @@ def names() -> list[str]:
     return _registry.names()
 
 
+def defaults(name: str) -> dict[str, Any]:
+    """A backbone's options with their defaults. Raises ValueError for an unknown one."""
+    parameters = list(inspect.signature(_registry.get(name)).parameters.values())[2:]
+    return {parameter.name: parameter.default for parameter in parameters}
+
+
 def build(name: str, x_shape: Sequence[int], n_classes: int, **options) -> Backbone:
     """A fresh backbone; its weights come from torch's global generator.
 
@@ -72,8 +79,7 @@ def build(name: str, x_shape: Sequence[int], n_classes: int, **options) -> Backb
     Raises:
         ValueError: unknown name, or an option that the backbone does not have.
     """
-    make = _registry.get(name)
-    known = list(inspect.signature(make).parameters)[2:]
+    make, known = _registry.get(name), defaults(name)
     wrong = [option for option in options if option not in known]
     if wrong:
         raise ValueError(f"backbone {name!r} has no option {wrong[0]!r}; it has: {', '.join(known) or 'none'}")

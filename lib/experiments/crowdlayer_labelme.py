@@ -18,7 +18,7 @@ METHODS = (
     "crowdlayer-mw",
 )
 # As many gradient steps as the paper, whose images are stored ten times over.
-TEN_PASSES = ("true-labels", "majority-vote", "dawid-skene", "dl-em", "crowdlayer-mw")
+TEN_PASSES = ("true-labels", "majority-vote", "dawid-skene", "dl-em", "dl-em-released", "crowdlayer-mw")
 TEN_PASSES_SEEDS = 5
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from lib.experiments import at_scale
+from lib.registry import unknown
 from lib.runs import RunConfig
 from lib.training import Recipe
 
@@ -44,7 +45,12 @@ def runs(
 
     Args:
         passes: over the items, an epoch.
+
+    Raises:
+        ValueError: a data set without a setting here.
     """
+    if dataset not in SETTINGS:
+        raise ValueError(unknown("real data set", dataset, list(SETTINGS)))
     setting = SETTINGS[dataset]
     recipe = at_scale(replace(setting.recipe, passes=passes), scale)
     return [

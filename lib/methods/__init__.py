@@ -15,6 +15,7 @@ from lib.crowd import CrowdLabels
 from lib.registry import Registry
 
 if TYPE_CHECKING:
+    from lib.datasets import CrowdDataset
     from lib.training import TrainingData
 
 __all__ = ["Batch", "Info", "Method", "build", "info", "names", "register"]
@@ -73,6 +74,20 @@ class Method(nn.Module):
     def posterior(self) -> Tensor | None:
         """``[items, classes]`` the method's belief about the training items' classes; None where it keeps none."""
         return None
+
+    def set_confusion(self, confusion: Tensor) -> None:
+        """Start the annotators' part at given matrices, so that :meth:`confusion` returns them until training goes on.
+
+        Nothing happens in a method without a parameter that can hold any such matrices: it starts as it does.
+
+        Args:
+            confusion: ``[annotators, true class, label]``, rows sum to one, all entries above zero.
+        """
+
+    def scores(self, data: CrowdDataset) -> dict[str, float]:
+        """Measures of the trained method beyond those that every run is scored by; they join the run's row. ``data`` holds
+        the truth: for scoring only."""
+        return {}
 
     def prepare(self, data: TrainingData, fit: Callable[..., dict[str, list[float]]]) -> None:
         """Called once, before the optimizer is made: for methods of several stages. ``fit(method, data=data, **changes)``

@@ -49,14 +49,17 @@ class TrueLabels(Aggregated):
     """Trained on the truth of the labeled items: what no crowd method can be expected to pass.
 
     Raises:
-        ValueError: no truth was given, or it does not fit the items.
+        ValueError: no truth was given, or it does not fit the items or classes.
     """
 
     def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels, truth: Tensor | None = None) -> None:
         if truth is None or len(truth) != crowd.n_items:
             found = "none" if truth is None else f"{len(truth)}"
             raise ValueError(f"true-labels needs the true class of each of the {crowd.n_items} items, found {found}")
-        super().__init__(backbone, crowd, _one_hot(np.asarray(truth), crowd.n_classes))
+        truth = np.asarray(truth)
+        if truth.size and not 0 <= truth.min() <= truth.max() < crowd.n_classes:
+            raise ValueError(f"true classes must lie in 0 .. {crowd.n_classes - 1}, found {truth.min()} .. {truth.max()}")
+        super().__init__(backbone, crowd, _one_hot(truth, crowd.n_classes))
 
 
 @register("majority-vote", title="Majority vote", paper="baseline", family="aggregated")

@@ -67,6 +67,12 @@ class CrowdLayer(Method):
             logits = logits * self.weight[annotator]
         return logits + self.bias[annotator] if "B" in self.variant else logits
 
+    def set_confusion(self, confusion: Tensor) -> None:
+        """``T = log A`` in the variant MW; the others cannot hold any matrix."""
+        if self.variant == "MW":
+            with torch.no_grad():
+                self.weight.copy_(confusion.log())
+
     def loss(self, batch: Batch) -> Tensor:
         class_prob = torch.softmax(self.backbone(batch.x), dim=1)
         logits = self.annotator_logits(class_prob, batch.position, batch.annotator)
@@ -74,9 +80,8 @@ class CrowdLayer(Method):
 
     def confusion(self) -> Tensor:
         """What each annotator would say of an item whose class is certain: ``softmax`` of the logits at a one-hot ``p``."""
-        annotators, classes = self.n_annotators, self.n_classes
-        certain = torch.eye(classes, device=self.backbone.head.weight.device)
-        position = torch.arange(classes, device=certain.device).repeat(annotators)
-        annotator = torch.arange(annotators, device=certain.device).repeat_interleave(classes)
-        logits = self.annotator_logits(certain, position, annotator)
-        return torch.softmax(logits, dim=1).reshape(annotators, classes, classes).detach()
+        certain = torch.eye(self.n_classes, device=self.backbone.head.weight.device)
+        annotator = torch.arange(self.n_annotators, device=certain.device)
+        # A class at a time, since the matrices are copied for each label.
+        logits = [self.annotator_logits(certain, torch.full_like(annotator, j), annotator) for j in range(self.n_classes)]
+        return torch.softmax(torch.stack(logits, dim=1), dim=2).detach()

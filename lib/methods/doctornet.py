@@ -68,7 +68,9 @@ class DoctorNet(Method):
 
     def head_logits(self, features: Tensor, position: Tensor, annotator: Tensor) -> Tensor:
         """``[labels, classes]`` from ``[batch, n_features]`` features, for the given labels' heads only."""
-        products = torch.bmm(self.head_weight[annotator], features[position].unsqueeze(2)).squeeze(2)
+        # `index_select` and not brackets: the gradient of the heads is then added up row by row, in half the time.
+        weight = self.head_weight.index_select(0, annotator)
+        products = torch.bmm(weight, features.index_select(0, position).unsqueeze(2)).squeeze(2)
         return products + self.head_bias[annotator]
 
     def mixture(self, features: Tensor, weight: Tensor) -> Tensor:

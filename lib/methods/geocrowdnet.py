@@ -16,7 +16,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lib.backbones import Backbone
 from lib.crowd import CrowdLabels
@@ -65,7 +64,8 @@ class GeoCrowdNet(Method):
 
     def loss(self, batch: Batch) -> Tensor:
         class_logits = self.backbone(batch.x)
-        log_confusion = F.log_softmax(self.confusion_logits, dim=2)
+        # log_softmax over so short a last axis takes up to five times as long on a CPU.
+        log_confusion = self.confusion_logits - self.confusion_logits.logsumexp(dim=2, keepdim=True)
         loss = coupled_cross_entropy(class_logits, log_confusion, batch.position, batch.annotator, batch.label)
         if self.penalty == "W":
             loss = loss + self.weight * annotator_volume(log_confusion.exp())
@@ -73,6 +73,10 @@ class GeoCrowdNet(Method):
         elif self.penalty == "F" and len(class_logits) >= self.n_classes:
             loss = loss + self.weight * classifier_volume(torch.softmax(class_logits, dim=1))
         return loss
+
+    def set_confusion(self, confusion: Tensor) -> None:
+        with torch.no_grad():
+            self.confusion_logits.copy_(confusion.log())
 
     def confusion(self) -> Tensor:
         return torch.softmax(self.confusion_logits, dim=2).detach()

@@ -40,6 +40,12 @@ class TraceRegularization(Method):
     def _confusion(self) -> Tensor:
         return F.normalize(F.softplus(self.rho), p=1, dim=2)
 
+    def set_confusion(self, confusion: Tensor) -> None:
+        """``softplus(rho)`` is the matrix times the row sums of the present one: their size means nothing."""
+        with torch.no_grad():
+            size = F.softplus(self.rho).sum(dim=2, keepdim=True)
+            self.rho.copy_((confusion * size).expm1().log())
+
     def loss(self, batch: Batch) -> Tensor:
         confusion = self._confusion()
         triples = (batch.position, batch.annotator, batch.label)

@@ -1,0 +1,163 @@
+"""Choosing by labels that were held out: an epoch and a temperature, without a single true class.
+
+Predictions ``p`` of the training items are good if they explain labels that nobody trained on. Some labels are hidden;
+confusion matrices are fitted to the visible ones as if ``p`` were the truth,
+
+    A[r, j, k] = (sum of p[i, j] over r's items with label k  +  s m[j, k]) / (sum of p[i, j] over r's items  +  s),
+
+with ``m`` the same average over all annotators, so that annotators with few labels stay near the crowd; the score is the
+mean log-probability of the hidden labels, ``log sum_j p[i, j] A[r, j, k]``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lib.aggregate import FLOOR
+from lib.crowd import CrowdLabels
+
+TEMPERATURES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+STRENGTH = 5.0
+
+
+def hide(crowd: CrowdLabels, share: float, generator: np.random.Generator) -> tuple[CrowdLabels, CrowdLabels]:
+    """Split the labels at random into visible and hidden ones; items and annotators stay.
+
+    An item keeps one visible label as long as there are other labels to hide. Only where most items have a single one
+    do some of them lose it.
+
+    Args:
+        crowd: the labels.
+        share: of them to hide, from 0 to below 1.
+        generator: of the draw.
+
+    Returns:
+        ``visible`` and ``hidden``.
+
+    Raises:
+        ValueError: a share out of range.
+    """
+    if not 0 <= share < 1:
+        raise ValueError(f"the share of labels to hide must be at least 0 and below 1, found {share}")
+    order = generator.permutation(len(crowd))
+    # The first label of each item in random order is the one that it keeps; the others may be hidden before any of those.
+    first = order[np.unique(crowd.item[order], return_index=True)[1]]
+    spare = np.ones(len(crowd), dtype=bool)
+    spare[first] = False
+    candidates = np.concatenate([order[spare[order]], order[~spare[order]]])
+    keep = np.ones(len(crowd), dtype=bool)
+    keep[candidates[: round(share * len(crowd))]] = False
+    return crowd.select_labels(keep), crowd.select_labels(~keep)
+
+
+def soften(prob: np.ndarray, temperature: float) -> np.ndarray:
+    """``p ** (1 / temperature)``, normalized: what dividing the logits by the temperature does.
+
+    Args:
+        prob: ``[items, classes]``, rows sum to one.
+        temperature: above 0; above 1 softens, below sharpens.
+
+    Raises:
+        ValueError: a temperature that is not above 0.
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature must be above 0, found {temperature}")
+    prob = np.asarray(prob, dtype=np.float64)
+    score = np.log(np.maximum(prob, np.finfo(np.float32).tiny)) / temperature
+    softened = np.exp(score - score.max(axis=1, keepdims=True))
+    return softened / softened.sum(axis=1, keepdims=True)
+
+
+def fit_confusion(prob: np.ndarray, crowd: CrowdLabels, strength: float = STRENGTH) -> np.ndarray:
+    """Confusion matrices of the annotators if ``prob`` were the truth, drawn toward the whole crowd's.
+
+    Args:
+        prob: ``[items, classes]``, rows sum to one.
+        crowd: the labels.
+        strength: labels of each class that the crowd's average counts for.
+
+    Returns:
+        ``[annotators, true class, label]`` float64, rows sum to one; the crowd's average for an annotator without labels.
+
+    Raises:
+        ValueError: ``prob`` of another shape, or a strength that is not above 0.
+    """
+    if not strength > 0:
+        raise ValueError(f"strength must be above 0, found {strength}")
+    prob = np.ascontiguousarray(prob, dtype=np.float64)
+    if prob.shape != (crowd.n_items, crowd.n_classes):
+        raise ValueError(f"prob must have the shape {(crowd.n_items, crowd.n_classes)}, found {prob.shape}")
+    shape = (crowd.n_annotators, crowd.n_classes, crowd.n_classes)
+    counts = (crowd.incidence.T @ prob).reshape(shape).transpose(0, 2, 1)
+    # The floor decides only for a class that no prediction gives any weight.
+    pooled = np.maximum(counts.sum(axis=0), FLOOR)
+    pooled /= pooled.sum(axis=1, keepdims=True)
+    counts = counts + strength * pooled
+    return counts / counts.sum(axis=2, keepdims=True)
+
+
+def score(prob: np.ndarray, visible: CrowdLabels, hidden: CrowdLabels, strength: float = STRENGTH) -> float:
+    """Mean log-probability of the hidden labels under matrices fitted to the visible ones, in nats.
+
+    Args:
+        prob: ``[items, classes]`` predictions.
+        visible, hidden: from :func:`hide`.
+        strength: as in :func:`fit_confusion`.
+
+    Raises:
+        ValueError: nothing is hidden.
+    """
+    if len(hidden) == 0:
+        raise ValueError("a score by held-out labels needs at least one, found none")
+    confusion = fit_confusion(prob, visible, strength)
+    expected = (np.asarray(prob)[hidden.item] * confusion[hidden.annotator, :, hidden.label]).sum(axis=1)
+    return float(np.log(np.maximum(expected, np.finfo(np.float64).tiny)).mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """Predictions of the training items, as chosen.
+
+    Attributes:
+        prob: ``[items, classes]`` float64, at ``temperature``.
+        temperature: that they were softened by.
+        epoch: after which they were made, from 0.
+        score: by the held-out labels; NaN where there were none.
+    """
+
+    prob: np.ndarray
+    temperature: float
+    epoch: int
+    score: float
+
+
+@dataclass
+class Choice:
+    """Keeps the best of several offers: each epoch's predictions, at each temperature.
+
+    Args:
+        visible, hidden: from :func:`hide`. Without hidden labels the newest offer is kept, at the first temperature.
+        temperatures: to choose from.
+
+    Attributes:
+        best: what is kept; None before the first offer.
+    """
+
+    visible: CrowdLabels
+    hidden: CrowdLabels
+    temperatures: tuple[float, ...] = TEMPERATURES
+    best: Chosen | None = field(default=None, init=False)
+
+    def offer(self, epoch: int, prob: np.ndarray) -> None:
+        """Consider ``[items, classes]`` predictions made after an epoch; of equals the earlier stays."""
+        if len(self.hidden) == 0:
+            temperature = self.temperatures[0]
+            self.best = Chosen(soften(prob, temperature), temperature, epoch, float("nan"))
+            return
+        for temperature in self.temperatures:
+            softened = soften(prob, temperature)
+            value = score(softened, self.visible, self.hidden)
+            if self.best is None or value > self.best.score:
+                self.best = Chosen(softened, temperature, epoch, value)

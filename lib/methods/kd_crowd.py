@@ -1,0 +1,196 @@
+"""KD-Crowd (Li, Zheng, Shi, Huang & Chen, "KD-Crowd: a knowledge distillation framework for learning from crowds", Frontiers
+of Computer Science 19(1), 2025): a wrapper around any other crowd method.
+
+Crowd methods overfit what their model of the annotators cannot explain. Two networks of different kinds teach each other:
+
+    0  teacher   the base method, trained on the labels                                 -> q, for each training item
+    1  student   a fresh network without annotators, trained by a robust learner on
+                 distillation(p, q)                                                     -> p, calibrated
+    2  final     the base method anew, started at the confusion matrices that p implies,
+                 trained on its own loss + weight * distillation(h, p)
+
+The distillation loss is the f-mutual information gain (:mod:`lib.distillation`). **Only the paper's abstract was at hand,
+which says this much and no more.** The choice of f, the robust learners (:mod:`lib.robust`), calibration, the start of
+stage 2 and all settings are a reconstruction, not the paper's.
+
+Nothing is chosen by true classes: some labels are kept out of stages 0 and 1, and the student's epoch and both temperatures
+are those that explain them best (:mod:`lib.held_out`). Stage 2, whose epochs are scored, uses all labels.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lib import teaching
+from lib.backbones import Backbone
+from lib.crowd import CrowdLabels
+from lib.distillation import LOSSES, Distillation
+from lib.held_out import fit_confusion
+from lib.methods import Batch, Method, build, register
+from lib.methods.ensemble import Ensemble
+
+if TYPE_CHECKING:
+    from lib.datasets import CrowdDataset
+    from lib.training import TrainingData
+
+LEAST = 1e-3  # of an entry of the matrices that stage 2 starts at: a logarithm far below is not reached again
+
+
+@register("kd-crowd", title="KD-Crowd", paper="Li et al. 2025 (reconstructed)", family="kd-crowd")
+class KDCrowd(Method):
+    """A base method, trained by the three stages above; it predicts, and judges annotators, as its base does.
+
+    With a ``weight`` of 0 the first stages have nothing to say and are left out: it is then its base, number by number.
+    Of a base that has several stages itself, only the last one is guided.
+
+    Args:
+        base: the method of teacher and final model; no ensemble (and so not ``ccc``), whose networks have steps of their own.
+        base_options: its options; None for its defaults.
+        weight: of the distillation in stage 2.
+        distillation: ``mig``, or a control, everything else equal: ``kl`` (Kullback-Leibler) or ``ce`` (the most probable
+            class as a label).
+        student_distillation, final_distillation: for stage 1 or 2 alone; None for ``distillation``.
+        divergence: of ``mig``: ``kl``, ``pearson`` or ``js``.
+        robust: stage 1's learner: ``elr``, ``co-teaching``, ``early-stopping``; or ``none``, which takes the last epoch
+            where the others take the one that the held-out labels choose.
+        elr_weight, elr_momentum: of early-learning regularization.
+        teacher_epochs, student_epochs: None for as many as the recipe's.
+        teacher_output: the ``classifier``'s predictions, or the ``posterior`` with the labels that the teacher saw.
+        teacher_epoch: its ``last`` epoch, or the one that the ``held-out`` labels choose.
+        teacher_temperature, student_temperature: None for the one that the held-out labels choose; 1 changes nothing.
+        held_out: share of the labels that stages 0 and 1 do without. 0: last epochs, and temperatures of 1 where not given.
+        warm_confusion: start stage 2 at the matrices implied by stage 1, where the base can; None: if ``weight`` is not 0.
+
+    Attributes:
+        stages: after training, the :class:`lib.teaching.Stage` of ``teacher`` and ``student``; empty where left out.
+        final: the base method of stage 2.
+
+    Raises:
+        ValueError: an option outside its range, a base that cannot be guided, or whatever the base says of its options.
+    """
+
+    def __init__(
+        self,
+        backbone: Callable[[], Backbone],
+        crowd: CrowdLabels,
+        base: str = "crowdlayer-mw",
+        base_options: dict | None = None,
+        weight: float = 1.0,
+        distillation: str = "mig",
+        student_distillation: str | None = None,
+        final_distillation: str | None = None,
+        divergence: str = "kl",
+        robust: str = "elr",
+        elr_weight: float = 1.0,
+        elr_momentum: float = 0.7,
+        teacher_epochs: int | None = None,
+        student_epochs: int | None = None,
+        teacher_output: str = "classifier",
+        teacher_epoch: str = "last",
+        teacher_temperature: float | None = None,
+        student_temperature: float | None = None,
+        held_out: float = 0.15,
+        warm_confusion: bool | None = None,
+    ) -> None:
+        for_student, for_final = (given or distillation for given in (student_distillation, final_distillation))
+        plan = teaching.Plan(
+            for_student, divergence, robust, elr_weight, elr_momentum, teacher_epochs, student_epochs, teacher_output,
+            teacher_epoch, teacher_temperature, student_temperature, held_out,
+        )  # fmt: skip
+        if for_final not in LOSSES or not weight >= 0:
+            found = f"found {for_final!r} and {weight}"
+            raise ValueError(f"need a distillation among {', '.join(LOSSES)} and a weight that is not negative, {found}")
+        make = functools.partial(build, base, backbone, **(base_options or {}))
+        # The final model first, so that it starts exactly as its base would alone.
+        final = make(crowd)
+        if isinstance(final, Ensemble | KDCrowd):
+            raise ValueError(f"kd-crowd cannot guide {base!r}, which has training steps of its own; choose another base")
+        if teacher_output == "posterior" and final.confusion() is None:
+            raise ValueError(f"the posterior needs confusion matrices, which {base!r} has not; choose the classifier")
+        super().__init__(lambda: final.backbone, crowd)
+        self.final, self.weight, self.warmup_epochs = final, weight, final.warmup_epochs
+        self.distillation, self.divergence = for_final, divergence
+        self.warm_confusion = weight > 0 if warm_confusion is None else warm_confusion
+        self.guide: Distillation | None = None
+        self.stages: dict[str, teaching.Stage] = {}
+        # No part of the final model (so no module of it), and gone when it has been run.
+        needed = weight > 0 or self.warm_confusion
+        self._teaching = teaching.Teaching(plan, make, backbone, crowd) if needed else None
+
+    def prepare(self, data: TrainingData, fit: teaching.Fitting) -> None:
+        """Stages 0 and 1, then roles are switched: the student's predictions start and guide the final model."""
+        if self._teaching is not None:
+            self.stages = self._teaching.run(data, fit)
+            self._teaching = None
+            prob = self.stages["student"].prob
+            if self.warm_confusion:
+                confusion = np.maximum(fit_confusion(prob, data.crowd), LEAST)
+                confusion = torch.as_tensor(confusion / confusion.sum(axis=2, keepdims=True), device=data.device)
+                self.final.set_confusion(confusion.to(torch.get_default_dtype()))
+            if self.weight > 0:
+                self.guide = teaching.guide(prob, data, self.distillation, self.divergence)
+                # In place of the base's own loss, so that whatever else a base does in a step still happens.
+                self.final.loss = functools.partial(self._guided_loss, self.final.loss)
+        self.final.prepare(data, fit)
+
+    def _guided_loss(self, own_loss: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
+        """The base's own loss plus the distillation, from one pass through the network where the base predicts by it."""
+        passes = []
+        with self.final.backbone.head.register_forward_hook(lambda module, inputs, output: passes.append(output)):
+            loss = own_loss(batch)
+        if passes and type(self.final).predict_proba is Method.predict_proba:
+            log_prob = F.log_softmax(passes[-1], dim=1)
+        else:
+            prob = self.final.predict_proba(batch.x)
+            log_prob = prob.clamp_min(torch.finfo(prob.dtype).tiny).log()
+        return loss + self.weight * self.guide(log_prob, batch.items)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The base's own plus, in stage 2, ``weight`` times the distillation (mean over items), in nats."""
+        return self.final.loss(batch)
+
+    def step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Tensor:
+        return self.final.step(batch, optimizer)
+
+    def begin_epoch(self, epoch: int, data: TrainingData) -> None:
+        self.final.begin_epoch(epoch, data)
+
+    def end_epoch(self, epoch: int, data: TrainingData) -> None:
+        self.final.end_epoch(epoch, data)
+
+    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict]:
+        """The base's."""
+        return self.final.parameter_groups(lr, weight_decay)
+
+    def set_confusion(self, confusion: Tensor) -> None:
+        """Of the final model; stage 1 replaces it where ``warm_confusion`` is on."""
+        self.final.set_confusion(confusion)
+
+    def predict_proba(self, x: Tensor) -> Tensor:
+        """As the base predicts."""
+        return self.final.predict_proba(x)
+
+    def confusion(self) -> Tensor | None:
+        return self.final.confusion()
+
+    def posterior(self) -> Tensor | None:
+        return self.final.posterior()
+
+    def scores(self, data: CrowdDataset) -> dict[str, float]:
+        """Of the first stages; each name begins with ``teacher_`` or ``student_``:
+
+        ``test_acc_last``, ``test_acc_best`` and ``test_acc_used`` (after the epoch that was handed on); ``train_acc`` of the
+        labeled items; ``epoch``, ``temperature`` and ``held_out`` (mean log-probability of the held-out labels, in nats) of
+        what was handed on; ``confusion_error`` of the matrices that its predictions imply.
+
+        And how the student corrects the teacher: ``errors_fixed``, the share of the teacher's wrong items that become right,
+        and ``correct_broken``, of its right items that become wrong.
+        """
+        return self.final.scores(data) | teaching.scores(self.stages, data)
