@@ -26,7 +26,7 @@ from lib import meta
 from lib.backbones import Backbone, build
 from lib.bench import REPEATS, THREADS, Measurement, benchmark, fresh_process, take_turns
 from lib.methods import Batch
-from lib.methods.ccc import crowd_loss
+from lib.methods.ccc import CrowdDerivatives, crowd_loss
 
 LR, RATE, EPSILON = 0.01, 0.5, 1e-5
 PEERS = {"double backward": "double backward", "plain": "copy, one-hot labels, double backward"}
@@ -132,12 +132,16 @@ def _steps_alone(form: str, smoke: bool) -> tuple[int, float]:
 
 def forward_mode_step(problem: Problem, mode: str = "full") -> Tensor:
     """As :class:`lib.methods.ccc.CCC` does it; leaves gradients in the parameters and returns the correction."""
-    network, matrices = problem.network, problem.matrices
-    forward = meta.training_pass(network, problem.batch.x)
-    virtual = meta.virtual_step(network, forward, problem.loss, problem.no_correction(), LR, extra=(matrices,))
-    _, gradient = meta.meta_gradient(network, forward, virtual, problem.x, problem.label, mode)
-    correction = _normalized(gradient, matrices - LR * virtual.gradients[0])
-    problem.loss(forward.logits, correction).backward()
+    network, matrices, batch = problem.network, problem.matrices, problem.batch
+    forward = meta.training_pass(network, batch.x, mode)
+    inner = CrowdDerivatives(forward.logits, matrices, batch, EPSILON)
+    moved = meta.virtual_step(network, forward, inner.class_logits, LR)
+    _, tangent = meta.look_ahead(network, forward, moved, problem.x, problem.label, mode)
+    gradient = -LR * inner.mixed(tangent, problem.groups, len(problem.no_correction()))
+    correction = _normalized(gradient, matrices - LR * inner.matrices)
+    actual = CrowdDerivatives(forward.logits, matrices + correction[problem.groups], batch, EPSILON)
+    forward.logits.backward(actual.class_logits)
+    matrices.grad = actual.matrices
     return correction
 
 
@@ -162,7 +166,8 @@ def plain_step(problem: Problem) -> Tensor:
     """The step as the paper's algorithm reads, with a copy of the network and dense labels."""
     network, matrices, batch = problem.network, problem.matrices, problem.batch
     shape = (len(batch.x), len(matrices), matrices.shape[1])
-    one_hot = torch.zeros(shape, dtype=matrices.dtype).index_put((batch.position, batch.annotator, batch.label), torch.ones(()))
+    one_hot = matrices.new_zeros(shape)
+    one_hot[batch.position, batch.annotator, batch.label] = 1
 
     def loss(class_logits: Tensor, matrices: Tensor) -> Tensor:
         logits = torch.einsum("bj,rjk->brk", torch.softmax(class_logits, dim=1), matrices)

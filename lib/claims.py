@@ -17,6 +17,12 @@ A **difference** (paired: the same seeds on both sides) is
 - ``trend only`` when the mean is above zero, but the interval reaches zero or misses the band, or there is one seed;
 - ``not reproduced`` otherwise.
 
+A **fact** is a number that no seed moves, such as a count of published labels: ``reproduced`` when it is the paper's, to
+within the rounding of what is printed, else ``not reproduced``.
+
+A number **beyond chance** is set against simulations in which there is nothing to find: ``reproduced`` when it lies above
+the 95% prediction interval for one more simulation, ``trend only`` when it is above a single one, else ``not reproduced``.
+
 A claim that needs a larger scale than the runs have, or has no runs, is ``not run at paper scale``.
 """
 
@@ -27,7 +33,7 @@ import json
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +49,9 @@ __all__ = [
     "VERDICTS",
     "Claim",
     "Sample",
+    "beyond_chance",
     "difference",
+    "fact",
     "interval",
     "load",
     "sample",
@@ -83,7 +91,7 @@ class Claim:
         paper_value: the paper's number.
         ours: our mean over seeds.
         ci_low, ci_high: the ends of its 95% interval.
-        n_seeds: how many seeds (pairs, for a difference).
+        n_seeds: how many seeds (pairs, for a difference); 0 for a fact.
         scale: what our runs were made at.
         verdict: one of :data:`VERDICTS`.
     """
@@ -230,12 +238,57 @@ def difference(
     return _claim(words, source, paper_value, (mean, low, high), gaps, scale, verdict, needs, best_verdict)
 
 
+def fact(claim: str, source: str, ours: float, paper_value: float, scale: str, *, band: float = 0.0) -> Claim:
+    """A number that no seed moves, against the paper's.
+
+    Args:
+        claim: in words, with the unit at the end.
+        source: paper, table or figure.
+        ours, paper_value: in the same unit.
+        scale: of the notebook that counted it.
+        band: how far from it still counts: 0 for a count, half a unit of the last digit for a rounded number.
+
+    Raises:
+        ValueError: a negative band, or an unknown scale.
+    """
+    if not band >= 0:
+        raise ValueError(f"the band must be at least 0, found {band}")
+    verdict = "reproduced" if abs(ours - paper_value) <= band else "not reproduced"
+    ends = (float(ours), math.nan, math.nan)
+    return replace(_claim(claim, source, paper_value, ends, [ours], scale, verdict, None, "reproduced"), n_seeds=0)
+
+
+def beyond_chance(claim: str, source: str, ours: float, chance: Sample) -> Claim:
+    """One number from data is larger than chance would make it.
+
+    Args:
+        claim, source: as in :func:`value`; what is shown is by how much, in the unit of ``ours``.
+        ours: the number found.
+        chance: the same number of simulations without anything to find, by seed.
+
+    Returns:
+        A claim whose interval is the difference's, from the spread of the simulations: its width is that of the 95%
+        prediction interval for one more of them.
+
+    Raises:
+        ValueError: no simulations, or an unknown scale.
+    """
+    if not chance.values:
+        raise ValueError("chance needs simulations, found none")
+    mean, low, _ = interval(list(chance.values.values()))
+    half = (mean - low) * math.sqrt(len(chance.values) + 1)  # of a draw, not of the mean of all
+    excess = ours - mean
+    above = "trend only" if math.isnan(half) else "reproduced"
+    verdict = above if excess > (0 if math.isnan(half) else half) else "not reproduced"
+    ends = (excess, excess - half, excess + half)
+    return _claim(claim, source, None, ends, chance.values, chance.scale, verdict, None, "reproduced")
+
+
 def table(claims: Sequence[Claim]) -> Table:
     """Claims for a reader: a table of strings."""
     head = ["claim", "source", "paper", "ours [95% interval]", "seeds", "scale", "verdict"]
     lines = [
-        [c.claim, c.source, _number(c, c.paper_value), _with_interval(c), str(c.n_seeds), c.scale or "–", c.verdict]
-        for c in claims
+        [c.claim, c.source, _number(c, c.paper_value), _with_interval(c), _seeds(c), c.scale or "–", c.verdict] for c in claims
     ]
     return Table(lines, columns=head)
 
@@ -310,6 +363,10 @@ def _stable(entry: object) -> object:
 
 def _number(claim: Claim, entry: float | None) -> str:
     return number(entry, 1 if claim.claim.endswith(("(%)", "(points)")) else 3)
+
+
+def _seeds(claim: Claim) -> str:
+    return "–" if claim.n_seeds == 0 and claim.ours is not None else str(claim.n_seeds)  # a fact has none
 
 
 def _with_interval(claim: Claim) -> str:

@@ -1,12 +1,17 @@
 """Choosing by labels that were held out: an epoch and a temperature, without a single true class.
 
 Predictions ``p`` of the training items are good if they explain labels that nobody trained on. Some labels are hidden;
-confusion matrices are fitted to the visible ones as if ``p`` were the truth,
+confusion matrices are fitted to the visible ones; the score is the mean log-probability of the hidden ones,
+
+    log sum_j p[i, j] A[r, j, k].
+
+The matrices are those under which ``p`` explains the visible labels best. They start at counts, as if ``p`` were the truth,
 
     A[r, j, k] = (sum of p[i, j] over r's items with label k  +  s m[j, k]) / (sum of p[i, j] over r's items  +  s),
 
-with ``m`` the same average over all annotators, so that annotators with few labels stay near the crowd; the score is the
-mean log-probability of the hidden labels, ``log sum_j p[i, j] A[r, j, k]``.
+with ``m`` the same average over all annotators, so that annotators with few labels stay near the crowd. Some rounds of EM
+then put ``p[i, j] A[r, j, k]``, normalized over ``j``, in the place of ``p[i, j]``. Without them all doubt in ``p`` would
+pass for confusion of the annotators: doubt would count twice, and the score would favor overconfident predictions.
 """
 
 from __future__ import annotations
@@ -14,12 +19,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy import sparse
 
 from lib.aggregate import FLOOR
 from lib.crowd import CrowdLabels
 
 TEMPERATURES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 STRENGTH = 5.0
+ROUNDS = 10
 
 
 def hide(crowd: CrowdLabels, share: float, generator: np.random.Generator) -> tuple[CrowdLabels, CrowdLabels]:
@@ -70,13 +77,14 @@ def soften(prob: np.ndarray, temperature: float) -> np.ndarray:
     return softened / softened.sum(axis=1, keepdims=True)
 
 
-def fit_confusion(prob: np.ndarray, crowd: CrowdLabels, strength: float = STRENGTH) -> np.ndarray:
-    """Confusion matrices of the annotators if ``prob`` were the truth, drawn toward the whole crowd's.
+def fit_confusion(prob: np.ndarray, crowd: CrowdLabels, strength: float = STRENGTH, rounds: int = ROUNDS) -> np.ndarray:
+    """Confusion matrices with which predictions explain the labels, drawn toward the whole crowd's.
 
     Args:
         prob: ``[items, classes]``, rows sum to one.
         crowd: the labels.
         strength: labels of each class that the crowd's average counts for.
+        rounds: of EM after counting. With 0, labels are counted as if ``prob`` were the truth.
 
     Returns:
         ``[annotators, true class, label]`` float64, rows sum to one; the crowd's average for an annotator without labels.
@@ -89,8 +97,21 @@ def fit_confusion(prob: np.ndarray, crowd: CrowdLabels, strength: float = STRENG
     prob = np.ascontiguousarray(prob, dtype=np.float64)
     if prob.shape != (crowd.n_items, crowd.n_classes):
         raise ValueError(f"prob must have the shape {(crowd.n_items, crowd.n_classes)}, found {prob.shape}")
-    shape = (crowd.n_annotators, crowd.n_classes, crowd.n_classes)
-    counts = (crowd.incidence.T @ prob).reshape(shape).transpose(0, 2, 1)
+    belief = prob[crowd.item]  # [labels, classes], of the true class that a label was given for
+    column = crowd.annotator * crowd.n_classes + crowd.label
+    cells = (crowd.n_annotators * crowd.n_classes, len(crowd))
+    by_cell = sparse.csr_array((np.ones(len(crowd)), (column, np.arange(len(crowd)))), shape=cells)
+    confusion = _average(by_cell @ belief, crowd, strength)
+    for _ in range(rounds):
+        share = belief * confusion[crowd.annotator, :, crowd.label]
+        share /= share.sum(axis=1, keepdims=True)
+        confusion = _average(by_cell @ share, crowd, strength)
+    return confusion
+
+
+def _average(counts: np.ndarray, crowd: CrowdLabels, strength: float) -> np.ndarray:
+    """Rows that sum to one, from ``[annotators * labels, true class]`` expected counts."""
+    counts = counts.reshape(crowd.n_annotators, crowd.n_classes, crowd.n_classes).transpose(0, 2, 1)
     # The floor decides only for a class that no prediction gives any weight.
     pooled = np.maximum(counts.sum(axis=0), FLOOR)
     pooled /= pooled.sum(axis=1, keepdims=True)

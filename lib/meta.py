@@ -72,9 +72,7 @@ def virtual_step(backbone: Backbone, forward: TrainingPass, delta: Tensor, lr: f
         Those that learn, by name, without graph.
     """
     parameters = {name: p for name, p in backbone.named_parameters() if p.requires_grad}
-    steps = torch.autograd.grad(
-        forward.logits, tuple(parameters.values()), delta, retain_graph=True, materialize_grads=True
-    )
+    steps = torch.autograd.grad(forward.logits, tuple(parameters.values()), delta, retain_graph=True, materialize_grads=True)
     return {name: p.detach() - lr * step for (name, p), step in zip(parameters.items(), steps, strict=True)}
 
 

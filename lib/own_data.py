@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lib import backbones, methods, training
+from lib import backbones, examples, methods, paths, training
 from lib.backbones import Backbone
 from lib.crowd import CrowdLabels
 from lib.datasets import CrowdDataset
@@ -26,12 +26,37 @@ from lib.files import write_atomically
 from lib.methods import Method
 from lib.training import Recipe
 
-__all__ = ["Classifier", "data_set", "held_out_predictions", "load_classifier", "read_features", "train", "write"]
+__all__ = ["Classifier", "data_set", "held_out_predictions", "load_classifier", "read", "read_features", "train", "write"]
 
 BACKBONE = "mlp-norm"
 
 
 # ---------------------------------------------------------------------- in
+
+
+def read(
+    labels_csv: str = "", features_csv: str = "", item: str = "item", annotator: str = "annotator", label: str = "label"
+) -> tuple[pd.DataFrame, CrowdLabels]:
+    """Your two files, or the example that comes with the project where both are left empty.
+
+    Args:
+        labels_csv, features_csv: paths; a relative one starts at the project's folder.
+        item, annotator, label: the columns of the labels.
+
+    Returns:
+        As :func:`read_features`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: only one file was given, or as in ``CrowdLabels.from_csv`` and :func:`read_features`.
+    """
+    if bool(labels_csv) != bool(features_csv):
+        given, absent = ("labels_csv", "features_csv") if labels_csv else ("features_csv", "labels_csv")
+        raise ValueError(f"labels and features go together: {given} was given, {absent} is empty")
+    files = (examples.FOLDER / "labels.csv", examples.FOLDER / "features.csv")
+    if labels_csv:
+        files = (paths.ROOT / labels_csv, paths.ROOT / features_csv)
+    return read_features(files[1], CrowdLabels.from_csv(files[0], item=item, annotator=annotator, label=label))
 
 
 def read_features(path: str | Path, crowd: CrowdLabels) -> tuple[pd.DataFrame, CrowdLabels]:

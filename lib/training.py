@@ -180,7 +180,7 @@ def fit(
     device: str = "cpu",
     progress: bool = False,
 ) -> Fit:
-    """Train a method in place and score it after every epoch.
+    """Train a method in place and score it after every epoch; it is left in evaluation mode.
 
     Args:
         method: from :func:`lib.methods.build`.
@@ -214,6 +214,7 @@ def fit(
 
         method.prepare(on_device, fit_first)
         history = _train(method, on_device, recipe, generator, progress)
+    method.eval()
     return Fit(history, time.perf_counter() - started)
 
 

@@ -198,6 +198,58 @@ def test_a_difference_of_accuracies_is_in_points():
     assert claims.difference("A beats B", "s", of(2.0, unit="%"), of(1.0, unit="%")).claim == "A beats B (points)"
 
 
+# ---------------------------------------------------------------------------------------------- facts, and chance
+
+
+@pytest.mark.parametrize(
+    ("ours", "band", "verdict"),
+    [
+        (503, 0, "reproduced"),
+        (502, 0, "not reproduced"),
+        (503.4, 0.5, "reproduced"),
+        (503.6, 0.5, "not reproduced"),
+    ],
+)
+def test_verdict_of_a_fact(ours, band, verdict):
+    found = claims.fact("annotators in the first bin", "Figure 1", ours, 503, "quick", band=band)
+    assert (found.verdict, found.ours, found.paper_value, found.scale) == (verdict, ours, 503, "quick")
+    assert (found.n_seeds, found.ci_low, found.ci_high) == (0, None, None)
+    assert claims.table([found])["seeds"].tolist() == ["–"]
+
+
+def test_a_fact_checks_its_band():
+    with pytest.raises(ValueError, match="band must be at least 0, found -1"):
+        claims.fact("c", "s", 1, 1, "quick", band=-1)
+
+
+def test_beyond_chance_is_the_prediction_interval():
+    draws = np.random.default_rng(2).normal(3, 1, 9)
+    half = stats.t.ppf(0.975, 8) * draws.std(ddof=1) * math.sqrt(1 + 1 / 9)
+    found = claims.beyond_chance("c", "s", 10.0, of(*draws))
+    assert found.ours == pytest.approx(10 - draws.mean())
+    assert (found.ci_low, found.ci_high) == pytest.approx((found.ours - half, found.ours + half))
+    assert (found.n_seeds, found.paper_value) == (9, None)
+
+
+@pytest.mark.parametrize(
+    ("ours", "chance", "verdict"),
+    [
+        (9.0, (1.0, 2.0, 3.0), "reproduced"),
+        (4.0, (1.0, 2.0, 3.0), "not reproduced"),  # above all three, but a fourth might reach it
+        (0.0, (1.0, 2.0, 3.0), "not reproduced"),
+        (4.0, (1.0,), "trend only"),
+        (0.5, (1.0,), "not reproduced"),
+    ],
+)
+def test_verdict_beyond_chance(ours, chance, verdict):
+    assert claims.beyond_chance("c", "s", ours, of(*chance)).verdict == verdict
+
+
+def test_beyond_chance_needs_simulations():
+    with pytest.raises(ValueError, match="chance needs simulations, found none"):
+        claims.beyond_chance("c", "s", 1.0, of())
+
+
 # ---------------------------------------------------------------------------------------------- scales, caps, gaps
 
 

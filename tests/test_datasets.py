@@ -213,7 +213,7 @@ def test_names_and_info():
 
 
 def test_unknown_data_set():
-    with pytest.raises(ValueError, match=r"data set 'label_me'; did you mean 'labelme'\? Known: digits, .*labelme, music"):
+    with pytest.raises(ValueError, match=r"data set 'label_me'; did you mean 'labelme'\? Known: .*digits, .*labelme, music"):
         datasets.load("label_me")
 
 
@@ -229,6 +229,17 @@ def test_register_twice_is_refused():
     datasets.names()
     with pytest.raises(ValueError, match="data set 'digits' is registered twice"):
         datasets.register("digits", title="again")(lambda: None)
+
+
+def test_files_without_features_are_known_by_name(monkeypatch):
+    monkeypatch.setattr(datasets._registry, "_entries", dict(datasets._registry._entries))
+    datasets.register_files("answers", title="Some answers", files=["labelme/answers.txt"])
+    assert "answers" in datasets.names()
+    assert datasets.info("answers").files == ("labelme/answers.txt",)
+    with pytest.raises(ValueError, match=r"'answers' \(Some answers\) names files without features"):
+        datasets.load("answers")
+    with pytest.raises(ValueError, match="'answers' is registered twice"):
+        datasets.register_files("answers", title="again", files=[])
 
 
 def test_fingerprint_tells_what_changes_the_data():

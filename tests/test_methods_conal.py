@@ -187,6 +187,19 @@ def test_confusion_uses_the_mean_gate_of_training(mix):
     assert_close(method.confusion().sum(dim=2), torch.ones(5, 4, dtype=torch.float64))
 
 
+def test_set_confusion():
+    given = torch.softmax(3 * MATRICES, dim=2)
+    method = build("conal", CROWD)
+    method.loss(batch_of(CROWD, LOGITS))
+    method.set_confusion(given)
+    assert_close(method.confusion(), given)
+    assert_close(torch.softmax(method.common, dim=1), torch.softmax(given.log().mean(dim=0), dim=1))
+    mixture = build("conal", CROWD, mix="probabilities")
+    before = mixture.confusion()
+    mixture.set_confusion(given)
+    assert_close(mixture.confusion(), before)
+
+
 # ------------------------------------------------------------------ training
 
 

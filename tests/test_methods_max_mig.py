@@ -86,7 +86,7 @@ def test_forecaster():
 # ------------------------------------------------------------------ the optimum
 
 
-def independent_views(repeats: int = 8):
+def independent_views(repeats: int = 3):
     """Items of two even classes whose input (one of three, one-hot) and two annotators' labels are independent given the
     class, with exactly the shares of the population; and the true parameters."""
     by_class = np.array([[2, 1, 1], [0.5, 1.5, 2]]) / 4
@@ -109,9 +109,9 @@ def test_the_truth_is_where_the_loss_is_least(divergence):
     batch = batch_of(crowd, x)
     best = method.loss(batch)
     best.backward()
-    # The pairs inside a batch leave out 1 in 4096 of the population, which moves the optimum by as much.
+    # The pairs inside a batch leave out 1 in 1536 of the population, which moves the optimum by as much.
     for parameter in (method.backbone.head.weight, method.weight):
-        assert parameter.grad.abs().max() < 1e-3
+        assert parameter.grad.abs().max() < 2e-3
     with torch.no_grad():
         for seed in range(12):
             size = (0.1, 0.5, 2.0)[seed % 3]
@@ -124,6 +124,9 @@ def test_confusion_from_log_matrices():
     method = build("max-mig", CROWD)
     put(method.weight, confusion.log() + 5 * LOGITS[:3, :, None])  # a constant a row is invisible
     assert_close(method.confusion(), confusion)
+    other = build("max-mig", CROWD)
+    other.set_confusion(confusion)
+    assert_close(other.confusion(), confusion)
 
 
 # ------------------------------------------------------------------ gradients, edges

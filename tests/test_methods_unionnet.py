@@ -94,6 +94,9 @@ def test_confusion(name):
     put(method.weight, MATRICES)
     theta = torch.softmax(MATRICES.transpose(0, 1).flatten(1), dim=1).unflatten(1, (3, 3)).transpose(0, 1)
     assert_close(method.confusion(), theta / theta.sum(dim=2, keepdim=True))
+    given = torch.softmax(3 * MATRICES, dim=2)
+    method.set_confusion(given)
+    assert_close(method.confusion(), given)
 
 
 @BOTH

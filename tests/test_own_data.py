@@ -29,7 +29,7 @@ def separable(n_items=60, unlabeled=6):
     values = rng.normal(size=(n_items, 3)) * [1, 1, 0] + np.outer(y, [5, 0, 0]) + [0, 1000, 7]
     features = pd.DataFrame(values, columns=["far", "noise", "constant"], index=[f"item {i}" for i in range(n_items)])
     dense = np.stack([y, y, np.zeros_like(y)], axis=1)
-    dense[-unlabeled:] = -1
+    dense[n_items - unlabeled :] = -1
     return y, features, CrowdLabels.from_dense(dense, item_names=list(features.index), class_names=["low", "high"])
 
 
@@ -88,7 +88,7 @@ def test_bad_features_are_refused_by_name(tmp_path, labels, text, message):
 
 
 def test_no_features_file(tmp_path, labels):
-    with pytest.raises(FileNotFoundError, match="no CSV file of features at .*absent.csv"):
+    with pytest.raises(FileNotFoundError, match=r"no CSV file of features at .*absent\.csv"):
         own_data.read_features(tmp_path / "absent.csv", labels)
 
 
@@ -98,6 +98,21 @@ def test_labels_without_the_needed_columns(tmp_path):
     with pytest.raises(ValueError, match=r"needs the columns \['item', 'annotator', 'label'\].*'picture', 'worker', 'answer'"):
         CrowdLabels.from_csv(path)
     assert len(CrowdLabels.from_csv(path, item="picture", annotator="worker", label="answer")) == 1
+
+
+def test_both_files_or_none(tmp_path):
+    features, crowd = own_data.read()
+    assert (len(features), crowd.n_annotators) == (178, 12)
+    for given in ({"labels_csv": "a.csv"}, {"features_csv": "a.csv"}):
+        with pytest.raises(ValueError, match=f"{next(iter(given))} was given"):
+            own_data.read(**given)
+    (tmp_path / "labels.csv").write_text("picture,worker,answer\n1,ann,cat\n")
+    names = {"item": "picture", "annotator": "worker", "label": "answer"}
+    path = written(tmp_path, "picture,size\n1,2\n")
+    _, crowd = own_data.read(str(tmp_path / "labels.csv"), str(path), **names)
+    assert crowd.class_names == ("cat",)
+    with pytest.raises(FileNotFoundError, match=r"absent\.csv"):
+        own_data.read(str(tmp_path / "absent.csv"), str(path), **names)
 
 
 def test_features_are_scaled_and_constants_stay_finite():

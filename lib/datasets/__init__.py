@@ -33,6 +33,7 @@ __all__ = [
     "missing",
     "names",
     "register",
+    "register_files",
     "stratified",
 ]
 
@@ -149,14 +150,17 @@ class CrowdDataset:
 
 @dataclass(frozen=True)
 class Info:
-    """A registered data set: what :func:`register` was told, and the loader's options with their defaults."""
+    """A registered data set: what :func:`register` was told, and the loader's options with their defaults.
+
+    ``loader`` is None for files without features, see :func:`register_files`.
+    """
 
     name: str
     title: str
     files: tuple[str, ...]
     revision: int
     options: Mapping[str, Any]
-    loader: Callable[..., dict[str, Any]]
+    loader: Callable[..., dict[str, Any]] | None
 
 
 _registry: Registry[Info] = Registry("data set", __name__)
@@ -181,6 +185,21 @@ def register(name: str, title: str, files: Sequence[str] = (), revision: int = 1
         return loader
 
     return decorate
+
+
+def register_files(name: str, title: str, files: Sequence[str], revision: int = 1) -> None:
+    """Name some files that are no :class:`CrowdDataset` by themselves, such as labels whose items lie elsewhere.
+
+    A notebook or test that needs them lists the name, is skipped by it where they cannot be had, and reads them through
+    the module that registered them: :func:`load` refuses.
+
+    Args:
+        name, title, files, revision: as in :func:`register`.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    _registry.add(name, Info(name, title, tuple(files), revision, {}, None))
 
 
 def names() -> list[str]:
@@ -247,10 +266,13 @@ def load(name: str, validation: float = 0.0, seed: int = 0, **options) -> CrowdD
         options: the data set's own (see its module).
 
     Raises:
-        ValueError: unknown data set or option, ``validation`` outside 0 .. 1, or asked for where there is such a part.
+        ValueError: unknown data set or option, ``validation`` outside 0 .. 1, or asked for where there is such a part;
+            a name of files only.
         DataUnavailable: a file cannot be had.
     """
     entry = info(name)
+    if entry.loader is None:
+        raise ValueError(f"{name!r} ({entry.title}) names files without features: its module in lib.datasets reads them")
     options = _options(name, {"validation": validation, "seed": seed, **options})
     for shared in _shared:
         options.pop(shared)

@@ -3,16 +3,18 @@
 Made to look at Theorem 1 of Ibrahim, Nguyen & Fu (ICLR 2023): the error of classifier and confusion matrices falls with
 the number of labels, down to a floor set by
 
-    xi_1, how far the best specialist of a class is from perfect (near-class specialist assumption), and
-    xi_2, how far the best anchor of a class is from certain (near anchor point assumption).
+    xi_1, how far the best specialist of a class is from perfect (near-class specialist assumption, NCSA), and
+    xi_2, how far the best anchor of a class is from certain (near anchor point assumption, NAPA).
 
 **Items.** ``x`` is standard normal in 8 dimensions; ``f(x) = (1 - blur) softmax(6 V x) + blur / C`` with fixed orthonormal
-directions ``V``. The most certain items have ``f`` at distance ``xi_2 = blur sqrt(1 - 1/C)`` from a corner of the simplex. True
-classes are drawn from ``f``.
+directions ``V``. All of ``f`` keeps at least ``xi_2 = blur sqrt(1 - 1/C)`` away from the corners of the simplex, and the
+most certain items come as near as that. True classes are drawn from ``f``.
 
-**Annotators.** One specialist, ``(1 - flaw) I + flaw / C``, at distance ``xi_1 = flaw sqrt(1 - 1/C)`` from perfect at every
-class; all others are right with probability 0.45 to 0.65 a class and spread their errors unevenly (Dirichlet). Without a
-specialist (``flaw = 1`` would make a spammer of it) ask for ``specialist=False``: then all are of the second kind.
+**Annotators.** The first is the specialist, ``(1 - flaw) I + flaw / C``, at distance ``xi_1 = flaw sqrt(1 - 1/C)`` from
+perfect at every class. All others are right with probability 0.45 to 0.65 a class. Half of their errors is spread evenly
+over the wrong classes and half at random, so that no error of theirs is rare: an annotator who *never* confuses two
+classes tells them apart as well as a specialist would. Without a specialist (``flaw = 1`` would make a guesser of it) ask
+for ``specialist=False``: then all are of the second kind.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from lib import simulate
-from lib.datasets import register
+from lib import metrics, simulate
+from lib.datasets import CrowdDataset, register
 
 DIMENSIONS = 8
 SHARPNESS = 6.0
@@ -29,18 +31,19 @@ HELD_OUT = 1000
 ACCURACY = (0.45, 0.65)
 
 
-@register("identifiability", title="Identifiability, all known", revision=1)
+@register("identifiability", title="Identifiability, all known", revision=2)
 def load(
     items: int = 2000,
-    labels_per_item: float = 2.0,
+    labels_per_item: float = 3.0,
     flaw: float = 0.0,
     blur: float = 0.0,
     specialist: bool = True,
-    annotators: int = 10,
+    annotators: int = 5,
     n_classes: int = 3,
     crowd_seed: int = 0,
 ) -> dict:
-    """The fields of the data set; ``extra`` has ``true_posterior`` and ``true_posterior_test``, ``[items, classes]``.
+    """The fields of the data set; ``extra`` has ``true_posterior``, ``true_posterior_valid`` and ``true_posterior_test``,
+    each ``[items, classes]``.
 
     Args:
         items: training items; 1000 more each to validate and to test.
@@ -49,7 +52,7 @@ def load(
         blur: of the posterior, 0 (certain items exist) to 1 (nobody could tell).
         specialist: whether there is one.
         annotators, n_classes: how many.
-        crowd_seed: of items and annotators alike.
+        crowd_seed: of items and annotators alike. The annotators without a flaw are the same whatever the other options.
 
     Raises:
         ValueError: a share outside 0 .. 1, or more classes than the 8 input dimensions.
@@ -75,6 +78,83 @@ def load(
     return {**fields, "crowd": crowd, "true_confusion": confusion, "class_names": names, "extra": posteriors}
 
 
+def specialist_distance(confusion: np.ndarray) -> float:
+    """``xi_1`` of a crowd: at the class that is served worst, how far its best specialist is from perfect.
+
+    A specialist of class ``k`` says ``k`` for all items of that class and for no others, so it is a *column* of ``A`` that
+    has to look like a unit vector: ``max over k of min over r of |A[r, :, k] - e_k|_2`` (NCSA; the paper's ``A_m`` is the
+    transpose of ``A[m]``, its column our row).
+
+    Args:
+        confusion: ``[annotators, true class, label]``.
+    """
+    distance = np.linalg.norm(confusion - np.eye(confusion.shape[1]), axis=1)  # [annotators, label]
+    return float(distance.min(axis=0).max())
+
+
+def anchor_distance(posterior: np.ndarray) -> float:
+    """``xi_2`` of some items: at the class that is served worst, how far its most certain item is from certain,
+    ``max over k of min over i of |f(x_i) - e_k|_2`` (NAPA).
+
+    Args:
+        posterior: ``[items, classes]``.
+    """
+    corners = np.eye(posterior.shape[1])
+    return float(max(np.linalg.norm(posterior - corner, axis=1).min() for corner in corners))
+
+
+def stretch(posterior: np.ndarray, confusion: np.ndarray, amount: float) -> tuple[np.ndarray, np.ndarray]:
+    """Another posterior and other matrices that give every label the same probability.
+
+    ``f' = (f - amount / C) / (1 - amount)`` is stretched away from the center of the simplex (shrunk toward it, for a
+    negative amount); ``A' = (1 - amount) A + amount * mean over true classes of A`` undoes it: ``f' A' = f A``.
+
+    Args:
+        posterior: ``[items, classes]``.
+        confusion: ``[annotators, true class, label]``.
+        amount: below 1; within :func:`stretch_limits` both are probabilities.
+
+    Returns:
+        The other posterior and the other matrices, of the same shapes.
+    """
+    center = confusion.mean(axis=1, keepdims=True)
+    return (posterior - amount / posterior.shape[1]) / (1 - amount), (1 - amount) * confusion + amount * center
+
+
+def stretch_limits(posterior: np.ndarray, confusion: np.ndarray) -> tuple[float, float]:
+    """The least and the largest amount of :func:`stretch` for which no probability is negative: zero and zero where a
+    perfect specialist keeps ``A`` and certain items keep ``f`` from being stretched.
+
+    Args:
+        posterior, confusion: as there.
+    """
+    behind = confusion.mean(axis=1, keepdims=True) - confusion  # positive where stretching A makes an entry smaller
+    room = np.divide(confusion, behind, out=np.full_like(confusion, np.inf), where=behind > 0)
+    return -float(room.min()), float(posterior.min() * posterior.shape[1])
+
+
+def judge(data: CrowdDataset, posterior: np.ndarray, posterior_test: np.ndarray, confusion: np.ndarray) -> dict[str, float]:
+    """How well a solution explains the labels, and how far it is from the truth.
+
+    Args:
+        data: this data set.
+        posterior, posterior_test: ``[items, classes]`` class probabilities of the training and of the test items.
+        confusion: ``[annotators, true class, label]``.
+
+    Returns:
+        ``loss``, the coupled cross-entropy of the crowd's labels in nats, without any penalty; ``posterior_error``, mean L1
+        distance to the true posterior of the test items, and ``confusion_error``, as in :mod:`lib.metrics`: both 0 to 2,
+        after one order of the classes for all annotators.
+    """
+    said = np.einsum("ij,rjk->irk", posterior, confusion)[data.crowd.item, data.crowd.annotator, data.crowd.label]
+    order = metrics.alignment(confusion, data.true_confusion)
+    return {
+        "loss": float(-np.log(said).mean()),
+        "posterior_error": float(np.abs(posterior_test[:, order] - data.true_posterior_test).sum(axis=1).mean()),
+        "confusion_error": metrics.confusion_error(confusion[:, order], data.true_confusion),
+    }
+
+
 def _posterior(score: np.ndarray, blur: float) -> np.ndarray:
     score = SHARPNESS * (score - score.max(axis=1, keepdims=True))
     prob = np.exp(score)
@@ -84,7 +164,7 @@ def _posterior(score: np.ndarray, blur: float) -> np.ndarray:
 
 def _annotators(n: int, n_classes: int, flaw: float, specialist: bool, rng: np.random.Generator) -> np.ndarray:
     right = rng.uniform(*ACCURACY, size=(n, n_classes))
-    wrong = rng.dirichlet(np.full(n_classes - 1, 0.7), size=(n, n_classes))
+    wrong = 0.5 / (n_classes - 1) + 0.5 * rng.dirichlet(np.ones(n_classes - 1), size=(n, n_classes))
     confusion = np.zeros((n, n_classes, n_classes))
     off = ~np.eye(n_classes, dtype=bool)
     confusion[:, off] = ((1 - right)[:, :, None] * wrong).reshape(n, -1)

@@ -31,10 +31,15 @@ class Setting:
     method_options: dict[str, dict] = field(default_factory=dict)
 
 
+def _weights(f: float, w: float, trace: float) -> dict[str, dict]:
+    """The penalty weights that ``tuning.py`` chose."""
+    return {"geocrowdnet-f": {"weight": f}, "geocrowdnet-w": {"weight": w}, "trace-reg": {"weight": trace}}
+
+
 SETTINGS = {
-    "labelme": Setting("mlp", Recipe(epochs=50, batch_size=64, lr=1e-3)),
-    "music": Setting("mlp-norm", Recipe(epochs=100, batch_size=64, lr=1e-3)),
-    "sentiment_polarity": Setting("mlp", Recipe(epochs=20, batch_size=128, lr=1e-3)),
+    "labelme": Setting("mlp", Recipe(epochs=50, batch_size=64, lr=1e-3), _weights(0.01, 0.0001, 0.001)),
+    "music": Setting("mlp-norm", Recipe(epochs=100, batch_size=64, lr=1e-3), _weights(0.001, 0.0001, 0.1)),
+    "sentiment_polarity": Setting("mlp", Recipe(epochs=20, batch_size=128, lr=1e-3), _weights(0.1, 0.0001, 0.01)),
 }
 
 

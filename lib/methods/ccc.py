@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lib import meta
 from lib.backbones import Backbone
@@ -62,6 +61,74 @@ def crowd_loss(
             return label_cross_entropy(logits, label)
         prob = torch.softmax(logits, dim=1).gather(1, label.unsqueeze(1))
         return -(prob + epsilon).log().mean()
+
+
+class CrowdDerivatives:
+    """:func:`crowd_loss` at one place with its first derivatives, and the second ones that the meta-gradient needs.
+
+    Written out, since they are short and small: going back and forth through a graph of them would take longer than a
+    small network takes. For a label ``k`` with ``q = softmax(a)``, ``a = p @ T[r]``, its share in the loss falls with ``a``
+    at the rate ``w (q - e_k)``, where ``w = q[k] / (q[k] + epsilon)``; the rest is the chain rule.
+
+    Args:
+        class_logits, matrices, epsilon: as in :func:`crowd_loss`; nothing flows back into them.
+        batch: whose labels are meant.
+
+    Attributes:
+        loss: scalar in nats.
+        class_logits: ``[batch, classes]`` gradient of the loss.
+        matrices: ``[annotators, classes, classes]`` gradient of the loss.
+    """
+
+    def __init__(self, class_logits: Tensor, matrices: Tensor, batch: Batch, epsilon: float) -> None:
+        # As in `crowd_loss`, not in half precision; and no function here is one that autocast would touch.
+        class_logits = class_logits.detach().to(torch.promote_types(class_logits.dtype, torch.float32))
+        matrices = matrices.detach()
+        self.batch, self.epsilon = batch, epsilon
+        self._chosen = matrices.index_select(0, batch.annotator)  # [labels, classes, classes]
+        self._class_prob = torch.softmax(class_logits, dim=1)
+        self._seen = self._class_prob.index_select(0, batch.position)  # [labels, classes]
+        logits = (self._seen.unsqueeze(2) * self._chosen).sum(dim=1)
+        self._label_prob = torch.softmax(logits, dim=1)
+        self._label = batch.label.unsqueeze(1)
+        self._hit = self._label_prob.gather(1, self._label) + epsilon
+        one = torch.ones_like(self._hit)
+        self._excess = self._label_prob.scatter_add(1, self._label, -one)
+        self._share = (1 - epsilon / self._hit if epsilon else one) / len(batch.label)
+        self._gradient = self._share * self._excess  # [labels, classes], for the annotators' logits
+
+        log_hit = self._hit.log() if epsilon else torch.log_softmax(logits, dim=1).gather(1, self._label)
+        self.loss = -log_hit.mean()
+        through = (self._chosen * self._gradient.unsqueeze(1)).sum(dim=2)
+        class_gradient = torch.zeros_like(class_logits).index_add_(0, batch.position, through)
+        self.class_logits = _through_softmax(self._class_prob, class_gradient)
+        products = self._seen.unsqueeze(2) * self._gradient.unsqueeze(1)
+        self.matrices = torch.zeros_like(matrices).index_add_(0, batch.annotator, products)
+
+    def mixed(self, tangent: Tensor, groups: Tensor, n_groups: int) -> Tensor:
+        """``d/dV <d loss / d class_logits, tangent>``, the matrices being ``T + V[groups]``.
+
+        Args:
+            tangent: ``[batch, classes]``.
+            groups: ``[annotators]`` group of each.
+            n_groups: number of groups.
+
+        Returns:
+            ``[groups, classes, classes]``: how the gradient for ``V`` changes as the logits move along ``tangent``.
+        """
+        seen = _through_softmax(self._class_prob, tangent.to(self._class_prob.dtype)).index_select(0, self.batch.position)
+        logits = (seen.unsqueeze(2) * self._chosen).sum(dim=1)
+        label_prob = _through_softmax(self._label_prob, logits)
+        share = self.epsilon * label_prob.gather(1, self._label) / self._hit.square() / len(self._hit)
+        gradient = share * self._excess + self._share * label_prob
+        products = seen.unsqueeze(2) * self._gradient.unsqueeze(1) + self._seen.unsqueeze(2) * gradient.unsqueeze(1)
+        mixed = products.new_zeros(n_groups, *products.shape[1:])
+        return mixed.index_add_(0, groups.index_select(0, self.batch.annotator), products)
+
+
+def _through_softmax(prob: Tensor, change: Tensor) -> Tensor:
+    """The softmax's derivative, which is its own transpose: ``prob * (change - <prob, change>)``, a row at a time."""
+    return prob * (change - (prob * change).sum(dim=1, keepdim=True))
 
 
 def group_annotators(matrices: Tensor, n_groups: int, seed: int) -> Tensor:
@@ -226,20 +293,26 @@ class CCC(Ensemble):
         return torch.stack([self._loss(member.backbone(batch.x), member.weight, batch) for member in self.members]).mean()
 
     def step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Tensor:
-        """One update of both networks; the mean of their losses at the corrected matrices."""
+        """One update of both networks; the mean of their losses, at the corrected matrices."""
         optimizer.zero_grad(set_to_none=True)
         lr = optimizer.param_groups[0]["lr"] if self.virtual_lr is None else self.virtual_lr
-        losses = []
-        for network, member in enumerate(self.members):
-            forward = meta.training_pass(member.backbone, batch.x)
-            matrices = member.weight
-            if self.meta_sets:
-                matrices = matrices + self.correction(network, batch, forward, lr)[self.groups[network]]
-            loss = self._loss(forward.logits, matrices, batch)
-            loss.backward()
-            losses.append(loss.detach())
+        losses = [self._differentiate(network, batch, lr) for network in range(len(self.members))]
         optimizer.step()
         return torch.stack(losses).mean()
+
+    def _differentiate(self, network: int, batch: Batch, lr: float) -> Tensor:
+        """Gradients of a network's loss into its parameters; the loss."""
+        member = self.members[network]
+        if not self.meta_sets:
+            loss = self._loss(member.backbone(batch.x), member.weight, batch)
+            loss.backward()
+            return loss.detach()
+        forward = meta.training_pass(member.backbone, batch.x, self.gradient)
+        corrected = member.weight.detach() + self.correction(network, batch, forward, lr)[self.groups[network]]
+        actual = CrowdDerivatives(forward.logits, corrected, batch, self.epsilon)
+        forward.logits.backward(actual.class_logits.to(forward.logits.dtype))
+        member.weight.grad = actual.matrices
+        return actual.loss
 
     def correction(self, network: int, batch: Batch, forward: meta.TrainingPass, lr: float) -> Tensor:
         """``[groups, classes, classes]``: what to add to a network's matrices for this batch; no graph.
@@ -250,16 +323,16 @@ class CCC(Ensemble):
             forward: the network's pass on it.
             lr: of the virtual step.
         """
-        backbone, matrices, groups = self.members[network].backbone, self.members[network].weight, self.groups[network]
-
-        def inner(class_logits: Tensor, correction: Tensor) -> Tensor:
-            return self._loss(class_logits, matrices + correction[groups], batch)
-
-        zero = matrices.new_zeros(self.n_groups, *matrices.shape[1:])
-        virtual = meta.virtual_step(backbone, forward, inner, zero, lr, extra=(matrices,))
+        backbone, matrices = self.members[network].backbone, self.members[network].weight.detach()
+        inner = CrowdDerivatives(forward.logits, matrices, batch, self.epsilon)
+        moved = meta.virtual_step(backbone, forward, inner.class_logits.to(forward.logits.dtype), lr)
         x, label = self.meta_sets[1 - network].next()
-        _, gradient = meta.meta_gradient(backbone, forward, virtual, x, label, self.gradient)
-        largest_entry = (matrices.detach() - lr * virtual.gradients[0]).max()
+        _, tangent = meta.look_ahead(backbone, forward, moved, x, label, self.gradient)
+        gradient = -lr * inner.mixed(tangent, self.groups[network], self.n_groups)
+        return self._normalized(gradient, (matrices - lr * inner.matrices).max())
+
+    def _normalized(self, gradient: Tensor, largest_entry: Tensor) -> Tensor:
+        """A step against the gradient whose largest entry is ``rate * largest_entry``; none where there is no gradient."""
         largest = gradient.abs().max()
         usable = torch.isfinite(largest) & (largest > 0)
         return torch.where(usable, -self.rate * largest_entry / largest * gradient, 0.0)

@@ -77,7 +77,7 @@ class CoNAL(Method):
             found = f"found {gate_size}, {gate_width} and {weight}"
             raise ValueError(f"gate_size and gate_width must be at least 1 and weight at least 0, {found}")
         self.mix, self.gate_input, self.normalize_items = mix, gate_input, normalize_items
-        self.weight, self.reset_adam, self._forget = weight, reset_adam, False
+        self.weight, self.reset_adam, self._reset_now = weight, reset_adam, False
         width = self.backbone.n_features if gate_input == "features" else flat_width(self.backbone.x_shape)
         self.item_gate = nn.Sequential(nn.Linear(width, gate_width), nn.Linear(gate_width, gate_size))
         self.annotator_gate = nn.Linear(crowd.n_annotators, gate_size)  # of a one-hot annotator, so its columns are gathered
@@ -128,15 +128,28 @@ class CoNAL(Method):
         return self.cross_entropy(class_prob, gate, *triples) - self.weight * self.distance()
 
     def begin_epoch(self, epoch: int, data: TrainingData) -> None:
+        self._forget_gates()
+        self._reset_now = self.reset_adam
+
+    def _forget_gates(self) -> None:
         self.gate_sum.zero_()
         self.gate_count.zero_()
-        self._forget = self.reset_adam
 
     def step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Tensor:
-        if self._forget:
+        if self._reset_now:
             optimizer.state.clear()
-            self._forget = False
+            self._reset_now = False
         return super().step(batch, optimizer)
+
+    def set_confusion(self, confusion: Tensor) -> None:
+        """The common matrix takes the mean of ``log A`` and the own ones what is missing at a gate of one half. A mixture of
+        probabilities starts as it does: not any matrices have a common part that leaves something for everyone."""
+        if self.mix == "logits":
+            with torch.no_grad():
+                log_confusion = confusion.log()
+                self.common.copy_(log_confusion.mean(dim=0))
+                self.own.copy_(2 * log_confusion - self.common)
+            self._forget_gates()
 
     def confusion(self) -> Tensor:
         """The mixture at a certain class, with each annotator's mean gate over its labels in the last epoch of training

@@ -135,6 +135,7 @@ class WeightedDoctorNet(Method):
 
     def prepare(self, data: TrainingData, fit: Callable[..., dict[str, list[float]]]) -> None:
         fit(self.first, **({} if self.first_epochs is None else {"epochs": self.first_epochs}))
+        self.first.zero_grad()  # the last step's gradients are as large as the network
         self.first.requires_grad_(False)
 
     def train(self, mode: bool = True) -> WeightedDoctorNet:

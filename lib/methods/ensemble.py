@@ -18,6 +18,7 @@ from lib.crowd import CrowdLabels
 from lib.methods import Batch, Method, build, register
 
 if TYPE_CHECKING:
+    from lib.datasets import CrowdDataset
     from lib.training import TrainingData
 
 _PAPER = "control"
@@ -77,6 +78,15 @@ class Ensemble(Method):
     def posterior(self) -> Tensor | None:
         """Mean of the members' beliefs."""
         return _mean([member.posterior() for member in self.members])
+
+    def set_confusion(self, confusion: Tensor) -> None:
+        for member in self.members:
+            member.set_confusion(confusion)
+
+    def scores(self, data: CrowdDataset) -> dict[str, float]:
+        """Means over the members."""
+        scores = [member.scores(data) for member in self.members]
+        return {name: sum(score[name] for score in scores) / len(scores) for name in scores[0]}
 
     def prepare(self, data: TrainingData, fit: Callable[..., dict[str, list[float]]]) -> None:
         for member in self.members:

@@ -99,6 +99,10 @@ class MaxMIG(Method):
             return 0 * (log_p.sum() + log_g.sum())
         return -information_gain(log_p, log_g, self.log_prior, self.divergence)
 
+    def set_confusion(self, confusion: Tensor) -> None:
+        with torch.no_grad():
+            self.weight.copy_(confusion.log())
+
     def confusion(self) -> Tensor:
         """Softmax of ``W`` over the label: a constant that ``W[r, c]`` has beside ``log A`` drops out."""
         return torch.softmax(self.weight, dim=2).detach()

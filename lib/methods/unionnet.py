@@ -93,6 +93,11 @@ class UnionNet(Method):
             surprise = surprise / labels[batch.position]
         return surprise.sum() / len(batch.x)
 
+    def set_confusion(self, confusion: Tensor) -> None:
+        """``T = log A``: every annotator gets the same share of the union."""
+        with torch.no_grad():
+            self.weight.copy_(confusion.log())
+
     def confusion(self) -> Tensor:
         """Softmax over the annotator's own labels, in both variants: within the union, given that the annotator spoke."""
         return torch.softmax(self.weight, dim=2).detach()

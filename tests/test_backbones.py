@@ -1,0 +1,98 @@
+"""Backbones: shapes, the networks of the papers, and options that are not there."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from lib import backbones
+
+every_backbone = pytest.mark.parametrize("name", backbones.names())
+# Inputs for the backbones on feature vectors. One for images or texts brings its own shape when it is written.
+SHAPES = {"linear": (6,), "mlp": (6,), "mlp-norm": (6,)}
+
+
+def shape_of(name):
+    return SHAPES.get(name, (3, 32, 32))
+
+
+@every_backbone
+def test_features_then_head(name):
+    torch.manual_seed(0)
+    backbone = backbones.build(name, shape_of(name), 4).eval()
+    x = torch.randn(5, *shape_of(name))
+    features = backbone.features(x)
+    assert features.shape == (5, backbone.n_features)
+    assert torch.equal(backbone(x), backbone.head(features))
+    assert backbone(x).shape == (5, 4)
+    assert backbone(x[:1]).shape == (1, 4)
+    assert (backbone.n_classes, backbone.x_shape) == (4, shape_of(name))
+    assert isinstance(backbone.head, nn.Linear)
+
+
+@every_backbone
+def test_every_weight_gets_a_gradient(name):
+    torch.manual_seed(0)
+    backbone = backbones.build(name, shape_of(name), 4)
+    backbone(torch.randn(8, *shape_of(name))).square().sum().backward()
+    assert all(value.grad is not None and value.grad.any() for value in backbone.parameters())
+
+
+@every_backbone
+def test_weights_come_from_the_global_generator(name):
+    def head(seed):
+        torch.manual_seed(seed)
+        return backbones.build(name, shape_of(name), 4).head.weight
+
+    assert torch.equal(head(1), head(1))
+    assert not torch.equal(head(1), head(2))
+
+
+@every_backbone
+def test_unknown_option_is_an_error(name):
+    with pytest.raises(ValueError, match=f"backbone '{name}' has no option 'widht'; it has: "):
+        backbones.build(name, shape_of(name), 4, widht=3)
+
+
+def test_linear_is_logistic_regression():
+    backbone = backbones.build("linear", (2, 3), 4)
+    assert sum(value.numel() for value in backbone.parameters()) == 6 * 4 + 4
+    x = torch.randn(5, 2, 3)
+    assert torch.equal(backbone(x), x.flatten(1) @ backbone.head.weight.T + backbone.head.bias)
+
+
+def test_mlp_is_the_labelme_network():
+    backbone = backbones.build("mlp", (512,), 8)
+    assert [type(layer) for layer in backbone.trunk] == [nn.Flatten, nn.Linear, nn.ReLU, nn.Dropout]
+    assert (backbone.trunk[1].in_features, backbone.n_features, backbone.trunk[3].p) == (512, 128, 0.5)
+    small = backbones.build("mlp", (512,), 8, width=16, dropout=0.25)
+    assert (small.n_features, small.trunk[3].p) == (16, 0.25)
+
+
+def test_mlp_norm_is_the_music_network():
+    backbone = backbones.build("mlp-norm", (124,), 10)
+    norms = [layer for layer in backbone.trunk if isinstance(layer, nn.BatchNorm1d)]
+    assert [layer.num_features for layer in norms] == [124, 128]
+    assert not any(layer.affine for layer in norms)
+    features = backbone.features(3 + 2 * torch.randn(256, 124, generator=torch.Generator().manual_seed(0)))
+    assert features.mean(dim=0).abs().max() < 1e-4
+    assert (features.std(dim=0, unbiased=False) - 1).abs().max() < 1e-2
+
+
+def test_dropout_only_in_training():
+    backbone = backbones.build("mlp", (6,), 4)
+    x = torch.randn(5, 6)
+    torch.manual_seed(0)
+    assert not torch.equal(backbone(x), backbone(x))
+    assert torch.equal(backbone.eval()(x), backbone(x))
+
+
+def test_defaults_are_the_options():
+    assert backbones.defaults("mlp") == {"width": 128, "dropout": 0.5}
+    assert backbones.defaults("linear") == {}
+
+
+def test_unknown_backbone_is_an_error():
+    with pytest.raises(ValueError, match="unknown backbone 'mpl'; did you mean 'mlp'"):
+        backbones.build("mpl", (6,), 4)
