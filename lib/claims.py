@@ -331,7 +331,8 @@ def _claim(words, source, paper_value, ours, values, scale, verdict, needs, best
     if len(values) == 0 or (needs is not None and SCALES.index(scale) < SCALES.index(needs)):
         verdict = "not run at paper scale"
     mean, low, high = (None if math.isnan(number) else number for number in ours)
-    return Claim(words, source, paper_value, mean, low, high, len(values), scale, verdict)
+    theirs = None if paper_value is None else float(paper_value)  # a number of NumPy would not go into the file
+    return Claim(words, source, theirs, mean, low, high, len(values), scale, verdict)
 
 
 def _gaps(better: Sample, worse: Sample) -> np.ndarray:

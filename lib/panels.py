@@ -1,23 +1,24 @@
-"""Figures of several panels: errors against a size in a grid, and predictions as points of the simplex.
+"""Figures of several panels: errors against a size, tables as colored cells, predictions as points of the simplex.
 
 As in :mod:`lib.plots`, each function returns the figure and the numbers in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from lib.style import GRAY, color, in_style, line, marker
 from lib.tables import method_title
 
-__all__ = ["error_grid", "simplex"]
+__all__ = ["error_grid", "heat", "simplex"]
 
 
 def error_grid(
@@ -32,14 +33,14 @@ def error_grid(
     log: str = "",
     titles: Mapping[str, str] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
-    """Errors against a size, mean and error bar over seeds: a row of panels for each metric.
+    """Errors against a size, mean and error bar over seeds: a panel for each metric, or a row of them.
 
     Args:
         frame: from ``report.frame``: one line a (run, metric), with columns ``x``, ``hue`` and ``column``.
         x: what is varied; numbers.
         hue: one line in a panel for each of its values.
         rows: the metrics to show, each with its axis label.
-        column: one column of panels for each of its values; by default a single one.
+        column: one column of panels for each of its values; without it the metrics stand side by side.
         xlabel, title: in words.
         log: which axes are logarithmic: ``"xy"``, ``"x"``, ``"y"`` or ``""``.
         titles: titles for the values of ``hue`` other than the registry's.
@@ -58,21 +59,70 @@ def error_grid(
     groups = frame[frame["metric"].isin(list(rows))].groupby(by, sort=False)["value"]
     data = groups.agg(["mean", "std", "count"]).reset_index().rename(columns={"count": "n_seeds"})
     columns = list(data[column].unique()) if column else [None]
+    cells = [(metric, name) for metric in rows for name in columns]
+    lines = len(rows) if column else 1  # without columns, the metrics stand side by side
+    across = len(cells) // lines
     with in_style():
-        shape = (4.0 + 2.6 * len(columns), 0.9 + 2.5 * len(rows))
-        fig, axes = plt.subplots(len(rows), len(columns), figsize=shape, sharex=True, sharey="row", squeeze=False, dpi=100)
-        for (metric, label), line_of_axes in zip(rows.items(), axes, strict=True):
-            for name, axis in zip(columns, line_of_axes, strict=True):
-                part = data[(data["metric"] == metric) & ((data[column] == name) if column else True)]
-                _draw_lines(axis, part, x, hue, titles)
-                _scale(axis, np.sort(data[x].unique()), log)
-            line_of_axes[0].set_ylabel(label)
-        for name, axis in zip(columns, axes[0], strict=True):
-            axis.set_title("" if name is None else str(name))
+        shape = (2.6 + (3.1 if column else 3.9) * across, 1.4 + 2.5 * lines)
+        fig, axes = plt.subplots(
+            lines, across, figsize=shape, sharex=True, sharey="row" if column else False, squeeze=False, dpi=90
+        )
+        for (metric, name), axis in zip(cells, axes.flat, strict=True):
+            part = data[(data["metric"] == metric) & ((data[column] == name) if column else True)]
+            _draw_lines(axis, part, x, hue, titles)
+            if name in (None, columns[0]):
+                axis.set_ylabel(rows[metric])
+            if name is not None and metric == next(iter(rows)):
+                axis.set_title(str(name))
+        _scale(axes.flat, np.sort(data[x].unique()), log)
         fig.supxlabel(xlabel, fontsize=13)
         fig.suptitle(title, fontsize=14)
         _legend(fig, axes[0, 0], data["n_seeds"])
     return fig, data
+
+
+def heat(
+    tables: Mapping[str, pd.DataFrame],
+    framed: Collection[tuple[str, str]] = (),
+    *,
+    xlabel: str,
+    ylabel: str,
+    most: float = 1.0,
+) -> tuple[Figure, pd.DataFrame]:
+    """Tables of numbers side by side, as cells that are darker where the number is larger.
+
+    Args:
+        tables: title to numbers of at least 0, all with the same rows and columns.
+        framed: cells to mark, as (row, column).
+        xlabel, ylabel: what columns and rows are.
+        most: the number that is darkest.
+
+    Returns:
+        The figure and columns table, row, column, value.
+
+    Raises:
+        ValueError: tables with other rows or columns than the first.
+    """
+    first = next(iter(tables.values()))
+    if any(not (table.index.equals(first.index) and table.columns.equals(first.columns)) for table in tables.values()):
+        raise ValueError("the tables need the same rows and columns")
+    with in_style():
+        shape = (2.6 + 3.3 * len(tables), 1.6 + 0.48 * len(first))
+        fig, axes = plt.subplots(1, len(tables), figsize=shape, sharey=True, squeeze=False, dpi=90)
+        for axis, (title, table) in zip(axes.flat, tables.items(), strict=True):
+            axis.imshow(table.to_numpy(), cmap="Blues", vmin=0, vmax=most, aspect="auto")
+            for (row, column), value in np.ndenumerate(table.to_numpy()):
+                ink = "white" if value > 0.55 * most else "black"
+                axis.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink)
+                if (table.index[row], table.columns[column]) in framed:
+                    axis.add_patch(Rectangle((column - 0.47, row - 0.44), 0.94, 0.88, fill=False, ec="#D55E00", lw=2.5))
+            axis.set_xticks(range(len(table.columns)), [name.replace(" ", "\n") for name in table.columns], fontsize=11)
+            axis.set(title=title, xlabel=xlabel)
+            axis.grid(visible=False)
+        axes[0, 0].set_yticks(range(len(first)), list(first.index))
+        axes[0, 0].set_ylabel(ylabel)
+    wide = pd.concat(tables, names=["table", "row"]).reset_index()
+    return fig, wide.melt(["table", "row"], var_name="column")
 
 
 def simplex(
@@ -103,7 +153,7 @@ def simplex(
     parts = []
     with in_style():
         columns = min(columns, len(panels))
-        fig, axes = plt.subplots(lines, columns, figsize=(2.9 * columns, 0.6 + 2.9 * lines), squeeze=False, dpi=90)
+        fig, axes = plt.subplots(lines, columns, figsize=(2.9 * columns, 0.6 + 2.7 * lines), squeeze=False, dpi=90)
         for axis in axes.flat:
             axis.set_axis_off()
         for (name, (points, classes)), axis in zip(panels.items(), axes.flat, strict=False):
@@ -111,8 +161,8 @@ def simplex(
             axis.plot(*_flat(np.eye(3)[[0, 1, 2, 0]]).T, color=GRAY, lw=1)
             axis.scatter(*_flat(points).T, s=7, c=[colors[k] for k in classes], alpha=0.6, lw=0)
             for corner, (across, up), lift in zip(corners, _flat(np.eye(3)), (-0.04, -0.04, 0.03), strict=True):
-                axis.text(across, up + lift, corner, ha="center", va="bottom" if lift > 0 else "top", fontsize=11)
-            axis.set(aspect="equal", xlim=(-0.12, 1.12), ylim=(-0.16, 1.0))
+                axis.text(across, up + lift, corner, ha="center", va="bottom" if lift > 0 else "top", fontsize=10)
+            axis.set(aspect="equal", xlim=(-0.2, 1.2), ylim=(-0.16, 1.0))
             axis.set_title(name, fontsize=12)
             parts.append(pd.DataFrame(points, columns=list(corners)).assign(panel=name, true_class=classes))
         fig.suptitle(title, fontsize=14)
@@ -131,17 +181,18 @@ def _draw_lines(axis: Axes, part: pd.DataFrame, x: str, hue: str, titles: Mappin
         axis.errorbar(values[x], values["mean"], values["std"].fillna(0), label=method_title(name, titles), **looks)
 
 
-def _scale(axis: Axes, sizes: np.ndarray, log: str) -> None:
-    plain = FuncFormatter(lambda value, _: f"{value:,.10g}")
-    for letter in log:
-        axis.set(**{f"{letter}scale": "log"})
-    if "x" in log:
+def _scale(axes: Iterable[Axes], sizes: np.ndarray, log: str) -> None:
+    """After all lines are drawn, since panels share their axes."""
+    for axis in axes:
+        axis.set(**{f"{letter}scale": "log" for letter in log})
+        axis.set_xticks(sizes, [f"{size:.2g}" if size < 1 else f"{size:,.0f}" for size in sizes])
         axis.xaxis.set_minor_locator(NullLocator())
-    axis.set_xticks(sizes, [f"{size:.2g}" if size < 1 else f"{size:,.0f}" for size in sizes])
-    if "y" in log:
-        axis.yaxis.set_major_formatter(plain)
-    else:
-        axis.set_ylim(bottom=0)
+        if "y" in log:
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.yaxis.set_minor_locator(NullLocator())
+            axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.10g}"))
+        else:
+            axis.set_ylim(bottom=0)
 
 
 def _legend(fig: Figure, axis: Axes, n_seeds: pd.Series) -> None:

@@ -142,7 +142,7 @@ def train(config: RunConfig, device: str = "cpu", progress: bool = False) -> tup
         fitted = training.fit(method, data, config.recipe, seed=config.seed, device=device, progress=progress)
         row = {
             "key": config.key(),
-            "config": asdict(config),
+            "config": json.loads(json.dumps(asdict(config))),  # as it will be read
             "metrics": {name: round(value, 6) for name, value in _score(method, data, fitted).items()},
             "history": {name: [round(value, 5) for value in values] for name, values in fitted.history.items()},
             "seconds": round(fitted.seconds, 2),

@@ -15,7 +15,15 @@ import pandas as pd
 from lib import simulate
 from lib.crowd import CrowdLabels
 
-__all__ = ["ESTIMATES", "accuracy_spread", "confusion_distances", "held_out_loss", "interchangeable"]
+__all__ = [
+    "ESTIMATES",
+    "accuracy_spread",
+    "confusion_distances",
+    "explained_by_groups",
+    "held_out_loss",
+    "interchangeable",
+    "similar_together",
+]
 
 ESTIMATES = ("own", "crowd", "both")
 _UNIFORM = 1.0  # labels a row that an annotator's own matrix starts from, spread over all classes alike
@@ -42,6 +50,51 @@ def confusion_distances(confusion: np.ndarray) -> np.ndarray:
 
     flat = confusion.reshape(len(confusion), -1)
     return squareform(pdist(flat, "sqeuclidean") / flat.shape[1])
+
+
+def similar_together(distances: np.ndarray) -> np.ndarray:
+    """An order of the annotators in which similar ones are neighbors: the leaves of a clustering (average linkage).
+
+    Args:
+        distances: ``[annotators, annotators]``, symmetric, of at least two.
+
+    Returns:
+        ``[annotators]`` a permutation.
+
+    Raises:
+        ValueError: not such a matrix.
+    """
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
+    return leaves_list(linkage(squareform(distances, checks=True), "average", optimal_ordering=True))
+
+
+def explained_by_groups(confusion: np.ndarray, groups: np.ndarray) -> float:
+    """The share of the spread between matrices that lies between groups.
+
+    Args:
+        confusion: ``[annotators, true class, label]``.
+        groups: ``[annotators]`` whole numbers from 0 on.
+
+    Returns:
+        ``1 - (squared distances to the group's mean) / (squared distances to the common mean)``, 0 to 1; 0 where all
+        matrices are equal.
+
+    Raises:
+        ValueError: sizes that do not fit.
+    """
+    if np.shape(groups) != (len(confusion),):
+        raise ValueError(f"groups must be one for each of {len(confusion)} annotators, found shape {np.shape(groups)}")
+    raw = np.asarray(confusion, dtype=np.float64).reshape(len(confusion), -1)
+    flat = raw - raw.mean(axis=0)
+    sums = np.zeros((int(np.max(groups)) + 1, flat.shape[1]))
+    np.add.at(sums, groups, flat)
+    means = sums / np.maximum(np.bincount(groups), 1)[:, None]
+    total = (flat**2).sum()
+    if total <= np.finfo(np.float64).eps * (raw**2).sum():  # equal, but for rounding
+        return 0.0
+    return float(1 - ((flat - means[groups]) ** 2).sum() / total)
 
 
 def interchangeable(crowd: CrowdLabels, y: np.ndarray, seed: int) -> CrowdLabels:

@@ -137,6 +137,16 @@ def test_score_by_hand():
     assert score(soft, visible, hidden) == pytest.approx(math.log(0.75 * confusion[0, 0] + 0.25 * confusion[1, 0]), abs=1e-12)
 
 
+def test_score_slowly():
+    crowd = random_example().crowd
+    visible, hidden = hide(crowd, 0.4, np.random.default_rng(0))
+    prob, total = predictions(crowd), 0.0
+    confusion = fit_confusion(prob, visible)
+    for i, r, k in zip(hidden.item, hidden.annotator, hidden.label, strict=True):
+        total += math.log(sum(prob[i, j] * confusion[r, j, k] for j in range(4)))
+    assert score(prob, visible, hidden) == pytest.approx(total / len(hidden), abs=1e-12)
+
+
 def test_truth_explains_held_out_labels_best():
     random = np.random.default_rng(0)
     y = random.integers(0, 3, 300)

@@ -234,6 +234,7 @@ def test_volumes_known_values():
 def test_classifier_volume_by_hand():
     # Two items of each class, one-hot: the Gram matrix is 2 I.
     assert classifier_volume(torch.eye(3).repeat(2, 1), ridge=0.0).item() == pytest.approx(-3 * math.log(2))
+    assert classifier_volume(torch.eye(3).repeat(2, 1), ridge=0.5).item() == pytest.approx(-3 * math.log(2.5))
     assert classifier_volume(torch.eye(10).repeat(40, 1), ridge=0.0).item() == pytest.approx(-36.8888, abs=1e-4)
 
 

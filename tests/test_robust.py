@@ -75,6 +75,8 @@ def test_certain_predictions_stay_finite():
     assert torch.isfinite(penalty)
     assert -10 < penalty.item() < -8  # log of about two ten-thousandths
     assert torch.isfinite(prob.grad).all()
+    certain = torch.eye(3, dtype=torch.float64)
+    assert early_learning_penalty(certain, certain).item() == pytest.approx(math.log(1e-4))
 
 
 def test_no_gradient_through_the_table():

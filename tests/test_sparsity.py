@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from lib import simulate, sparsity
+from lib import simulate, sparsity, sparsity_figures
 from lib.crowd import CrowdLabels
 
 
@@ -153,3 +153,59 @@ def test_truth_must_fit(call):
     crowd, y = crowd_of([0.8] * 3, labels_per_item=2, n_items=50)
     with pytest.raises(ValueError, match=r"each of the 50 items, found shape \(49,\)"):
         call(crowd, y[:-1])
+
+
+# ---------------------------------------------------------------------- order and groups
+
+
+def test_similar_annotators_become_neighbors():
+    points = np.array([0.0, 5.0, 0.1, 5.1, 0.2])
+    order = sparsity.similar_together((points[:, None] - points) ** 2)
+    assert sorted(order) == list(range(5))
+    assert {tuple(sorted(order[:2])), tuple(sorted(order[-2:]))} & {(1, 3)}
+
+
+def test_explained_by_groups():
+    confusion = np.random.default_rng(0).dirichlet(np.ones(3), size=(8, 3))
+    groups = np.array([0, 0, 0, 2, 2, 2, 2, 3])  # group 1 is empty
+    within = sum(((confusion[groups == g] - confusion[groups == g].mean(axis=0)) ** 2).sum() for g in (0, 2, 3))
+    total = ((confusion - confusion.mean(axis=0)) ** 2).sum()
+    assert sparsity.explained_by_groups(confusion, groups) == pytest.approx(1 - within / total)
+    assert sparsity.explained_by_groups(confusion, np.zeros(8, int)) == pytest.approx(0)
+    assert sparsity.explained_by_groups(confusion, np.arange(8)) == pytest.approx(1)
+    assert sparsity.explained_by_groups(confusion[[0] * 8], groups) == 0
+    with pytest.raises(ValueError, match=r"each of 8 annotators, found shape \(7,\)"):
+        sparsity.explained_by_groups(confusion, groups[:-1])
+
+
+# ---------------------------------------------------------------------- figures
+
+
+def test_funnels_show_who_is_outside():
+    accuracies = [0.8] * 20 + [0.1]
+    crowd, y = crowd_of(accuracies, n_items=400, labels_per_item=4)
+    nobody = CrowdLabels(crowd.item, crowd.annotator, crowd.label, crowd.n_items, 22, 3)  # the last labels nothing
+    fig, data = sparsity_figures.funnels({"one": (nobody, y)}, columns=1)
+    assert len(data) == 21
+    assert not data.set_index("annotator")["inside"][20]
+    right = crowd.label == y[crowd.item]
+    assert_allclose(data["accuracy"], [right[crowd.annotator == r].mean() for r in range(21)])
+    assert fig.axes[0].get_title() == f"one: {data['inside'].mean():.0%} inside"
+
+
+def test_distance_maps_draw_what_they_return():
+    distances = sparsity.confusion_distances(np.random.default_rng(1).dirichlet(np.ones(3), size=(5, 3)))
+    annotators, n = np.array([7, 3, 9, 1, 4]), {"a": np.arange(1, 6), "b": np.arange(1, 6)}
+    panels = {"a": (distances, annotators), "b": (distances, annotators)}
+    fig, data = sparsity_figures.distance_maps(panels, limits={"a": (0, 1), "b": (0, 0.5)}, n_labels=n, ordered=True)
+    images = [axis.images[0] for axis in fig.axes if axis.images]
+    order = sparsity.similar_together(distances)
+    assert_allclose(images[0].get_array(), distances[np.ix_(order, order)])
+    assert [image.get_clim() for image in images] == [(0, 1), (0, 0.5)]
+    pair = data[(data["panel"] == "b") & (data["annotator"] == 3) & (data["other"] == 1)]
+    assert pair["distance"].item() == distances[1, 3]
+    assert order[pair["place"].item()] == 1
+    plain, data = sparsity_figures.distance_maps({"a": panels["a"]}, columns=1)
+    assert_allclose(plain.axes[0].images[0].get_array(), distances)
+    assert_allclose(plain.axes[0].images[0].get_clim(), np.percentile(distances, [10, 90]))
+    assert len(data) == 10

@@ -29,13 +29,13 @@ FLAWS = (0.0, 0.2, 0.4)
 BLURS = (0.0, 0.15, 0.3, 0.45)
 NO_ANCHOR = 0.45  # the largest class probability is then 0.7
 PLAIN = {"flaw": 0.0, "blur": 0.0, "specialist": True}
-CELLS = {
+REGIMES = {
     "specialist and anchors": PLAIN,
     "anchors only": PLAIN | {"specialist": False},
     "specialist only": PLAIN | {"blur": NO_ANCHOR},
     "neither": PLAIN | {"specialist": False, "blur": NO_ANCHOR},
 }
-# The cell that the theory makes each penalty for.
+# The regime that the theory makes each penalty for.
 MADE_FOR = {"geocrowdnet-f": "anchors only", "geocrowdnet-w": "specialist only"}
 
 
@@ -49,9 +49,9 @@ def families(scale: str, seeds: Sequence[int]) -> dict[str, list[RunConfig]]:
     """The runs, by what is varied; a run may belong to several.
 
     Returns:
-        ``labels`` (how many items have labels), ``specialist`` (how flawed the best is, and none), ``anchor`` (how far the
-        best is from certain), ``regime`` (specialist or not, anchors or not), ``weight`` (of the penalty, in the cell that
-        it is made for), ``control`` (more and fewer labels where one of the two is missing).
+        ``labels``: how many items have labels; ``specialist``: how flawed the best is, and none; ``anchor``: how far the best
+        is from certain; ``regime``: specialist or not, anchors or not; ``weight``: of each penalty, in the regime that it is
+        made for; ``control``: CCEM with more and with fewer labels, where at most one of the two is missing.
     """
     runs = [(method, start, seed) for seed in seeds for method in METHODS for start in STARTS]
     released = [(method, start, seed) for method, start, seed in runs if start == "identity"]
@@ -60,29 +60,30 @@ def families(scale: str, seeds: Sequence[int]) -> dict[str, list[RunConfig]]:
         "labels": [_run(scale, *run, items=n) for run in released for n in SIZES[scale]],
         "specialist": [_run(scale, *run, **level) for run in runs for level in levels],
         "anchor": [_run(scale, *run, blur=blur) for run in runs for blur in BLURS],
-        "regime": [_run(scale, *run, **cell) for run in runs for cell in CELLS.values()],
+        "regime": [_run(scale, *run, **data) for run in runs for data in REGIMES.values()],
         "weight": [
-            _run(scale, *run, weight=weight, **CELLS[MADE_FOR[run[0]]])
+            _run(scale, *run, weight=weight, **REGIMES[MADE_FOR[run[0]]])
             for run in runs
             for weight in (WEIGHTS if run[0] in MADE_FOR else ())
         ],
         "control": [
-            _run(scale, *run, items=n, **CELLS[cell])
+            _run(scale, *run, items=n, **REGIMES[name])
             for run in runs
-            for cell in (MADE_FOR.values() if run[0] == "ccem" else ())
+            for name in (REGIMES if run[0] == "ccem" else ())
+            if name != "neither"
             for n in (ITEMS[scale] // 10, ITEMS[scale], 3 * ITEMS[scale])
         ],
     }
 
 
-def cell(config: dict) -> str:
-    """The regime (a name of :data:`CELLS`) that a run's data belong to; empty for what lies between them.
+def regime_of(config: dict) -> str:
+    """The regime (a name of :data:`REGIMES`) that a run's data belong to; empty for what lies between them.
 
     Args:
         config: of a ledger row.
     """
     options = config["dataset_options"]
-    return next((name for name, wanted in CELLS.items() if wanted.items() <= options.items()), "")
+    return next((name for name, wanted in REGIMES.items() if wanted.items() <= options.items()), "")
 
 
 def _run(scale: str, method: str, start: str, seed: int, weight: float = WEIGHT, items: int = 0, **data) -> RunConfig:
