@@ -22,8 +22,11 @@ from scipy.special import xlogy
 from lib import aggregate
 from lib.crowd import CrowdLabels
 from lib.evidence import accuracy_interval, evidence_of_others, guess_odds, guessing_p_value
+from lib.tables import MISSING, Table, number
 
-__all__ = ["COLUMNS", "Estimate", "cleaned", "estimate", "relabel", "report", "with_classifier"]
+__all__ = [
+    "COLUMNS", "Estimate", "cleaned", "estimate", "relabel", "report", "show_ranking", "show_report", "with_classifier",
+]  # fmt: skip
 
 COLUMNS = [
     "annotator", "n_labels", "accuracy", "ci_low", "ci_high", "confusions", "p_guessing", "log10_guess_odds", "looks_random",
@@ -232,6 +235,40 @@ def cleaned(crowd: CrowdLabels, posterior: np.ndarray) -> pd.DataFrame:
             "confidence": posterior.max(axis=1),
             "n_labels": crowd.labels_per_item,
             "majority_vote": classes[aggregate.majority_vote(crowd)],
+        }
+    )
+
+
+# ---------------------------------------------------------------------- for a reader
+
+
+def show_report(lines: pd.DataFrame) -> Table:
+    """A report in words and whole percents; ``–`` where an annotator gave no label."""
+    ends = (100 * lines[["accuracy", "ci_low", "ci_high"]]).to_numpy()
+    words = [MISSING if np.isnan(a) else f"{a:.0f} ({low:.0f} to {high:.0f})" for a, low, high in ends]
+    return Table(
+        {
+            "annotator": lines["annotator"],
+            "labels": lines["n_labels"],
+            "accuracy (%)": words,
+            "typical errors": lines["confusions"],
+            "p (guessing)": [number(p, 3) for p in lines["p_guessing"]],
+            "looks random": lines["looks_random"].map({True: "yes", False: ""}),
+        }
+    )
+
+
+def show_ranking(ranking: pd.DataFrame) -> Table:
+    """Items to relabel, in whole percents."""
+    first = zip(ranking["label"], 100 * ranking["confidence"], strict=True)
+    second = zip(ranking["runner_up"], 100 * ranking["runner_up_confidence"], strict=True)
+    return Table(
+        {
+            "item": ranking["item"],
+            "labels": ranking["n_labels"],
+            "label": [f"{name} ({percent:.0f} %)" for name, percent in first],
+            "or": [f"{name} ({percent:.0f} %)" for name, percent in second],
+            "gain (bits)": [number(gain, 2) for gain in ranking["gain"]],
         }
     )
 

@@ -4,16 +4,18 @@
     python -m lib.bench dawid_skene_memory       some of them
     python -m lib.bench --smoke                  tiny sizes, into build/benchmarks: does it still run?
 
-Each benchmark is a function in ``BENCHMARKS`` that returns one :class:`Measurement` a row; a new one is a new function
-with the decorator. It becomes ``figures/benchmarks/<name>.csv``, and ``benchmarks.png`` is drawn anew from all CSV
-files there. Ours and the peer take turns on one thread, and a time is the median over the repeats.
+Each benchmark is a function in ``BENCHMARKS`` that returns one :class:`Measurement` a row; a new one is a new function with
+the decorator, here or in a module ``bench_*``. It becomes ``figures/benchmarks/<name>.csv``, and ``benchmarks.png`` is drawn
+anew from all CSV files there. Ours and the peer take turns on one thread, and a time is the median over the repeats.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import io
 import multiprocessing
+import pkgutil
 import platform
 import re
 import statistics
@@ -29,13 +31,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+import lib
 from lib import paths
 from lib.aggregate import dawid_skene
 from lib.crowd import CrowdLabels
 from lib.files import write_atomically
 from lib.registry import unknown
 
-__all__ = ["BENCHMARKS", "Measurement", "benchmark", "draw", "fresh_process", "main", "measure", "take_turns"]
+__all__ = ["BENCHMARKS", "Measurement", "benchmark", "draw", "fresh_process", "load_all", "main", "measure", "take_turns"]
 
 THREADS = 1
 REPEATS = 3
@@ -57,6 +60,7 @@ class Measurement:
         repeats: runs behind each median.
         target_ratio: how many times faster than the peer we want to be.
         target_memory_mb: what the peak should stay under.
+        target_seconds: what our own time should stay under.
     """
 
     what: str
@@ -70,6 +74,7 @@ class Measurement:
     repeats: int = 1
     target_ratio: float | None = None
     target_memory_mb: float | None = None
+    target_seconds: float | None = None
 
 
 BENCHMARKS: dict[str, Callable[[bool], list[Measurement]]] = {}
@@ -79,6 +84,13 @@ def benchmark(function: Callable[[bool], list[Measurement]]) -> Callable[[bool],
     """Register a benchmark under its function's name. It is called with ``smoke``: whether tiny sizes are enough."""
     BENCHMARKS[function.__name__] = function
     return function
+
+
+def load_all() -> None:
+    """Import every module ``lib.bench_*``, which registers its benchmarks."""
+    for module in pkgutil.iter_modules(lib.__path__):
+        if module.name.startswith("bench_"):
+            importlib.import_module(f"lib.{module.name}")
 
 
 # ------------------------------------------------------------------ the benchmarks
@@ -319,4 +331,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    from lib import bench  # the module that the others register in, which this one, called __main__, is not
+
+    bench.load_all()
+    raise SystemExit(bench.main())

@@ -90,6 +90,10 @@ def test_the_report_by_hand():
     assert lines.accuracy[:2].tolist() == pytest.approx([4.5 / 5] * 2, abs=1e-3)  # Jeffreys: (4 + 1/2) / (4 + 1)
     assert lines.loc[2, ["accuracy", "ci_low", "ci_high", "p_guessing", "log10_guess_odds"]].isna().all()
     assert lines.looks_random.tolist() == [False] * 3
+    shown = annotators.show_report(lines)
+    assert shown["accuracy (%)"].tolist() == ["90 (56 to 100)", "90 (56 to 100)", "–"]
+    assert shown["p (guessing)"].tolist()[2] == "–"
+    assert shown.columns.tolist() == ["annotator", "labels", "accuracy (%)", "typical errors", "p (guessing)", "looks random"]
 
 
 def test_confusions_are_shares_of_the_true_class():
@@ -228,6 +232,9 @@ def test_relabel_names_the_runner_up():
     assert table.runner_up.tolist() == ["z", "z"]
     assert table.runner_up_confidence.tolist() == [0.3, 0.1]
     assert table.n_labels.tolist() == [1, 1]
+    shown = annotators.show_ranking(table)
+    assert shown["label"].tolist() == ["y (50 %)", "x (90 %)"]
+    assert shown["or"].tolist() == ["z (30 %)", "z (10 %)"]
 
 
 def test_cleaned_keeps_names_and_order():

@@ -324,9 +324,9 @@ def test_posterior_of_the_teacher():
     data = replace(DATA, x=0 * DATA.x, x_test=None, y_test=None)
     shown = {}
     for output in teaching.OUTPUTS:
-        method = make("kd-crowd", data, base="ccem", base_options={"start": "6I-5"}, teacher_output=output,
-                      teacher_temperature=1.0)  # fmt: skip
+        method = make("kd-crowd", data, base="ccem", teacher_output=output, teacher_temperature=1.0)
         visible, teacher = method._teaching.visible, method._teaching.teacher
+        teacher.set_confusion(torch.from_numpy(predictions(9, 3).reshape(3, 3, 3)))
         method.prepare(TrainingData(data, torch.device("cpu")), Recorder())
         shown[output] = method.stages["teacher"].prob
     assert np.ptp(shown["classifier"], axis=0).max() < 1e-6

@@ -26,6 +26,4 @@ def grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     """All rows at one pass an epoch; the paper's rows at ten passes, at ``quick`` with the first five seeds."""
     few = seeds if scale == "paper" else seeds[:TEN_PASSES_SEEDS]
     methods = METHODS if scale == "paper" else TEN_PASSES
-    return real.runs("labelme", METHODS, scale, seeds) + real.runs(
-        "labelme", methods, scale, few, case="ten passes", passes=10
-    )
+    return real.runs("labelme", METHODS, scale, seeds) + real.runs("labelme", methods, scale, few, case="ten passes", passes=10)

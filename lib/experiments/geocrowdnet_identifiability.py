@@ -20,7 +20,7 @@ WEIGHTS = (0.001, 0.003, 0.01, 0.03, 0.1)
 
 BATCH = 256
 EPOCH = 40  # steps, about
-STEPS = {"smoke": 80, "quick": 800, "paper": 3200}
+STEPS = {"smoke": 20, "quick": 800, "paper": 3200}
 ANNOTATORS = 5  # as in the released CIFAR-10 script, which has one expert among five, too
 LABELS_PER_ITEM = 3.0
 ITEMS = {"smoke": 300, "quick": 10_000, "paper": 10_000}
@@ -89,7 +89,8 @@ def regime_of(config: dict) -> str:
 def _run(scale: str, method: str, start: str, seed: int, weight: float = WEIGHT, items: int = 0, **data) -> RunConfig:
     items = items or ITEMS[scale]
     batches = -(-items // BATCH)
-    passes = max(1, round(EPOCH / batches))  # scoring after every pass over 300 items would take longer than training
+    # Scoring after every pass over 300 items would take longer than training.
+    passes = max(1, round(min(EPOCH, STEPS[scale] / 2) / batches))
     epochs = max(1, round(STEPS[scale] / (passes * batches)))
     return RunConfig(
         experiment="identifiability",
