@@ -76,8 +76,9 @@ def crowd_layer_logits(class_prob: Tensor, weight: Tensor, position: Tensor, ann
     Returns:
         ``[labels, classes]``.
     """
-    # At a crowd's few classes a sum of products takes half the time of a batched product with one row each.
-    return (class_prob[position].unsqueeze(2) * weight[annotator]).sum(dim=1)
+    # At a crowd's few classes a sum of products takes half the time of a batched product with one row each, and
+    # `index_select` less than brackets.
+    return (class_prob.index_select(0, position).unsqueeze(2) * weight.index_select(0, annotator)).sum(dim=1)
 
 
 def label_cross_entropy(annotator_logits: Tensor, label: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ def distance_maps(
     parts = []
     with in_style():
         size = (4.8 * columns, (4.2 + 1.3 * curves) * lines)
-        fig, axes = plt.subplots(above * lines, columns, figsize=size, height_ratios=shares, squeeze=False)
+        fig, axes = plt.subplots(above * lines, columns, figsize=size, dpi=80, height_ratios=shares, squeeze=False)
         for place, (title, (distances, annotators)) in enumerate(panels.items()):
             order = similar_together(distances) if ordered else np.arange(len(distances))
             low, high = limits[title] if limits else np.percentile(distances, [10, 90])
@@ -76,7 +76,7 @@ def funnels(crowds: Mapping[str, tuple[CrowdLabels, np.ndarray]], columns: int =
     lines = -(-len(crowds) // columns)
     parts = []
     with in_style():
-        fig, axes = plt.subplots(lines, columns, figsize=(4.8 * columns, 3.5 * lines), sharey=True, squeeze=False)
+        fig, axes = plt.subplots(lines, columns, figsize=(4.8 * columns, 3.5 * lines), dpi=100, sharey=True, squeeze=False)
         for axis, (title, (crowd, y)) in zip(axes.flat, crowds.items(), strict=False):
             part = _funnel(title, crowd, y)
             p, grid = part["crowd_accuracy"].iloc[0], np.geomspace(part["n_labels"].min(), part["n_labels"].max(), 200)

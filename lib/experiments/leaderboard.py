@@ -22,13 +22,6 @@ METHODS = (
     "ccem",
     "geocrowdnet-f",
     "geocrowdnet-w",
-    "doctornet",
-    "weighted-doctornet",
-    "max-mig",
-    "conal",
-    "unionnet-a",
-    "unionnet-b",
-    "ccc",
 )
 SENTIMENT_SEEDS = 5
 
