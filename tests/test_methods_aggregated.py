@@ -27,6 +27,12 @@ def test_majority_vote_trains_on_the_most_frequent_label():
     assert loss_of(method) == pytest.approx(-np.log([0.7, 0.3, 0.1]).mean())
 
 
+def test_a_batch_may_begin_anywhere():
+    method = build("majority-vote", CROWD)
+    expected = -np.log([0.1, 0.3]).mean()
+    assert method.loss(batch_of(CROWD, LOGITS, [3, 1])).item() == pytest.approx(expected)
+
+
 def test_random_ties_are_drawn_by_the_seed():
     def posterior(seed):
         return methods.build("majority-vote", pass_through(3), CROWD, ties="random", seed=seed).posterior()

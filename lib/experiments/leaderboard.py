@@ -31,7 +31,5 @@ def grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     return [
         config
         for dataset in real.SETTINGS
-        for config in real.runs(
-            dataset, METHODS, scale, seeds[:SENTIMENT_SEEDS] if dataset == "sentiment_polarity" else seeds
-        )
+        for config in real.runs(dataset, METHODS, scale, seeds[:SENTIMENT_SEEDS] if dataset == "sentiment_polarity" else seeds)
     ]

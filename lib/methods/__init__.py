@@ -165,9 +165,7 @@ def info(name: str) -> Info:
     return _registry.get(name).info
 
 
-def build(
-    name: str, backbone: Callable[[], Backbone], crowd: CrowdLabels, truth: Tensor | None = None, **options
-) -> Method:
+def build(name: str, backbone: Callable[[], Backbone], crowd: CrowdLabels, truth: Tensor | None = None, **options) -> Method:
     """A method, ready for :func:`lib.training.fit`; weights come from torch's global generator.
 
     Args:
@@ -184,9 +182,7 @@ def build(
     entry = _registry.get(name)
     wrong = [option for option in options if option not in entry.info.options]
     if wrong:
-        raise ValueError(
-            f"method {name!r} has no option {wrong[0]!r}; it has: {', '.join(entry.info.options) or 'none'}"
-        )
+        raise ValueError(f"method {name!r} has no option {wrong[0]!r}; it has: {', '.join(entry.info.options) or 'none'}")
     if len(crowd) == 0:
         raise ValueError("there is nothing to learn from: the crowd gave no label")
     if "truth" in inspect.signature(entry.make).parameters:

@@ -31,9 +31,7 @@ VARIANTS = ("MW", "VW", "VW+B", "VB", "SW")
 
 @register("crowdlayer-mw", title="Crowd Layer (MW)", paper="Rodrigues & Pereira 2018", family="crowd layer", variant="MW")
 @register("crowdlayer-vw", title="Crowd Layer (VW)", paper="Rodrigues & Pereira 2018", family="crowd layer", variant="VW")
-@register(
-    "crowdlayer-vwb", title="Crowd Layer (VW+B)", paper="Rodrigues & Pereira 2018", family="crowd layer", variant="VW+B"
-)
+@register("crowdlayer-vwb", title="Crowd Layer (VW+B)", paper="Rodrigues & Pereira 2018", family="crowd layer", variant="VW+B")
 class CrowdLayer(Method):
     """Cross-entropy of the annotators' softmax, mean over labels.
 
