@@ -218,7 +218,7 @@ def test_trains_in_training_mode_scores_in_evaluation_mode():
             assert not torch.is_grad_enabled()
             return super().predict_proba(x)
 
-    method = Watching()
+    method = Watching().eval()
     fit(method, DATA, Recipe(epochs=2, batch_size=90))
     assert modes == [("step", True), ("score", False)] * 2
     assert not method.training
