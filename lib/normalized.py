@@ -85,8 +85,7 @@ def _clean_cell(cell: dict, text: str, count: int) -> dict:
 
 
 def _clean_outputs(outputs: list[dict], count: int | None) -> list[dict]:
-    """Merge neighboring pieces of one stream: where the kernel cut them depends on timing. LaTeX, which is for print and
-    which IPython adds to source code, goes: no reader of a notebook sees it beside the HTML."""
+    """Merge neighboring pieces of one stream: where the kernel cut them depends on timing."""
     clean: list[dict] = []
     for output in outputs:
         output = dict(output)
@@ -96,7 +95,6 @@ def _clean_outputs(outputs: list[dict], count: int | None) -> list[dict]:
             output["data"] = {
                 kind: _text(value) if isinstance(value, list) and not kind.endswith("json") else value
                 for kind, value in output["data"].items()
-                if kind != "text/latex" or "text/html" not in output["data"]
             }
         if output["output_type"] == "execute_result":
             output["execution_count"] = count

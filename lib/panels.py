@@ -159,7 +159,7 @@ def simplex(
         for (name, (points, classes)), axis in zip(panels.items(), axes.flat, strict=False):
             points, classes = np.asarray(points)[:most], np.asarray(classes)[:most]
             axis.plot(*_flat(np.eye(3)[[0, 1, 2, 0]]).T, color=GRAY, lw=1)
-            axis.scatter(*_flat(points).T, s=7, c=[colors[k] for k in classes], alpha=0.6, lw=0)
+            axis.scatter(*_flat(points).T, s=8, c=[colors[k] for k in classes], lw=0)
             for corner, (across, up), lift in zip(corners, _flat(np.eye(3)), (-0.04, -0.04, 0.03), strict=True):
                 axis.text(across, up + lift, corner, ha="center", va="bottom" if lift > 0 else "top", fontsize=10)
             axis.set(aspect="equal", xlim=(-0.2, 1.2), ylim=(-0.16, 1.0))

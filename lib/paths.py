@@ -13,7 +13,6 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 DATA = ROOT / "data"
 BUILD = ROOT / "build"
-BENCHMARKS = ROOT / "figures" / "benchmarks"
 SOURCES = DATA / "sources.toml"
 PAPER_RESULTS = DATA / "paper_results.csv"
 README = ROOT / "README.md"

@@ -159,7 +159,9 @@ def show_source(function: Callable, docstring: bool = True):
     if not docstring and ast.get_docstring(node) is not None and len(node.body) > 1:
         lines = source.splitlines(keepends=True)
         source = "".join(lines[: node.body[0].lineno - 1] + lines[node.body[0].end_lineno :])
-    return Code(data=source.rstrip("\n"), language="python")
+    shown = Code(data=source.rstrip("\n"), language="python")
+    shown._repr_latex_ = lambda: None  # for print only, and as large again as the HTML
+    return shown
 
 
 def _columns(extra: Iterable[str]) -> list[str]:
