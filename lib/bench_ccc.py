@@ -5,8 +5,10 @@ agree in the correction:
 
 - ours: one forward pass for the virtual and the actual step, the meta-gradient in forward mode;
 - double backward: ours in all but the meta-gradient, which goes back through the graph of the virtual gradient;
-- plain: a copy of the network for each virtual step, a pass of its own for the actual one, one-hot labels of all
-  annotators.
+- plain form: double backward with a copy of the network for each virtual step, a pass of its own for the actual one, and
+  one-hot labels of all annotators.
+
+``head`` is ours with the shortcut through the last linear layer, whose correction is another one.
 """
 
 from __future__ import annotations
@@ -29,7 +31,6 @@ from lib.methods import Batch
 from lib.methods.ccc import CrowdDerivatives, crowd_loss
 
 LR, RATE, EPSILON = 0.01, 0.5, 1e-5
-PEERS = {"double backward": "double backward", "plain": "copy, one-hot labels, double backward"}
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,10 @@ def ccc_step(smoke: bool) -> list[Measurement]:
     double backward, which calls as often, takes as long.
     """
     rows = []
-    for what, kind, steps, wanted in (("MLP", "mlp", 100, None), ("residual network", "conv", 2, 1.5)):
+    for what, kind, steps, wanted in (("MLP", "mlp", 100, None), ("ResNet", "conv", 2, 1.5)):
         problem = make_problem(kind, smoke)
         forms = {"ours": forward_mode_step, "head": partial(forward_mode_step, mode="head")}
-        forms |= {"double backward": double_backward_step, "plain": plain_step}
+        forms |= {"double backward": double_backward_step, "plain form": plain_step}
         steps = 1 if smoke else steps
         candidates = {name: partial(_repeat, form, problem, steps) for name, form in forms.items()}
         for candidate in candidates.values():
@@ -81,17 +82,17 @@ def ccc_step(smoke: bool) -> list[Measurement]:
         seconds, corrections = take_turns(candidates)
         for ours, peer, target in (
             ("ours", "double backward", wanted),
-            ("ours", "plain", None),
-            ("head", "plain", None),
+            ("ours", "plain form", None),
+            ("head", "plain form", None),
         ):
             rows.append(
                 Measurement(
-                    f"CCC, {what}" + (" (last layer only)" if ours == "head" else ""),
+                    f"CCC, {what}" + (", head" if ours == "head" else ""),
                     len(problem.batch.x),
-                    "items a step",
+                    "items",
                     seconds[ours] / steps,
                     seconds[peer] / steps,
-                    PEERS[peer],
+                    peer,
                     # Another gradient: its correction has nothing to agree with.
                     None if ours == "head" else float((corrections[ours] - corrections[peer]).abs().max()),
                     repeats=REPEATS,
@@ -105,10 +106,10 @@ def ccc_step(smoke: bool) -> list[Measurement]:
 def ccc_step_memory(smoke: bool) -> list[Measurement]:
     """Peak memory of a process that takes steps of the residual network in one of the forms."""
     rows = []
-    for form in ("ours", "double backward", "plain"):
+    for form in ("ours", "double backward", "plain form"):
         (items, seconds), peak = fresh_process(_steps_alone, form, smoke)
-        what = "CCC, residual network" + ("" if form == "ours" else f": {PEERS[form]}")
-        rows.append(Measurement(what, items, "items a step", seconds, peak_memory_mb=peak))
+        what = "CCC, ResNet" + ("" if form == "ours" else f", {form}")
+        rows.append(Measurement(what, items, "items", seconds, peak_memory_mb=peak))
     return rows
 
 
@@ -125,7 +126,7 @@ def _repeat(form: Callable[[Problem], Tensor], problem: Problem, steps: int) -> 
 def _steps_alone(form: str, smoke: bool) -> tuple[int, float]:
     torch.set_num_threads(THREADS)
     problem = make_problem("conv", smoke)
-    function = {"ours": forward_mode_step, "double backward": double_backward_step, "plain": plain_step}[form]
+    function = {"ours": forward_mode_step, "double backward": double_backward_step, "plain form": plain_step}[form]
     begin = time.perf_counter()
     _repeat(function, problem, 2)
     return len(problem.batch.x), (time.perf_counter() - begin) / 2

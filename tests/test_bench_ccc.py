@@ -15,7 +15,7 @@ def test_forms_agree():
     assert (table["ours_seconds"] > 0).all()
 
 
-@pytest.mark.parametrize("form", ["ours", "double backward", "plain"])
+@pytest.mark.parametrize("form", ["ours", "double backward", "plain form"])
 def test_memory_is_measured_on_each_form(form):
     items, seconds = bench_ccc._steps_alone(form, smoke=True)
     assert items == 4
