@@ -26,11 +26,12 @@ from torch.nn import functional as F
 
 from lib import meta
 from lib.backbones import Backbone, build
-from lib.bench import REPEATS, THREADS, Measurement, benchmark, fresh_process, take_turns
+from lib.bench import THREADS, Measurement, benchmark, fresh_process, take_turns
 from lib.methods import Batch
 from lib.methods.ccc import CrowdDerivatives, crowd_loss
 
 LR, RATE, EPSILON = 0.01, 0.5, 1e-5
+REPEATS = 9
 
 
 @dataclass(frozen=True)
@@ -71,15 +72,15 @@ def ccc_step(smoke: bool) -> list[Measurement]:
     double backward, which calls as often, takes as long.
     """
     rows = []
-    for what, kind, steps, wanted in (("MLP", "mlp", 100, None), ("ResNet", "conv", 2, 1.5)):
+    for what, kind, steps, wanted in (("MLP", "mlp", 60, None), ("ResNet", "conv", 1, 1.5)):
         problem = make_problem(kind, smoke)
         forms = {"ours": forward_mode_step, "head": partial(forward_mode_step, mode="head")}
         forms |= {"double backward": double_backward_step, "plain form": plain_step}
-        steps = 1 if smoke else steps
+        steps, repeats = (1, 1) if smoke else (steps, REPEATS)
         candidates = {name: partial(_repeat, form, problem, steps) for name, form in forms.items()}
         for candidate in candidates.values():
             candidate()  # first calls choose convolution algorithms and load formulas
-        seconds, corrections = take_turns(candidates)
+        seconds, corrections = take_turns(candidates, repeats)
         for ours, peer, target in (
             ("ours", "double backward", wanted),
             ("ours", "plain form", None),
@@ -95,7 +96,7 @@ def ccc_step(smoke: bool) -> list[Measurement]:
                     peer,
                     # Another gradient: its correction has nothing to agree with.
                     None if ours == "head" else float((corrections[ours] - corrections[peer]).abs().max()),
-                    repeats=REPEATS,
+                    repeats=repeats,
                     target_ratio=target,
                 )
             )

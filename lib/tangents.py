@@ -135,15 +135,17 @@ def _batch_norm(
     (x, dx), (w, dw), (b, db) = _parts(input), _parts(weight), _parts(bias)
     if not training or dx is None:
         return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
-    normalize = functools.partial(F.batch_norm, running_mean=None, running_var=None, training=True, eps=eps)
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        output = normalize(x, weight=w, bias=b)
-    (tangent,) = torch.autograd.grad(output, x, dx)
-    if dw is not None or db is not None:
-        dw = torch.zeros_like(db) if dw is None else dw
-        tangent = tangent + normalize(x.detach(), weight=dw, bias=db)
-    return forward_ad.make_dual(output.detach(), tangent)
+    # The operations that are behind `F.batch_norm` and its backward pass: they hand over the batch's statistics.
+    output, mean, scale = torch.native_batch_norm(x, w, b, None, None, True, 0.0, eps)
+    wanted = [True, False, False]
+    backward = torch.ops.aten.native_batch_norm_backward
+    tangent, _, _ = backward(dx, x, w, None, None, mean, scale, True, eps, wanted)
+    shape = (-1,) + (1,) * (x.ndim - 2)  # of a number a channel
+    if dw is not None:  # the normalized input times `dw`
+        tangent = tangent.addcmul(x, (scale * dw).view(shape)).sub_((mean * scale * dw).view(shape))
+    if db is not None:
+        tangent = tangent + db.view(shape)
+    return forward_ad.make_dual(output, tangent.to(output.dtype))
 
 
 def _dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:

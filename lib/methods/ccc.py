@@ -67,8 +67,8 @@ class CrowdDerivatives:
     """:func:`crowd_loss` at one place with its first derivatives, and the second ones that the meta-gradient needs.
 
     Written out, since they are short and small: going back and forth through a graph of them would take longer than a
-    small network takes. For a label ``k`` with ``q = softmax(a)``, ``a = p @ T[r]``, its share in the loss falls with ``a``
-    at the rate ``w (q - e_k)``, where ``w = q[k] / (q[k] + epsilon)``; the rest is the chain rule.
+    small network takes. For a label ``k`` and ``q = softmax(a)``, ``a = p @ T[r]``, the gradient of ``-log(q[k] + epsilon)``
+    for ``a`` is ``w (q - e_k)`` with ``w = q[k] / (q[k] + epsilon)``; the rest is the chain rule.
 
     Args:
         class_logits, matrices, epsilon: as in :func:`crowd_loss`; nothing flows back into them.
@@ -91,10 +91,10 @@ class CrowdDerivatives:
         logits = (self._seen.unsqueeze(2) * self._chosen).sum(dim=1)
         self._label_prob = torch.softmax(logits, dim=1)
         self._label = batch.label.unsqueeze(1)
-        self._hit = self._label_prob.gather(1, self._label) + epsilon
-        one = torch.ones_like(self._hit)
+        hit = self._label_prob.gather(1, self._label)
+        self._hit, one = hit + epsilon, torch.ones_like(hit)
         self._excess = self._label_prob.scatter_add(1, self._label, -one)
-        self._share = (1 - epsilon / self._hit if epsilon else one) / len(batch.label)
+        self._share = (hit / self._hit if epsilon else one) / len(hit)
         self._gradient = self._share * self._excess  # [labels, classes], for the annotators' logits
 
         log_hit = self._hit.log() if epsilon else torch.log_softmax(logits, dim=1).gather(1, self._label)
@@ -119,7 +119,7 @@ class CrowdDerivatives:
         seen = _through_softmax(self._class_prob, tangent.to(self._class_prob.dtype)).index_select(0, self.batch.position)
         logits = (seen.unsqueeze(2) * self._chosen).sum(dim=1)
         label_prob = _through_softmax(self._label_prob, logits)
-        share = self.epsilon * label_prob.gather(1, self._label) / self._hit.square() / len(self._hit)
+        share = label_prob.gather(1, self._label) * (self.epsilon / self._hit.square() / len(self._hit) if self.epsilon else 0)
         gradient = share * self._excess + self._share * label_prob
         products = seen.unsqueeze(2) * self._gradient.unsqueeze(1) + self._seen.unsqueeze(2) * gradient.unsqueeze(1)
         mixed = products.new_zeros(n_groups, *products.shape[1:])
