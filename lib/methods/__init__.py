@@ -49,9 +49,11 @@ class Method(nn.Module):
 
     Attributes:
         warmup_epochs: epochs at the start that do not count when the best or a validation-selected epoch is sought.
+        compilable: whether nothing outside of a backbone looks at the operations inside it.
     """
 
     warmup_epochs: int = 0
+    compilable: bool = True
 
     def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels) -> None:
         super().__init__()
