@@ -5,11 +5,14 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from lib.registry import Registry
+
+if TYPE_CHECKING:
+    from lib.datasets import CrowdData
 
 __all__ = ["Backbone", "build", "defaults", "names", "register"]
 
@@ -40,6 +43,9 @@ class Backbone(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """``[batch, n_features]``, what the head reads."""
         return self.trunk(x)
+
+    def prepare(self, data: CrowdData) -> None:
+        """Called once, before training: for what a network takes over from the data, such as vectors of words."""
 
     def forward(self, x: Tensor) -> Tensor:
         """``[batch, n_classes]`` class logits."""
