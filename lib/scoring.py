@@ -51,6 +51,7 @@ def classification(method: Method, data: CrowdDataset, history: dict[str, list[f
         scores["confusion_error"] = metrics.confusion_error(estimate[:, order], known)
         scores["confusion_error_unaligned"] = metrics.confusion_error(estimate, known)
     scores |= method.scores(data)
+    scores |= _by_test_kind(method, data)
     if "true_posterior_test" in data.extra:
         prob = as_numpy(method.predict_proba, data.x_test, method)
         scores["posterior_error"] = float(np.abs(prob[:, order] - data.true_posterior_test).sum(axis=1).mean())
@@ -103,6 +104,16 @@ def tagging(method: Method, data: TaggedDataset, history: dict[str, list[float]]
         second = tags(method, data, data.x_second, data.y_second)
         scores |= {f"second_{name}_last": second[name] for name in ("f1", "precision", "recall")}
     return scores
+
+
+def _by_test_kind(method: Method, data: CrowdDataset) -> dict[str, float]:
+    """The last epoch's accuracy on each kind of test images, where there are several."""
+    kind = np.asarray(data.extra.get("test_kind", []))
+    kinds = sorted(set(kind.tolist()))
+    if len(kinds) < 2:
+        return {}
+    right = as_numpy(method.predict_proba, data.x_test, method).argmax(axis=1) == data.y_test.numpy()
+    return {f"test_acc_last_{part}": float(right[kind == part].mean()) for part in kinds}
 
 
 def as_numpy(function: Callable[[Tensor], Tensor], x: Tensor, method: Method) -> np.ndarray:

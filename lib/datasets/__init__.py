@@ -45,7 +45,8 @@ __all__ = [
 class Info:
     """A registered data set: what :func:`register` was told, and the loader's options with their defaults.
 
-    ``loader`` is None for files without features, see :func:`register_files`. ``kind`` is what its fields make.
+    ``loader`` is None for files without features, see :func:`register_files`. ``kind`` is what its fields make. ``ensure`` is
+    None where all files are needed.
     """
 
     name: str
@@ -55,13 +56,21 @@ class Info:
     options: Mapping[str, Any]
     loader: Callable[..., dict[str, Any]] | None
     kind: type[CrowdData] = CrowdDataset
+    ensure: Callable[[], None] | None = None
 
 
 _registry: Registry[Info] = Registry("data set", __name__)
 _shared = {"validation": 0.0, "seed": 0}  # options that every data set takes
 
 
-def register(name: str, title: str, files: Sequence[str] = (), revision: int = 1, kind: type[CrowdData] = CrowdDataset):
+def register(
+    name: str,
+    title: str,
+    files: Sequence[str] = (),
+    revision: int = 1,
+    kind: type[CrowdData] = CrowdDataset,
+    ensure: Callable[[], None] | None = None,
+):
     """Decorator for a loader: a function of keyword options that returns the fields of ``kind``.
 
     Args:
@@ -69,6 +78,8 @@ def register(name: str, title: str, files: Sequence[str] = (), revision: int = 1
         files: paths in ``data/sources.toml``; they are there before the loader is called.
         revision: raised whenever new code loads other data, so that old results are not taken for new ones.
         kind: the dataclass of the task.
+        ensure: what to do instead of getting all files, where there are several ways to the same data; raises
+            DataUnavailable.
 
     Raises:
         ValueError: the name is taken.
@@ -76,7 +87,7 @@ def register(name: str, title: str, files: Sequence[str] = (), revision: int = 1
 
     def decorate(loader: Callable[..., dict[str, Any]]):
         options = {key: parameter.default for key, parameter in inspect.signature(loader).parameters.items()}
-        _registry.add(name, Info(name, title, tuple(files), revision, options, loader, kind))
+        _registry.add(name, Info(name, title, tuple(files), revision, options, loader, kind, ensure))
         return loader
 
     return decorate
@@ -140,7 +151,11 @@ def ensure(name: str) -> None:
         ValueError: unknown data set.
         DataUnavailable: with the reason and how to get the file.
     """
-    for file in info(name).files:
+    entry = info(name)
+    if entry.ensure is not None:
+        entry.ensure()
+        return
+    for file in entry.files:
         fetch.path(file)
 
 
