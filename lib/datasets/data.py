@@ -52,9 +52,9 @@ class CrowdData:
     def __post_init__(self) -> None:
         for part in ("", "_valid", "_test"):
             self._check_part(part)
-        items = len(self.x) if self.offsets is None else int(self.offsets[-1])
+        items, unit = (len(self.x), "rows") if self.offsets is None else (int(self.offsets[-1]), "tokens")
         if items != self.crowd.n_items:
-            raise ValueError(f"{self.name}: the crowd labels are of {self.crowd.n_items} items, found {items} in x")
+            raise ValueError(f"{self.name}: the crowd labels are of {self.crowd.n_items} items, found {items} {unit} of x")
 
     def _check_part(self, part: str) -> None:
         x, y = getattr(self, f"x{part}"), getattr(self, f"y{part}")
