@@ -23,6 +23,7 @@ import io
 import json
 import warnings
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ from lib.registry import unknown
 
 __all__ = ["EXPERTS", "MACHINES", "Machine", "answers", "crew", "fit", "subset"]
 
+SKETCH_POOL = 600
 REVISION = 1  # raised whenever a change here moves a label; part of the cache's key
 RATE, DECAY, BATCH = 1e-3, 1e-3, 32
 WIDTHS = (16, 32)  # of the convolutions; the script has 32 and 64, four times the work, which float64 makes slow
@@ -94,10 +96,20 @@ EXPERTS = (0, 7)
 _FEW = 400
 
 
-def crew(experts: bool = True) -> tuple[Machine, ...]:
-    """The fifteen machines; without experts, the two that saw 9000 images see 400 like the others."""
+def crew(experts: bool = True, sketch: bool = False) -> tuple[Machine, ...]:
+    """The fifteen machines.
+
+    Args:
+        experts: whether two of them saw 9000 images; else these two saw 400 like the others.
+        sketch: a rough copy for tests: at most 100 images and 1 epoch, and the experts 500 images.
+    """
     few = {} if experts else {number: replace(MACHINES[number], images=_FEW) for number in EXPERTS}
-    return tuple(few.get(number, machine) for number, machine in enumerate(MACHINES))
+    full = tuple(few.get(number, machine) for number, machine in enumerate(MACHINES))
+    if not sketch:
+        return full
+    return tuple(
+        replace(one, images=500 if one.images > _FEW else min(one.images, 100), amount=min(one.amount, 1)) for one in full
+    )
 
 
 def subset(number: int, machine: Machine, available: int, seed: int) -> np.ndarray:
@@ -145,25 +157,25 @@ def fit(machine: Machine, x: np.ndarray, y: np.ndarray, n_classes: int, seed: in
 
 
 def answers(
-    name: str,
     x: np.ndarray,
     y: np.ndarray,
     asked: np.ndarray,
     n_classes: int,
     experts: bool = True,
     mismatched: bool = False,
+    sketch: bool = False,
     seed: int = 0,
 ) -> np.ndarray:
     """What each of the fifteen says of each image, fitted once: kept under ``machines`` in the cache folder.
 
     Args:
-        name: of the images, part of the key; ``x``, ``y`` and ``asked`` enter it as well.
         x: ``[images, height, width]`` uint8, what annotators are trained on.
         y: ``[images]`` their classes.
         asked: ``[items, height, width]`` uint8, what they label.
         n_classes: number of classes.
         experts: whether two of them see 9000 images.
         mismatched: whether logistic regression gets labels of other images, as in the released script.
+        sketch: as in :func:`crew`.
         seed: of subsets and networks.
 
     Returns:
@@ -172,24 +184,35 @@ def answers(
     Raises:
         ValueError: as in :func:`fit` and :func:`subset`.
     """
-    pool = hashlib.sha256(np.ascontiguousarray(x)).hexdigest() + hashlib.sha256(np.ascontiguousarray(asked)).hexdigest()
-    pool += hashlib.sha256(np.ascontiguousarray(y, dtype=np.int64)).hexdigest()
+    pool = hashlib.sha256()
+    for part in (x, asked, np.asarray(y, dtype=np.int64)):
+        pool.update(np.ascontiguousarray(part))
     labels = []
-    for number, machine in enumerate(crew(experts)):
+    for number, machine in enumerate(crew(experts, sketch)):
         wrong = mismatched and machine.kind == "logistic regression"
-        content = {"revision": REVISION, "images": name, "pool": pool, "number": number, "seed": seed, "classes": n_classes}
+        content = {"revision": REVISION, "pool": pool.hexdigest(), "number": number, "seed": seed, "classes": n_classes}
         content |= {"machine": dataclasses.asdict(machine), "mismatched": wrong}
         key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
         path = paths.cache() / "machines" / f"{key}.npy"
-        if not path.is_file():
+        said = _stored(path, len(asked))
+        if said is None:
             chosen = subset(number, machine, len(x), seed)
             own = y[: len(chosen)] if wrong else y[chosen]
             said = fit(machine, x[chosen], own, n_classes, seed=_network_seed(seed, number))(asked)
             buffer = io.BytesIO()
             np.save(buffer, said.astype(np.uint8), allow_pickle=False)
             write_atomically(path, buffer.getvalue())
-        labels.append(np.load(path, allow_pickle=False).astype(np.int64))
+        labels.append(said)
     return np.stack(labels)
+
+
+def _stored(path: Path, items: int) -> np.ndarray | None:
+    """Labels that were kept; None where there are none, or a file that was cut off or changed."""
+    try:
+        said = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return said.astype(np.int64) if said.shape == (items,) and said.dtype == np.uint8 else None
 
 
 def _network_seed(seed: int, number: int) -> int:
