@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -137,7 +138,9 @@ def train(config: RunConfig, device: str = "cpu", progress: bool = False) -> tup
     with _alone, _one_thread(device), torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         shape, options = tuple(data.x.shape[1:]), config.backbone_options
-        backbone = functools.partial(backbones.build, config.backbone, shape, data.n_classes, **options)
+        backbone = functools.partial(
+            backbones.build, config.backbone, shape, data.n_classes, normalize=data.normalize, **options
+        )
         method = methods.build(config.method, backbone, data.crowd, truth=data.y, **config.method_options)
         fitted = training.fit(method, data, config.recipe, seed=config.seed, device=device, progress=progress)
         row = {
@@ -146,7 +149,7 @@ def train(config: RunConfig, device: str = "cpu", progress: bool = False) -> tup
             "metrics": {name: round(value, 6) for name, value in _score(method, data, fitted).items()},
             "history": {name: [round(value, 5) for value in values] for name, values in fitted.history.items()},
             "seconds": round(fitted.seconds, 2),
-            "provenance": _provenance(config, device),
+            "provenance": _provenance(config, device) | _test_images(data),
         }
     return row, method
 
@@ -170,10 +173,20 @@ def _score(method: methods.Method, data: datasets.CrowdDataset, fitted: training
         scores["confusion_error"] = metrics.confusion_error(estimate[:, order], known)
         scores["confusion_error_unaligned"] = metrics.confusion_error(estimate, known)
     scores |= method.scores(data)
+    scores |= _by_test_kind(method, data)
     if "true_posterior_test" in data.extra:
         prob = _numpy(method.predict_proba, data.x_test, method)
         scores["posterior_error"] = float(np.abs(prob[:, order] - data.true_posterior_test).sum(axis=1).mean())
     return scores
+
+
+def _by_test_kind(method: methods.Method, data: datasets.CrowdDataset) -> dict[str, float]:
+    """The last epoch's accuracy on each kind of test images, where there are several."""
+    kind = np.asarray(data.extra.get("test_kind", []))
+    if len(set(kind.tolist())) < 2:
+        return {}
+    right = _numpy(method.predict_proba, data.x_test, method).argmax(axis=1) == data.y_test.numpy()
+    return {f"test_acc_last_{part}": float(right[kind == part].mean()) for part in sorted(set(kind.tolist()))}
 
 
 def _numpy(function: Callable, x: torch.Tensor, method: methods.Method) -> np.ndarray:
@@ -191,6 +204,12 @@ def _provenance(config: RunConfig, device: str) -> dict[str, str]:
         "numpy": np.__version__,
         "python": platform.python_version(),
     }
+
+
+def _test_images(data: datasets.CrowdDataset) -> dict[str, str]:
+    """Which test images an accuracy is of, where there are several kinds of them."""
+    kinds = Counter(np.asarray(data.extra.get("test_kind", [])).tolist())
+    return {"test": ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))} if kinds else {}
 
 
 @functools.cache

@@ -96,3 +96,27 @@ def test_defaults_are_the_options():
 def test_unknown_backbone_is_an_error():
     with pytest.raises(ValueError, match="unknown backbone 'mpl'; did you mean 'mlp'"):
         backbones.build("mpl", (6,), 4)
+
+
+# ---------------------------------------------------------------------- images as bytes
+
+
+def test_bytes_are_normalized_by_channel():
+    images = torch.tensor([[[[0, 255]], [[51, 102]]]], dtype=torch.uint8)  # one image, two channels, 1 x 2
+    backbone = backbones.build("linear", (2, 1, 2), 3, normalize=((0.5, 0.2), (0.25, 0.1)))
+    expected = torch.tensor([[[[-2.0, 2.0]], [[0.0, 2.0]]]])
+    torch.testing.assert_close(backbone.inputs(images), expected)
+    torch.testing.assert_close(backbone(images), backbone(expected))
+    assert backbone.double().inputs(images).dtype == torch.float64
+    assert "_scale" not in backbone.state_dict()
+
+
+def test_bytes_need_a_normalization():
+    backbone = backbones.build("linear", (1, 2, 2), 3)
+    with pytest.raises(ValueError, match="the inputs are bytes: build the backbone with normalize"):
+        backbone(torch.zeros(1, 1, 2, 2, dtype=torch.uint8))
+
+
+def test_features_are_not_touched():
+    x = torch.randn(4, 5)
+    assert backbones.build("mlp", (5,), 3).inputs(x) is x

@@ -44,13 +44,16 @@ class CrowdDataset:
 
     Args:
         name, title: for the registry, for a reader.
-        x: ``[items, ...]`` float32 features of the training items.
+        x: ``[items, ...]`` float32 features of the training items; or, with ``normalize``, images as bytes,
+            ``[items, channels, height, width]`` uint8.
         crowd: labels of the training items.
         y: ``[items]`` int64 true classes of the training items, for scoring only; None where nobody knows them.
         x_test, y_test: the same of items that no annotator saw; None where there are none.
         class_names: one a class.
         x_valid, y_valid: the same of items to choose an epoch with; None where there are none.
         true_confusion: ``[annotators, true class, label]`` where the annotators are simulated.
+        normalize: of images, each channel's mean and standard deviation, of values from 0 to 1: what a backbone takes off
+            and divides by.
         extra: what else the data set has, such as texts; each entry is also an attribute. An entry with one value for
             each training item and a sibling ``<name>_test`` is divided along when a validation part is split off.
 
@@ -69,6 +72,7 @@ class CrowdDataset:
     x_valid: Tensor | None = None
     y_valid: Tensor | None = None
     true_confusion: np.ndarray | None = None
+    normalize: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -94,12 +98,16 @@ class CrowdDataset:
         if x is None and (y is not None or not part):
             raise ValueError(f"{self.name}: x{part} is missing" + (f", though y{part} is given" if part else ""))
         if x is not None:
-            if x.dtype != torch.float32 or x.ndim < 2 or x.shape[1:] != self.x.shape[1:]:
+            wanted, axes = (torch.float32, x.ndim >= 2) if self.normalize is None else (torch.uint8, x.ndim == 4)
+            if x.dtype != wanted or not axes or x.shape[1:] != self.x.shape[1:]:
+                kind = "float32 [items, ...]" if self.normalize is None else "uint8 [items, channels, height, width]"
                 raise ValueError(
-                    f"{self.name}: x{part} must be float32 [items, ...] of {tuple(self.x.shape[1:])} numbers an item, "
+                    f"{self.name}: x{part} must be {kind} of {tuple(self.x.shape[1:])} numbers an item, "
                     f"found {x.dtype} {tuple(x.shape)}"
                 )
-            if not (finite := torch.isfinite(x.flatten(1)).all(dim=1)).all():
+            if self.normalize is not None and {len(part) for part in self.normalize} != {x.shape[1]}:
+                raise ValueError(f"{self.name}: normalize must hold {x.shape[1]} means and deviations, found {self.normalize}")
+            if x.is_floating_point() and not (finite := torch.isfinite(x.flatten(1)).all(dim=1)).all():
                 bad = torch.nonzero(~finite).flatten()
                 raise ValueError(f"{self.name}: x{part} is not finite in {len(bad)} rows, the first is row {int(bad[0])}")
         if y is None:
@@ -152,7 +160,7 @@ class CrowdDataset:
 class Info:
     """A registered data set: what :func:`register` was told, and the loader's options with their defaults.
 
-    ``loader`` is None for files without features, see :func:`register_files`.
+    ``loader`` is None for files without features, see :func:`register_files`. ``ensure`` is None where all files are needed.
     """
 
     name: str
@@ -161,19 +169,22 @@ class Info:
     revision: int
     options: Mapping[str, Any]
     loader: Callable[..., dict[str, Any]] | None
+    ensure: Callable[[], None] | None = None
 
 
 _registry: Registry[Info] = Registry("data set", __name__)
 _shared = {"validation": 0.0, "seed": 0}  # options that every data set takes
 
 
-def register(name: str, title: str, files: Sequence[str] = (), revision: int = 1):
+def register(name: str, title: str, files: Sequence[str] = (), revision: int = 1, ensure: Callable[[], None] | None = None):
     """Decorator for a loader: a function of keyword options that returns the fields of :class:`CrowdDataset`.
 
     Args:
         name, title: for the registry, for a reader; the loader leaves these two fields out.
         files: paths in ``data/sources.toml``; they are there before the loader is called.
         revision: raised whenever new code loads other data, so that old results are not taken for new ones.
+        ensure: what to do instead of getting all files, where there are several ways to the same data; raises
+            DataUnavailable.
 
     Raises:
         ValueError: the name is taken.
@@ -181,7 +192,7 @@ def register(name: str, title: str, files: Sequence[str] = (), revision: int = 1
 
     def decorate(loader: Callable[..., dict[str, Any]]):
         options = {key: parameter.default for key, parameter in inspect.signature(loader).parameters.items()}
-        _registry.add(name, Info(name, title, tuple(files), revision, options, loader))
+        _registry.add(name, Info(name, title, tuple(files), revision, options, loader, ensure))
         return loader
 
     return decorate
@@ -241,7 +252,11 @@ def ensure(name: str) -> None:
         ValueError: unknown data set.
         DataUnavailable: with the reason and how to get the file.
     """
-    for file in info(name).files:
+    entry = info(name)
+    if entry.ensure is not None:
+        entry.ensure()
+        return
+    for file in entry.files:
         fetch.path(file)
 
 

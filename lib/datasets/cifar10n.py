@@ -1,8 +1,8 @@
 """CIFAR-10N: the 50,000 training images of CIFAR-10, each labeled by three workers of Amazon Mechanical Turk.
 
 Wei, Zhu, Cheng, Liu, Niu & Liu, "Learning with noisy labels revisited" (ICLR 2022). 747 workers gave 10 to 3070 labels each
-(median 80), of which 82.33 % are right; the majority vote is right for 91.18 % of the images. :func:`crowd` reads the labels;
-the images are in files of their own.
+(median 80), of which 82.33 % are right; the majority vote is right for 91.18 % of the images. :func:`crowd` reads the labels
+alone; the data set ``cifar10n`` joins them to the images of :mod:`lib.datasets.cifar10`.
 
 **Who gave which label** stands in a second file, ten images a line, and its publishers say that it follows the order of the
 labels. Joined that way, as CCC's code does too, the workers cannot be told apart: their accuracies vary no more than chance
@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 
 from lib.crowd import CrowdLabels
-from lib.datasets import fetch, register_files
+from lib.datasets import cifar10, fetch, images, pixels, register, register_files
+from lib.datasets.cifar10 import CLASS_NAMES
 
 LABELS, WORKERS = "cifar10n/CIFAR-10_human.pt", "cifar10n/side_info_cifar10N.csv"
-CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BATCH = 10  # images a line of the workers' file
 # What the label file calls it, by our name. The first three have workers; the others were made of those.
 COLUMNS = {
@@ -31,6 +31,42 @@ COLUMNS = {
 VARIANTS = ("all", *COLUMNS)
 
 register_files("cifar10n_labels", title="CIFAR-10N, labels without images", files=[LABELS, WORKERS])
+
+
+def _ensure() -> None:
+    for file in (LABELS, WORKERS):
+        fetch.path(file)
+    pixels.ensure(cifar10.PIECES)
+
+
+@register("cifar10n", title="CIFAR-10N", files=[*cifar10.FILES, LABELS, WORKERS], ensure=_ensure)
+def load(
+    variant: str = "all",
+    n_train: int | None = None,
+    n_valid: int = 5000,
+    n_test: int | None = None,
+    subset_seed: int = 0,
+    test: str = "lossless",
+) -> dict:
+    """The fields of the data set; ``extra`` has ``test_kind``, of each test image, as in :mod:`lib.datasets.cifar10`.
+
+    Args:
+        variant: which labels, see :func:`crowd`.
+        n_train, n_valid, n_test, subset_seed: see :mod:`lib.datasets.images`. By default CCC's split: of each class the first
+            4,500 images to train and the last 500 to validate, the latter without their labels.
+        test: which test images.
+
+    Raises:
+        ValueError: images whose classes are not those of the labels, or an option out of range.
+    """
+    given, y = crowd(variant)
+    whole, found, kind = cifar10.load_images(test, n_test, subset_seed)
+    if not np.array_equal(whole.y, y):
+        differ = np.flatnonzero(whole.y != y)
+        raise ValueError(f"CIFAR-10N and CIFAR-10 differ in the true class of {len(differ)} images, the first is {differ[0]}")
+    chosen = images.parts(len(whole), y, n_train, n_valid, subset_seed)
+    labels = given.select_items(chosen[0])
+    return images.fields(whole, found, CLASS_NAMES, cifar10.NORMALIZE, chosen, labels, test_kind=kind)
 
 
 def crowd(variant: str = "all") -> tuple[CrowdLabels, np.ndarray]:
