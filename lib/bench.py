@@ -287,7 +287,8 @@ def _draw_memory(ax, table: pd.DataFrame) -> None:
     rows = np.arange(len(table))
     ax.barh(rows, table["peak_memory_mb"], height=0.45, color=OURS, label="this project")
     for row, peak in zip(rows, table["peak_memory_mb"], strict=True):
-        ax.annotate(f"{peak:,.0f}", (peak, row), (8, 0), textcoords="offset points", va="center")
+        # Within the bar, where no limit's line can cross it.
+        ax.annotate(f"{peak:,.0f}", (peak, row), (-6, 0), textcoords="offset points", va="center", ha="right", color="white")
     limits = table["target_memory_mb"]
     ax.vlines(limits, rows - 0.35, rows + 0.35, color=LIMIT, linestyle="--", linewidth=2, label="limit")
     ax.set_xlim(0, 1.25 * np.nanmax([table["peak_memory_mb"].max(), limits.max()]))

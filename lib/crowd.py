@@ -1,26 +1,28 @@
-"""Crowd labels as sparse triples: who said what about which item.
+"""Crowd labels and ratings as sparse triples: who said what about which item.
 
-``CrowdLabels`` is the one shape in which labels enter the library. It is validated once, here; everything after may
-rely on it. A label that nobody gave has no row, so memory and work grow with the labels, never with items x annotators.
+``CrowdLabels`` and ``CrowdRatings`` are the shapes in which a crowd's classes and numbers enter the library. They are
+validated once, here; everything after may rely on it. A label that nobody gave has no row, so memory and work grow with
+the labels, never with items x annotators.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-__all__ = ["CrowdLabels"]
+from lib.answers import Answers, check_columns, encode, refuse_repeats, whole_numbers
+
+__all__ = ["CrowdLabels", "CrowdRatings"]
 
 
 @dataclass(frozen=True, eq=False)
-class CrowdLabels:
+class CrowdLabels(Answers):
     """Triples (item, annotator, label), sorted by item, then annotator.
 
     Args:
@@ -46,34 +48,21 @@ class CrowdLabels:
     annotator_names: Sequence | None = None
     class_names: Sequence | None = None
 
-    def __post_init__(self) -> None:
-        sizes = {"item": self.n_items, "annotator": self.n_annotators, "label": self.n_classes}
-        size_names = {"item": "n_items", "annotator": "n_annotators", "label": "n_classes"}
-        for name, size in sizes.items():
-            least = 1 if name == "label" else 0
-            if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < least:
-                raise ValueError(f"{size_names[name]} must be a whole number of at least {least}, found {size!r}")
-            object.__setattr__(self, size_names[name], int(size))
-        columns = {name: _whole_numbers(name, getattr(self, name), size) for name, size in sizes.items()}
-        lengths = {name: len(column) for name, column in columns.items()}
-        if len(set(lengths.values())) != 1:
-            raise ValueError(f"item, annotator and label must be equally long, found lengths {lengths}")
-        pair = columns["item"] * max(self.n_annotators, 1) + columns["annotator"]
-        order = np.argsort(pair)  # a repeated pair is an error, so the order of equals does not matter
-        repeated = np.flatnonzero(np.diff(pair[order]) == 0)
-        if len(repeated):
-            row = order[repeated[0]]
-            raise ValueError(
-                "each (item, annotator) pair may occur once, found "
-                f"({columns['item'][row]}, {columns['annotator'][row]}) more than once; {len(repeated)} such repeats"
-            )
-        for name, column in columns.items():
-            column = column[order]
-            column.flags.writeable = False
-            object.__setattr__(self, name, column)
-        names = {"item_names": self.n_items, "annotator_names": self.n_annotators, "class_names": self.n_classes}
-        for name, size in names.items():
-            object.__setattr__(self, name, _unique_names(name, getattr(self, name), size))
+    task: ClassVar[str] = "classification"
+    column: ClassVar[str] = "label"
+    _sizes: ClassVar[Mapping[str, int]] = Answers._sizes | {"n_classes": 1}
+    _names: ClassVar[Mapping[str, str]] = Answers._names | {"class_names": "n_classes"}
+    _named: ClassVar[tuple[str, ...]] = (*Answers._named, "classes")
+
+    @property
+    def n_outputs(self) -> int:
+        return self.n_classes
+
+    def _checked(self, answers) -> np.ndarray:
+        return whole_numbers("label", answers, self.n_classes)
+
+    def _answer_names(self) -> Sequence | None:
+        return self.class_names
 
     # ------------------------------------------------------------------ from and to other shapes
 
@@ -124,21 +113,11 @@ class CrowdLabels:
             ValueError: a column is missing, a cell is empty, a name is not among those given, a pair is repeated.
         """
         wanted = {"item": item, "annotator": annotator, "label": label}
-        found = list(frame.columns)
-        if any(found.count(column) != 1 for column in wanted.values()):
-            raise ValueError(f"the table needs the columns {list(wanted.values())}, each once, found {found}")
-        for column in wanted.values():
-            empty = np.flatnonzero(frame[column].isna().to_numpy())
-            if len(empty):
-                raise ValueError(f"column {column!r} has {len(empty)} empty cells, the first in row {empty[0]}")
+        check_columns(frame, list(wanted.values()))
         codes, names = {}, {}
         for (role, column), given in zip(wanted.items(), (items, annotators, classes), strict=True):
-            codes[role], names[role] = _encode(column, frame[column], given)
-        pair = pd.DataFrame({"item": codes["item"], "annotator": codes["annotator"]})
-        if (again := pair.duplicated()).any():
-            row = int(np.flatnonzero(again)[0])
-            repeated = f"({frame[item].iloc[row]!r}, {frame[annotator].iloc[row]!r}) again in row {row}"
-            raise ValueError(f"each (item, annotator) pair may occur once, found {repeated}; {int(again.sum())} such rows")
+            codes[role], names[role] = encode(column, frame[column], given)
+        refuse_repeats(frame, item, annotator, codes)
         if not names["label"]:
             raise ValueError("the table has no rows and no classes were given: at least one class is needed")
         return cls(
@@ -153,65 +132,12 @@ class CrowdLabels:
             names["label"],
         )
 
-    @classmethod
-    def from_csv(cls, path: str | Path, **columns) -> CrowdLabels:
-        """From a CSV file with a header; the options are those of :meth:`from_frame`.
-
-        Names are read as text, and names given as something else are compared as text.
-
-        Raises:
-            FileNotFoundError: no such file.
-            ValueError: not readable as CSV, or as in :meth:`from_frame`; the message names the file.
-        """
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"no CSV file of labels at {path}")
-        for role in ("items", "annotators", "classes"):
-            if columns.get(role) is not None:
-                columns[role] = [str(name) for name in columns[role]]
-        try:
-            with warnings.catch_warnings():
-                # Rows longer than the header: pandas would shift or drop columns.
-                warnings.simplefilter("error", pd.errors.ParserWarning)
-                frame = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], index_col=False)
-            return cls.from_frame(frame, **columns)
-        except (ValueError, pd.errors.ParserWarning) as error:
-            raise ValueError(f"{path}: {error}") from error
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row a label, with the caller's names: columns ``item``, ``annotator``, ``label``."""
-        columns = {"item": self.item_names, "annotator": self.annotator_names, "label": self.class_names}
-        frame = {}
-        for role, names in columns.items():
-            code = getattr(self, role)
-            # Not by `asarray`, which would make two columns of names that are pairs.
-            frame[role] = code if names is None else np.fromiter(names, dtype=object, count=len(names))[code]
-        return pd.DataFrame(frame).infer_objects()
-
     # ------------------------------------------------------------------ views that the rest uses
-
-    def __len__(self) -> int:
-        return len(self.item)
 
     def __repr__(self) -> str:
         return (
             f"CrowdLabels({len(self)} labels: {self.n_items} items, {self.n_annotators} annotators, {self.n_classes} classes)"
         )
-
-    @cached_property
-    def offsets(self) -> np.ndarray:
-        """``[items + 1]``: the labels of item ``i`` are the rows ``offsets[i] : offsets[i + 1]``."""
-        return np.concatenate([[0], np.cumsum(self.labels_per_item)])
-
-    @cached_property
-    def labels_per_item(self) -> np.ndarray:
-        """``[items]`` how many labels each item has."""
-        return np.bincount(self.item, minlength=self.n_items)
-
-    @cached_property
-    def labels_per_annotator(self) -> np.ndarray:
-        """``[annotators]`` how many labels each annotator gave."""
-        return np.bincount(self.annotator, minlength=self.n_annotators)
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -243,7 +169,7 @@ class CrowdLabels:
         Raises:
             ValueError: ``y`` does not fit the items or classes.
         """
-        y = _whole_numbers("y", y, self.n_classes)
+        y = whole_numbers("y", y, self.n_classes)
         if len(y) != self.n_items:
             raise ValueError(f"y must have one true class for each of the {self.n_items} items, found {len(y)}")
         shape = (self.n_annotators, self.n_classes, self.n_classes)
@@ -252,114 +178,120 @@ class CrowdLabels:
         totals = counts.sum(axis=2, keepdims=True)
         return np.divide(counts, totals, out=np.zeros(shape), where=totals > 0)
 
-    def select_items(self, items) -> CrowdLabels:
-        """The labels of some items only, which become items ``0, 1, ...`` in the given order; annotators stay.
-
-        Args:
-            items: item indices without repeats, or a mask ``[n_items]``.
-
-        Raises:
-            ValueError: an item out of range or named twice.
-        """
-        items = np.asarray(items)
-        if items.dtype == bool:
-            if items.shape != (self.n_items,):
-                raise ValueError(f"a mask needs the shape ({self.n_items},), found {items.shape}")
-            items = np.flatnonzero(items)
-        items = _whole_numbers("items", items, self.n_items)
-        place = np.full(self.n_items, -1)
-        place[items] = np.arange(len(items))
-        if (place >= 0).sum() != len(items):
-            raise ValueError("items must not repeat")
-        keep = place[self.item] >= 0
-        names = None if self.item_names is None else [self.item_names[i] for i in items]
-        return self._with_rows(keep, place[self.item[keep]], len(items), names)
-
-    def select_labels(self, keep) -> CrowdLabels:
-        """Some of the labels, with all items and annotators kept.
-
-        Args:
-            keep: ``[labels]`` mask, in the order of the triples.
-
-        Raises:
-            ValueError: not a mask of that length.
-        """
-        keep = np.asarray(keep)
-        if keep.dtype != bool or keep.shape != (len(self),):
-            raise ValueError(f"keep must be a mask of shape ({len(self)},), found {keep.dtype} of shape {keep.shape}")
-        return self._with_rows(keep, self.item[keep], self.n_items, self.item_names)
-
-    def _with_rows(self, keep, item, n_items, item_names) -> CrowdLabels:
-        sizes = (n_items, self.n_annotators, self.n_classes)
-        names = (item_names, self.annotator_names, self.class_names)
-        return CrowdLabels(item, self.annotator[keep], self.label[keep], *sizes, *names)
-
-
-def _whole_numbers(name: str, values, size: int | None) -> np.ndarray:
-    """``values`` as a new int64 vector, each in ``0 .. size - 1``; None: any of at least 0."""
-    values = np.asarray(values)
-    if values.ndim != 1:
-        raise ValueError(f"{name} must be a vector, found shape {values.shape}")
-    if len(values) == 0:
-        return np.zeros(0, dtype=np.int64)
-    if values.dtype.kind == "f":
-        wrong = np.flatnonzero(~np.isfinite(values) | (values != np.floor(values)))
-        if len(wrong):
-            raise ValueError(f"{name} must hold whole numbers, found {values[wrong[0]]} at position {wrong[0]}")
-    elif values.dtype.kind not in "iu":
-        raise ValueError(f"{name} must hold whole numbers, found values of type {values.dtype}")
-    wrong = np.flatnonzero((values < 0) | (values >= (2**62 if size is None else size)))
-    if len(wrong):
-        expected = "be at least 0" if size is None else f"lie in 0 .. {size - 1}" if size else "be empty"
-        raise ValueError(f"{name} must {expected}, found {values[wrong[0]]} at position {wrong[0]}; {len(wrong)} such values")
-    return values.astype(np.int64, copy=True)
-
-
-def _unique_names(name: str, values: Sequence | None, size: int) -> tuple | None:
-    if values is None:
-        return None
-    values = tuple(_as_list(values))
-    if len(values) != size:
-        raise ValueError(f"{name} must have {size} entries, found {len(values)}")
-    if len(set(values)) != size:
-        raise ValueError(f"{name} must not repeat")
-    return values
-
-
-def _as_list(names: Sequence) -> list:
-    """Names as plain Python values."""
-    return names.tolist() if isinstance(names, np.ndarray | pd.Series | pd.Index) else list(names)
-
 
 def _classes_seen(label: np.ndarray) -> int:
     if len(label) == 0:
         raise ValueError("there are no labels, so n_classes must be given")
-    return int(_whole_numbers("label", label, None).max()) + 1
+    return int(whole_numbers("label", label, None).max()) + 1
 
 
-def _encode(column: str, values: pd.Series, given: Sequence | None) -> tuple[np.ndarray, list]:
-    """Positions of ``values`` among the names, and the names."""
-    names = _in_order(column, values.unique().tolist()) if given is None else _as_list(given)
-    positions = {name: position for position, name in enumerate(names)}
-    codes = values.map(positions)
-    unknown = codes.isna().to_numpy()
-    if unknown.any():
-        found = values[unknown].iloc[0]
-        raise ValueError(f"column {column!r} has the value {found!r}, expected one of {_shorten(names)}")
-    return codes.to_numpy(dtype=np.int64), names
+@dataclass(frozen=True, eq=False)
+class CrowdRatings(Answers):
+    """Triples (item, annotator, value) where an answer is a number, sorted by item, then annotator.
 
+    Args:
+        item: ``[ratings]`` whole numbers in ``0 .. n_items - 1``.
+        annotator: ``[ratings]`` whole numbers in ``0 .. n_annotators - 1``.
+        value: ``[ratings]`` finite numbers.
+        n_items, n_annotators: sizes. An item that nobody rated and an annotator without ratings are allowed.
+        item_names, annotator_names: the caller's own names, one for each index (default: the indices).
 
-def _in_order(column: str, names: list) -> list:
-    """Sorted; whole numbers written as text by value, so that "10" comes after "9" and indices stay what they were."""
-    if all(isinstance(name, str) and name.isdecimal() for name in names):
-        return sorted(names, key=lambda name: (int(name), name))
-    try:
-        return sorted(names)
-    except TypeError as error:
-        types = sorted({type(name).__name__ for name in names})
-        raise ValueError(f"column {column!r} must hold names of one type, found {', '.join(types)}") from error
+    Raises:
+        ValueError: vectors of different lengths, an index out of range, a value that is not finite, a repeated (item,
+            annotator) pair, or names that do not fit the sizes or repeat.
+    """
 
+    item: np.ndarray
+    annotator: np.ndarray
+    value: np.ndarray
+    n_items: int
+    n_annotators: int
+    item_names: Sequence | None = None
+    annotator_names: Sequence | None = None
 
-def _shorten(names: list, most: int = 10) -> str:
-    shown = ", ".join(repr(name) for name in names[:most])
-    return f"{shown}, ... ({len(names)} in all)" if len(names) > most else shown
+    task: ClassVar[str] = "regression"
+    column: ClassVar[str] = "value"
+
+    @property
+    def n_outputs(self) -> int:
+        return 1
+
+    def _checked(self, answers) -> np.ndarray:
+        values = np.asarray(answers)
+        if values.ndim != 1:
+            raise ValueError(f"value must be a vector, found shape {values.shape}")
+        if len(values) and values.dtype.kind not in "iuf":
+            raise ValueError(f"value must hold numbers, found values of type {values.dtype}")
+        values = values.astype(np.float64)
+        wrong = np.flatnonzero(~np.isfinite(values))
+        if len(wrong):
+            found = f"found {values[wrong[0]]} at position {wrong[0]}; {len(wrong)} such values"
+            raise ValueError(f"value must hold finite numbers, {found}")
+        return values
+
+    @classmethod
+    def from_dense(cls, values, missing: float = np.nan, **names) -> CrowdRatings:
+        """From a dense matrix.
+
+        Args:
+            values: ``[items, annotators]`` numbers, ``missing`` (or masked) where there is none.
+            missing: the code of a missing rating: NaN, or a number that stands for it.
+            names: ``item_names``, ``annotator_names``.
+
+        Raises:
+            ValueError: not two-dimensional, or a rating that is not finite.
+        """
+        masked = np.ma.getmaskarray(values)
+        values = np.asarray(np.ma.getdata(values))
+        if values.ndim != 2:
+            raise ValueError(f"values must have the two axes items x annotators, found shape {values.shape}")
+        if values.dtype.kind not in "iuf":
+            raise ValueError(f"values must hold numbers, found values of type {values.dtype}")
+        given = ~masked & ~(np.isnan(values) if np.isnan(missing) else values == missing)
+        wrong = np.argwhere(given & ~np.isfinite(values))
+        if len(wrong):
+            row, column = wrong[0]
+            raise ValueError(
+                f"values must be finite or {missing} (missing), found {values[row, column]} in row {row}, column {column}; "
+                f"{len(wrong)} such values"
+            )
+        item, annotator = np.nonzero(given)
+        return cls(item, annotator, values[item, annotator], *values.shape, **names)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        item: str = "item",
+        annotator: str = "annotator",
+        value: str = "value",
+        items: Sequence | None = None,
+        annotators: Sequence | None = None,
+    ) -> CrowdRatings:
+        """From a long table, one row a rating, with any names for items and annotators.
+
+        Args:
+            frame: one row a rating; numbers may be text.
+            item, annotator, value: the columns' names.
+            items, annotators: all names, in the wanted order, also those that occur in no row. By default those that
+                occur, sorted; whole numbers by value, also where they are text.
+
+        Raises:
+            ValueError: a column is missing, a cell is empty, a rating is no finite number, a name is not among those
+                given, a pair is repeated.
+        """
+        check_columns(frame, [item, annotator, value])
+        numbers = pd.to_numeric(frame[value], errors="coerce").to_numpy(dtype=np.float64)
+        wrong = np.flatnonzero(~np.isfinite(numbers))
+        if len(wrong):
+            found = f"found {frame[value].iloc[wrong[0]]!r} in row {wrong[0]}; {len(wrong)} such cells"
+            raise ValueError(f"column {value!r} must hold finite numbers, {found}")
+        codes, names = {}, {}
+        for role, column, given in (("item", item, items), ("annotator", annotator, annotators)):
+            codes[role], names[role] = encode(column, frame[column], given)
+        refuse_repeats(frame, item, annotator, codes)
+        sizes = len(names["item"]), len(names["annotator"])
+        return cls(codes["item"], codes["annotator"], numbers, *sizes, names["item"], names["annotator"])
+
+    def __repr__(self) -> str:
+        return f"CrowdRatings({len(self)} ratings: {self.n_items} items, {self.n_annotators} annotators)"

@@ -134,7 +134,7 @@ def data_set(features: pd.DataFrame, crowd: CrowdLabels, title: str = "Your own 
     mean, std = _scale(features)
     x = torch.from_numpy(((features.to_numpy() - mean) / std).astype(np.float32))
     names = range(crowd.n_classes) if crowd.class_names is None else crowd.class_names
-    return CrowdDataset("your-own", title, x, crowd, None, None, None, tuple(map(str, names)))
+    return CrowdDataset("your-own", title, x, crowd, None, None, None, class_names=tuple(map(str, names)))
 
 
 def _scale(features: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lib import backbones, datasets, ledger, methods, metrics, paths, training
+from lib import backbones, datasets, ledger, methods, paths, training
 from lib.ledger import merge, own_rows, reference_rows, write  # part of this module's interface
 from lib.processes import processors, workers_for
 from lib.training import Recipe
@@ -112,7 +112,7 @@ _alone = threading.Lock()
 
 
 @functools.lru_cache(maxsize=4)
-def _dataset(name: str, options: str) -> datasets.CrowdDataset:
+def _dataset(name: str, options: str) -> datasets.CrowdData:
     return datasets.load(name, **json.loads(options))
 
 
@@ -139,59 +139,19 @@ def train(config: RunConfig, device: str = "cpu", progress: bool = False) -> tup
         torch.manual_seed(config.seed)
         shape, options = tuple(data.x.shape[1:]), config.backbone_options
         backbone = functools.partial(
-            backbones.build, config.backbone, shape, data.n_classes, normalize=data.normalize, **options
+            backbones.build, config.backbone, shape, data.n_outputs, normalize=data.normalize, **options
         )
         method = methods.build(config.method, backbone, data.crowd, truth=data.y, **config.method_options)
         fitted = training.fit(method, data, config.recipe, seed=config.seed, device=device, progress=progress)
         row = {
             "key": config.key(),
             "config": json.loads(json.dumps(asdict(config))),  # as it will be read
-            "metrics": {name: round(value, 6) for name, value in _score(method, data, fitted).items()},
+            "metrics": {name: round(value, 6) for name, value in method.summary(data, fitted.history).items()},
             "history": {name: [round(value, 5) for value in values] for name, values in fitted.history.items()},
             "seconds": round(fitted.seconds, 2),
             "provenance": _provenance(config, device) | _test_images(data),
         }
     return row, method
-
-
-def _score(method: methods.Method, data: datasets.CrowdDataset, fitted: training.Fit) -> dict[str, float]:
-    scores = metrics.accuracies(fitted.history, method.warmup_epochs)
-    labeled = data.crowd.labels_per_item > 0
-    prob = _numpy(method.predict_proba, data.x, method)
-    if data.y is not None:
-        truth = data.y.numpy()[labeled]
-        scores["train_acc_last"] = float((prob.argmax(axis=1)[labeled] == truth).mean())
-        if (posterior := method.posterior()) is not None:
-            scores["label_acc"] = float((posterior.argmax(dim=1).cpu().numpy()[labeled] == truth).mean())
-    estimate, known = method.confusion(), data.true_confusion
-    if known is None and data.y is not None:
-        known = data.crowd.true_confusion(data.y.numpy())
-    order = np.arange(data.n_classes)
-    if estimate is not None and known is not None:
-        estimate = estimate.double().cpu().numpy()
-        order = metrics.alignment(estimate, known)
-        scores["confusion_error"] = metrics.confusion_error(estimate[:, order], known)
-        scores["confusion_error_unaligned"] = metrics.confusion_error(estimate, known)
-    scores |= method.scores(data)
-    scores |= _by_test_kind(method, data)
-    if "true_posterior_test" in data.extra:
-        prob = _numpy(method.predict_proba, data.x_test, method)
-        scores["posterior_error"] = float(np.abs(prob[:, order] - data.true_posterior_test).sum(axis=1).mean())
-    return scores
-
-
-def _by_test_kind(method: methods.Method, data: datasets.CrowdDataset) -> dict[str, float]:
-    """The last epoch's accuracy on each kind of test images, where there are several."""
-    kind = np.asarray(data.extra.get("test_kind", []))
-    if len(set(kind.tolist())) < 2:
-        return {}
-    right = _numpy(method.predict_proba, data.x_test, method).argmax(axis=1) == data.y_test.numpy()
-    return {f"test_acc_last_{part}": float(right[kind == part].mean()) for part in sorted(set(kind.tolist()))}
-
-
-def _numpy(function: Callable, x: torch.Tensor, method: methods.Method) -> np.ndarray:
-    place = next(method.parameters()).device
-    return training.predict(function, x.to(place), method).double().cpu().numpy()
 
 
 def _provenance(config: RunConfig, device: str) -> dict[str, str]:

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lib.crowd import CrowdLabels
+from lib.answers import Answers
 from lib.methods import Batch, Method
 
 if TYPE_CHECKING:
-    from lib.datasets import CrowdDataset
+    from lib.datasets import CrowdData
 
 OPTIMIZERS = ("adam", "sgd")
 SCHEDULES = ("constant", "step", "cosine", "onecycle")
@@ -69,7 +69,8 @@ class Fit:
     """What a training run leaves.
 
     Attributes:
-        history: per epoch, ``loss`` (nats), and ``test_acc`` and ``valid_acc`` where there are such splits.
+        history: per epoch, ``loss``, and what the method's ``evaluate`` says of the splits that there are: ``test_acc`` and
+            ``valid_acc`` of a classifier.
         seconds: wall-clock time.
     """
 
@@ -86,10 +87,10 @@ class TrainingData:
         device: where everything lies.
     """
 
-    def __init__(self, data: CrowdDataset, device: torch.device) -> None:
+    def __init__(self, data: CrowdData, device: torch.device) -> None:
         self.dataset = data
         self.device = device
-        self.crowd: CrowdLabels = data.crowd
+        self.crowd: Answers = data.crowd
         self.x = data.x.to(device)
         splits = {"test": (data.x_test, data.y_test), "valid": (data.x_valid, data.y_valid)}
         self.splits = {name: (x.to(device), y.to(device)) for name, (x, y) in splits.items() if x is not None}
@@ -99,7 +100,7 @@ class TrainingData:
         """The items that training visits: an item that nobody labeled costs nothing."""
         return np.flatnonzero(self.crowd.labels_per_item)
 
-    def with_crowd(self, crowd: CrowdLabels) -> TrainingData:
+    def with_crowd(self, crowd: Answers) -> TrainingData:
         """The same items with other labels (some held out, say); nothing is copied.
 
         Raises:
@@ -121,8 +122,10 @@ class TrainingData:
         ends = np.concatenate([[0], np.cumsum(lengths)])
         rows = np.arange(ends[-1]) + np.repeat(self.crowd.offsets[order] - ends[:-1], lengths)
         within = np.arange(len(order)) - np.repeat(edges[:-1], np.diff(edges))
-        triples = np.stack([np.repeat(within, lengths), self.crowd.annotator[rows], self.crowd.label[rows]])
-        position, annotator, label = torch.from_numpy(triples).to(self.device)
+        pairs = np.stack([np.repeat(within, lengths), self.crowd.annotator[rows]])
+        position, annotator = torch.from_numpy(pairs).to(self.device)
+        label = torch.from_numpy(self.crowd.answer[rows]).to(self.device)
+        label = label.float() if label.is_floating_point() else label
         items = torch.from_numpy(order).to(self.device)
         sizes, labels = np.diff(edges).tolist(), np.diff(ends[edges]).tolist()
         parts = (items.split(sizes), position.split(labels), annotator.split(labels), label.split(labels))
@@ -173,7 +176,7 @@ def check_device(device: str) -> torch.device:
 
 def fit(
     method: Method,
-    data: CrowdDataset,
+    data: CrowdData,
     recipe: Recipe,
     *,
     seed: int = 0,
@@ -199,7 +202,7 @@ def fit(
         FloatingPointError: a loss that is not finite; names epoch and batch.
     """
     place = check_device(device)
-    built_for, found = (method.n_annotators, method.n_classes), (data.crowd.n_annotators, data.n_classes)
+    built_for, found = (method.n_annotators, method.n_classes), (data.crowd.n_annotators, data.n_outputs)
     if built_for != found:
         raise ValueError(f"the method was built for {built_for} annotators and classes, the data have {found}")
     started = time.perf_counter()
@@ -233,7 +236,7 @@ def _train(
         raise ValueError(f"there is nothing to train on: none of the {data.crowd.n_items} items has a label")
     batches = len(_edges(len(data.labeled), recipe.batch_size)) - 1
     schedule, per_step = _schedule(optimizer, recipe, recipe.passes * batches)
-    history: dict[str, list[float]] = {"loss": []} | {f"{split}_acc": [] for split in data.splits}
+    history: dict[str, list[float]] = {"loss": []}
     for epoch in tqdm(range(recipe.epochs), desc="epochs", disable=not progress, leave=False):
         method.begin_epoch(epoch, data)
         method.train()
@@ -248,7 +251,8 @@ def _train(
         method.end_epoch(epoch, data)
         history["loss"].append(_mean_loss(losses, epoch))
         for split, (x, y) in data.splits.items():
-            history[f"{split}_acc"].append(accuracy(method, x, y))
+            for name, value in method.evaluate(x, y).items():
+                history.setdefault(f"{split}_{name}", []).append(value)
     return history
 
 

@@ -1,7 +1,8 @@
 """Data sets by name: features, crowd labels, and the truth to score against.
 
-``load("labelme")`` gives a :class:`CrowdDataset`. One module of this package holds one data set and registers itself
-with :func:`register`; a new data set is a new file here, nothing else.
+``load("labelme")`` gives a :class:`CrowdDataset`; data for another task come as another kind of :class:`CrowdData`. One
+module of this package holds one data set and registers itself with :func:`register`; a new data set is a new file here,
+nothing else.
 """
 
 from __future__ import annotations
@@ -10,22 +11,23 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from lib.crowd import CrowdLabels
 from lib.datasets import fetch
+from lib.datasets.data import CrowdData, CrowdDataset, RatingDataset, stratified
 from lib.datasets.fetch import DataUnavailable
 from lib.registry import Registry, unknown
 
 __all__ = [
+    "CrowdData",
     "CrowdDataset",
     "DataUnavailable",
     "Info",
+    "RatingDataset",
     "ensure",
     "fingerprint",
     "info",
@@ -38,129 +40,12 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, eq=False)
-class CrowdDataset:
-    """Items with features, what a crowd said of the training items, and the truth.
-
-    Args:
-        name, title: for the registry, for a reader.
-        x: ``[items, ...]`` float32 features of the training items; or, with ``normalize``, images as bytes,
-            ``[items, channels, height, width]`` uint8.
-        crowd: labels of the training items.
-        y: ``[items]`` int64 true classes of the training items, for scoring only; None where nobody knows them.
-        x_test, y_test: the same of items that no annotator saw; None where there are none.
-        class_names: one a class.
-        x_valid, y_valid: the same of items to choose an epoch with; None where there are none.
-        true_confusion: ``[annotators, true class, label]`` where the annotators are simulated.
-        normalize: of images, each channel's mean and standard deviation, of values from 0 to 1: what a backbone takes off
-            and divides by.
-        extra: what else the data set has, such as texts; each entry is also an attribute. An entry with one value for
-            each training item and a sibling ``<name>_test`` is divided along when a validation part is split off.
-
-    Raises:
-        ValueError: sizes that do not fit each other, a class out of range, or a feature that is not finite.
-    """
-
-    name: str
-    title: str
-    x: Tensor
-    crowd: CrowdLabels
-    y: Tensor | None
-    x_test: Tensor | None
-    y_test: Tensor | None
-    class_names: tuple[str, ...]
-    x_valid: Tensor | None = None
-    y_valid: Tensor | None = None
-    true_confusion: np.ndarray | None = None
-    normalize: tuple[tuple[float, ...], tuple[float, ...]] | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "class_names", tuple(self.class_names))
-        if len(self.class_names) != self.crowd.n_classes:
-            raise ValueError(
-                f"{self.name}: the crowd has {self.crowd.n_classes} classes, found {len(self.class_names)} class_names"
-            )
-        for part in ("", "_valid", "_test"):
-            self._check_part(part)
-        if len(self.x) != self.crowd.n_items:
-            raise ValueError(f"{self.name}: the crowd labels are of {self.crowd.n_items} items, found {len(self.x)} rows of x")
-        if self.true_confusion is not None:
-            wanted = (self.crowd.n_annotators, self.n_classes, self.n_classes)
-            if self.true_confusion.shape != wanted or not np.allclose(self.true_confusion.sum(axis=2), 1):
-                raise ValueError(
-                    f"{self.name}: true_confusion must have the shape {wanted} and rows that sum to one, "
-                    f"found shape {self.true_confusion.shape}"
-                )
-
-    def _check_part(self, part: str) -> None:
-        x, y = getattr(self, f"x{part}"), getattr(self, f"y{part}")
-        if x is None and (y is not None or not part):
-            raise ValueError(f"{self.name}: x{part} is missing" + (f", though y{part} is given" if part else ""))
-        if x is not None:
-            wanted, axes = (torch.float32, x.ndim >= 2) if self.normalize is None else (torch.uint8, x.ndim == 4)
-            if x.dtype != wanted or not axes or x.shape[1:] != self.x.shape[1:]:
-                kind = "float32 [items, ...]" if self.normalize is None else "uint8 [items, channels, height, width]"
-                raise ValueError(
-                    f"{self.name}: x{part} must be {kind} of {tuple(self.x.shape[1:])} numbers an item, "
-                    f"found {x.dtype} {tuple(x.shape)}"
-                )
-            if self.normalize is not None and {len(part) for part in self.normalize} != {x.shape[1]}:
-                raise ValueError(f"{self.name}: normalize must hold {x.shape[1]} means and deviations, found {self.normalize}")
-            if x.is_floating_point() and not (finite := torch.isfinite(x.flatten(1)).all(dim=1)).all():
-                bad = torch.nonzero(~finite).flatten()
-                raise ValueError(f"{self.name}: x{part} is not finite in {len(bad)} rows, the first is row {int(bad[0])}")
-        if y is None:
-            if x is not None and part:
-                raise ValueError(f"{self.name}: y{part} is missing, though x{part} is given")
-            return
-        if y.dtype != torch.int64 or y.shape != (len(x),):
-            raise ValueError(f"{self.name}: y{part} must be int64 [{len(x)}], as x{part}, found {y.dtype} {tuple(y.shape)}")
-        if len(y) and not 0 <= int(y.min()) <= int(y.max()) < self.n_classes:
-            found = f"{int(y.min())} .. {int(y.max())}"
-            raise ValueError(f"{self.name}: y{part} must lie in 0 .. {self.n_classes - 1}, found {found}")
-
-    def __getattr__(self, name: str) -> Any:
-        extra = self.__dict__.get("extra") or {}  # not there yet while a copy is being put together
-        if name in extra:
-            return extra[name]
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
-
-    def __repr__(self) -> str:
-        return f"CrowdDataset({self.name!r}, x {tuple(self.x.shape)}, {self.crowd!r})"
-
-    @property
-    def n_classes(self) -> int:
-        """Number of classes."""
-        return self.crowd.n_classes
-
-    def summary(self) -> dict[str, Any]:
-        """Sizes, and how often the crowd is right: the facts a reader asks for first.
-
-        Returns:
-            ``items``, ``valid_items``, ``test_items``, ``classes``, ``annotators``, ``labels``, ``labels_per_item``
-            (mean), ``label_accuracy`` (share of labels that are true; None without labels or truth).
-        """
-        crowd, accuracy = self.crowd, None
-        if self.y is not None and len(crowd):
-            accuracy = float((crowd.label == self.y.numpy()[crowd.item]).mean())
-        return {
-            "items": crowd.n_items,
-            "valid_items": 0 if self.x_valid is None else len(self.x_valid),
-            "test_items": 0 if self.x_test is None else len(self.x_test),
-            "classes": crowd.n_classes,
-            "annotators": crowd.n_annotators,
-            "labels": len(crowd),
-            "labels_per_item": len(crowd) / max(crowd.n_items, 1),
-            "label_accuracy": accuracy,
-        }
-
-
 @dataclass(frozen=True)
 class Info:
     """A registered data set: what :func:`register` was told, and the loader's options with their defaults.
 
-    ``loader`` is None for files without features, see :func:`register_files`. ``ensure`` is None where all files are needed.
+    ``loader`` is None for files without features, see :func:`register_files`. ``kind`` is what its fields make. ``ensure`` is
+    None where all files are needed.
     """
 
     name: str
@@ -169,6 +54,7 @@ class Info:
     revision: int
     options: Mapping[str, Any]
     loader: Callable[..., dict[str, Any]] | None
+    kind: type[CrowdData] = CrowdDataset
     ensure: Callable[[], None] | None = None
 
 
@@ -176,13 +62,21 @@ _registry: Registry[Info] = Registry("data set", __name__)
 _shared = {"validation": 0.0, "seed": 0}  # options that every data set takes
 
 
-def register(name: str, title: str, files: Sequence[str] = (), revision: int = 1, ensure: Callable[[], None] | None = None):
-    """Decorator for a loader: a function of keyword options that returns the fields of :class:`CrowdDataset`.
+def register(
+    name: str,
+    title: str,
+    files: Sequence[str] = (),
+    revision: int = 1,
+    kind: type[CrowdData] = CrowdDataset,
+    ensure: Callable[[], None] | None = None,
+):
+    """Decorator for a loader: a function of keyword options that returns the fields of ``kind``.
 
     Args:
         name, title: for the registry, for a reader; the loader leaves these two fields out.
         files: paths in ``data/sources.toml``; they are there before the loader is called.
         revision: raised whenever new code loads other data, so that old results are not taken for new ones.
+        kind: the dataclass of the task.
         ensure: what to do instead of getting all files, where there are several ways to the same data; raises
             DataUnavailable.
 
@@ -192,7 +86,7 @@ def register(name: str, title: str, files: Sequence[str] = (), revision: int = 1
 
     def decorate(loader: Callable[..., dict[str, Any]]):
         options = {key: parameter.default for key, parameter in inspect.signature(loader).parameters.items()}
-        _registry.add(name, Info(name, title, tuple(files), revision, options, loader, ensure))
+        _registry.add(name, Info(name, title, tuple(files), revision, options, loader, kind, ensure))
         return loader
 
     return decorate
@@ -269,14 +163,14 @@ def missing(name: str) -> str | None:
     return None
 
 
-def load(name: str, validation: float = 0.0, seed: int = 0, **options) -> CrowdDataset:
+def load(name: str, validation: float = 0.0, seed: int = 0, **options) -> CrowdData:
     """A data set by name. The same call gives the same data.
 
     Args:
         name: one of :func:`names`.
         validation: share of the training items to move to ``x_valid``, ``y_valid``, with as even a share of each true
-            class as can be; their crowd labels are dropped. Features are made (standardized, TF-IDF) before, from all
-            of them.
+            class as can be, where there are classes; their crowd labels are dropped. Features are made (standardized,
+            TF-IDF) before, from all of them.
         seed: of that split.
         options: the data set's own (see its module).
 
@@ -294,7 +188,7 @@ def load(name: str, validation: float = 0.0, seed: int = 0, **options) -> CrowdD
     if not 0 <= validation < 1:
         raise ValueError(f"validation must be a share of at least 0 and below 1, found {validation!r}")
     ensure(name)
-    data = CrowdDataset(name=name, title=entry.title, **entry.loader(**options))
+    data = entry.kind(name=name, title=entry.title, **entry.loader(**options))
     return _split(data, validation, seed) if validation else data
 
 
@@ -306,12 +200,12 @@ def _options(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return {**known, **given}
 
 
-def _split(data: CrowdDataset, share: float, seed: int) -> CrowdDataset:
+def _split(data: CrowdData, share: float, seed: int) -> CrowdData:
     if data.x_valid is not None:
         raise ValueError(f"{data.name} has its own validation part of {len(data.x_valid)} items; leave validation at 0")
     items = len(data.x)
     moved = np.zeros(items, dtype=bool)
-    moved[stratified(data.y.numpy(), round(share * items), np.random.default_rng(seed))] = True
+    moved[data.draw(round(share * items), np.random.default_rng(seed))] = True
     if moved.all() or not moved.any():
         raise ValueError(f"validation={share} of {items} items leaves {(~moved).sum()} to train and {moved.sum()} to validate")
     stay, go = torch.from_numpy(~moved), torch.from_numpy(moved)
@@ -329,28 +223,3 @@ def _split(data: CrowdDataset, share: float, seed: int) -> CrowdDataset:
         y_valid=data.y[go],
         extra=extra,
     )
-
-
-def stratified(y: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A random part with the classes in the same proportions, to within one item a class.
-
-    Args:
-        y: ``[items]`` classes.
-        size: number of items to take, 0 .. items.
-        rng: generator.
-
-    Returns:
-        ``[size]`` item indices, ascending.
-
-    Raises:
-        ValueError: size out of range.
-    """
-    if not 0 <= size <= len(y):
-        raise ValueError(f"size must lie between 0 and the {len(y)} items, found {size}")
-    counts = np.bincount(y)
-    share = counts * size / max(len(y), 1)
-    take = np.floor(share).astype(int)
-    take[np.argsort(take - share, kind="stable")[: size - take.sum()]] += 1  # the largest remainders are rounded up
-    order = rng.permutation(len(y))
-    parts = [order[y[order] == k][:n] for k, n in enumerate(take)]
-    return np.sort(np.concatenate([np.zeros(0, dtype=int), *parts]))

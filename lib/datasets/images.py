@@ -166,7 +166,7 @@ def simulated(case: str, y: np.ndarray, n_classes: int, seed: int, options: dict
             return plain(y, n_classes, seed, **(options or {}))
         from lib import simulators
 
-        made = simulators.build(case, y, seed, **(options or {}))
+        made = simulators.build(case, y, n_classes, seed, **(options or {}))
     except ImportError as error:
         raise ValueError(f"unknown crowd {case!r}. Known: {PLAIN}") from error
     except TypeError as error:

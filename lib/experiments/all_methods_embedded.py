@@ -21,7 +21,7 @@ LEFT_OUT = ("ensemble",)
 
 
 def grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
-    """Every registered method under both crowds; ``paper`` is ``quick``, since no paper has these data."""
+    """Every registered method for classes under both crowds; ``paper`` is ``quick``, since no paper has these data."""
     return [
         RunConfig(
             experiment="all_methods",
@@ -36,7 +36,7 @@ def grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
             seed=seed,
         )
         for crowd in CROWDS
-        for method in methods.names()
+        for method in methods.names("classification")
         if method not in LEFT_OUT
         for seed in seeds
     ]

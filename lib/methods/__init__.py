@@ -1,21 +1,22 @@
-"""Methods that learn a classifier from crowd labels. One file a method, all with the interface of :class:`Method`."""
+"""Methods that learn from a crowd. One file a method, all with the interface of :class:`Method`; those for another task than
+classification derive from that task's own base class and override what is said of classes here."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from lib.answers import Answers
 from lib.backbones import Backbone
-from lib.crowd import CrowdLabels
 from lib.registry import Registry
 
 if TYPE_CHECKING:
-    from lib.datasets import CrowdDataset
+    from lib.datasets import CrowdData
     from lib.training import TrainingData
 
 __all__ = ["Batch", "Info", "Method", "build", "info", "names", "register"]
@@ -30,7 +31,7 @@ class Batch:
         items: ``[batch]`` int64, which training items they are.
         position: ``[labels]`` int64, the row of ``x`` that each label is about.
         annotator: ``[labels]`` int64, who gave it.
-        label: ``[labels]`` int64, what was said.
+        label: ``[labels, ...]`` what was said: int64 where it is a class, float32 where it is a number.
     """
 
     x: Tensor
@@ -48,16 +49,19 @@ class Method(nn.Module):
         crowd: the labels that it will be trained on.
 
     Attributes:
+        task: what the method learns, see :attr:`lib.answers.Answers.task`.
         warmup_epochs: epochs at the start that do not count when the best or a validation-selected epoch is sought.
+        n_classes: numbers that the network gives for an item.
     """
 
+    task: ClassVar[str] = "classification"
     warmup_epochs: int = 0
 
-    def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels) -> None:
+    def __init__(self, backbone: Callable[[], Backbone], crowd: Answers) -> None:
         super().__init__()
         self.backbone = backbone()
         self.n_annotators = crowd.n_annotators
-        self.n_classes = crowd.n_classes
+        self.n_classes = crowd.n_outputs
 
     def loss(self, batch: Batch) -> Tensor:
         """Scalar in nats, mean over the batch's labels unless the method's paper says otherwise."""
@@ -66,6 +70,23 @@ class Method(nn.Module):
     def predict_proba(self, x: Tensor) -> Tensor:
         """``[batch, classes]`` class probabilities, what the paper predicts with at test time."""
         return torch.softmax(self.backbone(x), dim=1)
+
+    def predict(self, x: Tensor) -> Tensor:
+        """``[batch, ...]`` what the method is scored by: here the class probabilities."""
+        return self.predict_proba(x)
+
+    def evaluate(self, x: Tensor, y: Tensor) -> dict[str, float]:
+        """Scores on a split, called after every epoch; each becomes ``test_<name>`` and ``valid_<name>`` of the history."""
+        from lib import training  # which imports this module
+
+        return {"acc": training.accuracy(self, x, y)}
+
+    def summary(self, data: CrowdData, history: dict[str, list[float]]) -> dict[str, float]:
+        """What a finished run's row holds, the method's own :meth:`scores` included. ``data`` holds the truth: for scoring
+        only."""
+        from lib import scoring  # which imports this module
+
+        return scoring.classification(self, data, history)
 
     def confusion(self) -> Tensor | None:
         """``[annotators, true class, label]`` with rows that sum to one; None where the method has none."""
@@ -84,7 +105,7 @@ class Method(nn.Module):
             confusion: ``[annotators, true class, label]``, rows sum to one, all entries above zero.
         """
 
-    def scores(self, data: CrowdDataset) -> dict[str, float]:
+    def scores(self, data: CrowdData) -> dict[str, float]:
         """Measures of the trained method beyond those that every run is scored by; they join the run's row. ``data`` holds
         the truth: for scoring only."""
         return {}
@@ -123,6 +144,7 @@ class Info:
         family: methods of a family share a hue in figures.
         revision: raised whenever a code change moves the method's numbers; part of every run's key.
         options: the constructor's options with their defaults.
+        task: what it learns, and so which crowds it can learn from.
     """
 
     name: str
@@ -131,6 +153,7 @@ class Info:
     family: str
     revision: int
     options: dict = field(default_factory=dict)
+    task: str = "classification"
 
 
 @dataclass(frozen=True)
@@ -149,15 +172,15 @@ def register(name: str, *, title: str, paper: str, family: str, revision: int = 
     def decorate(make: Callable[..., Method]) -> Callable[..., Method]:
         parameters = list(inspect.signature(make).parameters.values())
         options = {p.name: p.default for p in parameters[2:] if p.name != "truth"} | preset
-        _registry.add(name, _Entry(Info(name, title, paper, family, revision, options), make, preset))
+        _registry.add(name, _Entry(Info(name, title, paper, family, revision, options, make.task), make, preset))
         return make
 
     return decorate
 
 
-def names() -> list[str]:
-    """All methods."""
-    return _registry.names()
+def names(task: str | None = None) -> list[str]:
+    """All methods, or those for one task."""
+    return [name for name in _registry.names() if task in (None, info(name).task)]
 
 
 def info(name: str) -> Info:
@@ -165,29 +188,32 @@ def info(name: str) -> Info:
     return _registry.get(name).info
 
 
-def build(name: str, backbone: Callable[[], Backbone], crowd: CrowdLabels, truth: Tensor | None = None, **options) -> Method:
+def build(name: str, backbone: Callable[[], Backbone], crowd: Answers, truth: Tensor | None = None, **options) -> Method:
     """A method, ready for :func:`lib.training.fit`; weights come from torch's global generator.
 
     Args:
         name: one of :func:`names`.
         backbone: makes a fresh backbone at each call.
         crowd: the labels to learn from.
-        truth: ``[items]`` true classes, needed by the upper bound ``true-labels`` alone and given to no other method.
+        truth: ``[items]`` true classes, needed by the upper bound ``true-labels`` alone (and its like in other tasks) and
+            given to no other method.
         options: the method's own.
 
     Raises:
-        ValueError: unknown name, an option that the method does not have, no labels, or a backbone with another number
-            of classes.
+        ValueError: unknown name, an option that the method does not have, a crowd that does another task, no labels, or a
+            backbone with another number of classes.
     """
     entry = _registry.get(name)
     wrong = [option for option in options if option not in entry.info.options]
     if wrong:
         raise ValueError(f"method {name!r} has no option {wrong[0]!r}; it has: {', '.join(entry.info.options) or 'none'}")
+    if entry.info.task != crowd.task:
+        raise ValueError(f"method {name!r} is for {entry.info.task}, the crowd was asked for {crowd.task}: {crowd!r}")
     if len(crowd) == 0:
         raise ValueError("there is nothing to learn from: the crowd gave no label")
     if "truth" in inspect.signature(entry.make).parameters:
         options["truth"] = truth
     method = entry.make(backbone, crowd, **(entry.preset | options))
-    if method.backbone.n_classes != crowd.n_classes:
-        raise ValueError(f"the backbone has {method.backbone.n_classes} classes, the labels have {crowd.n_classes}")
+    if method.backbone.n_classes != crowd.n_outputs:
+        raise ValueError(f"the backbone has {method.backbone.n_classes} classes, the labels have {crowd.n_outputs}")
     return method
