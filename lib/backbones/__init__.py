@@ -30,9 +30,13 @@ class Backbone(nn.Module):
 
     Attributes:
         x_shape: shape of one input, set by :func:`build`.
+        half: whether the trunk computes in bfloat16 (by autocast: weights stay float32, and so does all after the features).
+        channels_last: whether images lie with their channels together, as tensor cores want them.
     """
 
     x_shape: tuple[int, ...] = ()
+    half: bool = False
+    channels_last: bool = False
 
     def __init__(self, trunk: nn.Module, n_features: int, n_classes: int) -> None:
         super().__init__()
@@ -51,7 +55,7 @@ class Backbone(nn.Module):
         self._shift = (-mean / deviation).to(self.head.weight)
 
     def inputs(self, x: Tensor) -> Tensor:
-        """The numbers that the trunk reads: images as bytes become ``(x / 255 - mean) / deviation``, all else stays.
+        """The numbers of the inputs: images as bytes become ``(x / 255 - mean) / deviation``, all else stays.
 
         Raises:
             ValueError: images as bytes, and no ``normalize``.
@@ -64,7 +68,13 @@ class Backbone(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """``[batch, n_features]``, what the head reads."""
-        return self.trunk(self.inputs(x))
+        x = self.inputs(x)
+        if self.channels_last and x.ndim == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        if not self.half:
+            return self.trunk(x)
+        with torch.autocast(x.device.type, dtype=torch.bfloat16):
+            return self.trunk(x).to(x.dtype)
 
     def prepare(self, data: CrowdData) -> None:
         """Called once, before training: for what a network takes over from the data, such as vectors of words."""
