@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lib.datasets import cifar10_patches
-from lib.experiments.geocrowdnet_machine_annotators import PENALTIES, WEIGHTS, chosen
+from lib.experiments.geocrowdnet_machine_annotators import PENALTIES, STARTED, WEIGHTS, chosen
 from lib.runs import RunConfig
 from lib.training import Recipe
 
-__all__ = ["CHOSEN", "GAMMAS", "METHODS", "PENALTIES", "TUNED_AT", "WEIGHTS", "chosen", "families", "grid"]
+__all__ = ["CHOSEN", "GAMMAS", "METHODS", "PENALTIES", "STARTED", "TUNED_AT", "WEIGHTS", "chosen", "families", "grid"]
 
 GAMMAS = (0.01, 0.1, 0.3)
 METHODS = ("true-labels", "majority-vote", "crowdlayer-mw", "max-mig", "trace-reg", "ccem", "geocrowdnet-f", "geocrowdnet-w")
@@ -53,10 +53,11 @@ def grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
 
 
 def families(scale: str, seeds: Sequence[int]) -> dict[str, list[RunConfig]]:
-    """The runs, by what is varied; a run may belong to both.
+    """The runs, by what is varied; a run may belong to several.
 
     Returns:
-        ``compared``: every method at every gamma; ``weight``: of each penalty, at the script's gamma with the first seeds.
+        ``compared``: every method at every gamma; ``weight``: of each penalty, at the script's gamma with the first seeds;
+        ``start``: CCEM and both of its penalties there, from matrices near the identity instead of flat ones.
     """
     return {
         "compared": [_run(scale, gamma, method, seed) for gamma in GAMMAS for seed in seeds for method in METHODS],
@@ -66,12 +67,15 @@ def families(scale: str, seeds: Sequence[int]) -> dict[str, list[RunConfig]]:
             for method in PENALTIES
             for weight in WEIGHTS
         ],
+        "start": [_run(scale, TUNED_AT, method, seed, start="6I-5") for seed in seeds for method in STARTED],
     }
 
 
-def _run(scale: str, gamma: float, method: str, seed: int, weight: float | None = None) -> RunConfig:
+def _run(scale: str, gamma: float, method: str, seed: int, weight: float | None = None, start: str = "identity") -> RunConfig:
     crowd = {"crowd": "geo-separable-and-uniform", "crowd_options": {"gamma": gamma}, "crowd_seed": seed}
     options = {"weight": CHOSEN[method] if weight is None else weight} if method in PENALTIES else {}
+    if method in STARTED:
+        options = options | {"start": start}
     return RunConfig(
         experiment="cifar10_hammer",
         dataset=DATASET[scale],
