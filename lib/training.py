@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lib import engine
 from lib.answers import Answers
+from lib.augmentation import Augmentation
 from lib.methods import Batch, Method
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
 OPTIMIZERS = ("adam", "sgd")
 SCHEDULES = ("constant", "step", "cosine", "onecycle")
-EVALUATION_BATCH = 8192
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ class Recipe:
             time, to the end of training).
         milestones: epochs of ``step``.
         gamma: factor of ``step``.
+        crop: pixels of black border from which training images are cropped at random, anew each time; 0 for none.
+        flip: whether half of the training images are flipped from left to right, anew each time.
+        precision: ``float32``, or ``mixed``: on CUDA, backbones compute in bfloat16 (see :mod:`lib.engine`).
+        compiled: on CUDA, compile the backbones; pays for long runs only.
     """
 
     epochs: int = 50
@@ -51,6 +56,10 @@ class Recipe:
     schedule: str = "constant"
     milestones: tuple[int, ...] = ()
     gamma: float = 0.1
+    crop: int = 0
+    flip: bool = False
+    precision: str = "float32"
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "passes"):
@@ -58,7 +67,10 @@ class Recipe:
                 raise ValueError(f"{name} must be a whole number of at least 1, found {getattr(self, name)!r}")
         if not self.lr > 0:
             raise ValueError(f"lr must be above 0, found {self.lr!r}")
-        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+        if not isinstance(self.crop, int) or self.crop < 0:
+            raise ValueError(f"crop must be a whole number of at least 0, found {self.crop!r}")
+        choices = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": engine.PRECISIONS}
+        for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, found {getattr(self, name)!r}")
         object.__setattr__(self, "milestones", tuple(self.milestones))
@@ -112,9 +124,11 @@ class TrainingData:
         other.crowd = crowd
         return other
 
-    def batches(self, batch_size: int, generator: np.random.Generator) -> Iterator[Batch]:
+    def batches(
+        self, batch_size: int, generator: np.random.Generator, augmentation: Augmentation | None = None
+    ) -> Iterator[Batch]:
         """One pass over the labeled items in random order. A last batch of one joins its neighbor (batch normalization
-        has no variance of a single item)."""
+        has no variance of a single item). Images are augmented a batch at a time."""
         # The bookkeeping of a pass stays in NumPy and moves to the device at once: no synchronization a batch.
         order = generator.permutation(self.labeled)
         edges = _edges(len(order), batch_size)
@@ -128,9 +142,12 @@ class TrainingData:
         label = label.float() if label.is_floating_point() else label
         items = torch.from_numpy(order).to(self.device)
         sizes, labels = np.diff(edges).tolist(), np.diff(ends[edges]).tolist()
-        parts = (items.split(sizes), position.split(labels), annotator.split(labels), label.split(labels))
-        for chosen, *given in zip(*parts, strict=True):
-            yield Batch(self.x.index_select(0, chosen), chosen, *given)
+        drawn = torch.from_numpy(augmentation.draw(len(order), generator)).to(self.device) if augmentation else items
+        parts = (items, drawn), (position, annotator, label)
+        parts = [part.split(sizes) for part in parts[0]] + [part.split(labels) for part in parts[1]]
+        for chosen, change, *given in zip(*parts, strict=True):
+            x = self.x.index_select(0, chosen)
+            yield Batch(augmentation.apply(x, change) if augmentation else x, chosen, *given)
 
     def predict(self, function: Callable[[Tensor], Tensor], module: nn.Module) -> Tensor:
         """``function`` of all training inputs, in evaluation mode and without gradient: ``[items, ...]``."""
@@ -149,8 +166,7 @@ def predict(function: Callable[[Tensor], Tensor], x: Tensor, module: nn.Module) 
     """``function(x)`` in large batches, with ``module`` in evaluation mode (restored afterwards) and no gradient."""
     training = module.training
     module.eval()
-    with torch.no_grad():
-        result = torch.cat([function(part) for part in x.split(EVALUATION_BATCH)])
+    result = engine.evaluate(function, x)
     module.train(training)
     return result
 
@@ -189,8 +205,8 @@ def fit(
         method: from :func:`lib.methods.build`.
         data: what it was built for.
         recipe: how to train.
-        seed: of batch order and dropout. On a CPU with one thread the same seed gives the same bits; CUDA sums gradients in
-            no fixed order. The global generator is left as it was found.
+        seed: of batch order, augmentation and dropout. The same seed gives the same numbers on the same device with the same
+            versions (on a CPU, with one thread). The global generator is left as it was found.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         progress: show a bar over epochs.
 
@@ -200,6 +216,7 @@ def fit(
     Raises:
         ValueError: a device that is not there, data of other sizes than the method was built for, or no labeled item.
         FloatingPointError: a loss that is not finite; names epoch and batch.
+        OutOfMemory: a batch does not fit; names a size that would.
     """
     place = check_device(device)
     built_for, found = (method.n_annotators, method.n_classes), (data.crowd.n_annotators, data.n_outputs)
@@ -208,7 +225,7 @@ def fit(
     started = time.perf_counter()
     on_device = TrainingData(data, place)
     generator = np.random.default_rng(seed)
-    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
+    with engine.deterministic(place), torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
         torch.manual_seed(seed)
         method.to(place)
 
@@ -231,6 +248,8 @@ def _train(
 ) -> dict[str, list[float]]:
     from tqdm.auto import tqdm
 
+    engine.adapt(method, data.device, recipe.precision, recipe.compiled)
+    augmentation = Augmentation(recipe.crop, recipe.flip)
     optimizer = _optimizer(method, recipe)
     if not len(data.labeled):
         raise ValueError(f"there is nothing to train on: none of the {data.crowd.n_items} items has a label")
@@ -242,8 +261,8 @@ def _train(
         method.train()
         losses = []
         for _ in range(recipe.passes):
-            for batch in data.batches(recipe.batch_size, generator):
-                losses.append(method.step(batch, optimizer))
+            for batch in data.batches(recipe.batch_size, generator, augmentation or None):
+                losses.append(_step(method, batch, optimizer))
                 if per_step:
                     schedule.step()
         if not per_step:
@@ -254,6 +273,16 @@ def _train(
             for name, value in method.evaluate(x, y).items():
                 history.setdefault(f"{split}_{name}", []).append(value)
     return history
+
+
+def _step(method: Method, batch: Batch, optimizer: torch.optim.Optimizer) -> Tensor:
+    try:
+        return method.step(batch, optimizer)
+    except RuntimeError as error:
+        if not engine.is_out_of_memory(error):
+            raise
+    # Outside of the handler, whose traceback would hold on to what the failed step had made.
+    raise engine.out_of_memory(batch, lambda part: method.step(part, optimizer), batch.x.device)
 
 
 def _mean_loss(losses: list[Tensor], epoch: int) -> float:

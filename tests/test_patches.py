@@ -51,7 +51,7 @@ def test_no_direction_outweighs_the_others():
     ahead = ((mean.numpy() - seen.mean(axis=0)) ** 2).max() ** 0.5
     assert ahead < 0.05  # 20,000 draws from 300 patches
     variance = np.einsum("nk,nm,mk->k", weight.numpy(), covariance + 0.1 * np.eye(108), weight.numpy())
-    assert_allclose(variance, 1, rtol=0.05)
+    assert_allclose(variance, 1, rtol=0.1)
 
 
 def test_chunks_and_seeds(filters, monkeypatch):

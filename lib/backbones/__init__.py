@@ -71,7 +71,7 @@ class Backbone(nn.Module):
         if not self.half:
             return self.trunk(x)
         with torch.autocast(x.device.type, dtype=torch.bfloat16):
-            return self.trunk(x).to(self.head.weight.dtype)
+            return self.trunk(x).to(x.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[batch, n_classes]`` class logits."""

@@ -1,0 +1,50 @@
+"""Notebook 42: what is learned about the annotators, against what their labels could tell anyone who knew the truth.
+
+The simulated crowd of notebook 40 is here with fewer and with more labels an image; the runs of notebook 40 are its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from lib.experiments import kdcrowd_lift
+from lib.experiments.kdcrowd_lift import TUNED, base_runs, guided
+from lib.runs import RunConfig
+
+CROWD = "independent"  # confusion matrices are known, and are all there is to know
+CROWDS = ("independent", "correlated", "labelme", "music")
+MATRICES = ("trace-reg", "ccem", "geocrowdnet-f", "dl-em", "max-mig")  # they estimate probabilities
+FEWER = ("trace-reg", "dl-em")
+USUAL = 3.0
+LABELS = (1.0, 2.0, 5.0)  # an image; `USUAL` besides, from notebook 40
+
+
+def grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
+    """Methods with matrices, alone and guided: all on the usual crowds, some with other numbers of labels."""
+    configs = []
+    for crowd in CROWDS:
+        bases = MATRICES if scale != "smoke" or crowd == CROWD else FEWER
+        alone = base_runs(crowd, bases, scale, seeds)
+        configs += alone + [guided(config, **TUNED[config.dataset]) for config in alone]
+    return configs + size_grid(scale, seeds)
+
+
+def size_grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
+    """The crowd of :data:`CROWD` with each number of labels of :data:`LABELS`."""
+    bases = FEWER if scale != "paper" else MATRICES
+    configs = []
+    for labels in LABELS:
+        for config in base_runs(CROWD, bases, scale, seeds):
+            options = config.dataset_options | {"labels_per_item": labels}
+            alone = replace(config, experiment="kdcrowd_sizes", dataset_options=options, case=f"{labels:g} labels an image")
+            configs += [alone, guided(alone, **TUNED[config.dataset])]
+    return configs
+
+
+def labels_an_item(config: dict) -> float:
+    """How many labels an image has on average, from a row's config."""
+    return float(config["dataset_options"].get("labels_per_item", USUAL))
+
+
+named = kdcrowd_lift.named
