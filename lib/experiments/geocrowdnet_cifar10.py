@@ -2,9 +2,9 @@
 
 Sources. Five annotators, one label an item, 47,500 images to train and 2,500 clean ones to validate, ResNet-9, random crops and
 flips, batches of 400, 80 epochs, Adam with the one-cycle schedule to 0.001 and a decay of 1e-4: the released script. Ours: no
-decay on the annotators' part. ``fast`` has 20,000 images and 20 epochs. ``quick`` has features of random patches and a hidden
-layer in place of ResNet-9, 20,000 images and 15 epochs of batches of 200; its rate is six times the script's, since its steps
-are a sixth, so that matrices can move as far from where they start.
+decay on the annotators' part, and bfloat16 inside the network on CUDA. ``fast`` has 16 epochs; ``quick`` has features of random
+patches and a hidden layer in place of ResNet-9, 20,000 images and 15 epochs of batches of 200. Steps are then a fifth and a
+sixth of the script's, and the rate is that much higher, so that matrices can move as far from where they start.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ CHOSEN = dict.fromkeys(PENALTIES, 0.01)
 _SIZES = {
     "smoke": {"n_train": 400, "n_valid": 100, "n_test": 100, "test": "lossless", "filters": 4},
     "quick": {"n_train": 20_000, "n_valid": 2500, "test": "mixed", "filters": cifar10_patches.N_FILTERS},
-    "fast": {"n_train": 20_000, "n_valid": 2500, "test": "mixed"},
+    "fast": {"n_valid": 2500, "test": "mixed"},
     "paper": {"n_valid": 2500, "test": "mixed"},
 }
-_IMAGES = {"weight_decay": 1e-4, "schedule": "onecycle"}
+_IMAGES = {"weight_decay": 1e-4, "schedule": "onecycle", "crop": 4, "flip": True, "precision": "mixed"}
 _RECIPES = {
-    "smoke": Recipe(epochs=2, batch_size=100, lr=6e-3, weight_decay=1e-4, schedule="onecycle"),
+    "smoke": Recipe(epochs=1, batch_size=100, lr=6e-3, weight_decay=1e-4, schedule="onecycle"),
     "quick": Recipe(epochs=15, batch_size=200, lr=6e-3, weight_decay=1e-4, schedule="onecycle"),
-    "fast": Recipe(epochs=20, batch_size=400, lr=1e-3, **_IMAGES),
+    "fast": Recipe(epochs=16, batch_size=400, lr=5e-3, **_IMAGES),
     "paper": Recipe(epochs=80, batch_size=400, lr=1e-3, **_IMAGES),
 }
 
