@@ -31,7 +31,7 @@ def grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     configs = []
     for dataset, cases in COLUMNS[scale].items():
         for case in cases:
-            names = [*METHODS, *(f"{base}-pair" for base in PAIRS), *(["true-labels"] if case == cases[0] else [])]
+            names = [*METHODS, *(f"{base}-pair" for base in PAIRS[scale]), *(["true-labels"] if case == cases[0] else [])]
             configs += ccc_images.runs(dataset, names, scale, seeds, experiment=EXPERIMENT, case=case)
     return configs
 
