@@ -20,7 +20,7 @@ import pytest
 import torch
 from worked_example import small_dataset
 
-from lib import datasets, ledger, methods, paths, runs, training
+from lib import datasets, ledger, methods, paths, pending, runs, training
 from lib.methods.geocrowdnet import GeoCrowdNet
 from lib.runs import RunConfig, RunFailed, sweep
 from lib.training import Recipe
@@ -464,7 +464,8 @@ class Clock:
 
     def __init__(self, monkeypatch, seconds):
         self.now = 1000.0
-        monkeypatch.setattr(runs, "time", SimpleNamespace(time=lambda: self.now))
+        for module in (runs, pending):
+            monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: self.now))
         self.started = []
 
         def train(given, device="cpu", progress=False):
