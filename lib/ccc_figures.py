@@ -44,7 +44,7 @@ def best_to_last(table: pd.DataFrame, titles: Mapping[str, str] | None = None) -
     across = min(ACROSS, len(panels))
     down = -(-len(panels) // across)
     with in_style():
-        shape = (2.6 + 3.6 * across, down * (1.4 + 0.44 * len(methods)) + 0.6)
+        shape = (3.2 + 3.6 * across, down * (1.4 + 0.44 * len(methods)) + 0.6)
         fig, axes = plt.subplots(down, across, figsize=shape, sharey=True, squeeze=False, dpi=90)
         for axis in axes.flat[len(panels) :]:
             axis.set_visible(False)
@@ -57,7 +57,7 @@ def best_to_last(table: pd.DataFrame, titles: Mapping[str, str] | None = None) -
         axes[0, 0].set_yticks(range(len(methods)), [method_title(name, titles) for name in methods])
         fig.supxlabel("test accuracy (%)", fontsize=13)
         fig.supylabel("method", fontsize=13)
-        fig.legend(handles=_fall_legend(data), loc="outside upper center", ncols=4)
+        fig.legend(handles=_fall_legend(data), loc="outside upper center", ncols=4 if across > 2 else 2)
     return fig, data
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lib import report
-from lib.experiments import ccc_ablations, ccc_images, ccc_table1
+from lib.experiments import ccc_ablations, ccc_cifar10n, ccc_images, ccc_table1
 from lib.simulators.reconstructed import CASES
 
 
@@ -84,3 +84,17 @@ def test_names_of_pairs():
     config = {"method": "ensemble", "method_options": {"base": "conal"}}
     rows = [{"config": config}, None, {"config": {"method": "ccc", "method_options": {}}}]
     assert [row["config"]["method"] for row in ccc_images.named(rows)] == ["conal-pair", "ccc"]
+
+
+@pytest.mark.parametrize("scale", ["smoke", "quick", "fast", "paper"])
+def test_cifar10n_has_the_papers_methods_and_the_controls(scale):
+    grid = ccc_cifar10n.grid(scale, [0, 1])
+    names = [(ccc_images.name(vars(config)), config.case) for config in grid]
+    wanted = {(name, "real") for name in [*ccc_table1.METHODS, "true-labels", "crowdlayer-mw-pair"]}
+    wanted |= {(name, ccc_cifar10n.ANONYMOUS) for name in ("crowdlayer-mw", "ccc")}
+    assert wanted <= set(names)
+    assert {names.count(place) for place in names} == {2}
+    anonymous = [config for config in grid if config.case == ccc_cifar10n.ANONYMOUS]
+    assert {config.dataset_options["variant"] for config in anonymous} == {"places"}
+    assert max(config.method_options.get("groups", 0) for config in anonymous) == 3  # as many as annotators
+    assert {config.recipe for config in grid} == {ccc_images.setting("cifar10n", scale).recipe}  # as many epochs for all

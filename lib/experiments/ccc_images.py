@@ -17,20 +17,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from lib.experiments.ccc_table2 import pair
 from lib.registry import unknown
 from lib.runs import RunConfig
 from lib.simulators.reconstructed import CASES
 from lib.training import Recipe
 
-# Our names of the paper's six baselines and theirs. The paper does not say which UnionNet it ran.
-BASELINES = {
-    "majority-vote": "MajorVote",
-    "crowdlayer-mw": "CrowdLayer",
-    "doctornet": "DoctorNet",
-    "max-mig": "Max-MIG",
-    "conal": "CoNAL",
-    "unionnet-b": "UnionNet",
-}
 # The controls that the paper lacks: as two networks, what CCC is without its correction, and the paper's strongest baseline.
 PAIRS = {"smoke": ("crowdlayer-mw",), "quick": ("crowdlayer-mw",)}
 PAIRS |= dict.fromkeys(("fast", "paper"), ("crowdlayer-mw", "unionnet-b"))
@@ -169,5 +161,4 @@ def named(rows: Iterable[dict | None]) -> list[dict]:
 
 def name(config: Mapping) -> str:
     """A run's method in tables, from its config."""
-    base = config["method_options"].get("base")
-    return f"{base}-pair" if config["method"] == "ensemble" else config["method"]
+    return pair(config["method_options"]["base"]) if config["method"] == "ensemble" else config["method"]
