@@ -24,6 +24,8 @@ MATRICES = ("trace-reg", "ccem", "geocrowdnet-f", "dl-em", "max-mig")  # they es
 FEWER = ("trace-reg", "dl-em")
 USUAL = 3.0
 LABELS = (1.0, 2.0, 5.0)  # an image; `USUAL` besides, from notebook 40
+# Stage 2 without guidance: what is due to the matrices that it starts at alone.
+STARTED, STARTED_ON, STARTED_BASES = "started, not guided", ("labelme", "independent"), ("trace-reg", "ccem")
 
 
 def grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
@@ -33,7 +35,20 @@ def grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
         bases = MATRICES if scale != "smoke" or crowd == CROWD else FEWER
         alone = base_runs(crowd, bases, scale, seeds)
         configs += alone + [guided(config, **TUNED[config.dataset]) for config in alone]
-    return configs + size_grid(scale, seeds)
+    return configs + start_grid(scale, seeds) + size_grid(scale, seeds)
+
+
+def start_grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
+    """Methods that start at the matrices which the student's predictions imply, and are left alone from there."""
+    return [
+        replace(
+            guided(config, **TUNED[config.dataset] | {"weight": 0.0, "warm_confusion": True}),
+            experiment="kdcrowd_start",
+            case=STARTED,
+        )
+        for crowd in STARTED_ON
+        for config in base_runs(crowd, STARTED_BASES, scale, seeds)
+    ]
 
 
 def size_grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
