@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lib import backbones, datasets, experiments, methods, runs
-from lib.crowd import CrowdLabels
+from lib.crowd import CrowdLabels, CrowdRatings
 from lib.experiments import real, tuning
 from lib.training import Recipe
 
@@ -51,16 +51,19 @@ def test_smoke_is_a_few_epochs_of_the_same(name):
 
 @every_grid
 def test_what_is_asked_for_exists(name):
-    crowd = CrowdLabels([0, 1], [0, 0], [0, 1], 2, 100, 2)
+    crowds = {
+        crowd.task: crowd for crowd in (CrowdLabels([0, 1], [0, 0], [0, 1], 2, 100, 2), CrowdRatings([0], [0], [1], 2, 3))
+    }
     built = set()
     for config in experiments.grid(name, "paper", [0]):
         datasets.fingerprint(config.dataset, **config.dataset_options)
         settings = repr((config.backbone, config.backbone_options, config.method, config.method_options))
         if settings not in built:
             built.add(settings)
+            crowd = crowds[methods.info(config.method).task]
 
-            def backbone(config=config):
-                return backbones.build(config.backbone, (3,), 2, **config.backbone_options)
+            def backbone(config=config, crowd=crowd):
+                return backbones.build(config.backbone, (3,), crowd.n_outputs, **config.backbone_options)
 
             methods.build(config.method, backbone, crowd, truth=torch.tensor([0, 1]), **config.method_options)
 
