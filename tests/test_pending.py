@@ -135,6 +135,12 @@ def test_flops_are_those_that_are_given_everywhere():
     assert flops == pytest.approx(2 * 0.556e9, rel=0.01)  # 0.56 billion multiplications
 
 
+def test_inputs_that_are_not_known_are_guessed_from_the_network():
+    """A data set of somebody's own: features for an MLP, images for a convolutional network."""
+    mlp, lenet = (asdict(config(dataset="mine", backbone=backbone)) for backbone in ("mlp", "lenet"))
+    assert 0 < prior(mlp, "cpu") < prior(lenet, "cpu")
+
+
 def test_an_ensemble_takes_as_many_passes_as_it_has_members():
     assert passes("ccc", {}) == 6
     assert passes("crowdlayer-mw-ensemble", {}) == 2
