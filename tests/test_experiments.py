@@ -13,10 +13,6 @@ from lib.experiments import real, tuning
 from lib.training import Recipe
 
 HELPERS = {"real", "ccc_images"}  # modules without a grid of their own
-# Inputs of the data sets that are no vectors of features.
-SHAPES = dict.fromkeys(("cifar10", "cifar10n", "cats_dogs"), (3, 32, 32))
-SHAPES |= dict.fromkeys(("fashion_mnist", "mnist", "fashion_mnist_machines", "mnist_machines"), (1, 28, 28))
-SHAPES |= {"conll_ner": (7, 2)}
 GRIDS = sorted({module.name for module in pkgutil.iter_modules(experiments.__path__)} - HELPERS)
 every_grid = pytest.mark.parametrize("name", GRIDS)
 
@@ -55,9 +51,10 @@ def test_smoke_is_a_few_epochs_of_the_same(name):
 
 @every_grid
 def test_what_is_asked_for_exists(name):
-    crowds = {
-        crowd.task: crowd for crowd in (CrowdLabels([0, 1], [0, 0], [0, 1], 2, 300, 2), CrowdRatings([0], [0], [1], 2, 3))
-    }
+    crowds = (CrowdLabels([0, 1], [0, 0], [0, 1], 2, 250, 2), CrowdRatings([0], [0], [1], 2, 3))
+    crowds = {crowd.task: crowd for crowd in crowds}
+    images = ("lenet", "vgg", "vgg16", "resnet18", "resnet34", "resnet-small", "resnet9", "dogs-vs-cats")
+    shapes = {"tagger": (9, 2)} | dict.fromkeys(images, (3, 32, 32))
     built = set()
     for config in experiments.grid(name, "paper", [0]):
         datasets.fingerprint(config.dataset, **config.dataset_options)
@@ -67,7 +64,7 @@ def test_what_is_asked_for_exists(name):
             crowd = crowds[methods.info(config.method).task]
 
             def backbone(config=config, crowd=crowd):
-                shape = SHAPES.get(config.dataset, (3,))
+                shape = shapes.get(config.backbone, (3,))
                 return backbones.build(config.backbone, shape, crowd.n_outputs, **config.backbone_options)
 
             methods.build(config.method, backbone, crowd, truth=torch.tensor([0, 1]), **config.method_options)
