@@ -12,6 +12,7 @@ import json
 import statistics
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from lib import backbones
+from lib.training import Recipe
 
 if TYPE_CHECKING:
     from lib.runs import RunConfig
@@ -39,6 +41,7 @@ _GUESSES = ((500,), (3, 32, 32), (20, 2))  # shapes of inputs, the first that a 
 _SPEED = {"cpu": (2e10, 1e-3, 5e-5), "cuda": (2e13, 2e-3, 1.5e-4)}
 # Passes of a network, forward and backward, that a step of a method takes; 1 for those that are not here.
 _PASSES = {"ccc": 6.0, "kd-crowd": 5.0, "weighted-doctornet": 2.0, "dl-em": 1.5}
+_RECIPE = json.loads(json.dumps(asdict(Recipe())))
 _CROWD = {"crowd", "crowd_seed", "seed", "subset_seed"}  # options of data that change nothing about the time
 
 
@@ -128,8 +131,6 @@ def device_name(device: str) -> str:
 
 def _as_dict(config: RunConfig) -> dict:
     """The config of the ledger row that a run will have, as it will be read."""
-    from dataclasses import asdict
-
     return json.loads(json.dumps(asdict(config)))
 
 
@@ -139,7 +140,8 @@ def _kind(config: dict) -> str:
     labels = (data.get("crowd_options") or {}).get("labels_per_item")
     sizes = {name: value for name, value in data.items() if name not in (*_CROWD, "crowd_options")}
     parts = [config[name] for name in ("dataset", "method", "method_options", "backbone", "backbone_options", "scale")]
-    recipe = {name: value for name, value in config["recipe"].items() if value}  # old rows lack fields that came later
+    # Old rows lack what came later, so defaults are left out.
+    recipe = {name: value for name, value in config["recipe"].items() if value != _RECIPE.get(name)}
     return json.dumps([*parts, sizes, labels, recipe], sort_keys=True)
 
 

@@ -82,6 +82,13 @@ def test_neither_seed_nor_case_changes_the_time():
     assert waiting.seconds("1") == pytest.approx(72)
 
 
+def test_rows_from_before_a_setting_was_there_count():
+    old = row(config(), 12.0)
+    for name in ("crop", "flip", "precision", "compiled"):
+        del old["config"]["recipe"][name]
+    assert queue([config(seed=1)], [old]).seconds("0") == 12
+
+
 def test_how_many_labels_an_item_has_does():
     many = config()
     many = replace(many, dataset_options=many.dataset_options | {"crowd_options": {"labels_per_item": 9}})
