@@ -32,6 +32,7 @@ _IMAGES = {
     "mnist": (60_000, (1, 28, 28)),
 }
 _FEATURES = (1000, (500,))  # of any other
+_LIKE = {"tagger": ("mlp", {"width": 2048})}  # reads indices, not numbers; about as much work a sentence
 # Floating point operations a second, seconds a step, and seconds a step for each module: on the slow side. Small networks
 # wait for Python on any device.
 _SPEED = {"cpu": (2e10, 1e-3, 5e-5), "cuda": (2e13, 2e-3, 1.5e-4)}
@@ -155,8 +156,9 @@ def prior(config: dict, device: str) -> float:
     rate, a_step, a_module = _SPEED[device.partition(":")[0]]
     items, shape = _IMAGES.get(config["dataset"], _FEATURES)
     items = config["dataset_options"].get("n_train") or items
-    options, recipe = config["backbone_options"], config["recipe"]
-    flops, modules = forward_flops(config["backbone"], shape, json.dumps(options, sort_keys=True))
+    recipe = config["recipe"]
+    backbone, options = _LIKE.get(config["backbone"], (config["backbone"], config["backbone_options"]))
+    flops, modules = forward_flops(backbone, shape, json.dumps(options, sort_keys=True))
     epochs = recipe["epochs"] * recipe.get("passes", 1)
     steps = epochs * -(-items // recipe["batch_size"])
     # Backward takes twice as much as forward.
