@@ -144,3 +144,11 @@ def test_an_ensemble_takes_as_many_passes_as_it_has_members():
 def test_a_gpu_is_taken_to_be_faster():
     made = asdict(config(backbone="resnet34"))
     assert prior(made, "cuda:1") == prior(made, "cuda") < prior(made, "cpu")
+
+
+def test_a_tagger_has_an_estimate_before_anything_has_run():
+    """Its network reads indices, which the estimate's numbers are not."""
+    from lib.experiments import crowdlayer_ner
+
+    (config,) = crowdlayer_ner.runs(["majority-vote"], "quick", [0])
+    assert 1 < pending.prior(asdict(config), "cpu") < 600
