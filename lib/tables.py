@@ -33,6 +33,15 @@ METRICS = {
     "second_f1_last": "entity F1, second test set",
     "label_f1": "entity F1 of the estimated training labels",
     "confusion_error": "error of the confusion matrices (L1, 0 to 2)",
+    "test_mae_last": "mean absolute error, last epoch",
+    "test_rmse_last": "RMSE, last epoch",
+    "test_r2_last": "R², last epoch",
+    "test_r2_clipped_last": "R² clipped at 0, last epoch",
+    "test_pearson_last": "correlation, last epoch",
+    "test_shift_last": "prediction minus truth, last epoch",
+    "label_r2": "R² of the estimated training ratings",
+    "label_mae": "mean absolute error of the estimated training ratings",
+    "bias_error": "error of the biases (RMS over ratings)",
 }
 
 

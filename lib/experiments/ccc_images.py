@@ -17,21 +17,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from lib.experiments.ccc_table2 import pair
 from lib.registry import unknown
 from lib.runs import RunConfig
+from lib.simulators.reconstructed import CASES
 from lib.training import Recipe
 
-# Our names of the paper's six baselines and theirs. The paper does not say which UnionNet it ran.
-BASELINES = {
-    "majority-vote": "MajorVote",
-    "crowdlayer-mw": "CrowdLayer",
-    "doctornet": "DoctorNet",
-    "max-mig": "Max-MIG",
-    "conal": "CoNAL",
-    "unionnet-b": "UnionNet",
-}
-# The controls that the paper lacks: what CCC is without its correction, and the paper's strongest baseline, as two networks.
-PAIRS = ("crowdlayer-mw", "unionnet-b")
+# The controls that the paper lacks: as two networks, what CCC is without its correction, and the paper's strongest baseline.
+PAIRS = {"smoke": ("crowdlayer-mw",), "quick": ("crowdlayer-mw",)}
+PAIRS |= dict.fromkeys(("fast", "paper"), ("crowdlayer-mw", "unionnet-b"))
 # The released code's choices on images: the virtual step through the last layer alone. CoNAL's gate reads the features.
 METHODS = {"ccc": {"gradient": "head"}, "conal": {"gate_input": "features"}}
 
@@ -60,38 +54,24 @@ class Setting:
 
 _PAPER = Recipe(epochs=60, batch_size=128, optimizer="sgd", lr=0.01, weight_decay=5e-4, schedule="step", milestones=(40,))
 _FAST = replace(_PAPER, epochs=12, milestones=(8,))
-_QUICK = Recipe(epochs=18, batch_size=32, lr=1e-3)
+_QUICK = Recipe(epochs=15, batch_size=32, lr=1e-3)
+_SHORT = replace(_QUICK, epochs=12)
 _SMOKE = Recipe(epochs=2, batch_size=32, lr=1e-3)
 _CIFAR = {"n_valid": 5000, "test": "mixed"}
 _STEM = {"padding": 0}
 
+
+def _part(items: int) -> dict[str, int]:
+    return {"n_train": items, "n_valid": max(items // 8, 100), "n_test": max(items // 4, 100)}
+
+
+_TINY = Setting("lenet", _SMOKE, 1, _part(200), annotators=20, groups=5, per_class=5)
 SETTINGS = {
-    "smoke": {
-        name: Setting("lenet", _SMOKE, 1, {"n_train": 200, "n_valid": 100, "n_test": 100}, annotators=20, groups=5, per_class=5)
-        for name in ("cifar10", "fashion_mnist", "cifar10n")
-    },
+    "smoke": dict.fromkeys(("cifar10", "fashion_mnist", "cifar10n"), _TINY),
     "quick": {
-        "cifar10": Setting(
-            "lenet",
-            _QUICK,
-            3,
-            {"n_train": 5000, "n_valid": 1000, "n_test": 1000},
-            annotators=50,
-            groups=6,
-            per_class=11,
-        ),
-        "fashion_mnist": Setting(
-            "lenet",
-            _QUICK,
-            3,
-            {"n_train": 5000, "n_valid": 1000, "n_test": 2000},
-            annotators=50,
-            groups=6,
-            per_class=11,
-        ),
-        "cifar10n": Setting(
-            "lenet", replace(_QUICK, epochs=12), 2, {"n_train": 5000, "n_valid": 1000, "n_test": 1000}, per_class=11
-        ),
+        "cifar10": Setting("lenet", _QUICK, 3, _part(4000), annotators=50, groups=6, per_class=9),
+        "fashion_mnist": Setting("lenet", _QUICK, 3, _part(4000), annotators=50, groups=6, per_class=9),
+        "cifar10n": Setting("lenet", _SHORT, 2, _part(3000), per_class=7),
     },
     "fast": {
         "cifar10": Setting("resnet-small", _FAST, 2, _CIFAR),
@@ -157,7 +137,7 @@ def runs(
 
 
 def _data(dataset: str, using: Setting, case: str, seed: int, data: dict) -> dict:
-    if not case.startswith("rec-"):
+    if case not in CASES:
         return dict(using.data) | data
     crowd = {"n_annotators": using.annotators, "partner": dataset} | data.pop("crowd_options", {})
     return dict(using.data) | {"crowd": case, "crowd_seed": seed, "crowd_options": crowd} | data
@@ -181,5 +161,4 @@ def named(rows: Iterable[dict | None]) -> list[dict]:
 
 def name(config: Mapping) -> str:
     """A run's method in tables, from its config."""
-    base = config["method_options"].get("base")
-    return f"{base}-pair" if config["method"] == "ensemble" else config["method"]
+    return pair(config["method_options"]["base"]) if config["method"] == "ensemble" else config["method"]

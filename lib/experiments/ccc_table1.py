@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lib.experiments import ccc_images
-from lib.experiments.ccc_images import BASELINES, PAIRS
+from lib.experiments.ccc_images import PAIRS
+from lib.experiments.ccc_table2 import BASELINES, pair
 from lib.runs import RunConfig
 from lib.simulators.reconstructed import CASES
 
@@ -31,7 +32,7 @@ def grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     configs = []
     for dataset, cases in COLUMNS[scale].items():
         for case in cases:
-            names = [*METHODS, *(f"{base}-pair" for base in PAIRS), *(["true-labels"] if case == cases[0] else [])]
+            names = [*METHODS, *map(pair, PAIRS[scale]), *(["true-labels"] if case == cases[0] else [])]
             configs += ccc_images.runs(dataset, names, scale, seeds, experiment=EXPERIMENT, case=case)
     return configs
 
