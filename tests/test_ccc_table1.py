@@ -98,3 +98,19 @@ def test_cifar10n_has_the_papers_methods_and_the_controls(scale):
     assert {config.dataset_options["variant"] for config in anonymous} == {"places"}
     assert max(config.method_options.get("groups", 0) for config in anonymous) == 3  # as many as annotators
     assert {config.recipe for config in grid} == {ccc_images.setting("cifar10n", scale).recipe}  # as many epochs for all
+
+
+def test_rows_are_named_by_what_is_varied():
+    grid = ccc_ablations.grid("quick", [0])
+    rows = [{"key": config.key(), "config": vars(config)} for config in grid]
+    found = ccc_ablations.varied([None, *rows[1:]], "quick", [0])
+    cases = [row["config"]["case"] for row in found if row["config"]["method"] == "ccc"]
+    wanted = [f"rec-IND-I labels={n}" for n in (1, 3, 5, 7, 9)] + [f"rec-IND-I groups={n}" for n in (1, 6, 20, 50)]
+    assert cases == wanted
+    assert [row["config"]["x"] for row in found if row["config"]["method"] == "crowdlayer-mw"] == [
+        3,
+        5,
+        7,
+        9,
+    ]  # one is not there
+    assert len(found) == len(grid)  # without that one, and with the base point twice
