@@ -35,7 +35,8 @@ def setting(scale: str) -> Setting:
     found = ccc_images.setting(dataset(scale), scale)
     if scale != "quick":
         return found
-    return replace(found, recipe=replace(found.recipe, epochs=12), warmup=2, data=dict(found.data) | {"n_train": 2000})
+    half = {"data": dict(found.data) | {"n_train": 2000}, "per_class": found.per_class // 2}
+    return replace(found, recipe=replace(found.recipe, epochs=12), warmup=2, **half)
 
 
 def families(scale: str, seeds: Sequence[int]) -> dict[str, list[RunConfig]]:
