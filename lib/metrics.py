@@ -39,6 +39,30 @@ def over_epochs(history: dict[str, list[float]], measure: str, warmup: int = 0) 
     return scores
 
 
+def errors(history: dict[str, list[float]], warmup: int = 0) -> dict[str, float]:
+    """Test scores of a run that predicts numbers.
+
+    Args:
+        history: per epoch ``test_<score>``, and ``valid_<score>`` where there is a validation split, for the scores of
+            :func:`lib.ratings.scores`.
+        warmup: epochs at the start that do not count, except where there are no others.
+
+    Returns:
+        ``test_<score>_last``; ``test_<score>_selected`` and ``valid_<score>_selected`` at the epoch with the least
+        validation RMSE (the last of them where several tie); each R squared also clipped at 0, as the authors' notebook of
+        Crowd Layer reports it. Nothing without a test split but the validation scores, if there are any.
+    """
+    valid = history.get("valid_rmse", [])
+    first = min(warmup, max(len(history["loss"]) - 1, 0))
+    found = {f"{name}_last": values[-1] for name, values in history.items() if name.startswith("test_")}
+    if valid:
+        epoch = first + select_epoch([-value for value in valid[first:]])
+        splits = ("test_", "valid_")
+        found |= {f"{name}_selected": values[epoch] for name, values in history.items() if name.startswith(splits)}
+    clipped = {name.replace("_r2_", "_r2_clipped_"): max(value, 0.0) for name, value in found.items() if "_r2_" in name}
+    return found | clipped
+
+
 def alignment(estimate: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """The one order of the estimate's classes, for *all* annotators, that agrees best with the truth.
 

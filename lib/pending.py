@@ -12,12 +12,15 @@ import json
 import statistics
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor, nn
 
 from lib import backbones
+from lib.training import Recipe
 
 if TYPE_CHECKING:
     from lib.runs import RunConfig
@@ -31,12 +34,14 @@ _IMAGES = {
     "fashion_mnist": (60_000, (1, 28, 28)),
     "mnist": (60_000, (1, 28, 28)),
 }
-_FEATURES = (1000, (500,))  # of any other
+_ITEMS = 1000  # of any other
+_GUESSES = ((500,), (3, 32, 32), (20, 2))  # shapes of inputs, the first that a network takes
 # Floating point operations a second, seconds a step, and seconds a step for each module: on the slow side. Small networks
 # wait for Python on any device.
 _SPEED = {"cpu": (2e10, 1e-3, 5e-5), "cuda": (2e13, 2e-3, 1.5e-4)}
 # Passes of a network, forward and backward, that a step of a method takes; 1 for those that are not here.
 _PASSES = {"ccc": 6.0, "kd-crowd": 5.0, "weighted-doctornet": 2.0, "dl-em": 1.5}
+_RECIPE = json.loads(json.dumps(asdict(Recipe())))
 _CROWD = {"crowd", "crowd_seed", "seed", "subset_seed"}  # options of data that change nothing about the time
 
 
@@ -56,7 +61,8 @@ class Pending:
         self.configs, self.deadline, self.device = dict(configs), deadline, device
         self._kinds = {key: _kind(_as_dict(config)) for key, config in configs.items()}
         self._seconds: dict[str, list[float]] = {}
-        self._slowness: dict[tuple, float] = {}
+        self._measured: list[tuple[dict, float]] = []
+        self._priors: dict[str, float] = {}
         self._overhead: list[float] = []
         here = device_name(device)
         for row in stored.values():
@@ -85,9 +91,10 @@ class Pending:
         if known := self._seconds.get(self._kinds[key]):
             return statistics.median(known)
         config = _as_dict(self.configs[key])
-        # Of the same data and network, if there are any; else of whatever there is.
-        slowness = self._slowness.get(_family(config), max(self._slowness.values(), default=1.0))
-        return slowness * prior(config, self.device)
+        alike = [(made, seconds) for made, seconds in self._measured if _family(made) == _family(config)]
+        # Against the slowest of the same data and network, if there are any; else of whatever there is.
+        slowness = [seconds / expected for made, seconds in alike or self._measured if (expected := self._prior(made))]
+        return max(slowness, default=1.0) * self._prior(config)
 
     def learn(self, row: dict, elapsed: float | None = None) -> None:
         """A finished run tells how long others will take.
@@ -101,13 +108,20 @@ class Pending:
             self._overhead.append(max(elapsed - row["seconds"], 0.0))
 
     def _learn(self, config: dict, seconds: float) -> None:
-        self._seconds.setdefault(_kind(config), []).append(seconds)
-        try:
-            expected = prior(config, self.device)
-        except ValueError:  # an old row of a backbone or option that is no more
-            return
-        family = _family(config)
-        self._slowness[family] = max(self._slowness.get(family, 0.0), seconds / expected)
+        known = self._seconds.setdefault(_kind(config), [])
+        if not known:
+            self._measured.append((config, seconds))
+        known.append(seconds)
+
+    def _prior(self, config: dict) -> float:
+        """:func:`prior`, reckoned when it is needed; 0 for an old row of a backbone or option that is no more."""
+        kind = _kind(config)
+        if kind not in self._priors:
+            try:
+                self._priors[kind] = prior(config, self.device)
+            except ValueError:
+                self._priors[kind] = 0.0
+        return self._priors[kind]
 
 
 def device_name(device: str) -> str:
@@ -117,8 +131,6 @@ def device_name(device: str) -> str:
 
 def _as_dict(config: RunConfig) -> dict:
     """The config of the ledger row that a run will have, as it will be read."""
-    from dataclasses import asdict
-
     return json.loads(json.dumps(asdict(config)))
 
 
@@ -128,7 +140,8 @@ def _kind(config: dict) -> str:
     labels = (data.get("crowd_options") or {}).get("labels_per_item")
     sizes = {name: value for name, value in data.items() if name not in (*_CROWD, "crowd_options")}
     parts = [config[name] for name in ("dataset", "method", "method_options", "backbone", "backbone_options", "scale")]
-    recipe = {name: value for name, value in config["recipe"].items() if value}  # old rows lack fields that came later
+    # Old rows lack what came later, so defaults are left out.
+    recipe = {name: value for name, value in config["recipe"].items() if value != _RECIPE.get(name)}
     return json.dumps([*parts, sizes, labels, recipe], sort_keys=True)
 
 
@@ -153,10 +166,11 @@ def prior(config: dict, device: str) -> float:
         device: ``cpu``, ``cuda`` or ``cuda:N``.
     """
     rate, a_step, a_module = _SPEED[device.partition(":")[0]]
-    items, shape = _IMAGES.get(config["dataset"], _FEATURES)
-    items = config["dataset_options"].get("n_train") or items
-    options, recipe = config["backbone_options"], config["recipe"]
-    flops, modules = forward_flops(config["backbone"], shape, json.dumps(options, sort_keys=True))
+    items, *shapes = _IMAGES.get(config["dataset"], (_ITEMS, *_GUESSES))
+    given = config["dataset_options"]
+    items = given.get("n_train") or given.get("items") or items
+    flops, modules = _size(config["backbone"], shapes, json.dumps(config["backbone_options"], sort_keys=True))
+    recipe = config["recipe"]
     epochs = recipe["epochs"] * recipe.get("passes", 1)
     steps = epochs * -(-items // recipe["batch_size"])
     # Backward takes twice as much as forward.
@@ -173,19 +187,36 @@ def passes(method: str, options: dict) -> float:
     return _PASSES.get(method, 1.0)
 
 
+def _size(backbone: str, shapes: list[tuple[int, ...]], options: str) -> tuple[int, int]:
+    for shape in shapes:
+        try:
+            return forward_flops(backbone, shape, options)
+        except (ValueError, RuntimeError, IndexError) as error:  # not made for such inputs
+            failed = error
+    raise ValueError(f"cannot tell how much work backbone {backbone!r} does") from failed
+
+
 @lru_cache(maxsize=64)
 def forward_flops(backbone: str, x_shape: tuple[int, ...], options: str) -> tuple[int, int]:
-    """Floating point operations of a network for one input, and how many modules it has; nothing is computed.
+    """Floating point operations of a network's convolutions and linear layers for one input, and how many modules it has.
 
     Args:
         backbone, x_shape: as in :func:`lib.backbones.build`.
         options: the backbone's, in JSON.
-    """
-    from torch.utils.flop_counter import FlopCounterMode
 
-    if backbone not in backbones.names():
-        raise ValueError(f"unknown backbone {backbone!r}")
-    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network = backbones.build(backbone, x_shape, 10, **json.loads(options))
-        network.eval()(torch.zeros(1, *x_shape))
-    return counter.get_total_flops(), sum(1 for _ in network.modules())
+    Raises:
+        ValueError: no such backbone or option.
+    """
+    flops = []
+
+    def count(module: nn.Module, inputs: tuple, output: Tensor) -> None:
+        flops.append(2 * output.numel() * module.weight[0].numel())
+
+    # One real input: counting on torch's meta device would load its compiler, which takes longer.
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        network = backbones.build(backbone, x_shape, 10, **json.loads(options)).eval()
+        for module in network.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                module.register_forward_hook(count)
+        network(torch.zeros(1, *x_shape))
+    return sum(flops), sum(1 for _ in network.modules())

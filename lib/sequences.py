@@ -122,10 +122,10 @@ class CrowdSequences:
             if not blocks:
                 raise ValueError("expected sentences, a token a line, found none")
             lines = [line for block in blocks for line in block]
-            given = [(t, r, tag) for t, line in enumerate(lines) for r, tag in enumerate(line[1:]) if tag != UNTAGGED]
-            columns = zip(*given, strict=True) if given else ((), (), ())
+            cells = np.array([cell for line in lines for cell in line[1:]], dtype=object).reshape(len(lines), -1)
+            token, annotator = np.nonzero(cells != UNTAGGED)
             words = [[line[0] for line in block] for block in blocks]
-            return cls(words, _labels(*columns, len(lines), len(lines[0]) - 1, tag_names))
+            return cls(words, _labels(token, annotator, cells[token, annotator], *cells.shape, tag_names))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 
@@ -217,9 +217,9 @@ def _sentences(text: str) -> Iterator[list[list[str]]]:
 
 
 def _labels(
-    item: Sequence[int],
-    annotator: Sequence[int],
-    tag: Sequence[str],
+    item: Sequence[int] | np.ndarray,
+    annotator: Sequence[int] | np.ndarray,
+    tag: Sequence[str] | np.ndarray,
     n_items: int,
     n_annotators: int,
     tag_names: Sequence[str],

@@ -12,6 +12,7 @@ test file is there as the second test set. The texts are Reuters': for research 
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -35,7 +36,13 @@ SHAPES = ("number", "digits and letters", "mark", "lower", "UPPER", "Title", "mi
 
 
 @register("conll_ner", title="CoNLL-2003 NER", files=[*ANSWERS, TRUTH, TEST, SECOND], revision=1, kind=TaggedDataset)
-def load(spelling: bool = True, min_count: int = 2, answers_file: str = "", vectors_file: str = "") -> dict:
+def load(
+    spelling: bool = True,
+    min_count: int = 2,
+    sentences: int | None = None,
+    answers_file: str = "",
+    vectors_file: str = "",
+) -> dict:
     """The fields of the data set, with the tokens themselves as ``words``, ``words_test`` and ``words_second``, the
     vocabulary, and CoNLL's test file as ``x_second``, ``y_second``.
 
@@ -43,6 +50,7 @@ def load(spelling: bool = True, min_count: int = 2, answers_file: str = "", vect
         spelling: words in lower case, with a second column for how they are written (:func:`shape`): what a network that
             starts without pretrained vectors cannot know of a word that it has not seen. Without it, words as they are.
         min_count: words that occur less often in the training sentences are one unknown word.
+        sentences: the first so many of each part, for tests; None keeps all.
         answers_file: a file of all answers, in the format of the published ones, in place of their union.
         vectors_file: a text file of word vectors (GloVe's format: word, then its numbers). Words of all sentences that
             have a vector then belong to the vocabulary.
@@ -53,6 +61,8 @@ def load(spelling: bool = True, min_count: int = 2, answers_file: str = "", vect
     """
     crowd = CrowdSequences.read(answers_file, TAGS) if answers_file else _union([fetch.path(file) for file in ANSWERS])
     truth, test, second = (CrowdSequences.read(fetch.path(file), TAGS) for file in (TRUTH, TEST, SECOND))
+    if sentences is not None:
+        crowd, test, second = (part.select(range(min(sentences, len(part)))) for part in (crowd, test, second))
     vectors = read_vectors(vectors_file, _normal(spelling, crowd.words, test.words, second.words)) if vectors_file else {}
     vocabulary = _vocabulary(_normal(spelling, crowd.words), min_count, vectors)
     parts = {"": crowd.words, "_test": test.words, "_second": second.words}
@@ -115,6 +125,7 @@ def _true_tags(crowd: CrowdSequences, truth: CrowdSequences) -> np.ndarray:
 # ---------------------------------------------------------------------- words
 
 
+@functools.cache
 def shape(word: str) -> str:
     """How a word is written: one of :data:`SHAPES`."""
     if any(letter.isdigit() for letter in word):

@@ -22,6 +22,7 @@ from lib.training import Recipe
 CROWD_LAYERS = ("crowdlayer-vw", "crowdlayer-vwb", "crowdlayer-mw")
 METHODS = ("true-labels", "majority-vote", "dawid-skene", "dl-em", *CROWD_LAYERS)
 PRETRAIN = 5
+SMOKE_SENTENCES = 200
 FROM_SCRATCH = "no start on votes"
 
 QUICK = Recipe(epochs=15, batch_size=64, lr=8e-3)
@@ -62,7 +63,7 @@ def runs(
             method=method,
             backbone="tagger",
             recipe=at_scale(recipe, scale),
-            dataset_options=dataset_options,
+            dataset_options=({"sentences": SMOKE_SENTENCES} if scale == "smoke" else {}) | dataset_options,
             method_options={"pretrain": first} if method in CROWD_LAYERS else {},
             backbone_options=sizes,
             case="real" if pretrain == PRETRAIN else FROM_SCRATCH,
