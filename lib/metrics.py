@@ -23,15 +23,44 @@ def accuracies(history: dict[str, list[float]], warmup: int = 0) -> dict[str, fl
         ``test_acc_selected``, the epoch chosen on validation labels, and ``valid_acc_selected``, its validation score.
         Nothing without a test split.
     """
-    if "test_acc" not in history:
+    return over_epochs(history, "acc", warmup)
+
+
+def over_epochs(history: dict[str, list[float]], measure: str, warmup: int = 0) -> dict[str, float]:
+    """As :func:`accuracies`, for any measure of which more is better: ``test_<measure>_last`` and so on."""
+    if f"test_{measure}" not in history:
         return {}
-    first = min(warmup, len(history["test_acc"]) - 1)
-    test, valid = history["test_acc"][first:], history.get("valid_acc", [])[first:]
-    scores = {"test_acc_last": test[-1], "test_acc_best": max(test)}
+    first = min(warmup, len(history[f"test_{measure}"]) - 1)
+    test, valid = history[f"test_{measure}"][first:], history.get(f"valid_{measure}", [])[first:]
+    scores = {f"test_{measure}_last": test[-1], f"test_{measure}_best": max(test)}
     if valid:
         epoch = select_epoch(valid)
-        scores |= {"test_acc_selected": test[epoch], "valid_acc_selected": valid[epoch]}
+        scores |= {f"test_{measure}_selected": test[epoch], f"valid_{measure}_selected": valid[epoch]}
     return scores
+
+
+def errors(history: dict[str, list[float]], warmup: int = 0) -> dict[str, float]:
+    """Test scores of a run that predicts numbers.
+
+    Args:
+        history: per epoch ``test_<score>``, and ``valid_<score>`` where there is a validation split, for the scores of
+            :func:`lib.ratings.scores`.
+        warmup: epochs at the start that do not count, except where there are no others.
+
+    Returns:
+        ``test_<score>_last``; ``test_<score>_selected`` and ``valid_<score>_selected`` at the epoch with the least
+        validation RMSE (the last of them where several tie); each R squared also clipped at 0, as the authors' notebook of
+        Crowd Layer reports it. Nothing without a test split but the validation scores, if there are any.
+    """
+    valid = history.get("valid_rmse", [])
+    first = min(warmup, max(len(history["loss"]) - 1, 0))
+    found = {f"{name}_last": values[-1] for name, values in history.items() if name.startswith("test_")}
+    if valid:
+        epoch = first + select_epoch([-value for value in valid[first:]])
+        splits = ("test_", "valid_")
+        found |= {f"{name}_selected": values[epoch] for name, values in history.items() if name.startswith(splits)}
+    clipped = {name.replace("_r2_", "_r2_clipped_"): max(value, 0.0) for name, value in found.items() if "_r2_" in name}
+    return found | clipped
 
 
 def alignment(estimate: np.ndarray, truth: np.ndarray) -> np.ndarray:

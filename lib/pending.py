@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor, nn
 
 from lib import backbones
 
@@ -56,7 +57,8 @@ class Pending:
         self.configs, self.deadline, self.device = dict(configs), deadline, device
         self._kinds = {key: _kind(_as_dict(config)) for key, config in configs.items()}
         self._seconds: dict[str, list[float]] = {}
-        self._slowness: dict[tuple, float] = {}
+        self._measured: list[tuple[dict, float]] = []
+        self._priors: dict[str, float] = {}
         self._overhead: list[float] = []
         here = device_name(device)
         for row in stored.values():
@@ -85,9 +87,10 @@ class Pending:
         if known := self._seconds.get(self._kinds[key]):
             return statistics.median(known)
         config = _as_dict(self.configs[key])
-        # Of the same data and network, if there are any; else of whatever there is.
-        slowness = self._slowness.get(_family(config), max(self._slowness.values(), default=1.0))
-        return slowness * prior(config, self.device)
+        alike = [(made, seconds) for made, seconds in self._measured if _family(made) == _family(config)]
+        # Against the slowest of the same data and network, if there are any; else of whatever there is.
+        slowness = [seconds / expected for made, seconds in alike or self._measured if (expected := self._prior(made))]
+        return max(slowness, default=1.0) * self._prior(config)
 
     def learn(self, row: dict, elapsed: float | None = None) -> None:
         """A finished run tells how long others will take.
@@ -101,13 +104,20 @@ class Pending:
             self._overhead.append(max(elapsed - row["seconds"], 0.0))
 
     def _learn(self, config: dict, seconds: float) -> None:
-        self._seconds.setdefault(_kind(config), []).append(seconds)
-        try:
-            expected = prior(config, self.device)
-        except ValueError:  # an old row of a backbone or option that is no more
-            return
-        family = _family(config)
-        self._slowness[family] = max(self._slowness.get(family, 0.0), seconds / expected)
+        known = self._seconds.setdefault(_kind(config), [])
+        if not known:
+            self._measured.append((config, seconds))
+        known.append(seconds)
+
+    def _prior(self, config: dict) -> float:
+        """:func:`prior`, reckoned when it is needed; 0 for an old row of a backbone or option that is no more."""
+        kind = _kind(config)
+        if kind not in self._priors:
+            try:
+                self._priors[kind] = prior(config, self.device)
+            except ValueError:
+                self._priors[kind] = 0.0
+        return self._priors[kind]
 
 
 def device_name(device: str) -> str:
@@ -175,17 +185,25 @@ def passes(method: str, options: dict) -> float:
 
 @lru_cache(maxsize=64)
 def forward_flops(backbone: str, x_shape: tuple[int, ...], options: str) -> tuple[int, int]:
-    """Floating point operations of a network for one input, and how many modules it has; nothing is computed.
+    """Floating point operations of a network's convolutions and linear layers for one input, and how many modules it has.
 
     Args:
         backbone, x_shape: as in :func:`lib.backbones.build`.
         options: the backbone's, in JSON.
-    """
-    from torch.utils.flop_counter import FlopCounterMode
 
-    if backbone not in backbones.names():
-        raise ValueError(f"unknown backbone {backbone!r}")
-    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network = backbones.build(backbone, x_shape, 10, **json.loads(options))
-        network.eval()(torch.zeros(1, *x_shape))
-    return counter.get_total_flops(), sum(1 for _ in network.modules())
+    Raises:
+        ValueError: no such backbone or option.
+    """
+    flops = []
+
+    def count(module: nn.Module, inputs: tuple, output: Tensor) -> None:
+        flops.append(2 * output.numel() * module.weight[0].numel())
+
+    # One real input: counting on torch's meta device would load its compiler, which takes longer.
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        network = backbones.build(backbone, x_shape, 10, **json.loads(options)).eval()
+        for module in network.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                module.register_forward_hook(count)
+        network(torch.zeros(1, *x_shape))
+    return sum(flops), sum(1 for _ in network.modules())

@@ -74,6 +74,12 @@ METHODS: dict[str, tuple[str, str, str]] = {
     "doctornet": ("#7A5CC2", "o", "-"),
     "weighted-doctornet": ("#B7A6E3", "s", "--"),
     "kd-crowd": ("#D0B800", "p", "-"),
+    "true-ratings": ("#000000", "X", "--"),
+    "ratings-mean": ("#8C8C8C", "o", "-"),
+    "ratings-em": ("#9A6A00", "s", "-"),
+    "crowdlayer-s": ("#56B4E9", "s", "--"),
+    "crowdlayer-b": ("#0072B2", "o", "-"),
+    "crowdlayer-sb": ("#003C5E", "^", "-."),
 }
 _COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#767676", "#5E3C99"]
 _MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", ">"]

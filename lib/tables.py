@@ -18,6 +18,7 @@ MISSING = "–"
 # of table.csv, in this order
 COLUMNS = ["dataset", "case", "method", "metric", "mean", "std", "n_seeds", "scale", "paper_mean", "paper_std"]
 
+SHARES = {"acc", "f1", "precision", "recall"}  # words of a metric's name
 METRICS = {
     "test_acc_last": "test accuracy, last epoch",
     "test_acc_selected": "test accuracy, epoch chosen on validation labels",
@@ -25,7 +26,21 @@ METRICS = {
     "test_acc": "test accuracy",
     "valid_acc_selected": "validation accuracy at the chosen epoch",
     "label_acc": "accuracy of the estimated training labels",
+    "test_f1_last": "entity F1, last epoch",
+    "test_precision_last": "entity precision",
+    "test_recall_last": "entity recall",
+    "second_f1_last": "entity F1, second test set",
+    "label_f1": "entity F1 of the estimated training labels",
     "confusion_error": "error of the confusion matrices (L1, 0 to 2)",
+    "test_mae_last": "mean absolute error, last epoch",
+    "test_rmse_last": "RMSE, last epoch",
+    "test_r2_last": "R², last epoch",
+    "test_r2_clipped_last": "R² clipped at 0, last epoch",
+    "test_pearson_last": "correlation, last epoch",
+    "test_shift_last": "prediction minus truth, last epoch",
+    "label_r2": "R² of the estimated training ratings",
+    "label_mae": "mean absolute error of the estimated training ratings",
+    "bias_error": "error of the biases (RMS over ratings)",
 }
 
 
@@ -48,8 +63,8 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def is_share(metric: str) -> bool:
-    """Whether a metric is a share of right answers, kept as 0..1 in rows and shown in percent."""
-    return not metric.endswith("_pct") and "acc" in metric.split("_")
+    """Whether a metric is a share, such as that of right answers, kept as 0..1 in rows and shown in percent."""
+    return not metric.endswith("_pct") and not SHARES.isdisjoint(metric.split("_"))
 
 
 def unit(metric: str) -> tuple[str, float]:

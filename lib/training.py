@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from lib import engine
 from lib.answers import Answers
 from lib.augmentation import Augmentation
+from lib.backbones import Backbone
 from lib.methods import Batch, Method
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ class TrainingData:
     """A data set on a device, and its labeled items in shuffled batches.
 
     Attributes:
-        x: ``[items, ...]`` training inputs on the device.
+        x: ``[rows, ...]`` training inputs on the device.
+        offsets: ``[rows + 1]`` where the items of each row begin; None where a row is an item.
         crowd: their labels.
         device: where everything lies.
     """
@@ -104,13 +106,15 @@ class TrainingData:
         self.device = device
         self.crowd: Answers = data.crowd
         self.x = data.x.to(device)
+        self.offsets = data.offsets
         splits = {"test": (data.x_test, data.y_test), "valid": (data.x_valid, data.y_valid)}
         self.splits = {name: (x.to(device), y.to(device)) for name, (x, y) in splits.items() if x is not None}
 
     @property
     def labeled(self) -> np.ndarray:
-        """The items that training visits: an item that nobody labeled costs nothing."""
-        return np.flatnonzero(self.crowd.labels_per_item)
+        """The rows that training visits: one that nobody labeled costs nothing."""
+        labels = self.crowd.labels_per_item
+        return np.flatnonzero(labels if self.offsets is None else np.add.reduceat(labels, self.offsets[:-1]))
 
     def with_crowd(self, crowd: Answers) -> TrainingData:
         """The same items with other labels (some held out, say); nothing is copied.
@@ -128,26 +132,32 @@ class TrainingData:
         self, batch_size: int, generator: np.random.Generator, augmentation: Augmentation | None = None
     ) -> Iterator[Batch]:
         """One pass over the labeled items in random order. A last batch of one joins its neighbor (batch normalization
-        has no variance of a single item). Images are augmented a batch at a time."""
+        has no variance of a single item). Rows that hold several items come in batches of about equally many, see
+        :func:`by_length`. Images are augmented a batch at a time."""
         # The bookkeeping of a pass stays in NumPy and moves to the device at once: no synchronization a batch.
-        order = generator.permutation(self.labeled)
-        edges = _edges(len(order), batch_size)
+        visited = generator.permutation(self.labeled)
+        row_edges = _edges(len(visited), batch_size)
+        order, edges = visited, row_edges
+        if self.offsets is not None:
+            visited = by_length(visited, np.diff(self.offsets), row_edges, generator)
+            order, ends = _ranges(self.offsets, visited)
+            edges = ends[row_edges]
         lengths = self.crowd.labels_per_item[order]
-        ends = np.concatenate([[0], np.cumsum(lengths)])
-        rows = np.arange(ends[-1]) + np.repeat(self.crowd.offsets[order] - ends[:-1], lengths)
+        rows, ends = _ranges(self.crowd.offsets, order)
         within = np.arange(len(order)) - np.repeat(edges[:-1], np.diff(edges))
         pairs = np.stack([np.repeat(within, lengths), self.crowd.annotator[rows]])
         position, annotator = torch.from_numpy(pairs).to(self.device)
         label = torch.from_numpy(self.crowd.answer[rows]).to(self.device)
         label = label.float() if label.is_floating_point() else label
         items = torch.from_numpy(order).to(self.device)
+        chosen = items if self.offsets is None else torch.from_numpy(visited).to(self.device)
         sizes, labels = np.diff(edges).tolist(), np.diff(ends[edges]).tolist()
-        drawn = torch.from_numpy(augmentation.draw(len(order), generator)).to(self.device) if augmentation else items
-        parts = (items, drawn), (position, annotator, label)
-        parts = [part.split(sizes) for part in parts[0]] + [part.split(labels) for part in parts[1]]
-        for chosen, change, *given in zip(*parts, strict=True):
-            x = self.x.index_select(0, chosen)
-            yield Batch(augmentation.apply(x, change) if augmentation else x, chosen, *given)
+        drawn = torch.from_numpy(augmentation.draw(len(visited), generator)).to(self.device) if augmentation else chosen
+        by_row = (part.split(np.diff(row_edges).tolist()) for part in (chosen, drawn))
+        by_label = (part.split(labels) for part in (position, annotator, label))
+        for now, change, *given in zip(*by_row, items.split(sizes), *by_label, strict=True):
+            x = self.x.index_select(0, now)
+            yield Batch(augmentation.apply(x, change) if augmentation else x, *given)
 
     def predict(self, function: Callable[[Tensor], Tensor], module: nn.Module) -> Tensor:
         """``function`` of all training inputs, in evaluation mode and without gradient: ``[items, ...]``."""
@@ -160,6 +170,37 @@ def _edges(items: int, batch_size: int) -> list[int]:
     if items % batch_size == 1 and len(edges) > 1:
         edges.pop()
     return [*edges, items]
+
+
+def _ranges(offsets: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers ``offsets[i] : offsets[i + 1]`` of the chosen ``i``, one after the other, and where those of each begin."""
+    lengths = np.diff(offsets)[chosen]
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    return np.arange(ends[-1]) + np.repeat(offsets[chosen] - ends[:-1], lengths), ends
+
+
+def by_length(
+    order: np.ndarray, lengths: np.ndarray, edges: Sequence[int], generator: np.random.Generator, pool: int = 16
+) -> np.ndarray:
+    """Random batches of rows of similar length, so that little of a batch is padding.
+
+    Args:
+        order: ``[rows]`` in random order.
+        lengths: of all rows, whether in ``order`` or not.
+        edges: where the batches begin, and the end.
+        generator: shuffles the batches.
+        pool: batches whose rows are sorted together; the fewer, the more random.
+
+    Returns:
+        ``order`` rearranged: sorted by length inside each pool, then whole batches shuffled, except for the last, which
+        may be of another size.
+    """
+    sizes = np.diff(edges)
+    pools = np.repeat(np.arange(len(sizes)) // pool, sizes)
+    order = order[np.lexsort((lengths[order], pools))]
+    batches = np.split(order, edges[1:-1])
+    shuffled = [batches[k] for k in generator.permutation(len(batches) - 1)]
+    return np.concatenate([*shuffled, batches[-1]])
 
 
 def predict(function: Callable[[Tensor], Tensor], x: Tensor, module: nn.Module) -> Tensor:
@@ -227,6 +268,9 @@ def fit(
     generator = np.random.default_rng(seed)
     with engine.deterministic(place), torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
         torch.manual_seed(seed)
+        for part in method.modules():
+            if isinstance(part, Backbone):
+                part.prepare(data)
         method.to(place)
 
         def fit_first(other: Method, data: TrainingData = on_device, **changes) -> dict[str, list[float]]:
@@ -241,6 +285,15 @@ def fit(
 def accuracy(method: Method, x: Tensor, y: Tensor) -> float:
     """Share of items whose most probable class is the true one."""
     return float((predict(method.predict_proba, x, method).argmax(dim=1) == y).double().mean())
+
+
+def evaluate(method: Method, data: CrowdData, x: Tensor, y: Tensor) -> dict[str, float]:
+    """Scores of a method on a split of its data."""
+    if data.offsets is None:
+        return method.evaluate(x, y)
+    from lib import scoring  # which imports this module
+
+    return scoring.tags(method, data, x, y)
 
 
 def _train(
@@ -270,7 +323,7 @@ def _train(
         method.end_epoch(epoch, data)
         history["loss"].append(_mean_loss(losses, epoch))
         for split, (x, y) in data.splits.items():
-            for name, value in method.evaluate(x, y).items():
+            for name, value in evaluate(method, data.dataset, x, y).items():
                 history.setdefault(f"{split}_{name}", []).append(value)
     return history
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,8 +23,8 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lib import backbones, methods, training
-from lib.crowd import CrowdLabels
-from lib.datasets import CrowdDataset
+from lib.crowd import CrowdLabels, CrowdRatings
+from lib.datasets import CrowdData, CrowdDataset, RatingDataset
 from lib.files import write_atomically
 
 GOLDEN = Path(__file__).parent / "golden.json"
@@ -35,7 +36,8 @@ OPTIONS = {"ccc": {"warmup": 1, "groups": 2, "per_class": 4}}
 
 @dataclass(frozen=True)
 class Numbers:
-    """What two steps leave: the losses before each, and the class probabilities of the first item after both."""
+    """What two steps leave: the losses before each, and the prediction for the first item after both (a classifier's class
+    probabilities)."""
 
     revision: int
     losses: list[float]
@@ -57,17 +59,29 @@ def problem() -> CrowdDataset:
     return CrowdDataset("golden", "Golden", x, crowd, truth, x, truth, class_names=("a", "b", "c"))
 
 
+def rated() -> RatingDataset:
+    """The same items, with numbers for classes."""
+    data = problem()
+    crowd = data.crowd
+    value = crowd.label + 0.3 * np.cos(crowd.item) + np.array([0.0, 0.2, -0.4, 0.1])[crowd.annotator]
+    ratings = CrowdRatings(crowd.item, crowd.annotator, value, crowd.n_items, crowd.n_annotators)
+    return RatingDataset("golden", "Golden", data.x, ratings, data.y.float(), data.x, data.y.float())
+
+
+PROBLEMS: dict[str, Callable[[], CrowdData]] = {"classification": problem, "regression": rated}  # by task
+
+
 def measure(name: str) -> Numbers:
     """Two epochs of one step each, so that what a method does between epochs counts."""
-    data = problem()
+    data = PROBLEMS[methods.info(name).task]()
     # Without dropout, whose random numbers depend on the processor.
-    make = functools.partial(backbones.build, "mlp", (5,), 3, width=8, dropout=0.0)
+    make = functools.partial(backbones.build, "mlp", (5,), data.n_outputs, width=8, dropout=0.0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         method = methods.build(name, make, data.crowd, truth=data.y, **OPTIONS.get(name, {}))
         history = training.fit(method, data, training.Recipe(epochs=2, batch_size=12, lr=0.05), seed=0).history
-    prob = training.predict(method.predict_proba, data.x[:1], method)[0]
-    return Numbers(methods.info(name).revision, history["loss"], prob.tolist())
+    prediction = training.predict(method.predict, data.x[:1], method)
+    return Numbers(methods.info(name).revision, history["loss"], prediction.flatten().tolist())
 
 
 def committed() -> dict[str, Numbers]:

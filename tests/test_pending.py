@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from lib import pending
 from lib.pending import Pending, forward_flops, passes, prior
@@ -129,9 +130,9 @@ def test_work_by_hand():
     assert prior(made, "cpu") == pytest.approx(2 * prior(asdict(config(backbone="linear")), "cpu"))
 
 
-def test_flops_are_counted_without_memory_or_time():
+def test_flops_are_those_that_are_given_everywhere():
     flops, _ = forward_flops("resnet18", (3, 32, 32), "{}")
-    assert flops == pytest.approx(2 * 0.556e9, rel=0.01)  # 0.56 billion multiplications, as given for CIFAR
+    assert flops == pytest.approx(2 * 0.556e9, rel=0.01)  # 0.56 billion multiplications
 
 
 def test_an_ensemble_takes_as_many_passes_as_it_has_members():
@@ -144,3 +145,18 @@ def test_an_ensemble_takes_as_many_passes_as_it_has_members():
 def test_a_gpu_is_taken_to_be_faster():
     made = asdict(config(backbone="resnet34"))
     assert prior(made, "cuda:1") == prior(made, "cuda") < prior(made, "cpu")
+
+
+def test_reckoning_leaves_the_random_numbers_alone():
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    forward_flops.cache_clear()
+    forward_flops("lenet", (1, 28, 28), "{}")
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_nothing_is_reckoned_where_all_is_known(monkeypatch):
+    monkeypatch.setattr(pending, "prior", lambda config, device: pytest.fail("reckoned"))
+    waiting = queue([config(seed=1), config("ccc", seed=2)], [row(config(), 12.0), row(config("ccc"), 70.0)], deadline=1e12)
+    assert [made.method for made in order(waiting)] == ["crowdlayer-mw", "ccc"]

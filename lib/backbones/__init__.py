@@ -5,12 +5,15 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from lib.registry import Registry
+
+if TYPE_CHECKING:
+    from lib.datasets import CrowdData
 
 __all__ = ["Backbone", "build", "defaults", "names", "register"]
 
@@ -72,6 +75,9 @@ class Backbone(nn.Module):
             return self.trunk(x)
         with torch.autocast(x.device.type, dtype=torch.bfloat16):
             return self.trunk(x).to(x.dtype)
+
+    def prepare(self, data: CrowdData) -> None:
+        """Called once, before training: for what a network takes over from the data, such as vectors of words."""
 
     def forward(self, x: Tensor) -> Tensor:
         """``[batch, n_classes]`` class logits."""

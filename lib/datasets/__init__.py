@@ -12,6 +12,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -124,16 +125,20 @@ def info(name: str) -> Info:
 def fingerprint(name: str, **options) -> str:
     """16 hex digits that change whenever the loaded data would: from file hashes, loader revision and options.
 
-    Needs no data file. Options at their default are left out, so one that a loader gets later moves no fingerprint.
+    Needs no published file; an option ``..._file`` names a file of the user's, which is read. Options at their default are
+    left out, so one that a loader gets later moves no fingerprint.
 
     Raises:
         ValueError: unknown data set or option.
+        OSError: a file of the user's that cannot be read.
     """
     entry, options = info(name), _options(name, options)
     if not options["validation"]:
         del options["seed"]  # without a split the seed changes nothing
     defaults = {**_shared, **entry.options}
     options = {option: value for option, value in options.items() if value != defaults[option]}
+    own = [option for option in options if option.endswith("_file")]  # the user's own files count by what they hold
+    options |= {option: hashlib.sha256(Path(options[option]).read_bytes()).hexdigest() for option in own}
     files = {file: fetch.source(file).sha256 for file in entry.files}
     content = {"name": name, "revision": entry.revision, "files": files, "options": options}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
@@ -209,6 +214,7 @@ def _split(data: CrowdData, share: float, seed: int) -> CrowdData:
     if moved.all() or not moved.any():
         raise ValueError(f"validation={share} of {items} items leaves {(~moved).sum()} to train and {moved.sum()} to validate")
     stay, go = torch.from_numpy(~moved), torch.from_numpy(moved)
+    moved_items = moved if data.offsets is None else np.repeat(moved, np.diff(data.offsets))
     extra = dict(data.extra)
     for key, values in data.extra.items():
         if f"{key}_test" in data.extra and len(values) == items:
@@ -217,9 +223,9 @@ def _split(data: CrowdData, share: float, seed: int) -> CrowdData:
     return replace(
         data,
         x=data.x[stay],
-        y=data.y[stay],
-        crowd=data.crowd.select_items(~moved),
+        y=data.y[torch.from_numpy(~moved_items)],
+        crowd=data.crowd.select_items(~moved_items),
         x_valid=data.x[go],
-        y_valid=data.y[go],
+        y_valid=data.y[torch.from_numpy(moved_items)],
         extra=extra,
     )

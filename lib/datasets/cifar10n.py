@@ -28,7 +28,7 @@ COLUMNS = {
     "aggregate": "aggre_label",
     "worst": "worse_label",
 }
-VARIANTS = ("all", *COLUMNS)
+VARIANTS = ("all", "places", *COLUMNS)
 
 register_files("cifar10n_labels", title="CIFAR-10N, labels without images", files=[LABELS, WORKERS])
 
@@ -74,6 +74,8 @@ def crowd(variant: str = "all") -> tuple[CrowdLabels, np.ndarray]:
 
     Args:
         variant: ``"all"``: three labels an item, by 747 annotators, who are numbered as in the published file;
+            ``"places"``: the same labels without the workers, as if one annotator had given the first label of every item,
+            one the second and one the third;
             ``"random1"`` to ``"random3"``: one of the three, by the same annotators (17.2 to 18.1 % wrong);
             ``"aggregate"``: the majority's label, or one of the three where all differ (9.0 % wrong); ``"worst"``: a wrong one
             of the three where there is any (40.2 % wrong). The last two come from one annotator who stands for nobody.
@@ -92,8 +94,8 @@ def crowd(variant: str = "all") -> tuple[CrowdLabels, np.ndarray]:
     if variant in ("aggregate", "worst"):
         alone = labels[COLUMNS[variant]][:, None]
         return CrowdLabels.from_dense(alone, n_classes=len(CLASS_NAMES), class_names=CLASS_NAMES), y
-    workers = _read_workers(len(y))
-    places = range(3) if variant == "all" else [int(variant[-1]) - 1]
+    workers = np.tile(np.arange(3), (len(y), 1)) if variant == "places" else _read_workers(len(y))
+    places = range(3) if variant in ("all", "places") else [int(variant[-1]) - 1]
     item = np.repeat(np.arange(len(y)), len(places))
     annotator = workers[:, places].ravel()
     label = np.stack([labels[COLUMNS[f"random{place + 1}"]] for place in places], axis=1).ravel()

@@ -52,8 +52,9 @@ class CrowdData:
     def __post_init__(self) -> None:
         for part in ("", "_valid", "_test"):
             self._check_part(part)
-        if len(self.x) != self.crowd.n_items:
-            raise ValueError(f"{self.name}: the crowd labels are of {self.crowd.n_items} items, found {len(self.x)} rows of x")
+        items, unit = (len(self.x), "rows") if self.offsets is None else (int(self.offsets[-1]), "tokens")
+        if items != self.crowd.n_items:
+            raise ValueError(f"{self.name}: the crowd labels are of {self.crowd.n_items} items, found {items} {unit} of x")
 
     def _check_part(self, part: str) -> None:
         x, y = getattr(self, f"x{part}"), getattr(self, f"y{part}")
@@ -84,8 +85,14 @@ class CrowdData:
         """ValueError where the truth ``y`` of the items ``x`` is not what the task asks for."""
         raise NotImplementedError
 
+    @property
+    def offsets(self) -> np.ndarray | None:
+        """``[rows of x + 1]`` where the items of each row begin, in data whose rows hold several (sentences of tokens, see
+        ``tagged.py``); None where a row is an item."""
+        return None
+
     def draw(self, size: int, rng: np.random.Generator) -> np.ndarray:
-        """``[size]`` training items, drawn at random, to split off."""
+        """``[size]`` rows of ``x``, drawn at random, to split off."""
         return rng.permutation(len(self.x))[:size]
 
     def __getattr__(self, name: str) -> Any:

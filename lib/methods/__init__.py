@@ -88,7 +88,7 @@ class Method(nn.Module):
         only."""
         from lib import scoring  # which imports this module
 
-        return scoring.classification(self, data, history)
+        return (scoring.classification if data.offsets is None else scoring.tagging)(self, data, history)
 
     def confusion(self) -> Tensor | None:
         """``[annotators, true class, label]`` with rows that sum to one; None where the method has none."""

@@ -1,0 +1,104 @@
+"""Crowd Layer for ratings (Rodrigues & Pereira, "Deep Learning from Crowds", AAAI 2018).
+
+The network's number ``f(x)`` passes through each annotator's own line, and both are trained together on all ratings:
+
+    S     s[r] f(x)            a scale, started at one
+    B     f(x) + b[r]          a bias, started at zero
+    S+B   s[r] f(x) + b[r]
+
+Two things are not told by the ratings: a constant can move between ``f`` and all biases, a factor between ``f`` and all
+scales. The authors leave both to the start. Here the mean of the biases over the ratings is zero and that of the scales one,
+whatever is learned: the parameters are free, and the layer uses them less what is common to all. So ``f`` keeps the mean and
+the scale of the crowd as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lib import ratings
+from lib.backbones import Backbone
+from lib.crowd import CrowdRatings
+from lib.methods import Batch, register
+from lib.methods.ratings import RatingMethod
+
+VARIANTS = ("S", "B", "S+B")
+PAPER = "Rodrigues & Pereira 2018"
+
+
+@register("crowdlayer-s", title="Crowd Layer (S)", paper=PAPER, family="crowd layer", variant="S")
+@register("crowdlayer-b", title="Crowd Layer (B)", paper=PAPER, family="crowd layer", variant="B")
+@register("crowdlayer-sb", title="Crowd Layer (S+B)", paper=PAPER, family="crowd layer", variant="S+B")
+class CrowdLayerRatings(RatingMethod):
+    """Squared error of the annotators' lines, mean over ratings.
+
+    Args:
+        variant: ``S``, ``B`` or ``S+B``.
+        prior: as many more ratings of each annotator, without bias and with the scale one: pulls those who said little
+            toward the others.
+        annotator_lr: learning rate of scales and biases as a multiple of the network's.
+        free: leave constant and factor to the start, as the authors do.
+        center, scale: as in :class:`lib.methods.ratings.RatingMethod`.
+
+    Raises:
+        ValueError: another variant, a negative prior, a rate that is not above 0.
+    """
+
+    def __init__(
+        self,
+        backbone: Callable[[], Backbone],
+        crowd: CrowdRatings,
+        variant: str = "S+B",
+        prior: float = 0.0,
+        annotator_lr: float = 1.0,
+        free: bool = False,
+        center: float | None = None,
+        scale: float | None = None,
+    ) -> None:
+        super().__init__(backbone, crowd, center, scale)
+        if variant not in VARIANTS:
+            raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, found {variant!r}")
+        if not prior >= 0 or not annotator_lr > 0:
+            raise ValueError(f"expected prior >= 0 and annotator_lr > 0, found {prior!r} and {annotator_lr!r}")
+        self.variant, self.prior, self.annotator_lr, self.free = variant, prior, annotator_lr, free
+        self.n_ratings = len(crowd)
+        self.register_buffer("share", torch.as_tensor(ratings.weights(crowd)).to(torch.get_default_dtype()))
+        if "S" in variant:
+            self.raw_scale = nn.Parameter(torch.ones(crowd.n_annotators))
+        if "B" in variant:
+            self.raw_bias = nn.Parameter(torch.zeros(crowd.n_annotators))
+
+    def lines(self) -> tuple[Tensor | None, Tensor | None]:
+        """``[annotators]`` scales and ``[annotators]`` biases, standardized; None where the variant has none."""
+        scale = self._fixed(self.raw_scale, 1.0) if "S" in self.variant else None
+        bias = self._fixed(self.raw_bias, 0.0) if "B" in self.variant else None
+        return scale, bias
+
+    def _fixed(self, raw: Tensor, mean: float) -> Tensor:
+        # By a shift, for scales too: a division could meet a mean of zero.
+        return raw if self.free else raw - self.share @ raw + mean
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean over ratings, of standardized ratings; the prior's part is the same in every batch."""
+        scale, bias = self.lines()
+        value = self.standardized(batch.label)
+        loss = ratings.rating_loss(self.output(batch.x), value, batch.position, batch.annotator, scale, bias)
+        if self.prior:
+            deviation = [(line - start).square().sum() for line, start in ((scale, 1.0), (bias, 0.0)) if line is not None]
+            loss = loss + self.prior / self.n_ratings * sum(deviation)
+        return loss
+
+    def bias(self) -> Tensor | None:
+        _, bias = self.lines()
+        if bias is None:
+            return None
+        return ((bias - self.share @ bias) * self.scale).detach()
+
+    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict]:
+        """Scales and biases at their own rate and without decay, which would pull scales to zero."""
+        lines = [value for name, value in self.named_parameters() if name.startswith("raw_")]
+        network = {"params": list(self.backbone.parameters()), "lr": lr, "weight_decay": weight_decay}
+        return [network, {"params": lines, "lr": self.annotator_lr * lr, "weight_decay": 0.0}]

@@ -1,0 +1,164 @@
+"""Regression from a crowd's ratings: what its methods share, and the plain ones: the mean of the ratings, and the truth.
+
+A network gives one number for an item. Ratings are standardized before training by the mean and standard deviation of the
+ratings that were given, and predictions are turned back, so errors are in the ratings' unit. The authors' notebook takes both
+numbers from the *true* ratings, which a crowd does not tell; the options ``center`` and ``scale`` can say such numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lib import metrics, ratings, training
+from lib.backbones import Backbone
+from lib.crowd import CrowdRatings
+from lib.methods import Batch, Method, register
+from lib.scoring import as_numpy
+
+if TYPE_CHECKING:
+    from lib.datasets import RatingDataset
+
+
+class RatingMethod(Method):
+    """A network that predicts a number.
+
+    Args:
+        backbone: makes a network with one output.
+        crowd: the ratings.
+        center, scale: the network learns ``(rating - center) / scale``; None: mean and standard deviation of the ratings.
+
+    Raises:
+        ValueError: a scale that is not above 0.
+    """
+
+    task: ClassVar[str] = "regression"
+
+    def __init__(
+        self,
+        backbone: Callable[[], Backbone],
+        crowd: CrowdRatings,
+        center: float | None = None,
+        scale: float | None = None,
+    ) -> None:
+        super().__init__(backbone, crowd)
+        center = float(crowd.value.mean()) if center is None else center
+        # Ratings that are all the same leave nothing to scale.
+        scale = float(crowd.value.std()) or 1.0 if scale is None else scale
+        if not scale > 0:
+            raise ValueError(f"scale must be above 0, found {scale!r}")
+        self.center, self.scale = float(center), float(scale)
+
+    def standardized(self, value):
+        """Ratings (tensor, array or number) in the network's unit."""
+        return (value - self.center) / self.scale
+
+    def output(self, x: Tensor) -> Tensor:
+        """``[batch]`` the network's number for each item, standardized."""
+        return self.backbone(x).squeeze(1)
+
+    def predict(self, x: Tensor) -> Tensor:
+        """``[batch]`` ratings."""
+        return self.center + self.scale * self.output(x)
+
+    def predict_proba(self, x: Tensor) -> Tensor:
+        raise TypeError(f"{type(self).__name__} predicts ratings, not classes: use predict")
+
+    def estimate(self) -> Tensor | None:
+        """``[items]`` the method's belief about the training items' true ratings; None where it keeps none."""
+        return None
+
+    def bias(self) -> Tensor | None:
+        """``[annotators]`` what each adds to an average item, in the ratings' unit and with the mean zero over the ratings;
+        None where the method has no such thing."""
+        return None
+
+    def evaluate(self, x: Tensor, y: Tensor) -> dict[str, float]:
+        """``mae``, ``rmse``, ``r2``, ``pearson`` and ``shift``, see :func:`lib.ratings.scores`."""
+        prediction = training.predict(self.predict, x, self)
+        return ratings.scores(prediction.double().cpu().numpy(), y.double().cpu().numpy())
+
+    def summary(self, data: RatingDataset, history: dict[str, list[float]]) -> dict[str, float]:
+        """Scores at the last and at the chosen epoch; of the training items' predictions and estimated ratings; the error of
+        the biases (root mean square over the ratings, so that an annotator weighs by how much it said)."""
+        scores = metrics.errors(history, self.warmup_epochs)
+        if data.y is not None:
+            labeled = data.crowd.labels_per_item > 0
+            truth = data.y.double().numpy()
+            fitted = as_numpy(self.predict, data.x, self)
+            scores["train_r2_last"] = ratings.scores(fitted[labeled], truth[labeled])["r2"]
+            if (estimate := self.estimate()) is not None:
+                found = ratings.scores(estimate.double().cpu().numpy()[labeled], truth[labeled])
+                scores |= {"label_r2": found["r2"], "label_mae": found["mae"]}
+            if (bias := self.bias()) is not None:
+                weight = ratings.weights(data.crowd)
+                known = ratings.centered(np.nan_to_num(ratings.true_bias(data.crowd, truth)), data.crowd)
+                scores["bias_error"] = float(np.sqrt(weight @ (bias.double().cpu().numpy() - known) ** 2))
+        return scores | self.scores(data)
+
+
+class Averaged(RatingMethod):
+    """Squared error against a fixed number for each item.
+
+    Args:
+        target: ``[items]`` ratings; those of items that nobody rated are never looked at.
+        center, scale: as in :class:`RatingMethod`.
+    """
+
+    def __init__(
+        self,
+        backbone: Callable[[], Backbone],
+        crowd: CrowdRatings,
+        target: np.ndarray,
+        center: float | None = None,
+        scale: float | None = None,
+    ) -> None:
+        super().__init__(backbone, crowd, center, scale)
+        self.register_buffer("target", torch.as_tensor(np.nan_to_num(target)).to(torch.get_default_dtype()))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean over items, of standardized ratings."""
+        return torch.mean((self.output(batch.x) - self.standardized(self.target[batch.items])) ** 2)
+
+    def estimate(self) -> Tensor:
+        return self.target
+
+
+@register("true-ratings", title="True ratings", paper="upper bound", family="bound")
+class TrueRatings(Averaged):
+    """Trained on the true ratings of the rated items: what no crowd method can be expected to pass.
+
+    Raises:
+        ValueError: no truth was given, or it does not fit the items.
+    """
+
+    def __init__(
+        self,
+        backbone: Callable[[], Backbone],
+        crowd: CrowdRatings,
+        truth: Tensor | None = None,
+        center: float | None = None,
+        scale: float | None = None,
+    ) -> None:
+        if truth is None or len(truth) != crowd.n_items:
+            found = "none" if truth is None else f"{len(truth)}"
+            raise ValueError(f"true-ratings needs the true rating of each of the {crowd.n_items} items, found {found}")
+        super().__init__(backbone, crowd, np.asarray(truth, dtype=np.float64), center, scale)
+
+
+@register("ratings-mean", title="Mean of the ratings", paper="baseline", family="aggregated")
+class MeanRating(Averaged):
+    """Trained on the mean of each item's ratings."""
+
+    def __init__(
+        self,
+        backbone: Callable[[], Backbone],
+        crowd: CrowdRatings,
+        center: float | None = None,
+        scale: float | None = None,
+    ) -> None:
+        super().__init__(backbone, crowd, ratings.mean_rating(crowd), center, scale)

@@ -1,0 +1,74 @@
+"""EM around a network for ratings: annotators with a bias and a precision (Raykar et al. 2010; in Rodrigues & Pereira 2018).
+
+As DL-EM for classes, one epoch of training a round, starting from the mean of the ratings:
+
+    E-step   t_i is Gaussian: precision 1/s2 + sum_r l_r, mean of f(x_i) and the ratings less their bias, so weighted
+    M-step   b_r = mean(y_ir - t_i),  1/l_r = mean((y_ir - t_i - b_r)^2 + var t_i),  s2 alike around f;  train f on the means
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lib import ratings
+from lib.backbones import Backbone
+from lib.crowd import CrowdRatings
+from lib.methods import register
+from lib.methods.ratings import Averaged
+
+if TYPE_CHECKING:
+    from lib.training import TrainingData
+
+
+@register("ratings-em", title="EM (biases, precisions)", paper="Raykar et al. 2010", family="em")
+class RatingsEM(Averaged):
+    """Squared error against the posterior means of the true ratings, which each epoch begins by renewing.
+
+    Args:
+        prior: as many more ratings of each annotator, without bias and of average precision: half of the annotators gave
+            a handful.
+        center, scale: as in :class:`lib.methods.ratings.RatingMethod`.
+
+    Raises:
+        ValueError: a negative prior.
+    """
+
+    def __init__(
+        self,
+        backbone: Callable[[], Backbone],
+        crowd: CrowdRatings,
+        prior: float = 2.0,
+        center: float | None = None,
+        scale: float | None = None,
+    ) -> None:
+        if not prior >= 0:
+            raise ValueError(f"prior must be at least 0, found {prior!r}")
+        super().__init__(backbone, crowd, ratings.mean_rating(crowd), center, scale)
+        self.prior = prior
+        self.register_buffer("_bias", torch.zeros(crowd.n_annotators, dtype=torch.float64))
+        self.register_buffer("_variance", torch.ones(crowd.n_annotators, dtype=torch.float64))
+        self.spread = float("inf")
+
+    def begin_epoch(self, epoch: int, data: TrainingData) -> None:
+        if epoch == 0:  # the mean of the ratings, in the first round's M-step without doubt of it
+            return
+        prediction = data.predict(self.predict, self).double().cpu().numpy()
+        if epoch == 1:
+            mean = self.target.double().cpu().numpy()
+            annotators = ratings.m_step(prediction, mean, np.zeros_like(mean), data.crowd, self.prior)
+        else:
+            before = ratings.Annotators(self._bias.cpu().numpy(), self._variance.cpu().numpy(), self.spread)
+            annotators = ratings.m_step(prediction, *ratings.e_step(prediction, before, data.crowd), data.crowd, self.prior)
+        mean, _ = ratings.e_step(prediction, annotators, data.crowd)
+        self.target.copy_(torch.as_tensor(mean))
+        self._bias.copy_(torch.as_tensor(annotators.bias))
+        self._variance.copy_(torch.as_tensor(annotators.variance))
+        self.spread = annotators.spread
+
+    def bias(self) -> Tensor:
+        return self._bias
