@@ -82,6 +82,13 @@ def test_neither_seed_nor_case_changes_the_time():
     assert waiting.seconds("1") == pytest.approx(72)
 
 
+def test_rows_from_before_a_setting_was_there_count():
+    old = row(config(), 12.0)
+    for name in ("crop", "flip", "precision", "compiled"):
+        del old["config"]["recipe"][name]
+    assert queue([config(seed=1)], [old]).seconds("0") == 12
+
+
 def test_how_many_labels_an_item_has_does():
     many = config()
     many = replace(many, dataset_options=many.dataset_options | {"crowd_options": {"labels_per_item": 9}})
@@ -135,6 +142,12 @@ def test_flops_are_those_that_are_given_everywhere():
     assert flops == pytest.approx(2 * 0.556e9, rel=0.01)  # 0.56 billion multiplications
 
 
+def test_inputs_that_are_not_known_are_guessed_from_the_network():
+    """A data set of somebody's own: features for an MLP, images for a convolutional network."""
+    mlp, lenet = (asdict(config(dataset="mine", backbone=backbone)) for backbone in ("mlp", "lenet"))
+    assert 0 < prior(mlp, "cpu") < prior(lenet, "cpu")
+
+
 def test_an_ensemble_takes_as_many_passes_as_it_has_members():
     assert passes("ccc", {}) == 6
     assert passes("crowdlayer-mw-ensemble", {}) == 2
@@ -145,6 +158,14 @@ def test_an_ensemble_takes_as_many_passes_as_it_has_members():
 def test_a_gpu_is_taken_to_be_faster():
     made = asdict(config(backbone="resnet34"))
     assert prior(made, "cuda:1") == prior(made, "cuda") < prior(made, "cpu")
+
+
+def test_a_tagger_has_an_estimate_before_anything_has_run():
+    """Its network reads indices, which the estimate's numbers are not."""
+    from lib.experiments import crowdlayer_ner
+
+    (config,) = crowdlayer_ner.runs(["majority-vote"], "quick", [0])
+    assert 1 < pending.prior(asdict(config), "cpu") < 600
 
 
 def test_reckoning_leaves_the_random_numbers_alone():
