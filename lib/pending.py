@@ -35,7 +35,8 @@ _IMAGES = {
     "mnist": (60_000, (1, 28, 28)),
 }
 _ITEMS = 1000  # of any other
-_GUESSES = ((500,), (3, 32, 32), (20, 2))  # shapes of inputs, the first that a network takes
+_GUESSES = ((500,), (3, 32, 32))  # shapes of inputs, the first that a network takes
+_LIKE = {"tagger": ("mlp", {"width": 2048})}  # reads indices, not numbers; about as much work a sentence
 # Floating point operations a second, seconds a step, and seconds a step for each module: on the slow side. Small networks
 # wait for Python on any device.
 _SPEED = {"cpu": (2e10, 1e-3, 5e-5), "cuda": (2e13, 2e-3, 1.5e-4)}
@@ -169,7 +170,8 @@ def prior(config: dict, device: str) -> float:
     items, *shapes = _IMAGES.get(config["dataset"], (_ITEMS, *_GUESSES))
     given = config["dataset_options"]
     items = given.get("n_train") or given.get("items") or items
-    flops, modules = _size(config["backbone"], shapes, json.dumps(config["backbone_options"], sort_keys=True))
+    backbone, options = _LIKE.get(config["backbone"], (config["backbone"], config["backbone_options"]))
+    flops, modules = _size(backbone, shapes, json.dumps(options, sort_keys=True))
     recipe = config["recipe"]
     epochs = recipe["epochs"] * recipe.get("passes", 1)
     steps = epochs * -(-items // recipe["batch_size"])

@@ -29,6 +29,7 @@ METRICS = {
     "test_f1_last": "entity F1, last epoch",
     "test_precision_last": "entity precision",
     "test_recall_last": "entity recall",
+    "test_f1_unconstrained_last": "entity F1 without the rules of BIO",
     "second_f1_last": "entity F1, second test set",
     "label_f1": "entity F1 of the estimated training labels",
     "confusion_error": "error of the confusion matrices (L1, 0 to 2)",

@@ -160,6 +160,14 @@ def test_a_gpu_is_taken_to_be_faster():
     assert prior(made, "cuda:1") == prior(made, "cuda") < prior(made, "cpu")
 
 
+def test_a_tagger_has_an_estimate_before_anything_has_run():
+    """Its network reads indices, which the estimate's numbers are not."""
+    from lib.experiments import crowdlayer_ner
+
+    (config,) = crowdlayer_ner.runs(["majority-vote"], "quick", [0])
+    assert 1 < pending.prior(asdict(config), "cpu") < 600
+
+
 def test_reckoning_leaves_the_random_numbers_alone():
     torch.manual_seed(0)
     expected = torch.rand(3)
