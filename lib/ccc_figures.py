@@ -45,14 +45,17 @@ def best_to_last(table: pd.DataFrame, titles: Mapping[str, str] | None = None) -
     down = -(-len(panels) // across)
     with in_style():
         shape = (3.2 + 3.6 * across, down * (1.4 + 0.44 * len(methods)) + 0.6)
-        fig, axes = plt.subplots(down, across, figsize=shape, sharey=True, squeeze=False, dpi=90)
+        share = len(set(data["dataset"])) == 1  # accuracies on two data sets would leave each half of an axis
+        fig, axes = plt.subplots(down, across, figsize=shape, sharex=share, sharey=True, squeeze=False, dpi=90)
         for axis in axes.flat[len(panels) :]:
             axis.set_visible(False)
         for axis, ((dataset, case), part) in zip(axes.flat, panels, strict=False):
             for method, cells in part.groupby("method", sort=False):
                 _draw_fall(axis, methods.index(method), cells.set_index("metric"), color(method))
-            axis.set_title(f"{(titles or {}).get(dataset, dataset)}, {case}")
+            where = (titles or {}).get(dataset, dataset)
+            axis.set_title(where if case == "real" else f"{where}, {case}")
             axis.set_ylim(len(methods) - 0.4, -0.6)
+            axis.tick_params(labelbottom=True)  # also where the panel below is empty
             axis.grid(axis="y", visible=False)
         axes[0, 0].set_yticks(range(len(methods)), [method_title(name, titles) for name in methods])
         fig.supxlabel("test accuracy (%)", fontsize=13)

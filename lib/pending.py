@@ -12,6 +12,7 @@ import json
 import statistics
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from lib import backbones
+from lib.training import Recipe
 
 if TYPE_CHECKING:
     from lib.runs import RunConfig
@@ -32,13 +34,15 @@ _IMAGES = {
     "fashion_mnist": (60_000, (1, 28, 28)),
     "mnist": (60_000, (1, 28, 28)),
 }
-_FEATURES = (1000, (500,))  # of any other
+_ITEMS = 1000  # of any other
+_GUESSES = ((500,), (3, 32, 32))  # shapes of inputs, the first that a network takes
 _LIKE = {"tagger": ("mlp", {"width": 2048})}  # reads indices, not numbers; about as much work a sentence
 # Floating point operations a second, seconds a step, and seconds a step for each module: on the slow side. Small networks
 # wait for Python on any device.
 _SPEED = {"cpu": (2e10, 1e-3, 5e-5), "cuda": (2e13, 2e-3, 1.5e-4)}
 # Passes of a network, forward and backward, that a step of a method takes; 1 for those that are not here.
 _PASSES = {"ccc": 6.0, "kd-crowd": 5.0, "weighted-doctornet": 2.0, "dl-em": 1.5}
+_RECIPE = json.loads(json.dumps(asdict(Recipe())))
 _CROWD = {"crowd", "crowd_seed", "seed", "subset_seed"}  # options of data that change nothing about the time
 
 
@@ -128,8 +132,6 @@ def device_name(device: str) -> str:
 
 def _as_dict(config: RunConfig) -> dict:
     """The config of the ledger row that a run will have, as it will be read."""
-    from dataclasses import asdict
-
     return json.loads(json.dumps(asdict(config)))
 
 
@@ -139,7 +141,8 @@ def _kind(config: dict) -> str:
     labels = (data.get("crowd_options") or {}).get("labels_per_item")
     sizes = {name: value for name, value in data.items() if name not in (*_CROWD, "crowd_options")}
     parts = [config[name] for name in ("dataset", "method", "method_options", "backbone", "backbone_options", "scale")]
-    recipe = {name: value for name, value in config["recipe"].items() if value}  # old rows lack fields that came later
+    # Old rows lack what came later, so defaults are left out.
+    recipe = {name: value for name, value in config["recipe"].items() if value != _RECIPE.get(name)}
     return json.dumps([*parts, sizes, labels, recipe], sort_keys=True)
 
 
@@ -164,11 +167,12 @@ def prior(config: dict, device: str) -> float:
         device: ``cpu``, ``cuda`` or ``cuda:N``.
     """
     rate, a_step, a_module = _SPEED[device.partition(":")[0]]
-    items, shape = _IMAGES.get(config["dataset"], _FEATURES)
-    items = config["dataset_options"].get("n_train") or items
-    recipe = config["recipe"]
+    items, *shapes = _IMAGES.get(config["dataset"], (_ITEMS, *_GUESSES))
+    given = config["dataset_options"]
+    items = given.get("n_train") or given.get("items") or items
     backbone, options = _LIKE.get(config["backbone"], (config["backbone"], config["backbone_options"]))
-    flops, modules = forward_flops(backbone, shape, json.dumps(options, sort_keys=True))
+    flops, modules = _size(backbone, shapes, json.dumps(options, sort_keys=True))
+    recipe = config["recipe"]
     epochs = recipe["epochs"] * recipe.get("passes", 1)
     steps = epochs * -(-items // recipe["batch_size"])
     # Backward takes twice as much as forward.
@@ -183,6 +187,15 @@ def passes(method: str, options: dict) -> float:
         base = passes(options.get("base", "crowdlayer-mw"), options.get("base_options") or {})
         return options.get("size", 2) * base
     return _PASSES.get(method, 1.0)
+
+
+def _size(backbone: str, shapes: list[tuple[int, ...]], options: str) -> tuple[int, int]:
+    for shape in shapes:
+        try:
+            return forward_flops(backbone, shape, options)
+        except (ValueError, RuntimeError, IndexError) as error:  # not made for such inputs
+            failed = error
+    raise ValueError(f"cannot tell how much work backbone {backbone!r} does") from failed
 
 
 @lru_cache(maxsize=64)

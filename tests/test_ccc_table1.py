@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from lib import report
+from lib import ledger, report
 from lib.experiments import ccc_ablations, ccc_cifar10n, ccc_images, ccc_table1
 from lib.simulators.reconstructed import CASES
 
 
 @pytest.mark.parametrize("scale", ["smoke", "quick", "fast", "paper"])
 def test_every_column_has_all_methods_on_the_same_crowds(scale):
-    grid = ccc_table1.grid(scale, [0, 1])
+    grid = [config for config in ccc_table1.grid(scale, [0, 1]) if config.experiment == ccc_table1.EXPERIMENT]
     for dataset, cases in ccc_table1.COLUMNS[scale].items():
         for case in cases:
             column = [config for config in grid if (config.dataset, config.case) == (dataset, case)]
@@ -98,3 +98,47 @@ def test_cifar10n_has_the_papers_methods_and_the_controls(scale):
     assert {config.dataset_options["variant"] for config in anonymous} == {"places"}
     assert max(config.method_options.get("groups", 0) for config in anonymous) == 3  # as many as annotators
     assert {config.recipe for config in grid} == {ccc_images.setting("cifar10n", scale).recipe}  # as many epochs for all
+
+
+def test_rows_are_named_by_what_is_varied():
+    grid = ccc_ablations.grid("quick", [0])
+    rows = [{"key": config.key(), "config": vars(config)} for config in grid]
+    found = ccc_ablations.varied([None, *rows[1:]], "quick", [0])
+    cases = [row["config"]["case"] for row in found if row["config"]["method"] == "ccc"]
+    wanted = [f"rec-IND-I labels={n}" for n in (1, 3, 5, 7, 9)] + [f"rec-IND-I groups={n}" for n in (1, 6, 20, 50)]
+    assert cases == wanted
+    assert [row["config"]["x"] for row in found if row["config"]["method"] == "crowdlayer-mw"] == [
+        3,
+        5,
+        7,
+        9,
+    ]  # one is not there
+    assert len(found) == len(grid)  # without that one, and with the base point twice
+
+
+def test_meta_items_are_chosen_on_validation_images_alone():
+    def row(per_class, valid, test):
+        return {"config": {"method_options": {"per_class": per_class}}, "history": {"valid_acc": valid, "test_acc": test}}
+
+    rows = [
+        row(9, [0.99] + [0.5] * 5, [0.9]),
+        row(20, [0.1] + [0.6] * 5, [0.1]),
+        row(40, [0.1, 0.7, 0.5, 0.6, 0.6, 0.6], [0.9]),
+    ]
+    assert ccc_table1.tuned(rows) == {9: 0.5, 20: 0.6, 40: 0.6}
+    assert ccc_table1.chosen(rows) == 20  # the smaller of equals
+
+
+def test_tuning_has_seeds_of_its_own_and_one_thing_varied():
+    grid = ccc_table1.tuning_grid("quick")
+    assert {config.seed for config in grid} == {ccc_table1.TUNING_SEED}
+    assert {config.dataset_options["crowd_seed"] for config in grid} == {ccc_table1.TUNING_SEED}
+    assert tuple(config.method_options["per_class"] for config in grid) == ccc_table1.TUNED
+    assert ccc_table1.tuning_grid("paper") == []  # the paper's number
+
+
+def test_the_setting_is_what_tuning_chose():
+    rows = [row for row in ledger.reference_rows(ccc_table1.TUNING) if row["config"]["scale"] == "quick"]
+    if not rows:
+        pytest.skip("the tuning runs are not in the reference ledger")
+    assert ccc_table1.chosen(rows) == ccc_images.META_ITEMS == ccc_images.setting("fashion_mnist", "quick").per_class

@@ -54,6 +54,17 @@ def test_cifar10_features_are_standardized():
     assert len(data.x_valid) == len(data.x_test) == 50
 
 
+@needs_cifar10
+def test_held_out_images_are_the_last_and_nothing_else():
+    whole = datasets.load("cifar10", n_test=10)
+    data = datasets.load("cats_dogs", test="held-out", n_valid=20)
+    last = whole.x[40_000:][(whole.y[40_000:] == 3) | (whole.y[40_000:] == 5)]
+    assert torch.equal(data.x_test, last)
+    assert set(data.test_kind) == {"held-out"}
+    first = {bytes(image) for image in whole.x[:40_000].numpy()}
+    assert all(bytes(image) in first for part in (data.x, data.x_valid) for image in part[:200].numpy())
+
+
 # ---------------------------------------------------------------------- the user's photographs
 
 

@@ -45,7 +45,7 @@ def build(name="crowdlayer-mw", backbone="lenet", data=DATA, **options):
 # ---------------------------------------------------------------------- images as bytes
 
 
-@pytest.mark.parametrize("name", methods.names())
+@pytest.mark.parametrize("name", [name for name in methods.names() if methods.info(name).task == "classification"])
 def test_every_method_trains_on_bytes_as_on_the_same_floats(name):
     options = {"ccc": {"warmup": 1, "groups": 2, "per_class": 4}}.get(name, {})
     floats = replace(DATA, x=(DATA.x / 255 - 0.5) / 0.25, x_test=(DATA.x_test / 255 - 0.5) / 0.25, normalize=None)
@@ -113,10 +113,18 @@ def test_new_settings_move_no_key():
 CUDA = types.SimpleNamespace(type="cuda")  # as far as `adapt` looks
 
 
-def test_a_cpu_changes_nothing():
+def test_a_cpu_changes_the_layout_alone():
     method = build()
+    before = method.backbone(DATA.x)
     engine.adapt(method, CPU, "mixed", compiled=True)
     assert not method.backbone.half
+    assert method.backbone.channels_last
+    assert_close(method.backbone(DATA.x), before)
+
+
+def test_a_network_without_convolutions_keeps_its_layout():
+    method = build(backbone="mlp")
+    engine.adapt(method, CPU)
     assert not method.backbone.channels_last
 
 

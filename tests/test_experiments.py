@@ -45,7 +45,7 @@ def test_smoke_is_a_few_epochs_of_the_same(name):
     smoke, quick = (experiments.grid(name, scale, [0]) for scale in ("smoke", "quick"))
     passes = [sum(config.recipe.epochs * config.recipe.passes for config in configs) for configs in (smoke, quick)]
     assert passes[0] < passes[1]
-    assert {config.method for config in smoke} == {config.method for config in quick}
+    assert {config.method for config in smoke} <= {config.method for config in quick}
     assert {config.dataset for config in smoke} == {config.dataset for config in quick}
 
 

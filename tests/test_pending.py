@@ -82,6 +82,13 @@ def test_neither_seed_nor_case_changes_the_time():
     assert waiting.seconds("1") == pytest.approx(72)
 
 
+def test_rows_from_before_a_setting_was_there_count():
+    old = row(config(), 12.0)
+    for name in ("crop", "flip", "precision", "compiled"):
+        del old["config"]["recipe"][name]
+    assert queue([config(seed=1)], [old]).seconds("0") == 12
+
+
 def test_how_many_labels_an_item_has_does():
     many = config()
     many = replace(many, dataset_options=many.dataset_options | {"crowd_options": {"labels_per_item": 9}})
@@ -133,6 +140,12 @@ def test_work_by_hand():
 def test_flops_are_those_that_are_given_everywhere():
     flops, _ = forward_flops("resnet18", (3, 32, 32), "{}")
     assert flops == pytest.approx(2 * 0.556e9, rel=0.01)  # 0.56 billion multiplications
+
+
+def test_inputs_that_are_not_known_are_guessed_from_the_network():
+    """A data set of somebody's own: features for an MLP, images for a convolutional network."""
+    mlp, lenet = (asdict(config(dataset="mine", backbone=backbone)) for backbone in ("mlp", "lenet"))
+    assert 0 < prior(mlp, "cpu") < prior(lenet, "cpu")
 
 
 def test_an_ensemble_takes_as_many_passes_as_it_has_members():

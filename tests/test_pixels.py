@@ -153,7 +153,9 @@ def test_labels_of_a_script(tmp_path):
 
 
 def test_decoding_by_the_command_line(piece, monkeypatch, capsys):
+    absent = Piece("toy/absent", (Source(("/nowhere/toy.gz",), None, package="toys"),), SHA256)
     monkeypatch.setitem(pixels._pieces, "toy", (piece,))
+    monkeypatch.setitem(pixels._optional, "toy", (absent,))
     assert pixels.main(["toy"]) == 0
     assert capsys.readouterr().out.strip() == str(piece.path)
     assert piece.path.is_file()

@@ -121,7 +121,7 @@ def test_key_changes_with_everything_that_decides_a_number(changes):
 def test_every_field_of_a_recipe_is_in_the_key():
     different = Recipe(
         epochs=3, batch_size=7, passes=2, optimizer="sgd", lr=0.5, weight_decay=0.1, momentum=0.5, schedule="step",
-        milestones=(1,), gamma=0.5,
+        milestones=(1,), gamma=0.5, crop=1, flip=True, precision="mixed", compiled=True,
     )  # fmt: skip
     keys = {replace(config(), recipe=Recipe()).key()}
     for name, value in asdict(different).items():

@@ -1,8 +1,8 @@
 """Cats and dogs: two classes of CIFAR-10, labeled by the five annotators of Rodrigues & Pereira (AAAI 2018).
 
 They labeled Dogs vs. Cats, photographs that may not be passed on (:mod:`lib.datasets.dogs_vs_cats` reads those of a user who
-has them). Here are the same annotators (:mod:`lib.simulators.crowd_layer`) and the same two animals at 32 x 32 pixels: 10,000
-images to train and, with ``test="mixed"``, 2,000 to test.
+has them). Here are the same annotators (:mod:`lib.simulators.crowd_layer`) and the same two animals at 32 x 32 pixels: about
+8,000 images to train and 2,000 to test with ``test="held-out"``; 10,000 and 2,000 with ``test="mixed"``.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ def load(
     Args:
         crowd_seed: of the five annotators.
         n_train, n_valid, n_test, subset_seed: see :mod:`lib.datasets.images`, counted in cats and dogs.
-        test: which test images, see :mod:`lib.datasets.cifar10`.
+        test: which test images, see :func:`lib.datasets.cifar10_patches.divided`.
         filters: 0 for images; else features of so many patches, see :mod:`lib.datasets.cifar10_patches`.
     """
-    whole, found, kind = cifar10.load_images(test)
+    whole, found, kind = cifar10_patches.divided(test)
     whole, _ = _two(whole)
     found, kept = _two(found)
     tested = images.subset(np.arange(len(found)), found.y, n_test, subset_seed, "n_test")

@@ -90,7 +90,7 @@ _COMPRESSED = Piece(
 )
 PIECES = (*TRAIN, _LOSSLESS)
 FILES = [*(_png(file) for file in range(51)), _LABELS]
-pixels.register_pieces("cifar10", PIECES)
+pixels.register_pieces("cifar10", PIECES, optional=(_OFFICIAL, _COMPRESSED))
 
 
 def load_images(test: str = "lossless", n_test: int | None = None, subset_seed: int = 0) -> tuple[Images, Images, np.ndarray]:

@@ -30,7 +30,7 @@ FEATURES = ("tf-idf", "log-counts")
 
 
 @register("moviereviews", title="Movie reviews", files=FILES, revision=1, kind=RatingDataset)
-def load(features: str = "tf-idf", min_reviews: int = 5) -> dict:
+def load(features: str = "tf-idf", min_reviews: int = 10) -> dict:
     """The fields of the data set, with the published number of each kept word as ``words``.
 
     Which words are kept, and their weights, come from the training reviews alone.
@@ -38,7 +38,7 @@ def load(features: str = "tf-idf", min_reviews: int = 5) -> dict:
     Args:
         features: ``tf-idf``: logarithmic counts times the logarithm of rarity, rows of length one; ``log-counts``:
             logarithmic counts, ``1 + log n``, alone, rows of length one.
-        min_reviews: keep the words that occur in so many training reviews (5: 5303 of 17118).
+        min_reviews: keep the words that occur in so many training reviews (10: 3193 of 17118).
 
     Raises:
         ValueError: other features, or no word left.

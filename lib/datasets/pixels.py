@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 Images = tuple[np.ndarray, np.ndarray]  # images and labels, as in a piece
 _KEPT = 12  # pieces held in memory, so that data sets which differ in their crowd alone are read once
 _pieces: dict[str, tuple[Piece, ...]] = {}
+_optional: dict[str, tuple[Piece, ...]] = {}
 
 
 @dataclass(frozen=True)
@@ -88,19 +89,20 @@ class Piece:
         return paths.cache() / "decoded" / f"{self.name}.npz"
 
 
-def register_pieces(dataset: str, pieces: Sequence[Piece]) -> None:
-    """Say what a data set is made of by default."""
-    _pieces[dataset] = tuple(pieces)
+def register_pieces(dataset: str, pieces: Sequence[Piece], optional: Sequence[Piece] = ()) -> None:
+    """Say what a data set is made of: by default, and with options that not every machine can have."""
+    _pieces[dataset], _optional[dataset] = tuple(pieces), tuple(optional)
 
 
 def pieces_of(dataset: str) -> tuple[Piece, ...]:
-    """The pieces of a data set. Raises ValueError for one without."""
+    """The pieces of a data set, optional ones where they are on this machine. Raises ValueError for a set without."""
     from lib import datasets
 
     datasets.names()  # their modules register the pieces
     if dataset not in _pieces:
         raise ValueError(f"no images of {dataset!r}; there are those of {', '.join(sorted(_pieces))}")
-    return _pieces[dataset]
+    here = (piece for piece in _optional[dataset] if piece.path.is_file() or any(s.local() for s in piece.sources))
+    return (*_pieces[dataset], *here)
 
 
 def ensure(pieces: Sequence[Piece]) -> None:

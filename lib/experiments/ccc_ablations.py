@@ -6,7 +6,7 @@ of Fashion-MNIST half as large as there, with fewer epochs, and numbers of group
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from lib.experiments import ccc_images
@@ -35,7 +35,8 @@ def setting(scale: str) -> Setting:
     found = ccc_images.setting(dataset(scale), scale)
     if scale != "quick":
         return found
-    return replace(found, recipe=replace(found.recipe, epochs=12), warmup=2, data=dict(found.data) | {"n_train": 2000})
+    half = {"data": dict(found.data) | {"n_train": 2000}, "per_class": found.per_class // 2}
+    return replace(found, recipe=replace(found.recipe, epochs=12), warmup=2, **half)
 
 
 def families(scale: str, seeds: Sequence[int]) -> dict[str, list[RunConfig]]:
@@ -65,3 +66,16 @@ def grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
 def labels_per_item(config: dict) -> int:
     """How many labels an item has in a run, on average, from its config."""
     return config["dataset_options"]["crowd_options"].get("labels_per_item", BASE)
+
+
+def varied(rows: Iterable[dict | None], scale: str, seeds: Sequence[int]) -> list[dict]:
+    """Rows of :func:`grid` under what is varied: the case says ``labels=3`` or ``groups=30``, ``family`` and ``x`` have the two
+    parts. The base point comes twice; pairs have the names of the tables."""
+    there = {row["key"]: row for row in rows if row is not None}
+    found = []
+    for family, configs in families(scale, seeds).items():
+        for row in ccc_images.named(there.get(config.key()) for config in configs):
+            config = row["config"]
+            x = labels_per_item(config) if family == "labels" else config["method_options"]["groups"]
+            found.append(row | {"config": config | {"case": f"{CASE} {family}={x}", "family": family, "x": x}})
+    return found

@@ -7,10 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from lib.experiments import kdcrowd_lift
+import numpy as np
+
+from lib import held_out, metrics
 from lib.experiments.kdcrowd_lift import TUNED, base_runs, guided
 from lib.runs import RunConfig
+
+if TYPE_CHECKING:
+    from lib.datasets import CrowdDataset
 
 CROWD = "independent"  # confusion matrices are known, and are all there is to know
 CROWDS = ("independent", "correlated", "labelme", "music")
@@ -18,6 +24,8 @@ MATRICES = ("trace-reg", "ccem", "geocrowdnet-f", "dl-em", "max-mig")  # they es
 FEWER = ("trace-reg", "dl-em")
 USUAL = 3.0
 LABELS = (1.0, 2.0, 5.0)  # an image; `USUAL` besides, from notebook 40
+# Stage 2 without guidance: what is due to the matrices that it starts at alone.
+STARTED, STARTED_ON, STARTED_BASES = "started, not guided", ("labelme", "independent"), ("trace-reg", "ccem")
 
 
 def grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
@@ -27,7 +35,20 @@ def grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
         bases = MATRICES if scale != "smoke" or crowd == CROWD else FEWER
         alone = base_runs(crowd, bases, scale, seeds)
         configs += alone + [guided(config, **TUNED[config.dataset]) for config in alone]
-    return configs + size_grid(scale, seeds)
+    return configs + start_grid(scale, seeds) + size_grid(scale, seeds)
+
+
+def start_grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
+    """Methods that start at the matrices which the student's predictions imply, and are left alone from there."""
+    return [
+        replace(
+            guided(config, **TUNED[config.dataset] | {"weight": 0.0, "warm_confusion": True}),
+            experiment="kdcrowd_start",
+            case=STARTED,
+        )
+        for crowd in STARTED_ON
+        for config in base_runs(crowd, STARTED_BASES, scale, seeds)
+    ]
 
 
 def size_grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
@@ -47,4 +68,23 @@ def labels_an_item(config: dict) -> float:
     return float(config["dataset_options"].get("labels_per_item", USUAL))
 
 
-named = kdcrowd_lift.named
+def floor(data: CrowdDataset, strength: float = held_out.STRENGTH) -> float:
+    """Error of the matrices that somebody who knew every true class would count from these labels: the least to ask for.
+
+    A few labels say little about a row even then. Counting draws a row toward the whole crowd's, with the weight that stage 2
+    of KD-Crowd starts with; for a small ``strength`` it is plain counting, which leaves rows without labels to the crowd.
+
+    Args:
+        data: a simulated crowd.
+        strength: labels of each class that the crowd's average counts for.
+
+    Returns:
+        As :func:`lib.metrics.confusion_error`, 0 to 2.
+
+    Raises:
+        ValueError: the annotators' true matrices are not known.
+    """
+    if data.true_confusion is None or data.y is None:
+        raise ValueError("a floor needs the true classes and the true confusion matrices, which real data do not have")
+    truth = np.eye(data.n_classes)[data.y.numpy()]
+    return metrics.confusion_error(held_out.fit_confusion(truth, data.crowd, strength, rounds=0), data.true_confusion)
