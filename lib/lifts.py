@@ -147,7 +147,7 @@ def dumbbells(
                 axis.plot(line.added, line.level, "o", **looks)
             if not np.isnan(least := part["floor"].iloc[0]):
                 axis.axvline(least, color=GRAY, ls="--", lw=1.5)
-            axis.set_xlim(left=0)
+            axis.set_xlim(0, 1.1 * part[["without", "added"]].to_numpy().max())
         fig.supxlabel(xlabel, fontsize=13)
         marks = [{"marker": "o", "mfc": "white", "ls": ""}, {"marker": "o", "ls": ""}, {"ls": "--"}]
         handles = [Line2D([], [], color=GRAY, label=word, **looks) for word, looks in zip(words, marks, strict=True)]

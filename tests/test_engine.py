@@ -113,10 +113,18 @@ def test_new_settings_move_no_key():
 CUDA = types.SimpleNamespace(type="cuda")  # as far as `adapt` looks
 
 
-def test_a_cpu_changes_nothing():
+def test_a_cpu_changes_the_layout_alone():
     method = build()
+    before = method.backbone(DATA.x)
     engine.adapt(method, CPU, "mixed", compiled=True)
     assert not method.backbone.half
+    assert method.backbone.channels_last
+    assert_close(method.backbone(DATA.x), before)
+
+
+def test_a_network_without_convolutions_keeps_its_layout():
+    method = build(backbone="mlp")
+    engine.adapt(method, CPU)
     assert not method.backbone.channels_last
 
 

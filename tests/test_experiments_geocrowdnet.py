@@ -37,6 +37,11 @@ def test_the_choice_is_by_validation_alone():
     assert geocrowdnet_machine_annotators.chosen(rows) == {("d", "c", "m"): 0.001}  # as good as 0.01, and smaller
 
 
+def compared_of(name: str, scale: str) -> list:
+    modules = [module for module in GEO.values() if module.__name__.endswith(name)]
+    return modules[0].families(scale, [0, 1])["compared"] if modules else experiments.grid(name, scale, [0, 1])
+
+
 @pytest.mark.parametrize("name", ["crowdlayer_simulated_annotators", *(m.__name__.split(".")[-1] for m in GEO.values())])
 @pytest.mark.parametrize("scale", experiments.SCALES)
 def test_methods_see_the_same_crowd_and_recipe(name, scale):
@@ -44,8 +49,12 @@ def test_methods_see_the_same_crowd_and_recipe(name, scale):
     for config in experiments.grid(name, scale, [0, 1]):
         assert config.dataset_options["crowd_seed"] == config.seed
         data = repr(sorted(config.dataset_options.items()))
-        settings[config.dataset, data].add((config.backbone, config.recipe))
+        settings[config.dataset, data, config.backbone].add(config.recipe)
     assert all(len(found) == 1 for found in settings.values())
+    backbones_of = defaultdict(set)
+    for config in compared_of(name, scale):
+        backbones_of[config.dataset].add(config.backbone)
+    assert all(len(found) == 1 for found in backbones_of.values())
 
 
 def test_machine_crowds_cover_the_specified_settings():

@@ -2,7 +2,7 @@
 
 Sources. Network, Adam at 0.001, 30 epochs, batches of 16, the last epoch: the released notebook. Its photographs are used at
 ``fast`` and ``paper`` where the user has them (:mod:`lib.datasets.dogs_vs_cats`); else cats and dogs of CIFAR-10, tested on
-those among its last 10,000 training images, which are exact and to be had without the test part. ``quick`` has features of random
+those among its last 10,000 training images, exact and to be had without the test part. ``quick`` has features of random
 patches of these and a hidden layer in place of the network. Batches of 64 there and at ``fast`` are ours, for time.
 """
 
