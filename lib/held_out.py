@@ -98,25 +98,27 @@ def fit_confusion(prob: np.ndarray, crowd: CrowdLabels, strength: float = STRENG
     if prob.shape != (crowd.n_items, crowd.n_classes):
         raise ValueError(f"prob must have the shape {(crowd.n_items, crowd.n_classes)}, found {prob.shape}")
     belief = prob[crowd.item]  # [labels, classes], of the true class that a label was given for
-    column = crowd.annotator * crowd.n_classes + crowd.label
+    cell = crowd.annotator * crowd.n_classes + crowd.label
     cells = (crowd.n_annotators * crowd.n_classes, len(crowd))
-    by_cell = sparse.csr_array((np.ones(len(crowd)), (column, np.arange(len(crowd)))), shape=cells)
-    confusion = _average(by_cell @ belief, crowd, strength)
+    by_cell = sparse.csr_array((np.ones(len(crowd)), (cell, np.arange(len(crowd)))), shape=cells)
+    ones = np.ones(crowd.n_classes)
+    table = _average(by_cell @ belief, crowd, strength)
     for _ in range(rounds):
-        share = belief * confusion[crowd.annotator, :, crowd.label]
-        share /= share.sum(axis=1, keepdims=True)
-        confusion = _average(by_cell @ share, crowd, strength)
-    return confusion
+        share = np.take(table, cell, axis=0)
+        share *= belief
+        share /= (share @ ones)[:, None]  # for so short an axis much faster than sum()
+        table = _average(by_cell @ share, crowd, strength)
+    return np.ascontiguousarray(table.reshape(crowd.n_annotators, crowd.n_classes, crowd.n_classes).transpose(0, 2, 1))
 
 
 def _average(counts: np.ndarray, crowd: CrowdLabels, strength: float) -> np.ndarray:
-    """Rows that sum to one, from ``[annotators * labels, true class]`` expected counts."""
-    counts = counts.reshape(crowd.n_annotators, crowd.n_classes, crowd.n_classes).transpose(0, 2, 1)
+    """Probabilities of a label given the class, from expected counts; both ``[annotators * labels, true class]``, a layout in
+    which the entries that a label needs lie side by side."""
+    counts = counts.reshape(crowd.n_annotators, crowd.n_classes, crowd.n_classes)
     # The floor decides only for a class that no prediction gives any weight.
     pooled = np.maximum(counts.sum(axis=0), FLOOR)
-    pooled /= pooled.sum(axis=1, keepdims=True)
-    counts = counts + strength * pooled
-    return counts / counts.sum(axis=2, keepdims=True)
+    counts = counts + strength * (pooled / pooled.sum(axis=0))
+    return (counts / counts.sum(axis=1, keepdims=True)).reshape(-1, crowd.n_classes)
 
 
 def score(prob: np.ndarray, visible: CrowdLabels, hidden: CrowdLabels, strength: float = STRENGTH) -> float:

@@ -23,14 +23,19 @@ def accuracies(history: dict[str, list[float]], warmup: int = 0) -> dict[str, fl
         ``test_acc_selected``, the epoch chosen on validation labels, and ``valid_acc_selected``, its validation score.
         Nothing without a test split.
     """
-    if "test_acc" not in history:
+    return over_epochs(history, "acc", warmup)
+
+
+def over_epochs(history: dict[str, list[float]], measure: str, warmup: int = 0) -> dict[str, float]:
+    """As :func:`accuracies`, for any measure of which more is better: ``test_<measure>_last`` and so on."""
+    if f"test_{measure}" not in history:
         return {}
-    first = min(warmup, len(history["test_acc"]) - 1)
-    test, valid = history["test_acc"][first:], history.get("valid_acc", [])[first:]
-    scores = {"test_acc_last": test[-1], "test_acc_best": max(test)}
+    first = min(warmup, len(history[f"test_{measure}"]) - 1)
+    test, valid = history[f"test_{measure}"][first:], history.get(f"valid_{measure}", [])[first:]
+    scores = {f"test_{measure}_last": test[-1], f"test_{measure}_best": max(test)}
     if valid:
         epoch = select_epoch(valid)
-        scores |= {"test_acc_selected": test[epoch], "valid_acc_selected": valid[epoch]}
+        scores |= {f"test_{measure}_selected": test[epoch], f"valid_{measure}_selected": valid[epoch]}
     return scores
 
 

@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from lib.style import GRAY, color, in_style, line, marker
-from lib.tables import method_title
+from lib.tables import is_share, method_title
 
 __all__ = ["error_grid", "heat", "simplex"]
 
@@ -34,6 +34,8 @@ def error_grid(
     titles: Mapping[str, str] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
     """Errors against a size, mean and error bar over seeds: a panel for each metric, or a row of them.
+
+    Errors are drawn from zero; shares, such as accuracies, in percent and in a range of their own.
 
     Args:
         frame: from ``report.frame``: one line a (run, metric), with columns ``x``, ``hue`` and ``column``.
@@ -56,7 +58,8 @@ def error_grid(
         raise ValueError(f"the table needs a column {absent[0]!r}; found {', '.join(map(str, frame.columns))}")
     if unknown := set(rows) - set(frame["metric"]):
         raise ValueError(f"no line has the metric {min(unknown)!r}; found {', '.join(frame['metric'].unique()) or 'none'}")
-    groups = frame[frame["metric"].isin(list(rows))].groupby(by, sort=False)["value"]
+    frame = frame[frame["metric"].isin(list(rows))]
+    groups = frame.assign(value=frame["value"] * frame["metric"].map(_factor)).groupby(by, sort=False)["value"]
     data = groups.agg(["mean", "std", "count"]).reset_index().rename(columns={"count": "n_seeds"})
     columns = list(data[column].unique()) if column else [None]
     cells = [(metric, name) for metric in rows for name in columns]
@@ -74,7 +77,7 @@ def error_grid(
                 axis.set_ylabel(rows[metric])
             if name is not None and metric == next(iter(rows)):
                 axis.set_title(str(name))
-        _scale(axes.flat, np.sort(data[x].unique()), log)
+        _scale(axes.flat, [is_share(metric) for metric, _ in cells], np.sort(data[x].unique()), log)
         fig.supxlabel(xlabel, fontsize=13)
         fig.suptitle(title, fontsize=14)
         _legend(fig, axes[0, 0], data["n_seeds"])
@@ -181,9 +184,13 @@ def _draw_lines(axis: Axes, part: pd.DataFrame, x: str, hue: str, titles: Mappin
         axis.errorbar(values[x], values["mean"], values["std"].fillna(0), label=method_title(name, titles), **looks)
 
 
-def _scale(axes: Iterable[Axes], sizes: np.ndarray, log: str) -> None:
+def _factor(metric: str) -> float:
+    return 100.0 if is_share(metric) else 1.0
+
+
+def _scale(axes: Iterable[Axes], shares: Iterable[bool], sizes: np.ndarray, log: str) -> None:
     """After all lines are drawn, since panels share their axes."""
-    for axis in axes:
+    for axis, share in zip(axes, shares, strict=True):
         axis.set(**{f"{letter}scale": "log" for letter in log})
         axis.set_xticks(sizes, [f"{size:.2g}" if size < 1 else f"{size:,.0f}" for size in sizes])
         axis.xaxis.set_minor_locator(NullLocator())
@@ -191,7 +198,7 @@ def _scale(axes: Iterable[Axes], sizes: np.ndarray, log: str) -> None:
             axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.yaxis.set_minor_locator(NullLocator())
             axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.10g}"))
-        else:
+        elif not share:
             axis.set_ylim(bottom=0)
 
 

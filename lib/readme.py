@@ -25,17 +25,18 @@ def readme_sections(figures_folder: Path | None = None) -> dict[str, str]:
         figures_folder: one folder a notebook in it; by default the project's.
 
     Returns:
-        ``"claims"``: how many claims came to which verdict, and every claim; ``"results"``: every notebook's table.
+        ``"claims"``: how many claims came to which verdict, by notebook, and every claim, folded; ``"results"``: every
+        notebook's table, folded; ``"methods"``: the ``methods.md`` that notebooks left.
 
     Raises:
         ValueError: a ``claims.json`` or ``table.csv`` that is not one.
     """
     folder = paths.figures() if figures_folder is None else Path(figures_folder)
-    return {"claims": _claims(folder), "results": _results(folder)}
+    return {"claims": _claims(folder), "results": _results(folder), "methods": _methods(folder)}
 
 
 def update_readme(
-    path: Path = paths.README, sections: Sequence[str] = ("claims", "results"), figures_folder: Path | None = None
+    path: Path = paths.README, sections: Sequence[str] = ("claims", "results", "methods"), figures_folder: Path | None = None
 ) -> bool:
     """Put the generated parts between ``<!-- generated:NAME -->`` and ``<!-- end -->``; the rest stays as it is.
 
@@ -72,14 +73,16 @@ def _claims(folder: Path) -> str:
     from lib import claims  # which needs report, which offers this module's functions under its own name
 
     found = {path.parent.name: claims.load(path) for path in sorted(folder.glob("*/claims.json"))}
-    parts = [claims.table(entries).assign(notebook=_link(notebook)) for notebook, entries in found.items() if len(entries)]
-    if not parts:
+    found = {notebook: entries for notebook, entries in found.items() if entries}
+    if not found:
         return "No claims yet."
-    count = Counter(claim.verdict for entries in found.values() for claim in entries)
-    counts = ", ".join(f"{count[verdict]} {verdict}" for verdict in claims.VERDICTS)
-    table = pd.concat(parts)
-    table = table[["notebook", *(name for name in table.columns if name != "notebook")]]
-    return f"{sum(count.values())} claims: {counts}.\n\n{markdown(table)}"
+    verdicts = {notebook: Counter(claim.verdict for claim in entries) for notebook, entries in found.items()}
+    total = sum(verdicts.values(), Counter())
+    counts = ", ".join(f"{total[verdict]} {verdict}" for verdict in claims.VERDICTS)
+    lines = [[_link(notebook), *(count[verdict] or "" for verdict in claims.VERDICTS)] for notebook, count in verdicts.items()]
+    overview = markdown(pd.DataFrame(lines, columns=["notebook", *claims.VERDICTS]))
+    every = [_folded(notebook, markdown(claims.table(entries))) for notebook, entries in found.items()]
+    return f"{total.total()} claims: {counts}.\n\n{overview}\n\nEvery claim:\n\n" + "\n".join(every)
 
 
 def _results(folder: Path) -> str:
@@ -88,9 +91,17 @@ def _results(folder: Path) -> str:
         table = pd.read_csv(path, dtype={"case": str, "method": str, "scale": str}, keep_default_na=False, na_values=[""])
         if list(table.columns) != COLUMNS:
             raise ValueError(f"{path} must have the columns {', '.join(COLUMNS)}; found {', '.join(table.columns)}")
-        summary = f"<summary>{path.parent.name.replace('_', ' ')}</summary>"
-        parts.append(f"<details>{summary}\n\n{_link(path.parent.name)}\n\n{markdown(show(table))}\n</details>\n")
+        parts.append(_folded(path.parent.name, markdown(show(table))))
     return "\n".join(parts) or "No results yet."
+
+
+def _methods(folder: Path) -> str:
+    parts = [path.read_text(encoding="utf-8").strip() for path in sorted(folder.glob("*/methods.md"))]
+    return "\n\n".join(parts) or "No methods yet."
+
+
+def _folded(notebook: str, table: str) -> str:
+    return f"<details><summary>{notebook.replace('_', ' ')}</summary>\n\n{_link(notebook)}\n\n{table}\n</details>\n"
 
 
 def _link(notebook: str) -> str:

@@ -13,10 +13,10 @@ import hashlib
 import json
 import logging
 import platform
-import statistics
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -30,6 +30,7 @@ import torch
 
 from lib import backbones, datasets, ledger, methods, paths, training
 from lib.ledger import merge, own_rows, reference_rows, write  # part of this module's interface
+from lib.pending import Pending
 from lib.processes import processors, workers_for
 from lib.training import Recipe
 
@@ -137,7 +138,9 @@ def train(config: RunConfig, device: str = "cpu", progress: bool = False) -> tup
     with _alone, _one_thread(device), torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         shape, options = tuple(data.x.shape[1:]), config.backbone_options
-        backbone = functools.partial(backbones.build, config.backbone, shape, data.n_outputs, **options)
+        backbone = functools.partial(
+            backbones.build, config.backbone, shape, data.n_outputs, normalize=data.normalize, **options
+        )
         method = methods.build(config.method, backbone, data.crowd, truth=data.y, **config.method_options)
         fitted = training.fit(method, data, config.recipe, seed=config.seed, device=device, progress=progress)
         row = {
@@ -146,7 +149,7 @@ def train(config: RunConfig, device: str = "cpu", progress: bool = False) -> tup
             "metrics": {name: round(value, 6) for name, value in method.summary(data, fitted.history).items()},
             "history": {name: [round(value, 5) for value in values] for name, values in fitted.history.items()},
             "seconds": round(fitted.seconds, 2),
-            "provenance": _provenance(config, device),
+            "provenance": _provenance(config, device) | _test_images(data),
         }
     return row, method
 
@@ -161,6 +164,12 @@ def _provenance(config: RunConfig, device: str) -> dict[str, str]:
         "numpy": np.__version__,
         "python": platform.python_version(),
     }
+
+
+def _test_images(data: datasets.CrowdDataset) -> dict[str, str]:
+    """Which test images an accuracy is of, where there are several kinds of them."""
+    kinds = Counter(np.asarray(data.extra.get("test_kind", [])).tolist())
+    return {"test": ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))} if kinds else {}
 
 
 @functools.cache
@@ -235,72 +244,26 @@ def sweep(
             f"{paths.reference()} or are to be trained anew, the first: {config.describe()}. Unset it to train them."
         )
     if missing:
-        pending = _Pending(missing, _estimates(missing, stored), deadline)
+        pending = Pending(missing, stored, deadline, device)
         workers = workers or (1 if device.startswith("cuda") else processors())
         with contextlib.nullcontext(executor) if executor else workers_for(len(missing), workers) as pool:
             rows |= _train_all(pending, pool, device, progress, on_row)
     return [rows.get(key) for key in keys]
 
 
-class _Pending:
-    """Runs still to start, most useful first, none that would end after the deadline."""
-
-    def __init__(self, configs: dict[str, RunConfig], seconds: dict[str, float], deadline: float | None) -> None:
-        self.configs, self.seconds, self.deadline = dict(configs), seconds, deadline
-        # With a deadline a complete column comes before a second seed; without one, long runs go first so that no core
-        # is left alone with one at the end.
-        if deadline is not None:
-            self.queue = sorted(configs, key=lambda key: configs[key].seed)
-        else:
-            self.queue = sorted(configs, key=lambda key: -seconds.get(key, float("inf")))
-        self.longest = max(seconds.values(), default=0.0)
-
-    def __len__(self) -> int:
-        return len(self.queue)
-
-    def next(self) -> str | None:
-        """The next key to start; None when none is left or none fits."""
-        for position, key in enumerate(self.queue):
-            needed = self.seconds.get(key, self.longest)
-            if self.deadline is None or time.time() + needed <= self.deadline:
-                return self.queue.pop(position)
-        return None
-
-    def learn(self, row: dict) -> None:
-        """A finished run tells how long its like will take."""
-        self.longest = max(self.longest, row["seconds"])
-        alike = _kind(row["config"])
-        for key in self.queue:
-            if key not in self.seconds and _kind(asdict(self.configs[key])) == alike:
-                self.seconds[key] = row["seconds"]
-
-
-def _kind(config: dict) -> str:
-    """Configurations that differ in nothing but the seed take equally long."""
-    return json.dumps({name: value for name, value in config.items() if name != "seed"}, sort_keys=True)
-
-
-def _estimates(configs: dict[str, RunConfig], stored: dict[str, dict]) -> dict[str, float]:
-    seconds: dict[str, list[float]] = {}
-    for row in stored.values():
-        seconds.setdefault(_kind(row["config"]), []).append(row["seconds"])
-    known = {kind: statistics.median(values) for kind, values in seconds.items()}
-    kinds = {key: _kind(asdict(config)) for key, config in configs.items()}
-    return {key: known[kind] for key, kind in kinds.items() if kind in known}
-
-
 def _train_all(
-    pending: _Pending, pool: Executor, device: str, progress: bool, on_row: Callable[[dict], None] | None
+    pending: Pending, pool: Executor, device: str, progress: bool, on_row: Callable[[dict], None] | None
 ) -> dict[str, dict]:
     from tqdm.auto import tqdm
 
-    rows, failures, running = {}, [], {}
+    rows, failures, running, begun = {}, [], {}, {}
     # A run is weighed against the deadline only when a worker is free for it. An executor that does not say how many it
     # has (Dask's) gets all runs at once where there is no deadline.
     window = getattr(pool, "_max_workers", len(pending) if pending.deadline is None else processors())
     with tqdm(total=len(pending), desc="runs", disable=not progress) as bar:
         while True:
             while len(running) < window and (key := pending.next()) is not None:
+                begun[key] = time.time()  # before, since an executor may train at once
                 running[_submit(pool, pending.configs[key], device)] = key
             if not running:
                 break
@@ -317,7 +280,7 @@ def _train_all(
                     failures.append((pending.configs[key], error))
                 else:
                     rows[key] = row
-                    pending.learn(row)
+                    pending.learn(row, time.time() - begun[key])
                     write(row)  # again, for a worker on another machine; the same bytes otherwise
                     if on_row is not None:
                         on_row(row)

@@ -18,6 +18,7 @@ MISSING = "–"
 # of table.csv, in this order
 COLUMNS = ["dataset", "case", "method", "metric", "mean", "std", "n_seeds", "scale", "paper_mean", "paper_std"]
 
+SHARES = {"acc", "f1", "precision", "recall"}  # words of a metric's name
 METRICS = {
     "test_acc_last": "test accuracy, last epoch",
     "test_acc_selected": "test accuracy, epoch chosen on validation labels",
@@ -25,6 +26,12 @@ METRICS = {
     "test_acc": "test accuracy",
     "valid_acc_selected": "validation accuracy at the chosen epoch",
     "label_acc": "accuracy of the estimated training labels",
+    "test_f1_last": "entity F1, last epoch",
+    "test_precision_last": "entity precision",
+    "test_recall_last": "entity recall",
+    "test_f1_unconstrained_last": "entity F1 without the rules of BIO",
+    "second_f1_last": "entity F1, second test set",
+    "label_f1": "entity F1 of the estimated training labels",
     "confusion_error": "error of the confusion matrices (L1, 0 to 2)",
     "test_mae_last": "mean absolute error, last epoch",
     "test_rmse_last": "RMSE, last epoch",
@@ -57,8 +64,8 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def is_share(metric: str) -> bool:
-    """Whether a metric is a share of right answers, kept as 0..1 in rows and shown in percent."""
-    return not metric.endswith("_pct") and "acc" in metric.split("_")
+    """Whether a metric is a share, such as that of right answers, kept as 0..1 in rows and shown in percent."""
+    return not metric.endswith("_pct") and not SHARES.isdisjoint(metric.split("_"))
 
 
 def unit(metric: str) -> tuple[str, float]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +30,7 @@ Fitting = Callable[..., dict[str, list[float]]]
 LEARNERS = ("elr", "co-teaching", "early-stopping", "none")
 OUTPUTS = ("classifier", "posterior")
 TEACHER_EPOCHS = ("last", "held-out")
+ELR_WEIGHTS = (0.0, 1.0, 3.0)  # to choose from
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Plan:
     distillation: str
     divergence: str
     learner: str
-    elr_weight: float
+    elr_weight: float | None
     elr_momentum: float
     teacher_epochs: int | None
     student_epochs: int | None
@@ -65,14 +66,23 @@ class Plan:
             if getattr(self, name) not in values:
                 shown = "robust" if name == "learner" else name
                 raise ValueError(f"{shown} must be one of {', '.join(values)}, found {getattr(self, name)!r}")
-        if not self.elr_weight >= 0:
-            raise ValueError(f"elr_weight must not be negative, found {self.elr_weight}")
+        if self.elr_weight is not None and not self.elr_weight >= 0:
+            raise ValueError(f"elr_weight must not be negative, or None for a choice, found {self.elr_weight}")
         for name in ("teacher_temperature", "student_temperature"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be above 0, or None for a choice, found {value}")
         if self.held_out == 0 and (self.learner == "early-stopping" or self.teacher_epoch == "held-out"):
             raise ValueError("an epoch is chosen by held-out labels: held_out must be above 0, found 0")
+        if self.held_out == 0 and self.elr_weight is None:
+            raise ValueError("a weight is chosen by held-out labels: held_out must be above 0, found 0")
+
+    @property
+    def elr_weights(self) -> tuple[float, ...]:
+        """Those that students are trained with; of several the held-out labels choose one."""
+        if self.elr_weight is not None or self.learner != "elr":
+            return (self.elr_weight or 0.0,)
+        return ELR_WEIGHTS
 
     def choice(self, stage: str, visible: CrowdLabels, hidden: CrowdLabels) -> held_out.Choice:
         """What keeps the best of a stage's epochs and temperatures."""
@@ -93,6 +103,7 @@ class Stage:
         prob: ``[items, classes]`` float64 predictions of all training items, at the temperature at which they were handed on.
         temperature, epoch, score: how they were chosen, see :class:`lib.held_out.Chosen`.
         history: of the stage's training, by epoch.
+        rivals: score by weight of the regularization, where the stage was run with several.
     """
 
     prob: np.ndarray
@@ -100,6 +111,7 @@ class Stage:
     epoch: int
     score: float
     history: dict[str, list[float]]
+    rivals: dict[float, float] = field(default_factory=dict)
 
 
 class Student(Method):
@@ -165,7 +177,8 @@ class Teaching:
         self.plan = plan
         self.visible, self.hidden = held_out.hide(crowd, plan.held_out, generator)
         self.teacher = build(self.visible)
-        self.student = Student(backbone, crowd, plan.learner, plan.elr_weight, plan.elr_momentum)
+        students = [Student(backbone, crowd, plan.learner, weight, plan.elr_momentum) for weight in plan.elr_weights]
+        self.student, self.rivals = students[0], students[1:]
 
     def run(self, data: TrainingData, fit: Fitting) -> dict[str, Stage]:
         """Train teacher and student.
@@ -182,10 +195,16 @@ class Teaching:
         fit_part = functools.partial(fit, data=part)
         self.teacher.prepare(part, fit_part)
         teacher = self._train(self.teacher, "teacher", part, fit_part, plan.teacher_epoch == "held-out")
-        self.student.guide = guide(teacher.prob, data, plan.distillation, plan.divergence)
-        self.student.noise = 1 - float(teacher.prob[data.labeled].max(axis=1).mean())
-        student = self._train(self.student, "student", data, functools.partial(fit, data=data), plan.learner != "none")
-        return {"teacher": teacher, "student": student}
+        targets = guide(teacher.prob, data, plan.distillation, plan.divergence)
+        found = {}
+        for student in (self.student, *self.rivals):
+            student.guide = targets
+            student.noise = 1 - float(teacher.prob[data.labeled].max(axis=1).mean())
+            fit_student = functools.partial(fit, data=data)
+            found[student.elr_weight] = self._train(student, "student", data, fit_student, plan.learner != "none")
+        best = max(found.values(), key=lambda stage: stage.score) if self.rivals else found[self.student.elr_weight]
+        rivals = {weight: stage.score for weight, stage in found.items()} if self.rivals else {}
+        return {"teacher": teacher, "student": replace(best, rivals=rivals)}
 
     def _train(self, method: Method, stage: str, data: TrainingData, fit: Fitting, every_epoch: bool) -> Stage:
         """Train, and hand on the predictions of the last epoch or of the one that explains the hidden labels best."""
@@ -206,7 +225,7 @@ class Teaching:
 
     def _predict(self, method: Method, data: TrainingData) -> np.ndarray:
         prob = data.predict(method.predict_proba, method).double().cpu().numpy()
-        if method is self.student or self.plan.teacher_output == "classifier":
+        if isinstance(method, Student) or self.plan.teacher_output == "classifier":
             return prob
         log_prob = np.log(np.maximum(prob, np.finfo(np.float32).tiny))
         return aggregate.e_step(log_prob, method.confusion().double().cpu().numpy(), self.visible)[0]
@@ -230,6 +249,7 @@ def scores(stages: dict[str, Stage], data: CrowdDataset) -> dict[str, float]:
     labeled = data.crowd.labels_per_item > 0
     for name, stage in stages.items():
         found |= {f"{name}_epoch": float(stage.epoch), f"{name}_temperature": stage.temperature}
+        found |= {f"{name}_held_out_elr_{weight:g}": score for weight, score in stage.rivals.items()}
         if not np.isnan(stage.score):  # a row of the ledger holds numbers only
             found[f"{name}_held_out"] = stage.score
         if test := stage.history.get("test_acc"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lib import engine
 from lib.answers import Answers
+from lib.augmentation import Augmentation
+from lib.backbones import Backbone
 from lib.methods import Batch, Method
 
 if TYPE_CHECKING:
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
 
 OPTIMIZERS = ("adam", "sgd")
 SCHEDULES = ("constant", "step", "cosine", "onecycle")
-EVALUATION_BATCH = 8192
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,10 @@ class Recipe:
             time, to the end of training).
         milestones: epochs of ``step``.
         gamma: factor of ``step``.
+        crop: pixels of black border from which training images are cropped at random, anew each time; 0 for none.
+        flip: whether half of the training images are flipped from left to right, anew each time.
+        precision: ``float32``, or ``mixed``: on CUDA, backbones compute in bfloat16 (see :mod:`lib.engine`).
+        compiled: on CUDA, compile the backbones; pays for long runs only.
     """
 
     epochs: int = 50
@@ -51,6 +57,10 @@ class Recipe:
     schedule: str = "constant"
     milestones: tuple[int, ...] = ()
     gamma: float = 0.1
+    crop: int = 0
+    flip: bool = False
+    precision: str = "float32"
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "passes"):
@@ -58,7 +68,10 @@ class Recipe:
                 raise ValueError(f"{name} must be a whole number of at least 1, found {getattr(self, name)!r}")
         if not self.lr > 0:
             raise ValueError(f"lr must be above 0, found {self.lr!r}")
-        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+        if not isinstance(self.crop, int) or self.crop < 0:
+            raise ValueError(f"crop must be a whole number of at least 0, found {self.crop!r}")
+        choices = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": engine.PRECISIONS}
+        for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, found {getattr(self, name)!r}")
         object.__setattr__(self, "milestones", tuple(self.milestones))
@@ -82,7 +95,8 @@ class TrainingData:
     """A data set on a device, and its labeled items in shuffled batches.
 
     Attributes:
-        x: ``[items, ...]`` training inputs on the device.
+        x: ``[rows, ...]`` training inputs on the device.
+        offsets: ``[rows + 1]`` where the items of each row begin; None where a row is an item.
         crowd: their labels.
         device: where everything lies.
     """
@@ -92,13 +106,15 @@ class TrainingData:
         self.device = device
         self.crowd: Answers = data.crowd
         self.x = data.x.to(device)
+        self.offsets = data.offsets
         splits = {"test": (data.x_test, data.y_test), "valid": (data.x_valid, data.y_valid)}
         self.splits = {name: (x.to(device), y.to(device)) for name, (x, y) in splits.items() if x is not None}
 
     @property
     def labeled(self) -> np.ndarray:
-        """The items that training visits: an item that nobody labeled costs nothing."""
-        return np.flatnonzero(self.crowd.labels_per_item)
+        """The rows that training visits: one that nobody labeled costs nothing."""
+        labels = self.crowd.labels_per_item
+        return np.flatnonzero(labels if self.offsets is None else np.add.reduceat(labels, self.offsets[:-1]))
 
     def with_crowd(self, crowd: Answers) -> TrainingData:
         """The same items with other labels (some held out, say); nothing is copied.
@@ -112,25 +128,36 @@ class TrainingData:
         other.crowd = crowd
         return other
 
-    def batches(self, batch_size: int, generator: np.random.Generator) -> Iterator[Batch]:
+    def batches(
+        self, batch_size: int, generator: np.random.Generator, augmentation: Augmentation | None = None
+    ) -> Iterator[Batch]:
         """One pass over the labeled items in random order. A last batch of one joins its neighbor (batch normalization
-        has no variance of a single item)."""
+        has no variance of a single item). Rows that hold several items come in batches of about equally many, see
+        :func:`by_length`. Images are augmented a batch at a time."""
         # The bookkeeping of a pass stays in NumPy and moves to the device at once: no synchronization a batch.
-        order = generator.permutation(self.labeled)
-        edges = _edges(len(order), batch_size)
+        visited = generator.permutation(self.labeled)
+        row_edges = _edges(len(visited), batch_size)
+        order, edges = visited, row_edges
+        if self.offsets is not None:
+            visited = by_length(visited, np.diff(self.offsets), row_edges, generator)
+            order, ends = _ranges(self.offsets, visited)
+            edges = ends[row_edges]
         lengths = self.crowd.labels_per_item[order]
-        ends = np.concatenate([[0], np.cumsum(lengths)])
-        rows = np.arange(ends[-1]) + np.repeat(self.crowd.offsets[order] - ends[:-1], lengths)
+        rows, ends = _ranges(self.crowd.offsets, order)
         within = np.arange(len(order)) - np.repeat(edges[:-1], np.diff(edges))
         pairs = np.stack([np.repeat(within, lengths), self.crowd.annotator[rows]])
         position, annotator = torch.from_numpy(pairs).to(self.device)
         label = torch.from_numpy(self.crowd.answer[rows]).to(self.device)
         label = label.float() if label.is_floating_point() else label
         items = torch.from_numpy(order).to(self.device)
+        chosen = items if self.offsets is None else torch.from_numpy(visited).to(self.device)
         sizes, labels = np.diff(edges).tolist(), np.diff(ends[edges]).tolist()
-        parts = (items.split(sizes), position.split(labels), annotator.split(labels), label.split(labels))
-        for chosen, *given in zip(*parts, strict=True):
-            yield Batch(self.x.index_select(0, chosen), chosen, *given)
+        drawn = torch.from_numpy(augmentation.draw(len(visited), generator)).to(self.device) if augmentation else chosen
+        by_row = (part.split(np.diff(row_edges).tolist()) for part in (chosen, drawn))
+        by_label = (part.split(labels) for part in (position, annotator, label))
+        for now, change, *given in zip(*by_row, items.split(sizes), *by_label, strict=True):
+            x = self.x.index_select(0, now)
+            yield Batch(augmentation.apply(x, change) if augmentation else x, *given)
 
     def predict(self, function: Callable[[Tensor], Tensor], module: nn.Module) -> Tensor:
         """``function`` of all training inputs, in evaluation mode and without gradient: ``[items, ...]``."""
@@ -145,12 +172,42 @@ def _edges(items: int, batch_size: int) -> list[int]:
     return [*edges, items]
 
 
+def _ranges(offsets: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers ``offsets[i] : offsets[i + 1]`` of the chosen ``i``, one after the other, and where those of each begin."""
+    lengths = np.diff(offsets)[chosen]
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    return np.arange(ends[-1]) + np.repeat(offsets[chosen] - ends[:-1], lengths), ends
+
+
+def by_length(
+    order: np.ndarray, lengths: np.ndarray, edges: Sequence[int], generator: np.random.Generator, pool: int = 16
+) -> np.ndarray:
+    """Random batches of rows of similar length, so that little of a batch is padding.
+
+    Args:
+        order: ``[rows]`` in random order.
+        lengths: of all rows, whether in ``order`` or not.
+        edges: where the batches begin, and the end.
+        generator: shuffles the batches.
+        pool: batches whose rows are sorted together; the fewer, the more random.
+
+    Returns:
+        ``order`` rearranged: sorted by length inside each pool, then whole batches shuffled, except for the last, which
+        may be of another size.
+    """
+    sizes = np.diff(edges)
+    pools = np.repeat(np.arange(len(sizes)) // pool, sizes)
+    order = order[np.lexsort((lengths[order], pools))]
+    batches = np.split(order, edges[1:-1])
+    shuffled = [batches[k] for k in generator.permutation(len(batches) - 1)]
+    return np.concatenate([*shuffled, batches[-1]])
+
+
 def predict(function: Callable[[Tensor], Tensor], x: Tensor, module: nn.Module) -> Tensor:
     """``function(x)`` in large batches, with ``module`` in evaluation mode (restored afterwards) and no gradient."""
     training = module.training
     module.eval()
-    with torch.no_grad():
-        result = torch.cat([function(part) for part in x.split(EVALUATION_BATCH)])
+    result = engine.evaluate(function, x)
     module.train(training)
     return result
 
@@ -189,8 +246,8 @@ def fit(
         method: from :func:`lib.methods.build`.
         data: what it was built for.
         recipe: how to train.
-        seed: of batch order and dropout. On a CPU with one thread the same seed gives the same bits; CUDA sums gradients in
-            no fixed order. The global generator is left as it was found.
+        seed: of batch order, augmentation and dropout. The same seed gives the same numbers on the same device with the same
+            versions (on a CPU, with one thread). The global generator is left as it was found.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         progress: show a bar over epochs.
 
@@ -200,6 +257,7 @@ def fit(
     Raises:
         ValueError: a device that is not there, data of other sizes than the method was built for, or no labeled item.
         FloatingPointError: a loss that is not finite; names epoch and batch.
+        OutOfMemory: a batch does not fit; names a size that would.
     """
     place = check_device(device)
     built_for, found = (method.n_annotators, method.n_classes), (data.crowd.n_annotators, data.n_outputs)
@@ -208,8 +266,11 @@ def fit(
     started = time.perf_counter()
     on_device = TrainingData(data, place)
     generator = np.random.default_rng(seed)
-    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
+    with engine.deterministic(place), torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
         torch.manual_seed(seed)
+        for part in method.modules():
+            if isinstance(part, Backbone):
+                part.prepare(data)
         method.to(place)
 
         def fit_first(other: Method, data: TrainingData = on_device, **changes) -> dict[str, list[float]]:
@@ -226,11 +287,22 @@ def accuracy(method: Method, x: Tensor, y: Tensor) -> float:
     return float((predict(method.predict_proba, x, method).argmax(dim=1) == y).double().mean())
 
 
+def evaluate(method: Method, data: CrowdData, x: Tensor, y: Tensor) -> dict[str, float]:
+    """Scores of a method on a split of its data."""
+    if data.offsets is None:
+        return method.evaluate(x, y)
+    from lib import scoring  # which imports this module
+
+    return scoring.tags(method, data, x, y)
+
+
 def _train(
     method: Method, data: TrainingData, recipe: Recipe, generator: np.random.Generator, progress: bool
 ) -> dict[str, list[float]]:
     from tqdm.auto import tqdm
 
+    engine.adapt(method, data.device, recipe.precision, recipe.compiled)
+    augmentation = Augmentation(recipe.crop, recipe.flip)
     optimizer = _optimizer(method, recipe)
     if not len(data.labeled):
         raise ValueError(f"there is nothing to train on: none of the {data.crowd.n_items} items has a label")
@@ -242,8 +314,8 @@ def _train(
         method.train()
         losses = []
         for _ in range(recipe.passes):
-            for batch in data.batches(recipe.batch_size, generator):
-                losses.append(method.step(batch, optimizer))
+            for batch in data.batches(recipe.batch_size, generator, augmentation or None):
+                losses.append(_step(method, batch, optimizer))
                 if per_step:
                     schedule.step()
         if not per_step:
@@ -251,9 +323,19 @@ def _train(
         method.end_epoch(epoch, data)
         history["loss"].append(_mean_loss(losses, epoch))
         for split, (x, y) in data.splits.items():
-            for name, value in method.evaluate(x, y).items():
+            for name, value in evaluate(method, data.dataset, x, y).items():
                 history.setdefault(f"{split}_{name}", []).append(value)
     return history
+
+
+def _step(method: Method, batch: Batch, optimizer: torch.optim.Optimizer) -> Tensor:
+    try:
+        return method.step(batch, optimizer)
+    except RuntimeError as error:
+        if not engine.is_out_of_memory(error):
+            raise
+    # Outside of the handler, whose traceback would hold on to what the failed step had made.
+    raise engine.out_of_memory(batch, lambda part: method.step(part, optimizer), batch.x.device)
 
 
 def _mean_loss(losses: list[Tensor], epoch: int) -> float:

@@ -8,9 +8,10 @@ from torch import nn
 
 from lib import backbones
 
-every_backbone = pytest.mark.parametrize("name", backbones.names())
-# Inputs for the backbones on feature vectors. One for images or texts brings its own shape when it is written.
-SHAPES = {"linear": (6,), "mlp": (6,), "mlp-norm": (6,)}
+# A tagger, which reads indices of words and gives a row for each word, has its own tests (test_tagged.py).
+every_backbone = pytest.mark.parametrize("name", [name for name in backbones.names() if name != "tagger"])
+# Inputs for the backbones that do not take the usual images.
+SHAPES = {"linear": (6,), "mlp": (6,), "mlp-norm": (6,), "lenet": (1, 28, 28), "vgg": (1, 28, 28)}
 
 
 def shape_of(name):
@@ -96,3 +97,134 @@ def test_defaults_are_the_options():
 def test_unknown_backbone_is_an_error():
     with pytest.raises(ValueError, match="unknown backbone 'mpl'; did you mean 'mlp'"):
         backbones.build("mpl", (6,), 4)
+
+
+# ---------------------------------------------------------------------- images as bytes
+
+
+def test_bytes_are_normalized_by_channel():
+    images = torch.tensor([[[[0, 255]], [[51, 102]]]], dtype=torch.uint8)  # one image, two channels, 1 x 2
+    backbone = backbones.build("linear", (2, 1, 2), 3, normalize=((0.5, 0.2), (0.25, 0.1)))
+    expected = torch.tensor([[[[-2.0, 2.0]], [[0.0, 2.0]]]])
+    torch.testing.assert_close(backbone.inputs(images), expected)
+    torch.testing.assert_close(backbone(images), backbone(expected))
+    assert backbone.double().inputs(images).dtype == torch.float64
+    assert "_scale" not in backbone.state_dict()
+
+
+def test_bytes_need_a_normalization():
+    backbone = backbones.build("linear", (1, 2, 2), 3)
+    with pytest.raises(ValueError, match="the inputs are bytes: build the backbone with normalize"):
+        backbone(torch.zeros(1, 1, 2, 2, dtype=torch.uint8))
+
+
+def test_features_are_not_touched():
+    x = torch.randn(4, 5)
+    assert backbones.build("mlp", (5,), 3).inputs(x) is x
+
+
+# ---------------------------------------------------------------------- networks on images
+
+
+def weights(module: nn.Module) -> int:
+    return sum(value.numel() for value in module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "x_shape", "expected"),
+    [
+        ("lenet", (1, 28, 28), 61_706),  # LeNet-5
+        ("resnet9", (3, 32, 32), 6_575_370),
+        ("resnet18", (3, 32, 32), 11_173_962),  # the number given for CIFAR everywhere
+        ("resnet34", (3, 32, 32), 21_282_122),
+        ("vgg16", (3, 32, 32), 14_728_266),
+    ],
+)
+def test_number_of_weights(name, x_shape, expected):
+    assert weights(backbones.build(name, x_shape, 10)) == expected
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet34"])
+def test_residual_networks_are_torchvisions_with_another_stem(name):
+    models = pytest.importorskip("torchvision").models
+    theirs = getattr(models, name)(num_classes=10)
+    theirs.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
+    theirs.maxpool = nn.Identity()
+    ours = backbones.build(name, (3, 32, 32), 10)
+    pairs = list(zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True))
+    assert all(value.shape == other.shape for (_, value), other in pairs)
+    ours.load_state_dict({key: other for (key, _), other in pairs})
+    x = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))
+        torch.testing.assert_close(ours.train()(x), theirs.train()(x))
+
+
+def test_residual_networks_start_as_torchvisions():
+    torch.manual_seed(0)
+    block = backbones.build("resnet18", (3, 32, 32), 10).trunk[3]
+    assert float(block.conv1.weight.detach().std()) == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.02)
+    assert block.bn1.weight.eq(1).all()
+
+
+def test_the_stem_of_ccc_makes_smaller_maps():
+    x = torch.randn(1, 3, 32, 32)
+    stems = [backbones.build("resnet18", (3, 32, 32), 10, padding=padding).trunk[0](x) for padding in (0, 1)]
+    assert [tuple(stem.shape[2:]) for stem in stems] == [(30, 30), (32, 32)]
+
+
+@pytest.mark.parametrize("name", ["resnet-small", "resnet9", "resnet18", "vgg"])
+def test_gray_images_of_another_size(name):
+    backbone = backbones.build(name, (1, 28, 28), 3).eval()
+    assert backbone(torch.randn(2, 1, 28, 28)).shape == (2, 3)
+
+
+def test_the_small_network_is_as_large_as_asked():
+    small, wide, deep = (
+        backbones.build("resnet-small", (1, 28, 28), 10, **options) for options in ({}, {"width": 32}, {"depth": 2})
+    )
+    assert small.n_features == 64
+    assert wide.n_features == 128
+    assert weights(small) < weights(deep) < weights(wide)
+
+
+@pytest.mark.parametrize(
+    ("name", "x_shape"), [("lenet", (8, 8)), ("resnet18", (3, 8, 8)), ("resnet9", (3, 4, 4)), ("vgg", (784,))]
+)
+def test_what_is_no_image_or_too_small(name, x_shape):
+    with pytest.raises(ValueError, match=r"needs images of \(channels, height, width\)"):
+        backbones.build(name, x_shape, 10)
+
+
+def test_vgg_needs_a_depth_for_each_width():
+    with pytest.raises(ValueError, match=r"a width and a depth for each stage, found widths \(8, 16\) and depths \(1,\)"):
+        backbones.build("vgg", (1, 28, 28), 10, widths=(8, 16), depths=(1,))
+
+
+@pytest.mark.parametrize("name", ["lenet", "resnet-small"])
+def test_half_precision_stays_in_the_trunk(name):
+    torch.manual_seed(0)
+    backbone = backbones.build(name, (1, 28, 28), 3)
+    x = torch.randn(8, 1, 28, 28)
+    whole = backbone(x)
+    backbone.half = True
+    half = backbone(x)
+    assert half.dtype == torch.float32
+    assert not torch.equal(half, whole)
+    torch.testing.assert_close(half, whole, rtol=0.1, atol=0.1)
+    half.sum().backward()
+    assert all(value.grad.dtype == torch.float32 for value in backbone.parameters())
+
+
+def test_channels_last_changes_the_layout_alone():
+    torch.manual_seed(0)
+    backbone = backbones.build("resnet-small", (3, 32, 32), 3).eval()
+    x = torch.randn(4, 3, 32, 32)
+    with torch.no_grad():
+        before = backbone(x)
+        backbone.channels_last = True
+        backbone.to(memory_format=torch.channels_last)
+        assert backbone.trunk[0](x.contiguous(memory_format=torch.channels_last)).is_contiguous(
+            memory_format=torch.channels_last
+        )
+        torch.testing.assert_close(backbone(x), before)

@@ -2,8 +2,14 @@
 
 import pytest
 
-from lib import report
+from lib import ledger, report
 from lib.experiments import ccc_table2, real
+
+
+def test_the_settings_are_what_tuning_chose():
+    rows = [row for row in ledger.reference_rows("tuning_ccc") if row["config"]["scale"] == "quick"]
+    in_use = {dataset: real.SETTINGS[dataset].method_options["ccc"] for dataset in ccc_table2.TUNED}
+    assert ccc_table2.chosen(rows) == in_use
 
 
 def test_the_choice_is_by_the_mean_validation_accuracy_of_the_last_epochs():

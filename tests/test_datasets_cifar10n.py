@@ -71,6 +71,14 @@ def test_workers_cannot_be_told_apart():
     assert sparsity.accuracy_spread(crowd, y) < np.mean(chance) + 4 * np.std(chance)
 
 
+def test_places_are_the_same_labels_without_workers(files):
+    _, arrays = files
+    crowd, _ = cifar10n.crowd("places")
+    assert crowd.n_annotators == 3
+    assert_array_equal(crowd.label.reshape(20, 3).T, [arrays[f"random_label{place}"] for place in (1, 2, 3)])
+    assert_array_equal(crowd.annotator, np.tile([0, 1, 2], 20))
+
+
 def test_who_gave_which_label(files):
     _, arrays = files
     crowd, y = cifar10n.crowd()
@@ -89,7 +97,7 @@ def test_who_gave_which_label(files):
 
 
 def test_unknown_variant():
-    with pytest.raises(ValueError, match="one of all, random1, random2, random3, aggregate, worst; found 'rand1'"):
+    with pytest.raises(ValueError, match="one of all, places, random1, random2, random3, aggregate, worst; found 'rand1'"):
         cifar10n.crowd("rand1")
 
 

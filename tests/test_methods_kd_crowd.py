@@ -15,6 +15,7 @@ from worked_example import CROWD, batch_of, build, check_gradients, put, random_
 from lib import backbones, held_out, methods, metrics, teaching
 from lib.crowd import CrowdLabels
 from lib.distillation import Distillation
+from lib.methods.kd_crowd import WEIGHTS, guided_loss
 from lib.teaching import Stage, Student, corrections
 from lib.training import Recipe, TrainingData, fit
 
@@ -46,7 +47,7 @@ def guided(base, crowd, prob, weight=0.7, loss="mig", items=None, **options):
     method = build("kd-crowd", crowd, base=base, weight=weight, **options)
     method._teaching = None
     method.guide = Distillation(torch.from_numpy(prob), items, loss)
-    method.final.loss = functools.partial(method._guided_loss, method.final.loss)
+    method.final.loss = functools.partial(guided_loss, method.final, method.final.loss, method.guide, weight)
     return method
 
 
@@ -404,6 +405,66 @@ def test_student_corrects_a_teacher_that_is_wrong_at_random():
         assert (said == y).mean() < 0.8 < 0.97 < right.mean()
 
 
+# ------------------------------------------------------------------ weights by held-out labels
+
+
+def test_weight_of_stage_2_by_held_out_labels():
+    """Each weight is tried without the hidden labels, and the one that explains them best is used with all of them."""
+    method = make("kd-crowd", base="ccem", weight=None)
+    visible, crowds, weights = method._teaching.visible, [], []
+    original = method._switch_roles
+
+    def switch_roles(final, data, weight):
+        original(final, data, weight)
+        crowds.append(data.crowd)
+        weights.append((weight, final.loss.args[3]))
+
+    method._switch_roles = switch_roles
+    fit(method, DATA, RECIPE)
+    assert crowds[:3] == [visible] * 3
+    assert crowds[3] is DATA.crowd
+    best = max(method.rivals, key=method.rivals.get)
+    assert weights == [(weight, weight) for weight in (*WEIGHTS, best)]
+    scores = method.scores(DATA)
+    assert scores["weight"] == best
+    assert [scores[f"final_held_out_{weight:g}"] for weight in WEIGHTS] == list(method.rivals.values())
+    assert len(set(method.rivals.values())) == 3
+
+
+def test_the_weight_that_explains_held_out_labels_is_chosen():
+    """A student that knows the truth, few labels and a long training: the more guidance the better."""
+    method = make("kd-crowd", base="ccem", weight=None)
+    truth = np.where(np.eye(3)[DATA.y.numpy()] > 0, 0.98, 0.01)
+    teaching_ = method._teaching
+    for prob in (truth, truth[:, [1, 2, 0]]):
+        method.stages = {"student": Stage(prob, 1.0, 0, 0.0, {})}
+        method.warm_confusion = False
+        data = TrainingData(DATA, torch.device("cpu"))
+
+        def fit_first(other, data=data, **changes):
+            replaced = replace(DATA, crowd=data.crowd)
+            return fit(other, replaced, replace(RECIPE, epochs=10)).history
+
+        found = method._compare_weights(data, fit_first)
+        assert method._teaching is teaching_
+        order = sorted(found, key=found.get)
+        assert order[-1 if prob is truth else 0] == 3.0
+
+
+def test_weight_of_early_learning_by_held_out_labels():
+    method, _ = train("kd-crowd", base="ccem", elr_weight=None)
+    student = method.stages["student"]
+    assert list(student.rivals) == list(teaching.ELR_WEIGHTS)
+    assert student.score == max(student.rivals.values())
+    scores = method.scores(DATA)
+    assert [scores[f"student_held_out_elr_{weight:g}"] for weight in (0, 1, 3)] == list(student.rivals.values())
+
+
+def test_other_learners_have_no_such_weight():
+    method = make("kd-crowd", robust="co-teaching", elr_weight=None)
+    assert method._teaching.rivals == []
+
+
 # ------------------------------------------------------------------ scores
 
 
@@ -479,12 +540,14 @@ def test_same_seed_same_numbers():
         ({"base": "kd-crowd"}, "cannot guide 'kd-crowd'"),
         ({"base": "nobody"}, "unknown method 'nobody'"),
         ({"base_options": {"depth": 3}}, "no option 'depth'"),
+        ({"held_out": 0.0, "weight": None}, "a weight is chosen by held-out labels: .* above 0, found 0"),
+        ({"held_out": 0.0, "elr_weight": None}, "a weight is chosen by held-out labels: .* above 0, found 0"),
         ({"weight": -1.0}, "not negative, found 'mig' and -1"),
         ({"distillation": "mse"}, "one of mig, kl, ce, found 'mse'"),
         ({"final_distillation": "mse"}, "among mig, kl, ce .* found 'mse'"),
         ({"divergence": "tv"}, "divergence must be one of kl, pearson, js, found 'tv'"),
         ({"robust": "mixup"}, "robust must be one of elr, .* found 'mixup'"),
-        ({"elr_weight": -1.0}, "elr_weight must not be negative, found -1"),
+        ({"elr_weight": -1.0}, "elr_weight must not be negative, or None .* found -1"),
         ({"elr_momentum": 1.0}, "momentum must be at least 0 and below 1, found 1"),
         ({"teacher_output": "votes"}, "one of classifier, posterior, found 'votes'"),
         ({"teacher_output": "posterior", "base": "majority-vote"}, "confusion matrices, which 'majority-vote' has not"),

@@ -60,6 +60,15 @@ def test_error_grid_keeps_all_lines_in_sight(frame):
     assert all(axis.get_ylim()[1] > data["mean"].max() for axis in fig.axes[:2])
 
 
+def test_error_grid_shows_shares_in_percent_and_close_up(frame):
+    shares = frame.assign(metric=frame["metric"].replace({"posterior_error": "test_acc"}))
+    shares.loc[shares["metric"] == "test_acc", "value"] = 0.8 + shares["value"] / 1000
+    fig, data = panels.error_grid(shares, "size", rows={"test_acc": "accuracy (%)", "confusion_error": "error"}, xlabel="items")
+    assert data.loc[data["metric"] == "test_acc", "mean"].min() > 79
+    assert fig.axes[0].get_ylim()[0] > 50
+    assert fig.axes[1].get_ylim()[0] == 0
+
+
 def test_what_error_grid_refuses(frame):
     with pytest.raises(ValueError, match=r"needs a column 'labels'; found metric, method"):
         panels.error_grid(frame, "labels", rows=ROWS, xlabel="labels")

@@ -64,8 +64,8 @@ def test_only_paths_knows_where_the_project_is():
 def test_every_variable_is_explained():
     used = set()
     for file in (paths.ROOT / "lib").rglob("*.py"):
-        used.update(re.findall(r"\bCROWDS_[A-Z]+\b", file.read_text(encoding="utf-8")))
-    explained = set(re.findall(r"`(CROWDS_[A-Z]+)`", (paths.DATA / "README.md").read_text(encoding="utf-8")))
+        used.update(re.findall(r"\bCROWDS_[A-Z_]+\b", file.read_text(encoding="utf-8")))
+    explained = set(re.findall(r"`(CROWDS_[A-Z_]+)`", (paths.DATA / "README.md").read_text(encoding="utf-8")))
     assert used == explained
 
 

@@ -453,6 +453,9 @@ README = """# Title
 old
 <!-- end -->
 
+<!-- generated:methods -->
+<!-- end -->
+
 Between.
 
 <!-- generated:results -->
@@ -468,26 +471,31 @@ def filled(figures):
     lost = dataclasses.replace(won, claim="B | A", verdict="not reproduced", paper_value=None, ci_low=None, ci_high=None)
     claims.save("10_made_up", [won, lost])
     claims.save("20_other", [dataclasses.replace(won, verdict="not run at paper scale")])
+    (figures / "20_other" / "methods.md").write_text("| method |\n")
     return figures
 
 
 def test_readme_sections_show_hits_and_misses(filled):
     parts = report.readme_sections(filled)
-    assert set(parts) == {"claims", "results"}
+    assert set(parts) == {"claims", "results", "methods"}
+    assert parts["methods"] == "| method |"
     assert parts["claims"].startswith("3 claims: 1 reproduced, 0 trend only, 1 not reproduced, 1 not run at paper scale.")
-    lines = parts["claims"].splitlines()
-    assert lines[4] == (
-        "| [10 made up](notebooks/10_made_up.ipynb) | A beats B (points) | Paper, Table 1 | 6.7 | 5.5 [4.9, 6.1] "
-        "| 3 | quick | reproduced |"
-    )
-    assert "| B \\| A | Paper, Table 1 | – | 5.500 | 3 | quick | not reproduced |" in lines[5]
+    assert "| [10 made up](notebooks/10_made_up.ipynb) | 1 |  | 1 |  |" in parts["claims"]
+    assert "| [20 other](notebooks/20_other.ipynb) |  |  |  | 1 |" in parts["claims"]
+    assert "| A beats B (points) | Paper, Table 1 | 6.7 | 5.5 [4.9, 6.1] | 3 | quick | reproduced |" in parts["claims"]
+    assert "| B \\| A | Paper, Table 1 | – | 5.500 | 3 | quick | not reproduced |" in parts["claims"]
+    assert parts["claims"].count("<details>") == 2
     assert "<summary>10 made up</summary>" in parts["results"]
     assert "[10 made up](notebooks/10_made_up.ipynb)" in parts["results"]
     assert "| 79.0 ± 1.0 (3) |" in parts["results"]
 
 
 def test_readme_sections_of_nothing(tmp_path):
-    assert report.readme_sections(tmp_path) == {"claims": "No claims yet.", "results": "No results yet."}
+    assert report.readme_sections(tmp_path) == {
+        "claims": "No claims yet.",
+        "results": "No results yet.",
+        "methods": "No methods yet.",
+    }
 
 
 def test_update_readme_twice_changes_nothing(filled, tmp_path):
@@ -526,7 +534,7 @@ def test_update_readme_knows_its_parts(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text(README)
     assert report.update_readme(readme, ["claims"], tmp_path) is True
-    with pytest.raises(ValueError, match="no generated part 'figures'; there are claims, results"):
+    with pytest.raises(ValueError, match="no generated part 'figures'; there are claims, results, methods"):
         report.update_readme(readme, ["figures"], tmp_path)
 
 

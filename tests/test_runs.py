@@ -20,7 +20,7 @@ import pytest
 import torch
 from worked_example import small_dataset
 
-from lib import datasets, ledger, methods, paths, runs, training
+from lib import datasets, ledger, methods, paths, pending, runs, training
 from lib.methods.geocrowdnet import GeoCrowdNet
 from lib.runs import RunConfig, RunFailed, sweep
 from lib.training import Recipe
@@ -121,7 +121,7 @@ def test_key_changes_with_everything_that_decides_a_number(changes):
 def test_every_field_of_a_recipe_is_in_the_key():
     different = Recipe(
         epochs=3, batch_size=7, passes=2, optimizer="sgd", lr=0.5, weight_decay=0.1, momentum=0.5, schedule="step",
-        milestones=(1,), gamma=0.5,
+        milestones=(1,), gamma=0.5, crop=1, flip=True, precision="mixed", compiled=True,
     )  # fmt: skip
     keys = {replace(config(), recipe=Recipe()).key()}
     for name, value in asdict(different).items():
@@ -464,7 +464,8 @@ class Clock:
 
     def __init__(self, monkeypatch, seconds):
         self.now = 1000.0
-        monkeypatch.setattr(runs, "time", SimpleNamespace(time=lambda: self.now))
+        for module in (runs, pending):
+            monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: self.now))
         self.started = []
 
         def train(given, device="cpu", progress=False):

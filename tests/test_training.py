@@ -16,7 +16,7 @@ from torch import nn
 from torch.testing import assert_close
 from worked_example import small_dataset
 
-from lib import backbones, methods, training
+from lib import backbones, engine, methods, training
 from lib.crowd import CrowdLabels
 from lib.datasets import CrowdDataset
 from lib.training import Recipe, TrainingData, check_device, fit
@@ -250,7 +250,7 @@ def test_learns():
 
 
 def test_predict_goes_through_large_inputs_in_parts(monkeypatch):
-    monkeypatch.setattr(training, "EVALUATION_BATCH", 4)
+    monkeypatch.setattr(engine, "EVALUATION_BATCH", 4)
     sizes = []
 
     def function(x):

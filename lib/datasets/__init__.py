@@ -12,6 +12,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,8 @@ __all__ = [
 class Info:
     """A registered data set: what :func:`register` was told, and the loader's options with their defaults.
 
-    ``loader`` is None for files without features, see :func:`register_files`. ``kind`` is what its fields make.
+    ``loader`` is None for files without features, see :func:`register_files`. ``kind`` is what its fields make. ``ensure`` is
+    None where all files are needed.
     """
 
     name: str
@@ -54,13 +56,21 @@ class Info:
     options: Mapping[str, Any]
     loader: Callable[..., dict[str, Any]] | None
     kind: type[CrowdData] = CrowdDataset
+    ensure: Callable[[], None] | None = None
 
 
 _registry: Registry[Info] = Registry("data set", __name__)
 _shared = {"validation": 0.0, "seed": 0}  # options that every data set takes
 
 
-def register(name: str, title: str, files: Sequence[str] = (), revision: int = 1, kind: type[CrowdData] = CrowdDataset):
+def register(
+    name: str,
+    title: str,
+    files: Sequence[str] = (),
+    revision: int = 1,
+    kind: type[CrowdData] = CrowdDataset,
+    ensure: Callable[[], None] | None = None,
+):
     """Decorator for a loader: a function of keyword options that returns the fields of ``kind``.
 
     Args:
@@ -68,6 +78,8 @@ def register(name: str, title: str, files: Sequence[str] = (), revision: int = 1
         files: paths in ``data/sources.toml``; they are there before the loader is called.
         revision: raised whenever new code loads other data, so that old results are not taken for new ones.
         kind: the dataclass of the task.
+        ensure: what to do instead of getting all files, where there are several ways to the same data; raises
+            DataUnavailable.
 
     Raises:
         ValueError: the name is taken.
@@ -75,7 +87,7 @@ def register(name: str, title: str, files: Sequence[str] = (), revision: int = 1
 
     def decorate(loader: Callable[..., dict[str, Any]]):
         options = {key: parameter.default for key, parameter in inspect.signature(loader).parameters.items()}
-        _registry.add(name, Info(name, title, tuple(files), revision, options, loader, kind))
+        _registry.add(name, Info(name, title, tuple(files), revision, options, loader, kind, ensure))
         return loader
 
     return decorate
@@ -113,16 +125,20 @@ def info(name: str) -> Info:
 def fingerprint(name: str, **options) -> str:
     """16 hex digits that change whenever the loaded data would: from file hashes, loader revision and options.
 
-    Needs no data file. Options at their default are left out, so one that a loader gets later moves no fingerprint.
+    Needs no published file; an option ``..._file`` names a file of the user's, which is read. Options at their default are
+    left out, so one that a loader gets later moves no fingerprint.
 
     Raises:
         ValueError: unknown data set or option.
+        OSError: a file of the user's that cannot be read.
     """
     entry, options = info(name), _options(name, options)
     if not options["validation"]:
         del options["seed"]  # without a split the seed changes nothing
     defaults = {**_shared, **entry.options}
     options = {option: value for option, value in options.items() if value != defaults[option]}
+    own = [option for option in options if option.endswith("_file")]  # the user's own files count by what they hold
+    options |= {option: hashlib.sha256(Path(options[option]).read_bytes()).hexdigest() for option in own}
     files = {file: fetch.source(file).sha256 for file in entry.files}
     content = {"name": name, "revision": entry.revision, "files": files, "options": options}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
@@ -135,7 +151,11 @@ def ensure(name: str) -> None:
         ValueError: unknown data set.
         DataUnavailable: with the reason and how to get the file.
     """
-    for file in info(name).files:
+    entry = info(name)
+    if entry.ensure is not None:
+        entry.ensure()
+        return
+    for file in entry.files:
         fetch.path(file)
 
 
@@ -194,6 +214,7 @@ def _split(data: CrowdData, share: float, seed: int) -> CrowdData:
     if moved.all() or not moved.any():
         raise ValueError(f"validation={share} of {items} items leaves {(~moved).sum()} to train and {moved.sum()} to validate")
     stay, go = torch.from_numpy(~moved), torch.from_numpy(moved)
+    moved_items = moved if data.offsets is None else np.repeat(moved, np.diff(data.offsets))
     extra = dict(data.extra)
     for key, values in data.extra.items():
         if f"{key}_test" in data.extra and len(values) == items:
@@ -202,9 +223,9 @@ def _split(data: CrowdData, share: float, seed: int) -> CrowdData:
     return replace(
         data,
         x=data.x[stay],
-        y=data.y[stay],
-        crowd=data.crowd.select_items(~moved),
+        y=data.y[torch.from_numpy(~moved_items)],
+        crowd=data.crowd.select_items(~moved_items),
         x_valid=data.x[go],
-        y_valid=data.y[go],
+        y_valid=data.y[torch.from_numpy(moved_items)],
         extra=extra,
     )

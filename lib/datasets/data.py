@@ -22,13 +22,16 @@ class CrowdData:
 
     Args:
         name, title: for the registry, for a reader.
-        x: ``[items, ...]`` features of the training items.
+        x: ``[items, ...]`` float32 features of the training items; or, with ``normalize``, images as bytes,
+            ``[items, channels, height, width]`` uint8.
         crowd: what was said of the training items.
         y: ``[items, ...]`` truth of the training items, for scoring only; None where nobody knows it.
         x_test, y_test: the same of items that no annotator saw; None where there are none.
         x_valid, y_valid: the same of items to choose an epoch with; None where there are none.
         extra: what else the data set has, such as texts; each entry is also an attribute. An entry with one value for
             each training item and a sibling ``<name>_test`` is divided along when a validation part is split off.
+        normalize: of images, each channel's mean and standard deviation, of values from 0 to 1: what a backbone takes off
+            and divides by.
 
     Raises:
         ValueError: sizes that do not fit each other, a true value that is not allowed, or a feature that is not finite.
@@ -44,12 +47,14 @@ class CrowdData:
     x_valid: Tensor | None = None
     y_valid: Tensor | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    normalize: tuple[tuple[float, ...], tuple[float, ...]] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         for part in ("", "_valid", "_test"):
             self._check_part(part)
-        if len(self.x) != self.crowd.n_items:
-            raise ValueError(f"{self.name}: the crowd labels are of {self.crowd.n_items} items, found {len(self.x)} rows of x")
+        items, unit = (len(self.x), "rows") if self.offsets is None else (int(self.offsets[-1]), "tokens")
+        if items != self.crowd.n_items:
+            raise ValueError(f"{self.name}: the crowd labels are of {self.crowd.n_items} items, found {items} {unit} of x")
 
     def _check_part(self, part: str) -> None:
         x, y = getattr(self, f"x{part}"), getattr(self, f"y{part}")
@@ -63,12 +68,16 @@ class CrowdData:
             raise ValueError(f"{self.name}: y{part} is missing, though x{part} is given")
 
     def _check_x(self, part: str, x: Tensor) -> None:
-        if x.dtype != torch.float32 or x.ndim < 2 or x.shape[1:] != self.x.shape[1:]:
+        wanted, axes = (torch.float32, x.ndim >= 2) if self.normalize is None else (torch.uint8, x.ndim == 4)
+        if x.dtype != wanted or not axes or x.shape[1:] != self.x.shape[1:]:
+            kind = "float32 [items, ...]" if self.normalize is None else "uint8 [items, channels, height, width]"
             raise ValueError(
-                f"{self.name}: x{part} must be float32 [items, ...] of {tuple(self.x.shape[1:])} numbers an item, "
+                f"{self.name}: x{part} must be {kind} of {tuple(self.x.shape[1:])} numbers an item, "
                 f"found {x.dtype} {tuple(x.shape)}"
             )
-        if not (finite := torch.isfinite(x.flatten(1)).all(dim=1)).all():
+        if self.normalize is not None and {len(values) for values in self.normalize} != {x.shape[1]}:
+            raise ValueError(f"{self.name}: normalize must hold {x.shape[1]} means and deviations, found {self.normalize}")
+        if x.is_floating_point() and not (finite := torch.isfinite(x.flatten(1)).all(dim=1)).all():
             bad = torch.nonzero(~finite).flatten()
             raise ValueError(f"{self.name}: x{part} is not finite in {len(bad)} rows, the first is row {int(bad[0])}")
 
@@ -76,8 +85,14 @@ class CrowdData:
         """ValueError where the truth ``y`` of the items ``x`` is not what the task asks for."""
         raise NotImplementedError
 
+    @property
+    def offsets(self) -> np.ndarray | None:
+        """``[rows of x + 1]`` where the items of each row begin, in data whose rows hold several (sentences of tokens, see
+        ``tagged.py``); None where a row is an item."""
+        return None
+
     def draw(self, size: int, rng: np.random.Generator) -> np.ndarray:
-        """``[size]`` training items, drawn at random, to split off."""
+        """``[size]`` rows of ``x``, drawn at random, to split off."""
         return rng.permutation(len(self.x))[:size]
 
     def __getattr__(self, name: str) -> Any:
@@ -116,13 +131,14 @@ class CrowdDataset(CrowdData):
 
     Args:
         name, title: for the registry, for a reader.
-        x: ``[items, ...]`` float32 features of the training items.
+        x: ``[items, ...]`` features of the training items, float32, or bytes of images.
         crowd: labels of the training items.
         y: ``[items]`` int64 true classes of the training items, for scoring only; None where nobody knows them.
         x_test, y_test: the same of items that no annotator saw; None where there are none.
         x_valid, y_valid: the same of items to choose an epoch with; None where there are none.
         extra: what else the data set has, such as texts; each entry is also an attribute. An entry with one value for
             each training item and a sibling ``<name>_test`` is divided along when a validation part is split off.
+        normalize: of images, see :class:`CrowdData`.
         class_names: one a class.
         true_confusion: ``[annotators, true class, label]`` where the annotators are simulated.
 

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from lib import paths
 
-__all__ = ["DataUnavailable", "Source", "path", "source", "sources"]
+__all__ = ["DataUnavailable", "Source", "local", "path", "source", "sources"]
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +137,19 @@ def path(relative: str) -> Path:
     _download(entry, cached, looked)
     _verified.add(_state(cached, entry))
     return cached
+
+
+def local(relative: str) -> Path | None:
+    """Where a published file lies on this machine; None where it would have to be downloaded.
+
+    Raises:
+        ValueError: no such entry.
+    """
+    entry = source(relative)
+    for folder in (paths.cache(), paths.mirror()):
+        if folder is not None and (folder / relative).is_file() and _is_right(folder / relative, entry):
+            return folder / relative
+    return None
 
 
 def _state(file: Path, entry: Source) -> tuple:

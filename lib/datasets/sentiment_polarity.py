@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from lib import embeddings
 from lib.crowd import CrowdLabels
 from lib.datasets import fetch, register
 
@@ -28,23 +29,29 @@ CLASSES = ("negative", "positive")
 
 
 @register("sentiment_polarity", title="Sentiment polarity", files=FILES, revision=1)
-def load(max_features: int | None = 2000) -> dict:
+def load(max_features: int | None = 2000, features: str = "tfidf") -> dict:
     """The fields of the data set, with the sentences themselves as ``texts`` and ``texts_test``.
 
-    Features are TF-IDF weights (logarithmic counts, rows of length one) of words that occur in at least two training
-    sentences; vocabulary and weights come from the training sentences alone. A sentence without any such word is all
-    zeros.
+    Features ``tfidf`` are TF-IDF weights (logarithmic counts, rows of length one) of words that occur in at least two
+    training sentences; vocabulary and weights come from the training sentences alone. A sentence without any such word is
+    all zeros. Features ``minilm`` are the vectors of a small pretrained network, see :mod:`lib.embeddings`.
 
     Args:
         max_features: the most frequent words to keep; None keeps all (6239).
-    """
-    from sklearn.feature_extraction.text import TfidfVectorizer
+        features: ``tfidf`` or ``minilm``.
 
+    Raises:
+        ValueError: other features.
+        ModuleNotFoundError: the pretrained network is not installed; says how to.
+    """
     train_file, test_file, y_file, y_test_file, answers_file = (fetch.path(file) for file in FILES)
     texts, texts_test = _lines(train_file), _lines(test_file)
-    vectorizer = TfidfVectorizer(sublinear_tf=True, norm="l2", min_df=2, max_features=max_features, dtype=np.float32)
-    x = vectorizer.fit_transform(texts).toarray()
-    x_test = vectorizer.transform(texts_test).toarray()
+    if features == "tfidf":
+        x, x_test, vocabulary = _tfidf(texts, texts_test, max_features)
+    elif features == "minilm":
+        x, x_test, vocabulary = embeddings.sentences(texts), embeddings.sentences(texts_test), ()
+    else:
+        raise ValueError(f"features must be 'tfidf' or 'minilm', found {features!r}")
     answers = np.loadtxt(answers_file, dtype=np.int64)
     return {
         "x": torch.from_numpy(x),
@@ -53,8 +60,16 @@ def load(max_features: int | None = 2000) -> dict:
         "y_test": torch.from_numpy(np.loadtxt(y_test_file, dtype=np.int64)),
         "crowd": CrowdLabels.from_dense(answers, n_classes=len(CLASSES), class_names=CLASSES),
         "class_names": CLASSES,
-        "extra": {"texts": texts, "texts_test": texts_test, "vocabulary": tuple(vectorizer.get_feature_names_out())},
+        "extra": {"texts": texts, "texts_test": texts_test, "vocabulary": vocabulary},
     }
+
+
+def _tfidf(texts, texts_test, max_features: int | None) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(sublinear_tf=True, norm="l2", min_df=2, max_features=max_features, dtype=np.float32)
+    x = vectorizer.fit_transform(texts).toarray()
+    return x, vectorizer.transform(texts_test).toarray(), tuple(vectorizer.get_feature_names_out())
 
 
 def _lines(file) -> tuple[str, ...]:

@@ -16,8 +16,10 @@ from lib.registry import unknown
 from lib.runs import RunConfig
 from lib.training import Recipe
 
-# smoke: seconds, for tests. quick: minutes on two cores, the committed default. paper: the papers' sizes.
-SCALES = ("smoke", "quick", "paper")
+# smoke: seconds, for tests. quick: minutes on two cores, the committed default. fast: the papers' full data, with short
+# schedules and small networks, for an hour of a GPU; where quick is the papers' protocol already, nothing but a name.
+# paper: the papers' sizes.
+SCALES = ("smoke", "quick", "fast", "paper")
 
 
 def grid(notebook: str, scale: str, seeds: Sequence[int]) -> list[RunConfig]:

@@ -25,6 +25,8 @@ BASELINES = {
 }
 OURS = ("true-labels", "dawid-skene", "dl-em", "unionnet-a", "ccem", "geocrowdnet-f")
 PAIR = "pair of networks"
+# The released code's virtual step, through the last layer alone.
+SHORTCUT = "last layer only"
 
 TUNED = {"labelme": (5, 10, 20, 40), "music": (5, 10, 20)}  # meta items a class
 GROUPS = (5, 10, 20)
@@ -39,7 +41,7 @@ def present() -> list[str]:
 
 
 def grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
-    """All methods and the pairs on every data set that there is, then :func:`tuning_grid`."""
+    """All methods, the pairs and CCC's shortcut on every data set that there is, then :func:`tuning_grid`."""
     configs = []
     for dataset in present():
         configs += real.runs(dataset, (*BASELINES, *OURS, "ccc"), scale, seeds)
@@ -49,6 +51,8 @@ def grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
                 replace(config, method="ensemble", method_options=options, case=PAIR)
                 for config in real.runs(dataset, [base], scale, seeds)
             ]
+        for config in real.runs(dataset, ["ccc"], scale, seeds):
+            configs.append(replace(config, method_options=config.method_options | {"gradient": "head"}, case=SHORTCUT))
     return _short_warmup(configs, scale) + tuning_grid(scale)
 
 
@@ -112,7 +116,7 @@ def chosen(rows: Sequence[dict]) -> dict[str, dict[str, int]]:
 
 
 def named(rows: Sequence[dict]) -> list[dict]:
-    """The rows under the names of the tables: pairs are methods of their own, named after their base."""
+    """The rows under the names of the tables: pairs, and CCC with its shortcut, are methods of their own."""
     return [row | {"config": row["config"] | _name(row["config"])} for row in rows]
 
 
@@ -122,4 +126,6 @@ def pair(base: str) -> str:
 
 
 def _name(config: dict) -> dict[str, str]:
+    if config["case"] == SHORTCUT:
+        return {"method": "ccc-head", "case": "real"}
     return {"method": pair(config["method_options"]["base"]), "case": "real"} if config["case"] == PAIR else {}

@@ -13,6 +13,8 @@ METHODS = (
     "majority-vote",
     "soft-majority-vote",
     "dawid-skene",
+    "glad",
+    "mace",
     "dl-em",
     "dl-em-released",
     "crowdlayer-vw",
@@ -22,6 +24,13 @@ METHODS = (
     "ccem",
     "geocrowdnet-f",
     "geocrowdnet-w",
+    "doctornet",
+    "weighted-doctornet",
+    "max-mig",
+    "conal",
+    "unionnet-a",
+    "unionnet-b",
+    "ccc",
 )
 SENTIMENT_SEEDS = 5
 

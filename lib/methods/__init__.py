@@ -51,11 +51,13 @@ class Method(nn.Module):
     Attributes:
         task: what the method learns, see :attr:`lib.answers.Answers.task`.
         warmup_epochs: epochs at the start that do not count when the best or a validation-selected epoch is sought.
+        compilable: whether nothing outside of a backbone looks at the operations inside it.
         n_classes: numbers that the network gives for an item.
     """
 
     task: ClassVar[str] = "classification"
     warmup_epochs: int = 0
+    compilable: bool = True
 
     def __init__(self, backbone: Callable[[], Backbone], crowd: Answers) -> None:
         super().__init__()
@@ -86,7 +88,7 @@ class Method(nn.Module):
         only."""
         from lib import scoring  # which imports this module
 
-        return scoring.classification(self, data, history)
+        return (scoring.classification if data.offsets is None else scoring.tagging)(self, data, history)
 
     def confusion(self) -> Tensor | None:
         """``[annotators, true class, label]`` with rows that sum to one; None where the method has none."""

@@ -39,7 +39,8 @@ class Aggregated(Method):
         return self.target
 
 
-def _one_hot(label: np.ndarray, n_classes: int) -> np.ndarray:
+def one_hot(label: np.ndarray, n_classes: int) -> np.ndarray:
+    """``[items, classes]`` of ``[items]`` classes."""
     # Unlabeled items carry -1; any row will do for them, since training skips them.
     return np.eye(n_classes)[np.maximum(label, 0)]
 
@@ -59,7 +60,7 @@ class TrueLabels(Aggregated):
         truth = np.asarray(truth)
         if truth.size and not 0 <= truth.min() <= truth.max() < crowd.n_classes:
             raise ValueError(f"true classes must lie in 0 .. {crowd.n_classes - 1}, found {truth.min()} .. {truth.max()}")
-        super().__init__(backbone, crowd, _one_hot(truth, crowd.n_classes))
+        super().__init__(backbone, crowd, one_hot(truth, crowd.n_classes))
 
 
 @register("majority-vote", title="Majority vote", paper="baseline", family="aggregated")
@@ -72,7 +73,7 @@ class MajorityVote(Aggregated):
 
     def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels, ties: str = "lowest", seed: int = 0) -> None:
         label = aggregate.majority_vote(crowd, ties=ties, seed=seed)
-        super().__init__(backbone, crowd, _one_hot(label, crowd.n_classes))
+        super().__init__(backbone, crowd, one_hot(label, crowd.n_classes))
 
 
 @register("soft-majority-vote", title="Soft majority vote", paper="baseline", family="aggregated")
@@ -91,7 +92,7 @@ class DawidSkene(Aggregated):
         self, backbone: Callable[[], Backbone], crowd: CrowdLabels, smoothing: float = 0.01, soft: bool = False
     ) -> None:
         fitted = aggregate.dawid_skene(crowd, smoothing=smoothing)
-        hard = _one_hot(fitted.posterior.argmax(axis=1), crowd.n_classes)
+        hard = one_hot(fitted.posterior.argmax(axis=1), crowd.n_classes)
         super().__init__(backbone, crowd, fitted.posterior if soft else hard)
         self.register_buffer("_confusion", torch.as_tensor(fitted.confusion, dtype=torch.float32))
 

@@ -271,6 +271,7 @@ class CCC(Ensemble):
         self.n_groups, self.per_class, self.rate, self.warmup_epochs = n_groups, per_class, rate, warmup
         self.meta_batch, self.gradient, self.distinct = meta_batch, gradient, distinct
         self.virtual_lr, self.epsilon = virtual_lr, epsilon
+        self.compilable = gradient == "head"  # the full gradient records the operations of the trunk
         self.groups: list[Tensor] = []
         self.meta_sets: list[MetaSet] = []
 

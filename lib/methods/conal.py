@@ -121,7 +121,7 @@ class CoNAL(Method):
         features = self.backbone.features(batch.x)
         class_prob = torch.softmax(self.backbone.head(features), dim=1)
         triples = (batch.position, batch.annotator, batch.label)
-        gate = self.gate(features if self.gate_input == "features" else batch.x, *triples[:2])
+        gate = self.gate(features if self.gate_input == "features" else self.backbone.inputs(batch.x), *triples[:2])
         if self.training:
             self.gate_sum.index_add_(0, batch.annotator, gate.detach())
             self.gate_count.index_add_(0, batch.annotator, torch.ones_like(gate))

@@ -17,6 +17,7 @@ row of ``T`` changes nothing, so only differences inside a row mean anything.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,10 @@ from lib.backbones import Backbone
 from lib.crowd import CrowdLabels
 from lib.losses import crowd_layer_logits, label_cross_entropy
 from lib.methods import Batch, Method, register
+from lib.methods.aggregated import MajorityVote
+
+if TYPE_CHECKING:
+    from lib.training import TrainingData
 
 VARIANTS = ("MW", "VW", "VW+B", "VB", "SW")
 
@@ -37,16 +42,18 @@ class CrowdLayer(Method):
 
     Args:
         variant: one of ``MW``, ``VW``, ``VW+B``, ``VB``, ``SW``.
+        pretrain: epochs that the network is first trained for on the majority vote, without the annotators' maps, as the
+            authors do for named entities, where the start at the identity alone is slow to leave the most frequent class.
 
     Raises:
         ValueError: another variant.
     """
 
-    def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels, variant: str = "MW") -> None:
+    def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels, variant: str = "MW", pretrain: int = 0) -> None:
         super().__init__(backbone, crowd)
         if variant not in VARIANTS:
             raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, found {variant!r}")
-        self.variant = variant
+        self.variant, self.pretrain = variant, pretrain
         annotators, classes = crowd.n_annotators, crowd.n_classes
         shapes = {"MW": (annotators, classes, classes), "SW": (annotators, 1)}
         if variant == "MW":
@@ -64,6 +71,10 @@ class CrowdLayer(Method):
         if self.variant != "VB":
             logits = logits * self.weight[annotator]
         return logits + self.bias[annotator] if "B" in self.variant else logits
+
+    def prepare(self, data: TrainingData, fit: Callable[..., dict[str, list[float]]]) -> None:
+        if self.pretrain:
+            fit(MajorityVote(lambda: self.backbone, data.crowd), epochs=self.pretrain)
 
     def set_confusion(self, confusion: Tensor) -> None:
         """``T = log A`` in the variant MW; the others cannot hold any matrix."""

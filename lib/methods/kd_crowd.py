@@ -13,8 +13,9 @@ The distillation loss is the f-mutual information gain (:mod:`lib.distillation`)
 which says this much and no more.** The choice of f, the robust learners (:mod:`lib.robust`), calibration, the start of
 stage 2 and all settings are a reconstruction, not the paper's.
 
-Nothing is chosen by true classes: some labels are kept out of stages 0 and 1, and the student's epoch and both temperatures
-are those that explain them best (:mod:`lib.held_out`). Stage 2, whose epochs are scored, uses all labels.
+Nothing is chosen by true classes: some labels are kept out of stages 0 and 1, and the student's epoch, both temperatures and,
+where asked for, both weights are those that explain them best (:mod:`lib.held_out`). Stage 2, whose epochs are scored, uses
+all labels.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from lib import teaching
 from lib.backbones import Backbone
 from lib.crowd import CrowdLabels
 from lib.distillation import LOSSES, Distillation
-from lib.held_out import fit_confusion
+from lib.held_out import Choice, fit_confusion
 from lib.methods import Batch, Method, build, register
 from lib.methods.ensemble import Ensemble
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from lib.datasets import CrowdDataset
     from lib.training import TrainingData
 
+WEIGHTS = (0.3, 1.0, 3.0)  # of the distillation in stage 2, to choose from
 LEAST = 1e-3  # of an entry of the matrices that stage 2 starts at: a logarithm far below is not reached again
 
 
@@ -53,14 +55,16 @@ class KDCrowd(Method):
     Args:
         base: the method of teacher and final model; no ensemble (and so not ``ccc``), whose networks have steps of their own.
         base_options: its options; None for its defaults.
-        weight: of the distillation in stage 2.
+        weight: of the distillation in stage 2. None for the one of :data:`WEIGHTS` that the held-out labels choose, at the
+            price of one more training without them for each.
         distillation: ``mig``, or a control, everything else equal: ``kl`` (Kullback-Leibler) or ``ce`` (the most probable
             class as a label).
         student_distillation, final_distillation: for stage 1 or 2 alone; None for ``distillation``.
         divergence: of ``mig``: ``kl``, ``pearson`` or ``js``.
         robust: stage 1's learner: ``elr``, ``co-teaching``, ``early-stopping``; or ``none``, which takes the last epoch
             where the others take the one that the held-out labels choose.
-        elr_weight, elr_momentum: of early-learning regularization.
+        elr_weight, elr_momentum: of early-learning regularization. A weight of None: the held-out labels choose among
+            students, one for each of :data:`lib.teaching.ELR_WEIGHTS`.
         teacher_epochs, student_epochs: None for as many as the recipe's.
         teacher_output: the ``classifier``'s predictions, or the ``posterior`` with the labels that the teacher saw.
         teacher_epoch: its ``last`` epoch, or the one that the ``held-out`` labels choose.
@@ -71,6 +75,7 @@ class KDCrowd(Method):
     Attributes:
         stages: after training, the :class:`lib.teaching.Stage` of ``teacher`` and ``student``; empty where left out.
         final: the base method of stage 2.
+        rivals: held-out score by weight, in nats, after a choice of the weight; else empty.
 
     Raises:
         ValueError: an option outside its range, a base that cannot be guided, or whatever the base says of its options.
@@ -82,13 +87,13 @@ class KDCrowd(Method):
         crowd: CrowdLabels,
         base: str = "crowdlayer-mw",
         base_options: dict | None = None,
-        weight: float = 1.0,
+        weight: float | None = 1.0,
         distillation: str = "mig",
         student_distillation: str | None = None,
         final_distillation: str | None = None,
         divergence: str = "kl",
         robust: str = "elr",
-        elr_weight: float = 1.0,
+        elr_weight: float | None = 1.0,
         elr_momentum: float = 0.7,
         teacher_epochs: int | None = None,
         student_epochs: int | None = None,
@@ -104,9 +109,11 @@ class KDCrowd(Method):
             for_student, divergence, robust, elr_weight, elr_momentum, teacher_epochs, student_epochs, teacher_output,
             teacher_epoch, teacher_temperature, student_temperature, held_out,
         )  # fmt: skip
-        if for_final not in LOSSES or not weight >= 0:
+        if for_final not in LOSSES or not (weight is None or weight >= 0):
             found = f"found {for_final!r} and {weight}"
             raise ValueError(f"need a distillation among {', '.join(LOSSES)} and a weight that is not negative, {found}")
+        if weight is None and held_out == 0:
+            raise ValueError("a weight is chosen by held-out labels: held_out must be above 0, found 0")
         make = functools.partial(build, base, backbone, **(base_options or {}))
         # The final model first, so that it starts exactly as its base would alone.
         final = make(crowd)
@@ -117,40 +124,52 @@ class KDCrowd(Method):
         super().__init__(lambda: final.backbone, crowd)
         self.final, self.weight, self.warmup_epochs = final, weight, final.warmup_epochs
         self.distillation, self.divergence = for_final, divergence
-        self.warm_confusion = weight > 0 if warm_confusion is None else warm_confusion
+        self.warm_confusion = weight != 0 if warm_confusion is None else warm_confusion
         self.guide: Distillation | None = None
         self.stages: dict[str, teaching.Stage] = {}
+        self.rivals: dict[float, float] = {}
+        self._make = make
         # No part of the final model (so no module of it), and gone when it has been run.
-        needed = weight > 0 or self.warm_confusion
+        needed = weight != 0 or self.warm_confusion
         self._teaching = teaching.Teaching(plan, make, backbone, crowd) if needed else None
 
     def prepare(self, data: TrainingData, fit: teaching.Fitting) -> None:
         """Stages 0 and 1, then roles are switched: the student's predictions start and guide the final model."""
         if self._teaching is not None:
             self.stages = self._teaching.run(data, fit)
+            if self.weight is None:
+                self.rivals = self._compare_weights(data, fit)
+                self.weight = max(self.rivals, key=self.rivals.get)
             self._teaching = None
-            prob = self.stages["student"].prob
-            if self.warm_confusion:
-                confusion = np.maximum(fit_confusion(prob, data.crowd), LEAST)
-                confusion = torch.as_tensor(confusion / confusion.sum(axis=2, keepdims=True), device=data.device)
-                self.final.set_confusion(confusion.to(torch.get_default_dtype()))
-            if self.weight > 0:
-                self.guide = teaching.guide(prob, data, self.distillation, self.divergence)
-                # In place of the base's own loss, so that whatever else a base does in a step still happens.
-                self.final.loss = functools.partial(self._guided_loss, self.final.loss)
+            self._switch_roles(self.final, data, self.weight)
         self.final.prepare(data, fit)
 
-    def _guided_loss(self, own_loss: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
-        """The base's own loss plus the distillation, from one pass through the network where the base predicts by it."""
-        passes = []
-        with self.final.backbone.head.register_forward_hook(lambda module, inputs, output: passes.append(output)):
-            loss = own_loss(batch)
-        if passes and type(self.final).predict_proba is Method.predict_proba:
-            log_prob = F.log_softmax(passes[-1], dim=1)
-        else:
-            prob = self.final.predict_proba(batch.x)
-            log_prob = prob.clamp_min(torch.finfo(prob.dtype).tiny).log()
-        return loss + self.weight * self.guide(log_prob, batch.items)
+    def _switch_roles(self, final: Method, data: TrainingData, weight: float) -> None:
+        """Start and guide a base model by the student's predictions; ``data`` has the labels that it learns from."""
+        prob = self.stages["student"].prob
+        if self.warm_confusion:
+            confusion = np.maximum(fit_confusion(prob, data.crowd), LEAST)
+            confusion = torch.as_tensor(confusion / confusion.sum(axis=2, keepdims=True), device=data.device)
+            final.set_confusion(confusion.to(torch.get_default_dtype()))
+        if weight > 0:
+            self.guide = teaching.guide(prob, data, self.distillation, self.divergence)
+            # In place of the base's own loss, so that whatever else a base does in a step still happens.
+            final.loss = functools.partial(guided_loss, final, final.loss, self.guide, weight)
+
+    def _compare_weights(self, data: TrainingData, fit: teaching.Fitting) -> dict[float, float]:
+        """Train stage 2 on the visible labels with each weight; how well its last epoch explains the hidden ones."""
+        visible, hidden = self._teaching.visible, self._teaching.hidden
+        part, found = data.with_crowd(visible), {}
+        fit_part = functools.partial(fit, data=part)
+        for weight in WEIGHTS:
+            final = self._make(visible).to(data.device)
+            self._switch_roles(final, part, weight)
+            final.prepare(part, fit_part)
+            fit_part(final)
+            choice = Choice(visible, hidden)
+            choice.offer(0, part.predict(final.predict_proba, final).double().cpu().numpy())
+            found[weight] = choice.best.score
+        return found
 
     def loss(self, batch: Batch) -> Tensor:
         """The base's own plus, in stage 2, ``weight`` times the distillation (mean over items), in nats."""
@@ -191,6 +210,33 @@ class KDCrowd(Method):
         what was handed on; ``confusion_error`` of the matrices that its predictions imply.
 
         And how the student corrects the teacher: ``errors_fixed``, the share of the teacher's wrong items that become right,
-        and ``correct_broken``, of its right items that become wrong.
+        and ``correct_broken``, of its right items that become wrong. After a choice of weights: ``weight``, and what the
+        held-out labels say of each, ``final_held_out_`` and ``student_held_out_elr_`` with the weight.
         """
-        return self.final.scores(data) | teaching.scores(self.stages, data)
+        found = self.final.scores(data) | teaching.scores(self.stages, data)
+        if self.rivals:
+            found |= {"weight": self.weight} | {f"final_held_out_{weight:g}": score for weight, score in self.rivals.items()}
+        return found
+
+
+def guided_loss(base: Method, own_loss: Callable[[Batch], Tensor], guide: Distillation, weight: float, batch: Batch) -> Tensor:
+    """A base's own loss plus the distillation, from one pass through the network where the base predicts by it.
+
+    Args:
+        base: the method; it predicts with ``base.backbone`` or overrides :meth:`lib.methods.Method.predict_proba`.
+        own_loss: its loss without guidance.
+        guide, weight: of the distillation.
+        batch: of training items.
+
+    Returns:
+        Scalar in nats.
+    """
+    passes = []
+    with base.backbone.head.register_forward_hook(lambda module, inputs, output: passes.append(output)):
+        loss = own_loss(batch)
+    if passes and type(base).predict_proba is Method.predict_proba:
+        log_prob = F.log_softmax(passes[-1], dim=1)
+    else:
+        prob = base.predict_proba(batch.x)
+        log_prob = prob.clamp_min(torch.finfo(prob.dtype).tiny).log()
+    return loss + weight * guide(log_prob, batch.items)

@@ -1,0 +1,112 @@
+"""CIFAR-10 as features of random patches (:mod:`lib.patches`): photographs that a small network learns from in seconds.
+
+The filters are patches of the first 10,000 training images, no label has a part in them. Features are standardized by their
+mean and standard deviation on those images, kept as half precision numbers in ``patches/`` of the cache, and made once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lib import patches, paths
+from lib.datasets import cifar10, images, pixels, register
+from lib.datasets.images import Images
+from lib.files import write_atomically
+
+REVISION = 1  # raised whenever other numbers come out; part of the files' names
+N_FILTERS = 64
+HELD_OUT = "held-out"
+
+
+@register(
+    "cifar10_patches",
+    title="CIFAR-10, patch features",
+    files=cifar10.FILES,
+    revision=REVISION,
+    ensure=partial(pixels.ensure, cifar10.PIECES),
+)
+def load(
+    crowd: str = images.PLAIN,
+    crowd_seed: int = 0,
+    crowd_options: dict | None = None,
+    n_train: int | None = None,
+    n_valid: int = 0,
+    n_test: int | None = None,
+    subset_seed: int = 0,
+    test: str = "lossless",
+    filters: int = N_FILTERS,
+) -> dict:
+    """The fields of the data set; ``extra`` has ``test_kind``, of each test image, as in :mod:`lib.datasets.cifar10`.
+
+    Args:
+        crowd, crowd_seed, crowd_options: who labels the training images, see :func:`lib.datasets.images.simulated`.
+        n_train, n_valid, n_test, subset_seed: see :mod:`lib.datasets.images`.
+        test: which test images, see :func:`divided`.
+        filters: how many; an image has eight times as many features.
+    """
+    whole, found, kind = divided(test)
+    tested = images.subset(np.arange(len(found)), found.y, n_test, subset_seed, "n_test")
+    found, kind = found.take(tested), kind[tested]
+    train, valid = images.parts(len(whole), whole.y, n_train, n_valid, subset_seed)
+    given, confusion = images.simulated(crowd, whole.y[train], len(cifar10.CLASS_NAMES), crowd_seed, crowd_options)
+    made = {"crowd": given, "true_confusion": confusion, "class_names": cifar10.CLASS_NAMES, "extra": {"test_kind": kind}}
+    return made | features({"": whole.take(train), "_valid": whole.take(valid), "_test": found}, filters)
+
+
+def divided(test: str) -> tuple[Images, Images, np.ndarray]:
+    """Images to train and validate on, test images, and the kind of each test image.
+
+    Args:
+        test: as in :mod:`lib.datasets.cifar10`; or ``held-out``: the last 10,000 of the 50,000 training images, which are then
+            neither trained nor validated on. They are exact and to be had wherever the training images are; an accuracy on
+            them is not the official one, since less is left to learn from.
+    """
+    if test != HELD_OUT:
+        return cifar10.load_images(test)
+    whole, found = Images.read(cifar10.TRAIN[:-1]), Images.read(cifar10.TRAIN[-1:])
+    return whole, found, np.repeat([HELD_OUT], len(found))
+
+
+def features(parts: dict[str, Images], filters: int) -> dict[str, torch.Tensor]:
+    """``x`` and ``y`` of each part, by its suffix; a part without images is left out."""
+    fields = {}
+    for suffix, part in parts.items():
+        if len(part) or not suffix:
+            fields[f"x{suffix}"] = torch.from_numpy(_kept(part.x, filters).astype(np.float32))
+            fields[f"y{suffix}"] = torch.from_numpy(part.y)
+    return fields
+
+
+def _kept(x: np.ndarray, filters: int) -> np.ndarray:
+    """``[items, 8 * filters]`` standardized features, half precision, from the cache where they are there."""
+    content = {"revision": REVISION, "filters": filters, "images": hashlib.sha256(np.ascontiguousarray(x)).hexdigest()}
+    key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    path = paths.cache() / "patches" / f"{key}.npy"
+    try:
+        found = np.load(path, allow_pickle=False)
+        if found.shape == (len(x), 8 * filters):
+            return found
+    except (OSError, ValueError, EOFError):
+        pass  # not there, or cut off: made anew
+    bank, mean, deviation = _bank(filters, paths.cache())
+    made = ((patches.describe(x, bank) - mean) / deviation).astype(np.float16)
+    buffer = io.BytesIO()
+    np.save(buffer, made, allow_pickle=False)
+    write_atomically(path, buffer.getvalue())
+    return made
+
+
+@lru_cache(maxsize=2)
+def _bank(filters: int, cache: Path) -> tuple[patches.Filters, np.ndarray, np.ndarray]:
+    """Filters, and the features' mean and deviation over a tenth of the images that the filters are of."""
+    first = Images.read(cifar10.TRAIN[:1]).x
+    bank = patches.draw_filters(first, filters)
+    seen = patches.describe(first[::10], bank)
+    return bank, seen.mean(axis=0), seen.std(axis=0) + 1e-6

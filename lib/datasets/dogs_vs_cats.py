@@ -1,0 +1,141 @@
+"""Dogs vs. Cats: the photographs of Rodrigues & Pereira's experiment (AAAI 2018), where the user has them.
+
+They may not be passed on. Get ``train.zip`` of Kaggle's *Dogs vs. Cats* (or Microsoft's *PetImages*), unpack it, and name the
+folder in the environment variable ``CROWDS_DOGS_VS_CATS``. A random half of each animal's photographs is to train, the other to
+test, 12,500 each as in the paper; the five annotators of :mod:`lib.simulators.crowd_layer` label the first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+
+from lib import paths
+from lib.datasets import DataUnavailable, images, register
+from lib.datasets.cats_dogs import CLASS_NAMES, five_annotators
+from lib.datasets.images import Images
+from lib.files import write_atomically
+
+VARIABLE = "CROWDS_DOGS_VS_CATS"
+_LEAST = 2  # photographs of each animal
+_WANTED = (
+    f"{VARIABLE} should name a folder with cat.0.jpg, dog.0.jpg, ... in it or in its folder 'train' (Kaggle's train.zip), or "
+    "with folders 'Cat' and 'Dog' of 0.jpg, ... (PetImages)"
+)
+
+
+class NoPhotographs(DataUnavailable):
+    """The folder is not named, not there, or holds something else."""
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.reason}. {_WANTED}."
+
+
+def _problem(reason: str) -> NoPhotographs:
+    return NoPhotographs("the photographs of Dogs vs. Cats", reason, published=False)
+
+
+def folder() -> Path | None:
+    """The folder that the user names in ``CROWDS_DOGS_VS_CATS``; None where the variable is not set."""
+    named = os.environ.get(VARIABLE)
+    return Path(named) if named else None
+
+
+def photographs(place: Path) -> dict[str, list[Path]]:
+    """The photographs of each animal, in the order of their numbers.
+
+    Raises:
+        NoPhotographs: no such folder, or one without photographs of both animals; says what was expected and found.
+    """
+    if not place.is_dir():
+        raise _problem(f"{place} is no folder")
+    found: dict[str, list[tuple[int, Path]]] = {name: [] for name in CLASS_NAMES}
+    for file in [*place.glob("*.jpg"), *place.glob("train/*.jpg"), *place.glob("[CcDd]*/*.jpg")]:
+        named = f"{file.parent.name}/{file.name}" if file.stem.isdigit() else file.name
+        if match := re.fullmatch(r"(cat|dog)[./](\d+)\.jpg", named, flags=re.IGNORECASE):
+            found[match[1].lower()].append((int(match[2]), file))
+    for name, files in found.items():
+        if len(files) < _LEAST:
+            raise _problem(f"{place} has {len(files)} photographs of a {name}, too few to train and test on")
+        if len({number for number, _ in files}) < len(files):
+            raise _problem(f"{place} has two photographs of a {name} with the same number")
+    return {name: [file for _, file in sorted(files)] for name, files in found.items()}
+
+
+def digest(place: Path) -> str:
+    """16 hex digits that tell one collection of photographs from another, by names and sizes: part of a run's key.
+
+    Raises:
+        NoPhotographs: as in :func:`photographs`.
+    """
+    lines = [f"{name} {file.name} {file.stat().st_size}" for name, files in photographs(place).items() for file in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def _ensure() -> None:
+    place = folder()
+    if place is None:
+        raise _problem(f"{VARIABLE} is not set")
+    photographs(place)
+
+
+@register("dogs_vs_cats", title="Dogs vs. Cats", ensure=_ensure)
+def load(collection: str = "", side: int = 150, crowd_seed: int = 0) -> dict:
+    """The fields of the data set. Photographs that cannot be read are left out (PetImages has two).
+
+    Args:
+        collection: what :func:`digest` says of the user's folder, so that rows of other photographs are not taken for these;
+            empty for any.
+        side: of the squares that photographs are brought to; 150 in the paper.
+        crowd_seed: of the five annotators.
+
+    Raises:
+        NoPhotographs: as in :func:`photographs`.
+        ValueError: another collection, or a side below 16.
+    """
+    if side < 16:
+        raise ValueError(f"side must be at least 16, found {side}")
+    _ensure()
+    found = digest(folder())
+    if collection not in ("", found):
+        raise ValueError(f"the photographs in {VARIABLE} are collection {found}, the run is of {collection}")
+    whole = _decoded(photographs(folder()), side, paths.cache() / "decoded" / f"dogs_vs_cats_{found}_{side}.npz")
+    half = np.concatenate([np.flatnonzero(whole.y == k)[::2] for k in range(len(CLASS_NAMES))])
+    train, test = whole.take(np.sort(half)), whole.take(np.setdiff1d(np.arange(len(whole)), half))
+    pixel = train.x[:2000] / 255
+    normalize = (pixel.mean(axis=(0, 2, 3)), np.maximum(pixel.std(axis=(0, 2, 3)), 1e-3))
+    crowd = five_annotators(train.y, crowd_seed)
+    chosen = (np.arange(len(train)), np.zeros(0, dtype=int))
+    return images.fields(train, test, CLASS_NAMES, normalize, chosen, crowd["crowd"], crowd["true_confusion"])
+
+
+def _decoded(files: dict[str, list[Path]], side: int, path: Path) -> Images:
+    """All photographs as squares, in random order, from the cache where they are there."""
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as stored:
+            return Images(stored["images"], stored["labels"].astype(np.int64))
+    from PIL import Image
+
+    squares, labels = [], []
+    for label, name in enumerate(CLASS_NAMES):
+        for file in files[name]:
+            try:
+                with Image.open(file) as picture:
+                    square = picture.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
+            except OSError:  # what Pillow raises for a file that is cut off or no picture
+                continue
+            squares.append(np.asarray(square).transpose(2, 0, 1))
+            labels.append(label)
+        if labels.count(label) < _LEAST:
+            raise _problem(f"{files[name][0].parent} has {labels.count(label)} readable photographs of a {name}")
+    order = np.random.default_rng(0).permutation(len(labels))
+    made = Images(np.stack(squares)[order], np.array(labels, dtype=np.int64)[order])
+    packed = io.BytesIO()
+    np.savez(packed, images=made.x, labels=made.y.astype(np.uint8))
+    write_atomically(path, packed.getvalue())
+    return made

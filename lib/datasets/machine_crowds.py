@@ -1,0 +1,157 @@
+"""MNIST and Fashion-MNIST, labeled by fifteen machines (:mod:`lib.machines`), as in GeoCrowdNet's released script.
+
+Of the 60,000 training images 10,000 are set aside to train the machines, and of the others some to validate on. A pool of those
+left is labeled by every machine, once; a crowd is a draw from it: ``items`` images, and each label kept with ``probability``.
+An image may end without any label. The division depends on ``machine_seed``; by default all crowds are of the same fifteen
+machines, as in the script, and differ in images and in which labels were kept.
+
+**True confusion matrices** are what each machine says of the whole pool, as shares. A machine's errors depend on the image, not
+on its class alone, so these matrices are averages and no law that labels are drawn from.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from lib import machines
+from lib.crowd import CrowdLabels
+from lib.datasets import fashion_mnist, images, mnist, pixels, register
+from lib.datasets.images import Images
+
+TO_TRAIN = 10_000  # images that machines are trained on
+SMALL_POOL, LARGE_POOL = 4000, 20_000
+SOURCES = {"mnist_machines": mnist, "fashion_mnist_machines": fashion_mnist}
+TITLES = {"mnist_machines": "MNIST, machine annotators", "fashion_mnist_machines": "Fashion-MNIST, machine annotators"}
+
+
+def divide(n_images: int, n_valid: int, pool: int, machine_seed: int) -> dict[str, np.ndarray]:
+    """Which images are for what: ``machines``, ``valid`` and ``pool``, without overlap.
+
+    Raises:
+        ValueError: a negative number of validation images, or fewer images than that takes.
+    """
+    if n_valid < 0 or TO_TRAIN + n_valid + pool > n_images:
+        raise ValueError(f"n_valid must lie between 0 and {n_images - TO_TRAIN - pool}, found {n_valid}")
+    order = np.random.default_rng(machine_seed).permutation(n_images)
+    # From the other end, so that the pool is the same whatever the number of validation images.
+    return {
+        "machines": order[:TO_TRAIN],
+        "pool": order[TO_TRAIN : TO_TRAIN + pool],
+        "valid": np.sort(order[n_images - n_valid :]),
+    }
+
+
+def shares(said: np.ndarray, y: np.ndarray, n_classes: int) -> np.ndarray:
+    """``[annotators, true class, label]`` how often each says what of the images of each class, as shares.
+
+    Args:
+        said: ``[annotators, items]`` labels.
+        y: ``[items]`` true classes.
+        n_classes: how many.
+
+    Raises:
+        ValueError: a class without images.
+    """
+    counts = np.zeros((len(said), n_classes, n_classes))
+    np.add.at(counts, (np.arange(len(said))[:, None], y[None], said), 1)
+    totals = counts.sum(axis=2, keepdims=True)
+    if not totals.all():
+        raise ValueError(f"the true confusion matrices need images of every class, found none of {int(totals[0].argmin())}")
+    return counts / totals
+
+
+def draw(said: np.ndarray, items: int, probability: float, seed: int, n_classes: int) -> tuple[np.ndarray, CrowdLabels]:
+    """A crowd from what everybody would say.
+
+    Args:
+        said: ``[annotators, images]`` labels of the pool.
+        items: how many images to draw.
+        probability: with which each label is kept.
+        seed: of both draws; the same images whatever the probability, and with a higher one more labels of the same.
+
+    Returns:
+        ``[items]`` which images of the pool, ascending, and the crowd.
+
+    Raises:
+        ValueError: more items than images, or a probability outside 0 .. 1.
+    """
+    if not 1 <= items <= said.shape[1]:
+        raise ValueError(f"items must lie between 1 and the {said.shape[1]} labeled images, found {items}")
+    if not 0 <= probability <= 1:
+        raise ValueError(f"probability must lie between 0 and 1, found {probability}")
+    which, kept = np.random.default_rng(seed).spawn(2)
+    chosen = np.sort(which.choice(said.shape[1], items, replace=False))
+    item, annotator = np.nonzero(kept.random((items, len(said))) < probability)
+    return chosen, CrowdLabels(item, annotator, said[annotator, chosen[item]], items, len(said), n_classes)
+
+
+def _load(
+    name: str,
+    experts: bool,
+    items: int,
+    probability: float,
+    crowd_seed: int,
+    machine_seed: int,
+    n_valid: int,
+    n_test: int | None,
+    mismatched: bool,
+    sketch: bool,
+) -> dict:
+    source = SOURCES[name]
+    whole, test = Images.read([source.TRAIN]), Images.read([source.TEST])
+    pool = machines.SKETCH_POOL if sketch else SMALL_POOL if 2 * items <= SMALL_POOL else LARGE_POOL
+    part = divide(len(whole), n_valid, pool, machine_seed)
+    teach, asked = whole.take(part["machines"]), whole.take(part["pool"])
+    said = machines.answers(
+        teach.x[:, 0],
+        teach.y,
+        asked.x[:, 0],
+        len(source.CLASS_NAMES),
+        experts=experts,
+        mismatched=mismatched,
+        sketch=sketch,
+        seed=machine_seed,
+    )
+    chosen, crowd = draw(said, items, probability, crowd_seed, len(source.CLASS_NAMES))
+    confusion = shares(said, asked.y, len(source.CLASS_NAMES))
+    test = test.take(images.subset(np.arange(len(test)), test.y, n_test, 0, "n_test"))
+    names = tuple(str(machine) for machine in machines.crew(experts))
+    parts = (part["pool"][chosen], part["valid"])
+    return images.fields(whole, test, source.CLASS_NAMES, source.NORMALIZE, parts, crowd, confusion, machines=names)
+
+
+def _register(name: str) -> None:
+    source = SOURCES[name]
+
+    @register(name, title=TITLES[name], files=source.FILES, ensure=partial(pixels.ensure, source.PIECES))
+    def load(
+        experts: bool = True,
+        items: int = 1000,
+        probability: float = 0.1,
+        crowd_seed: int = 0,
+        machine_seed: int = 0,
+        n_valid: int = 500,
+        n_test: int | None = None,
+        mismatched: bool = False,
+        sketch: bool = False,
+    ) -> dict:
+        """The fields of the data set; ``extra`` has ``machines``, what each annotator is.
+
+        Args:
+            experts: whether two of the machines saw 9000 images, or 400 at most like the others.
+            items: images to label; up to 2000 of a pool of 4000, more of a pool of 20,000.
+            probability: with which each of the fifteen labels of an image is kept.
+            crowd_seed: of images and labels.
+            machine_seed: of the machines, and of which images are for what.
+            n_valid: images to validate on, of which nobody labels any (the script: 5 % of the items).
+            n_test: how many test images, all by default.
+            mismatched: train logistic regression on labels of other images, as the released script does.
+            sketch: poorer machines and a small pool, for tests of everything behind them.
+        """
+        return _load(name, experts, items, probability, crowd_seed, machine_seed, n_valid, n_test, mismatched, sketch)
+
+
+for _name in SOURCES:
+    _register(_name)
