@@ -37,10 +37,11 @@ TRUTH = {"center": 0.57382, "scale": 0.18292}  # mean and deviation of the train
 
 def grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     """All methods (case ``real``); the authors' settings (``as released``), the layers also with constant and factor fixed
-    (``released, fixed``); and the choice of the options, with the first three seeds."""
+    (``released, fixed``), and EM, whose constant always is; and the choice of the options, with the first three seeds."""
     free = {method: {"free": True} for method in LAYERS}
     cases = [("as released", method, free.get(method, {})) for method in RELEASED]
     cases += [("released, fixed", method, {}) for method in LAYERS]
+    cases.append(("released, fixed", "ratings-em", CHOSEN["ratings-em"]))  # the authors released none
     ours = [_run(method, scale, seed, CHOSEN.get(method, {})) for method in METHODS for seed in seeds]
     theirs = [
         _run(method, scale, seed, TRUTH | options, case, RELEASED_EPOCHS) for case, method, options in cases for seed in seeds
