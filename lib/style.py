@@ -55,7 +55,7 @@ METHODS: dict[str, tuple[str, str, str]] = {
     "majority-vote": ("#8C8C8C", "o", "-"),
     "soft-majority-vote": ("#BFBFBF", "s", "--"),
     "dawid-skene": ("#E69F00", "o", "-"),
-    "glad": ("#E69F00", "^", "--"),
+    "glad": ("#FFBE55", "^", "--"),
     "mace": ("#B87F00", "v", "-."),
     "dl-em": ("#9A6A00", "s", "-"),
     "dl-em-released": ("#F2CF80", "D", "--"),

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import diagrams, paths, plots, report
+from lib import diagrams, methods, paths, plots, report
 from lib import style as house
 
 
@@ -49,9 +49,11 @@ def legend_of(fig) -> list[str]:
 
 
 def test_every_method_has_looks_of_its_own():
-    looks = list(house.METHODS.values())
-    assert len({color for color, _, _ in looks}) == len(looks)
-    assert len(set(looks)) == len(looks)
+    # Among the methods of a task, that is: those of two tasks never meet in a figure.
+    for task in {methods.info(name).task for name in house.METHODS}:
+        looks = [look for name, look in house.METHODS.items() if methods.info(name).task == task]
+        assert len({color for color, _, _ in looks}) == len(looks)
+        assert len(set(looks)) == len(looks)
 
 
 def test_members_of_a_family_differ_by_marker():
