@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -114,9 +115,14 @@ def write(frame: pd.DataFrame, path: Path) -> None:
 
 def _by_group(rows: Iterable[Mapping]) -> dict[str, dict[str, dict[int, float]]]:
     """Configuration without its seed -> metric -> seed -> value; of two rows of one run the later in order counts."""
+    from lib.training import Recipe
+
+    # A reference row may be older than a field of the recipe, which then was what its default is now.
+    defaults = {entry.name: entry.default for entry in fields(Recipe)}
     groups: dict[str, dict[str, dict[int, float]]] = {}
     for row in rows:
         config = {name: value for name, value in row["config"].items() if name != "seed"}
+        config["recipe"] = defaults | config.get("recipe", {})
         metrics = groups.setdefault(json.dumps(config, sort_keys=True), {})
         for metric, value in row["metrics"].items():
             metrics.setdefault(metric, {})[row["config"]["seed"]] = math.nan if value is None else float(value)

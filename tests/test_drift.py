@@ -20,6 +20,14 @@ def verdicts(fresh, reference):
     return drift.compare(fresh, reference)["verdict"].tolist()
 
 
+def test_a_reference_older_than_a_field_of_the_recipe_is_still_found():
+    old = rows([0.8, 0.9], recipe={"epochs": 5})
+    new = rows([0.8, 0.9], recipe={"epochs": 5, "crop": 0, "flip": False})  # their defaults
+    assert verdicts(new, old) == ["identical"]
+    other = rows([0.8, 0.9], recipe={"epochs": 5, "crop": 4})
+    assert "identical" not in verdicts(other, old)
+
+
 def test_tolerance_by_hand():
     # Student's t for 99 % and 2 degrees of freedom is 9.9248 (any printed table).
     values = [0.80, 0.82, 0.84]
