@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from lib import ledger, report
+from lib import ledger, methods, report
 from lib.experiments import ccc_ablations, ccc_cifar10n, ccc_images, ccc_table1
 from lib.simulators.reconstructed import CASES
 
@@ -116,29 +118,37 @@ def test_rows_are_named_by_what_is_varied():
     assert len(found) == len(grid)  # without that one, and with the base point twice
 
 
-def test_meta_items_are_chosen_on_validation_images_alone():
-    def row(per_class, valid, test):
-        return {"config": {"method_options": {"per_class": per_class}}, "history": {"valid_acc": valid, "test_acc": test}}
+def test_options_are_chosen_on_validation_images_alone():
+    def row(valid, test, **options):
+        return {"config": {"method_options": options}, "history": {"valid_acc": valid, "test_acc": test}}
 
     rows = [
-        row(9, [0.99] + [0.5] * 5, [0.9]),
-        row(20, [0.1] + [0.6] * 5, [0.1]),
-        row(40, [0.1, 0.7, 0.5, 0.6, 0.6, 0.6], [0.9]),
+        row([0.99] + [0.5] * 5, [0.9], per_class=9, rate=0.1),
+        row([0.1] + [0.6] * 5, [0.1], per_class=20),  # a row of the paper's rate need not say so
+        row([0.1, 0.7, 0.5, 0.6, 0.6, 0.6], [0.9], per_class=40, rate=0.1),
     ]
-    assert ccc_table1.tuned(rows) == {9: 0.5, 20: 0.6, 40: 0.6}
-    assert ccc_table1.chosen(rows) == 20  # the smaller of equals
+    assert ccc_table1.tuned(rows) == {(9, 0.1): 0.5, (20, 0.5): 0.6, (40, 0.1): 0.6}
+    assert ccc_table1.chosen(rows) == (20, 0.5)  # the smaller of equals
 
 
-def test_tuning_has_seeds_of_its_own_and_one_thing_varied():
+def test_tuning_has_seeds_of_its_own_and_two_things_varied():
     grid = ccc_table1.tuning_grid("quick")
     assert {config.seed for config in grid} == {ccc_table1.TUNING_SEED}
     assert {config.dataset_options["crowd_seed"] for config in grid} == {ccc_table1.TUNING_SEED}
-    assert tuple(config.method_options["per_class"] for config in grid) == ccc_table1.TUNED
-    assert ccc_table1.tuning_grid("paper") == []  # the paper's number
+    found = [(config.method_options["per_class"], config.method_options["rate"]) for config in grid]
+    assert found == [(per_class, rate) for per_class in (9, 20, 40) for rate in (0.1, 0.5)]
+    assert len({replace(config, method_options={}).key() for config in grid}) == 1
+    assert ccc_table1.tuning_grid("paper") == []  # the paper's numbers
 
 
 def test_the_setting_is_what_tuning_chose():
     rows = [row for row in ledger.reference_rows(ccc_table1.TUNING) if row["config"]["scale"] == "quick"]
     if not rows:
         pytest.skip("the tuning runs are not in the reference ledger")
-    assert ccc_table1.chosen(rows) == ccc_images.META_ITEMS == ccc_images.setting("fashion_mnist", "quick").per_class
+    using = ccc_images.setting("fashion_mnist", "quick")
+    assert ccc_table1.chosen(rows) == (ccc_images.META_ITEMS, ccc_images.RATE) == (using.per_class, using.rate)
+
+
+def test_larger_scales_have_the_papers_rate():
+    for scale in ("fast", "paper"):
+        assert ccc_images.setting("cifar10", scale).rate == ccc_images.PAPER_RATE == methods.info("ccc").options["rate"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import tarfile
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -87,7 +88,7 @@ def test_test_images_of_two_kinds():
 
 @cifar10_images
 def test_unknown_test_images():
-    with pytest.raises(ValueError, match="test must be one of lossless, official, jpeg, mixed, found 'clean'"):
+    with pytest.raises(ValueError, match="test must be one of lossless, official, jpeg, mixed, all, found 'clean'"):
         datasets.load("cifar10", test="clean")
 
 
@@ -159,6 +160,29 @@ def test_official_test_images_that_cannot_be_had_are_named(monkeypatch, tmp_path
     monkeypatch.setattr(fetch, "path", refuse)
     with pytest.raises(fetch.DataUnavailable, match=r"cifar-10-python.tar.gz is not available: the download failed"):
         cifar10.load_images("official")
+
+
+@pytest.mark.parametrize(
+    ("archive_here", "jpeg_here", "meant"),
+    [(True, True, "official"), (True, False, "official"), (False, True, "mixed"), (False, False, "official")],
+)
+def test_all_test_images_are_the_official_ones_where_they_can_be_had(monkeypatch, archive_here, jpeg_here, meant):
+    monkeypatch.setattr(cifar10, "_OFFICIAL", SimpleNamespace(is_local=archive_here))
+    monkeypatch.setattr(cifar10, "_COMPRESSED", SimpleNamespace(is_local=jpeg_here))
+    assert cifar10.meant("all") == meant
+    assert [cifar10.meant(test) for test in ("lossless", "official", "jpeg", "mixed")] == [
+        "lossless",
+        "official",
+        "jpeg",
+        "mixed",
+    ]
+
+
+@cifar10_images
+def test_all_test_images_say_what_they_are():
+    data = datasets.load("cifar10", n_train=10, test="all")
+    assert len(data.x_test) == 10_000
+    assert set(data.test_kind.tolist()) == ({"lossless", "jpeg"} if cifar10.meant("all") == "mixed" else {"lossless"})
 
 
 # ---------------------------------------------------------------------- parts and crowds

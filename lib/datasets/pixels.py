@@ -88,6 +88,11 @@ class Piece:
         """Where it is kept."""
         return paths.cache() / "decoded" / f"{self.name}.npz"
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it, or what it is made of, is on this machine."""
+        return self.path.is_file() or any(source.local() is not None for source in self.sources)
+
 
 def register_pieces(dataset: str, pieces: Sequence[Piece], optional: Sequence[Piece] = ()) -> None:
     """Say what a data set is made of: by default, and with options that not every machine can have."""
@@ -101,8 +106,7 @@ def pieces_of(dataset: str) -> tuple[Piece, ...]:
     datasets.names()  # their modules register the pieces
     if dataset not in _pieces:
         raise ValueError(f"no images of {dataset!r}; there are those of {', '.join(sorted(_pieces))}")
-    here = (piece for piece in _optional[dataset] if piece.path.is_file() or any(s.local() for s in piece.sources))
-    return (*_pieces[dataset], *here)
+    return (*_pieces[dataset], *(piece for piece in _optional[dataset] if piece.is_local))
 
 
 def ensure(pieces: Sequence[Piece]) -> None:

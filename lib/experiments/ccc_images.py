@@ -5,10 +5,10 @@ with momentum 0.9 and weight decay 5e-4, a tenth of that rate after epoch 40, ba
 which ten are CCC's warm-up; 30 groups and 1000 meta items. The paper's other settings are not released: Fashion-MNIST has
 the script's other network, ResNet-18, and baselines have the same recipe and number of epochs. ``fast``: the same data,
 a fifth of the epochs and a smaller network. ``quick``: a class-balanced part of the data, 50 annotators instead of 250, a
-small network, and CCC's groups in the paper's proportion to the annotators (30 of 250); how many meta items a class was chosen
-on validation images, see ``ccc_table1.py``. The number of epochs is such that majority vote's network learns its labels by
-heart, which is what the paper is about; about a sixth is CCC's warm-up, as in the paper. Augmentation would take that away, so
-there is none.
+small network, and CCC's groups in the paper's proportion to the annotators (30 of 250); how many meta items a class and how
+large a correction was chosen on validation images, see ``ccc_table1.py``. The number of epochs is such that majority vote's
+network learns its labels by heart, which is what the paper is about; about a sixth is CCC's warm-up, as in the paper.
+Augmentation would take that away, so there is none.
 
 All methods of a seed see the same crowd.
 """
@@ -30,6 +30,8 @@ PAIRS |= dict.fromkeys(("fast", "paper"), ("crowdlayer-mw", "unionnet-b"))
 # The released code's choices on images: the virtual step through the last layer alone. CoNAL's gate reads the features.
 METHODS = {"ccc": {"gradient": "head"}, "conal": {"gate_input": "features"}}
 
+PAPER_RATE = 0.5
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -40,7 +42,7 @@ class Setting:
         warmup: CCC's epochs without correction, among those of the recipe.
         data: options of the data set: its parts.
         annotators: of a simulated crowd.
-        groups, per_class: CCC's groups, and meta items of a class.
+        groups, per_class, rate: CCC's groups, meta items of a class, and size of corrections.
     """
 
     backbone: str
@@ -51,6 +53,7 @@ class Setting:
     annotators: int = 250
     groups: int = 30
     per_class: int = 100
+    rate: float = PAPER_RATE
 
 
 _SGD = Recipe(epochs=60, batch_size=128, optimizer="sgd", lr=0.01, weight_decay=5e-4, schedule="step", milestones=(40,))
@@ -59,17 +62,17 @@ _FAST = replace(_PAPER, epochs=12, milestones=(8,))
 _QUICK = Recipe(epochs=15, batch_size=32, lr=1e-3)
 _SHORT = replace(_QUICK, epochs=12)
 _SMOKE = Recipe(epochs=2, batch_size=32, lr=1e-3)
-_CIFAR = {"n_valid": 5000, "test": "mixed"}
+_CIFAR = {"n_valid": 5000, "test": "all"}
 _STEM = {"padding": 0}
 
 
-# Of 4000 items; chosen among `ccc_table1.TUNED`.
-META_ITEMS = 40
+# Meta items a class, of 4000 items, and rate; chosen among `ccc_table1.TUNED`.
+META_ITEMS, RATE = 40, 0.1
 
 
 def _few(recipe: Recipe, warmup: int, items: int, **more) -> Setting:
     """LeNet on a part of the data, with meta items in proportion."""
-    return Setting("lenet", recipe, warmup, _part(items), per_class=round(META_ITEMS * items / 4000), **more)
+    return Setting("lenet", recipe, warmup, _part(items), per_class=round(META_ITEMS * items / 4000), rate=RATE, **more)
 
 
 def _part(items: int) -> dict[str, int]:
@@ -160,7 +163,7 @@ def _method(name: str, using: Setting, options: dict) -> dict:
         return {"method": "ensemble", "method_options": {"base": base, "base_options": METHODS.get(base)}}
     own = dict(METHODS.get(name, {}))
     if name == "ccc":
-        own |= {"groups": using.groups, "per_class": using.per_class, "warmup": using.warmup}
+        own |= {"groups": using.groups, "per_class": using.per_class, "rate": using.rate, "warmup": using.warmup}
         own |= {"meta_batch": using.recipe.batch_size} | options
     return {"method": name, "method_options": own}
 

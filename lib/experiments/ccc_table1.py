@@ -3,17 +3,18 @@
 At ``quick`` the hardest case of each family, by the paper's majority vote, on Fashion-MNIST; at ``fast`` and ``paper`` all
 eight on both data sets.
 
-How many meta items a class CCC takes is the paper's at ``fast`` and ``paper``. Of the few items at ``quick`` the paper's share
-would be nine a class; more are tried on validation images, with a crowd that no result has, and what was chosen stands in
-``ccc_images.py``.
+How many meta items a class CCC takes, and how large its corrections are, is the paper's at ``fast`` and ``paper``. Of the few
+items at ``quick`` the paper's share would be nine a class, and a batch a fourth as large makes noisier corrections; so both
+are chosen there on validation images, with a crowd that no result has. What was chosen stands in ``ccc_images.py``.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 from lib.experiments import ccc_images
-from lib.experiments.ccc_images import PAIRS
+from lib.experiments.ccc_images import PAIRS, PAPER_RATE
 from lib.experiments.ccc_table2 import BASELINES, pair
 from lib.runs import RunConfig
 from lib.simulators.reconstructed import CASES
@@ -31,7 +32,7 @@ COLUMNS = {
     "paper": {dataset: tuple(CASES) for dataset in TABLE_1},
 }
 TUNING = "tuning_ccc_images"
-TUNED = (9, 20, 40)
+TUNED = {"per_class": (9, 20, 40), "rate": (0.1, 0.5)}
 TUNING_SEED = 100
 JUDGED_EPOCHS = 5
 
@@ -48,33 +49,40 @@ def grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
 
 
 def tuning_grid(scale: str) -> list[RunConfig]:
-    """CCC with each number of meta items a class, where it is not the paper's."""
+    """CCC with each number of meta items a class and each rate, where they are not the paper's."""
     if scale not in FEW_ITEMS:
         return []
     (dataset, cases), *_ = COLUMNS[scale].items()
     return [
         config
-        for per_class in TUNED
+        for values in itertools.product(*TUNED.values())
         for config in ccc_images.runs(
-            dataset, ["ccc"], scale, [TUNING_SEED], experiment=TUNING, case=cases[0], options={"per_class": per_class}
+            dataset,
+            ["ccc"],
+            scale,
+            [TUNING_SEED],
+            experiment=TUNING,
+            case=cases[0],
+            options=dict(zip(TUNED, values, strict=True)),
         )
     ]
 
 
-def tuned(rows: Iterable[dict]) -> dict[int, float]:
-    """Mean validation accuracy, a share, of the last epochs, by the number of meta items a class.
+def tuned(rows: Iterable[dict]) -> dict[tuple[int, float], float]:
+    """Validation accuracy, a share, averaged over the last epochs, by meta items a class and rate.
 
     Args:
         rows: ledger rows of :func:`tuning_grid`.
     """
-    scores: dict[int, list[float]] = {}
+    scores = {}
     for row in rows:
-        scores.setdefault(row["config"]["method_options"]["per_class"], []).extend(row["history"]["valid_acc"][-JUDGED_EPOCHS:])
-    return {per_class: round(sum(late) / len(late), 6) for per_class, late in scores.items()}
+        options, late = row["config"]["method_options"], row["history"]["valid_acc"][-JUDGED_EPOCHS:]
+        scores[options["per_class"], options.get("rate", PAPER_RATE)] = round(sum(late) / len(late), 6)
+    return scores
 
 
-def chosen(rows: Iterable[dict]) -> int:
-    """The number of meta items a class with the best score; the smaller one of equals."""
+def chosen(rows: Iterable[dict]) -> tuple[int, float]:
+    """Meta items a class and rate with the best score; the smaller ones of equals."""
     scores = tuned(rows)
     return max(sorted(scores), key=scores.get)
 

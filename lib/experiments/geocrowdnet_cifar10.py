@@ -31,8 +31,8 @@ SCRIPT = dict.fromkeys(PENALTIES, 0.01)  # with the script's network and steps: 
 _SIZES = {
     "smoke": {"n_train": 400, "n_valid": 100, "n_test": 100, "test": HELD_OUT, "filters": 4},
     "quick": {"n_train": 20_000, "n_valid": 2500, "test": HELD_OUT, "filters": N_FILTERS},
-    "fast": {"n_valid": 2500, "test": "mixed"},
-    "paper": {"n_valid": 2500, "test": "mixed"},
+    "fast": {"n_valid": 2500, "test": "all"},
+    "paper": {"n_valid": 2500, "test": "all"},
 }
 _IMAGES = {"weight_decay": 1e-4, "schedule": "onecycle", "crop": 4, "flip": True, "precision": "mixed"}
 _RECIPES = {
