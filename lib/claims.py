@@ -38,7 +38,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from lib import paths, report
 from lib.files import write_atomically
@@ -153,7 +153,7 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, 
     if len(values) < 2:
         return (float(values.mean()) if len(values) else math.nan), math.nan, math.nan
     mean = float(values.mean())
-    half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
+    half = float(stdtrit(len(values) - 1, (1 + confidence) / 2) * values.std(ddof=1) / math.sqrt(len(values)))
     return mean, mean - half, mean + half
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from lib.files import write_atomically
 
@@ -50,7 +50,7 @@ def tolerance(reference: Iterable[float], n_fresh: int) -> float:
     values = np.asarray(list(reference), dtype=float)
     if len(values) < 2:
         return math.nan
-    quantile = stats.t.ppf((1 + LEVEL) / 2, df=len(values) - 1)
+    quantile = stdtrit(len(values) - 1, (1 + LEVEL) / 2)
     noise = quantile * values.std(ddof=1) * math.sqrt(1 / n_fresh + 1 / len(values))
     return float(noise + FLOOR * abs(values.mean()))
 

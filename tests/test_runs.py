@@ -277,11 +277,14 @@ def test_the_seed_decides_the_start_of_the_network(small, monkeypatch):
     assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(99)))  # is left alone
 
 
-def test_trains_on_one_thread(small, monkeypatch):
+def test_trains_on_one_thread_without_denormal_numbers(small, monkeypatch):
     seen, fit = [], training.fit
 
+    def denormal():
+        return float(torch.tensor([1e-30]) * torch.tensor([1e-10]))
+
     def watched(*arguments, **options):
-        seen.append(torch.get_num_threads())
+        seen.append((torch.get_num_threads(), denormal()))
         return fit(*arguments, **options)
 
     monkeypatch.setattr(training, "fit", watched)
@@ -289,8 +292,9 @@ def test_trains_on_one_thread(small, monkeypatch):
     try:
         torch.set_num_threads(2)
         runs.train(config())
-        assert seen == [1]
+        assert seen == [(1, 0.0)]
         assert torch.get_num_threads() == 2
+        assert denormal() > 0
     finally:
         torch.set_num_threads(before)
 
