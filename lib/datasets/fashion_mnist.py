@@ -9,10 +9,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from lib.datasets import images, pixels, register
-from lib.datasets.images import Images
 from lib.datasets.pixels import Piece, Source
 
 CLASS_NAMES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
@@ -38,23 +35,6 @@ FILES = [file for piece in PIECES for file in piece.sources[0].files]
 pixels.register_pieces("fashion_mnist", PIECES)
 
 
-@register("fashion_mnist", title="Fashion-MNIST, simulated annotators", files=FILES, ensure=partial(pixels.ensure, PIECES))
-def load(
-    crowd: str = images.PLAIN,
-    crowd_seed: int = 0,
-    crowd_options: dict | None = None,
-    n_train: int | None = None,
-    n_valid: int = 0,
-    n_test: int | None = None,
-    subset_seed: int = 0,
-) -> dict:
-    """The fields of the data set.
-
-    Args:
-        crowd: who labels the training images, see :func:`lib.datasets.images.simulated`.
-        crowd_seed, crowd_options: of that crowd.
-        n_train, n_valid, n_test, subset_seed: see :mod:`lib.datasets.images`.
-    """
-    whole, test = Images.read([TRAIN]), Images.read([TEST])
-    test = test.take(images.subset(np.arange(len(test)), test.y, n_test, subset_seed, "n_test"))
-    return images.load(whole, test, CLASS_NAMES, NORMALIZE, (crowd, crowd_seed, crowd_options), (n_train, n_valid, subset_seed))
+register("fashion_mnist", title="Fashion-MNIST, simulated annotators", files=FILES, ensure=partial(pixels.ensure, PIECES))(
+    images.loader(TRAIN, TEST, CLASS_NAMES, NORMALIZE)
+)

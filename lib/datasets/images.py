@@ -10,13 +10,13 @@ alone. A crowd is simulated on the training images that are left, so it gives no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from lib import simulate
+from lib import simulate, simulators
 from lib.crowd import CrowdLabels
 from lib.datasets import pixels, stratified
 
@@ -123,6 +123,40 @@ def fields(
 # ---------------------------------------------------------------------- simulated crowds
 
 
+def loader(
+    train: pixels.Piece, test: pixels.Piece, class_names: Sequence[str], normalize: tuple[Sequence[float], Sequence[float]]
+) -> Callable[..., dict]:
+    """The loader of a data set that is one piece to train and one to test.
+
+    Args:
+        train, test: its pieces.
+        class_names, normalize: as in :func:`fields`.
+    """
+
+    def load_parts(
+        crowd: str = PLAIN,
+        crowd_seed: int = 0,
+        crowd_options: dict | None = None,
+        n_train: int | None = None,
+        n_valid: int = 0,
+        n_test: int | None = None,
+        subset_seed: int = 0,
+    ) -> dict:
+        """The fields of the data set.
+
+        Args:
+            crowd: who labels the training images, see :func:`simulated`.
+            crowd_seed, crowd_options: of that crowd.
+            n_train, n_valid, n_test, subset_seed: see this module.
+        """
+        whole, tested = Images.read([train]), Images.read([test])
+        tested = tested.take(subset(np.arange(len(tested)), tested.y, n_test, subset_seed, "n_test"))
+        sizes = (n_train, n_valid, subset_seed)
+        return load(whole, tested, class_names, normalize, (crowd, crowd_seed, crowd_options), sizes)
+
+    return load_parts
+
+
 def load(
     train: Images,
     test: Images,
@@ -164,11 +198,7 @@ def simulated(case: str, y: np.ndarray, n_classes: int, seed: int, options: dict
     try:
         if case == PLAIN:
             return plain(y, n_classes, seed, **(options or {}))
-        from lib import simulators
-
         made = simulators.build(case, y, n_classes, seed, **(options or {}))
-    except ImportError as error:
-        raise ValueError(f"unknown crowd {case!r}. Known: {PLAIN}") from error
     except TypeError as error:
         raise ValueError(f"crowd {case!r}: {error}") from error
     return made.crowd, made.confusion
