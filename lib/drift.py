@@ -12,6 +12,7 @@ not widen its own tolerance.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -115,15 +116,19 @@ def write(frame: pd.DataFrame, path: Path) -> None:
 
 def _by_group(rows: Iterable[Mapping]) -> dict[str, dict[str, dict[int, float]]]:
     """Configuration without its seed -> metric -> seed -> value; of two rows of one run the later in order counts."""
+    from lib import methods
     from lib.training import Recipe
 
-    # A reference row may be older than a field of the recipe, which then was what its default is now.
+    # A reference row may be older than a field of the recipe or an option of the method, which then was what its default is
+    # now; and who writes a default out means the same run.
     defaults = {entry.name: entry.default for entry in fields(Recipe)}
     groups: dict[str, dict[str, dict[int, float]]] = {}
     for row in rows:
         config = {name: value for name, value in row["config"].items() if name != "seed"}
         config["recipe"] = defaults | config.get("recipe", {})
-        metrics = groups.setdefault(json.dumps(config, sort_keys=True), {})
+        with contextlib.suppress(ValueError):  # a method of another version or of somebody's own
+            config["method_options"] = methods.info(config["method"]).options | config["method_options"]
+        metrics = groups.setdefault(json.dumps(config, sort_keys=True, default=str), {})
         for metric, value in row["metrics"].items():
             metrics.setdefault(metric, {})[row["config"]["seed"]] = math.nan if value is None else float(value)
     return groups

@@ -28,6 +28,13 @@ def test_a_reference_older_than_a_field_of_the_recipe_is_still_found():
     assert "identical" not in verdicts(other, old)
 
 
+def test_an_option_at_its_default_may_be_written_out_or_not():
+    old, new = (rows([0.8, 0.9], method="ccc", method_options={"groups": 5} | more) for more in ({}, {"rate": 0.5}))
+    assert set(drift.compare(new, old)["verdict"]) == {"identical"}
+    other = rows([0.8, 0.9], method="ccc", method_options={"groups": 5, "rate": 0.1})
+    assert set(drift.compare(other, old)["verdict"]) == {"no reference"}
+
+
 def test_tolerance_by_hand():
     # Student's t for 99 % and 2 degrees of freedom is 9.9248 (any printed table).
     values = [0.80, 0.82, 0.84]
