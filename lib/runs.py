@@ -122,8 +122,8 @@ def _one_thread(device: str):
     before = torch.get_num_threads()
     if device == "cpu":
         torch.set_num_threads(1)
-        # Moments of weights that get no gradient any more fade below 1e-38, where a processor takes a hundred times as long
-        # for a product. As zeros they move a weight as little.
+        # Moments of weights that get no gradient any more fade below 1e-38, where a processor takes many times as long for a
+        # product. As zeros they move a weight as little.
         torch.set_flush_denormal(True)
     try:
         yield
