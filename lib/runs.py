@@ -123,7 +123,7 @@ def _one_thread(device: str):
     if device == "cpu":
         torch.set_num_threads(1)
         # Moments of weights that get no gradient any more fade below 1e-38, where a processor takes many times as long for a
-        # product. As zeros they move a weight as little; but they move it otherwise, so this is part of what a row repeats.
+        # product. As zeros they move a weight as little, but not by the same last digits: the committed rows are made so.
         torch.set_flush_denormal(True)
     try:
         yield
