@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib import aggregate
-from lib.backbones import Backbone
-from lib.crowd import CrowdLabels
-from lib.losses import soft_cross_entropy
-from lib.methods import Batch, Method, register
+from lib.aggregation.dawid_skene import dawid_skene, majority_vote, soft_vote
+from lib.crowd.labels import CrowdLabels
+from lib.datasets.batches import Batch
+from lib.losses.crowd import soft_cross_entropy
+from lib.methods import register
+from lib.methods.base import Method
+from lib.networks import Backbone
 
 
 class Aggregated(Method):
@@ -72,7 +74,7 @@ class MajorityVote(Aggregated):
     """
 
     def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels, ties: str = "lowest", seed: int = 0) -> None:
-        label = aggregate.majority_vote(crowd, ties=ties, seed=seed)
+        label = majority_vote(crowd, ties=ties, seed=seed)
         super().__init__(backbone, crowd, one_hot(label, crowd.n_classes))
 
 
@@ -81,7 +83,7 @@ class SoftMajorityVote(Aggregated):
     """Trained on the label frequencies of each item."""
 
     def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels) -> None:
-        super().__init__(backbone, crowd, aggregate.soft_vote(crowd))
+        super().__init__(backbone, crowd, soft_vote(crowd))
 
 
 @register("dawid-skene", title="Dawid-Skene, then train", paper="Dawid & Skene 1979", family="aggregated")
@@ -91,7 +93,7 @@ class DawidSkene(Aggregated):
     def __init__(
         self, backbone: Callable[[], Backbone], crowd: CrowdLabels, smoothing: float = 0.01, soft: bool = False
     ) -> None:
-        fitted = aggregate.dawid_skene(crowd, smoothing=smoothing)
+        fitted = dawid_skene(crowd, smoothing=smoothing)
         hard = one_hot(fitted.posterior.argmax(axis=1), crowd.n_classes)
         super().__init__(backbone, crowd, fitted.posterior if soft else hard)
         self.register_buffer("_confusion", torch.as_tensor(fitted.confusion, dtype=torch.float32))

@@ -22,14 +22,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from lib.backbones import Backbone
-from lib.crowd import CrowdLabels
-from lib.losses import crowd_layer_logits, label_cross_entropy
-from lib.methods import Batch, Method, register
+from lib.crowd.labels import CrowdLabels
+from lib.datasets.batches import Batch
+from lib.losses.crowd import crowd_layer_logits, label_cross_entropy
+from lib.methods import register
 from lib.methods.aggregated import MajorityVote
+from lib.methods.base import Method
+from lib.networks import Backbone
 
 if TYPE_CHECKING:
-    from lib.training import TrainingData
+    from lib.datasets.batches import TrainingData
 
 VARIANTS = ("MW", "VW", "VW+B", "VB", "SW")
 

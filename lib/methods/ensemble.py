@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from lib.backbones import Backbone
-from lib.crowd import CrowdLabels
-from lib.methods import Batch, Method, build, register
+from lib.crowd.labels import CrowdLabels
+from lib.datasets.batches import Batch
+from lib.methods import build, register
+from lib.methods.base import Method
+from lib.networks import Backbone
 
 if TYPE_CHECKING:
-    from lib.datasets import CrowdDataset
-    from lib.training import TrainingData
+    from lib.datasets.batches import TrainingData
+    from lib.datasets.kinds import CrowdDataset
 
 _PAPER = "control"
 

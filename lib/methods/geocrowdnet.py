@@ -17,10 +17,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from lib.backbones import Backbone
-from lib.crowd import CrowdLabels
-from lib.losses import annotator_volume, classifier_volume, coupled_cross_entropy
-from lib.methods import Batch, Method, register
+from lib.crowd.labels import CrowdLabels
+from lib.datasets.batches import Batch
+from lib.losses.crowd import annotator_volume, classifier_volume, coupled_cross_entropy
+from lib.methods import register
+from lib.methods.base import Method
+from lib.networks import Backbone
 
 _PAPER = "Ibrahim et al. 2023"
 PENALTIES = ("none", "F", "W")

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lib.backbones import Backbone
-from lib.crowd import CrowdLabels
-from lib.glad import glad
-from lib.mace import mace
+from lib.aggregation.glad import glad
+from lib.aggregation.mace import mace
+from lib.crowd.labels import CrowdLabels
 from lib.methods import register
 from lib.methods.aggregated import Aggregated, one_hot
+from lib.networks import Backbone
 
 
 @register("glad", title="GLAD, then train", paper="Whitehill et al. 2009", family="aggregated")

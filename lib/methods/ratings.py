@@ -14,14 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib import metrics, ratings, training
-from lib.backbones import Backbone
-from lib.crowd import CrowdRatings
-from lib.methods import Batch, Method, register
-from lib.scoring import as_numpy
+from lib.aggregation import ratings
+from lib.crowd.labels import CrowdRatings
+from lib.datasets.batches import Batch
+from lib.methods import register
+from lib.methods.base import Method
+from lib.networks import Backbone
+from lib.networks import predict as in_batches
+from lib.networks.predict import as_numpy
+from lib.training import scoring
 
 if TYPE_CHECKING:
-    from lib.datasets import RatingDataset
+    from lib.datasets.kinds import RatingDataset
 
 
 class RatingMethod(Method):
@@ -78,21 +82,21 @@ class RatingMethod(Method):
         return None
 
     def evaluate(self, x: Tensor, y: Tensor) -> dict[str, float]:
-        """``mae``, ``rmse``, ``r2``, ``pearson`` and ``shift``, see :func:`lib.ratings.scores`."""
-        prediction = training.predict(self.predict, x, self)
-        return ratings.scores(prediction.double().cpu().numpy(), y.double().cpu().numpy())
+        """``mae``, ``rmse``, ``r2``, ``pearson`` and ``shift``, see :func:`lib.training.scoring.rating_scores`."""
+        prediction = in_batches.predict(self.predict, x, self)
+        return scoring.rating_scores(prediction.double().cpu().numpy(), y.double().cpu().numpy())
 
     def summary(self, data: RatingDataset, history: dict[str, list[float]]) -> dict[str, float]:
         """Scores at the last and at the chosen epoch; of the training items' predictions and estimated ratings; the error of
         the biases (root mean square over the ratings, so that an annotator weighs by how much it said)."""
-        scores = metrics.errors(history, self.warmup_epochs)
+        scores = scoring.errors(history, self.warmup_epochs)
         if data.y is not None:
             labeled = data.crowd.labels_per_item > 0
             truth = data.y.double().numpy()
             fitted = as_numpy(self.predict, data.x, self)
-            scores["train_r2_last"] = ratings.scores(fitted[labeled], truth[labeled])["r2"]
+            scores["train_r2_last"] = scoring.rating_scores(fitted[labeled], truth[labeled])["r2"]
             if (estimate := self.estimate()) is not None:
-                found = ratings.scores(estimate.double().cpu().numpy()[labeled], truth[labeled])
+                found = scoring.rating_scores(estimate.double().cpu().numpy()[labeled], truth[labeled])
                 scores |= {"label_r2": found["r2"], "label_mae": found["mae"]}
             if (bias := self.bias()) is not None:
                 weight = ratings.weights(data.crowd)

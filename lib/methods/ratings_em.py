@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib import ratings
-from lib.backbones import Backbone
-from lib.crowd import CrowdRatings
+from lib.aggregation import ratings
+from lib.crowd.labels import CrowdRatings
 from lib.methods import register
 from lib.methods.ratings import Averaged
+from lib.networks import Backbone
 
 if TYPE_CHECKING:
-    from lib.training import TrainingData
+    from lib.datasets.batches import TrainingData
 
 
 @register("ratings-em", title="EM (biases, precisions)", paper="Raykar et al. 2010", family="em")

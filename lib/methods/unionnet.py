@@ -19,10 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lib.backbones import Backbone
-from lib.crowd import CrowdLabels
-from lib.methods import Batch, Method, register
+from lib.crowd.labels import CrowdLabels
+from lib.datasets.batches import Batch
+from lib.methods import register
+from lib.methods.base import Method
 from lib.methods.max_mig import vote_confusion
+from lib.networks import Backbone
 
 _PAPER = "Wei et al. 2022"
 VARIANTS = ("A", "B")
