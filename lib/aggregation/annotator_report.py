@@ -25,7 +25,7 @@ from lib.aggregation.evidence import accuracy_interval, evidence_of_others, gues
 from lib.crowd.labels import CrowdLabels
 
 __all__ = [
-    "COLUMNS", "Estimate", "cleaned", "estimate", "relabel", "report", "show_ranking", "show_report", "with_classifier",
+    "COLUMNS", "Estimate", "cleaned", "estimate", "relabel", "report", "with_classifier",
 ]  # fmt: skip
 
 COLUMNS = [
@@ -140,7 +140,8 @@ def report(
     The first half spares those who are wrong in a system, the second those who have given too few labels to tell.
 
     Args:
-        crowd, posterior, confusion: as in ``evidence_of_others``; this and the next functions are in :mod:`lib.aggregation.evidence`.
+        crowd, posterior, confusion: as in ``evidence_of_others``; this and the next functions
+            are in :mod:`lib.aggregation.evidence`.
         level: of the intervals.
         permutations, seed: of ``guessing_p_value``.
 

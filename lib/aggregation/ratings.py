@@ -18,7 +18,7 @@ import numpy as np
 from lib.crowd.labels import CrowdRatings
 
 __all__ = [
-    "Annotators", "centered", "e_step", "log_likelihood", "m_step", "mean_rating", "rating_loss", "scores", "true_bias",
+    "Annotators", "centered", "e_step", "log_likelihood", "m_step", "mean_rating", "true_bias",
     "weights",
 ]  # fmt: skip
 

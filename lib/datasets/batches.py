@@ -18,8 +18,6 @@ from lib.networks.predict import predict
 if TYPE_CHECKING:
     from lib.datasets.kinds import CrowdData
 
-    pass
-
 
 @dataclass(frozen=True)
 class Batch:

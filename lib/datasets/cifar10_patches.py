@@ -1,4 +1,5 @@
-"""CIFAR-10 as features of random patches (:mod:`lib.datasets.patch_features`): photographs that a small network learns from in seconds.
+"""CIFAR-10 as features of random patches (:mod:`lib.datasets.patch_features`): photographs that a small network learns from
+in seconds.
 
 The filters are patches of the first 10,000 training images, no label has a part in them. Features are standardized by their
 mean and standard deviation on those images, kept as half precision numbers in ``patches/`` of the cache, and made once.

@@ -52,8 +52,8 @@ def load(
 
     Args:
         variant: which labels, see :func:`crowd`.
-        n_train, n_valid, n_test, subset_seed: see :mod:`lib.datasets.image_parts`. By default CCC's split: of each class the first
-            4,500 images to train and the last 500 to validate, the latter without their labels.
+        n_train, n_valid, n_test, subset_seed: see :mod:`lib.datasets.image_parts`. By default CCC's split: of each class
+            the first 4,500 images to train and the last 500 to validate, the latter without their labels.
         test: which test images.
 
     Raises:

@@ -260,6 +260,6 @@ def main(names: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    pass  # the module that the data sets register in, which this one, called __main__, is not
+    from lib.datasets import image_files  # the module that the data sets register in, which this one, called __main__, is not
 
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(image_files.main(sys.argv[1:]))

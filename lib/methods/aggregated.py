@@ -17,7 +17,6 @@ from lib.aggregation.dawid_skene import dawid_skene, majority_vote, soft_vote
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
 from lib.losses.crowd import soft_cross_entropy
-from lib.methods import register
 from lib.methods.base import Method
 from lib.networks import Backbone
 
@@ -47,7 +46,6 @@ def one_hot(label: np.ndarray, n_classes: int) -> np.ndarray:
     return np.eye(n_classes)[np.maximum(label, 0)]
 
 
-@register("true-labels", title="True labels", paper="upper bound", family="bound")
 class TrueLabels(Aggregated):
     """Trained on the truth of the labeled items: what no crowd method can be expected to pass.
 
@@ -65,7 +63,6 @@ class TrueLabels(Aggregated):
         super().__init__(backbone, crowd, one_hot(truth, crowd.n_classes))
 
 
-@register("majority-vote", title="Majority vote", paper="baseline", family="aggregated")
 class MajorityVote(Aggregated):
     """Trained on the most frequent label of each item.
 
@@ -78,7 +75,6 @@ class MajorityVote(Aggregated):
         super().__init__(backbone, crowd, one_hot(label, crowd.n_classes))
 
 
-@register("soft-majority-vote", title="Soft majority vote", paper="baseline", family="aggregated")
 class SoftMajorityVote(Aggregated):
     """Trained on the label frequencies of each item."""
 
@@ -86,7 +82,6 @@ class SoftMajorityVote(Aggregated):
         super().__init__(backbone, crowd, soft_vote(crowd))
 
 
-@register("dawid-skene", title="Dawid-Skene, then train", paper="Dawid & Skene 1979", family="aggregated")
 class DawidSkene(Aggregated):
     """Trained on the most likely class of each item under Dawid & Skene's model (``soft``: on the posterior)."""
 

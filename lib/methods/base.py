@@ -1,4 +1,4 @@
-"""The interface of all methods."""
+"""The interface of all methods, which is all that the training loop and the scores know of them."""
 
 from __future__ import annotations
 
@@ -52,19 +52,6 @@ class Method(nn.Module):
     def predict(self, x: Tensor) -> Tensor:
         """``[batch, ...]`` what the method is scored by: here the class probabilities."""
         return self.predict_proba(x)
-
-    def evaluate(self, x: Tensor, y: Tensor) -> dict[str, float]:
-        """Scores on a split, called after every epoch; each becomes ``test_<name>`` and ``valid_<name>`` of the history."""
-        pass  # which imports this module
-
-        return {"acc": scoring.accuracy(self, x, y)}
-
-    def summary(self, data: CrowdData, history: dict[str, list[float]]) -> dict[str, float]:
-        """What a finished run's row holds, the method's own :meth:`scores` included. ``data`` holds the truth: for scoring
-        only."""
-        from lib.training import scoring  # which imports this module
-
-        return (scoring.classification if data.offsets is None else scoring.tagging)(self, data, history)
 
     def confusion(self) -> Tensor | None:
         """``[annotators, true class, label]`` with rows that sum to one; None where the method has none."""

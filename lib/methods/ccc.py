@@ -31,7 +31,7 @@ from torch import Tensor
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
 from lib.losses.crowd import crowd_layer_logits, label_cross_entropy
-from lib.methods import meta_gradient, register
+from lib.methods import meta_gradient
 from lib.methods.ensemble import Ensemble
 from lib.networks import Backbone
 
@@ -213,7 +213,6 @@ class MetaSet:
         return self._x[chosen], self._label[chosen]
 
 
-@register("ccc", title="CCC", paper="Zhang et al. 2024", family="crowd layer")
 class CCC(Ensemble):
     """Two crowd layers that correct each other's confusion matrices.
 

@@ -24,7 +24,6 @@ from torch.nn import functional as F
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
 from lib.losses.crowd import crowd_layer_logits, label_cross_entropy
-from lib.methods import register
 from lib.methods.base import Method
 from lib.networks import Backbone, flat_width
 
@@ -35,7 +34,6 @@ GATE_INPUTS = ("input", "features")
 MIXES = ("logits", "probabilities")
 
 
-@register("conal", title="CoNAL", paper="Chu et al. 2021", family="conal")
 class CoNAL(Method):
     """Cross-entropy of the labels under a gated mixture of common and own confusions, mean over labels, minus
     ``weight * sum over annotators of ||T[r] - G||`` (Frobenius).

@@ -23,17 +23,12 @@ from lib.aggregation import ratings
 from lib.crowd.labels import CrowdRatings
 from lib.datasets.batches import Batch
 from lib.losses.ratings import rating_loss
-from lib.methods import register
 from lib.methods.ratings import RatingMethod
 from lib.networks import Backbone
 
 VARIANTS = ("S", "B", "S+B")
-PAPER = "Rodrigues & Pereira 2018"
 
 
-@register("crowdlayer-s", title="Crowd Layer (S)", paper=PAPER, family="crowd layer", variant="S")
-@register("crowdlayer-b", title="Crowd Layer (B)", paper=PAPER, family="crowd layer", variant="B")
-@register("crowdlayer-sb", title="Crowd Layer (S+B)", paper=PAPER, family="crowd layer", variant="S+B")
 class CrowdLayerRatings(RatingMethod):
     """Squared error of the annotators' lines, mean over ratings.
 

@@ -21,7 +21,6 @@ from lib.aggregation.dawid_skene import e_step, m_step, majority_vote
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
 from lib.losses.crowd import soft_cross_entropy
-from lib.methods import register
 from lib.methods.base import Method
 from lib.networks import Backbone
 
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 VARIANTS = ("paper", "released")
 
 
-@register("dl-em", title="DL-EM", paper="Rodrigues & Pereira 2018", family="em")
-@register("dl-em-released", title="DL-EM (as released)", paper="Rodrigues & Pereira 2018", family="em", variant="released")
 class DLEM(Method):
     """EM over the items' classes and the annotators' matrices around a network.
 

@@ -20,19 +20,16 @@ from lib.aggregation.dawid_skene import soft_vote
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
 from lib.losses.crowd import label_cross_entropy
-from lib.methods import register
 from lib.methods.base import Method
 from lib.networks import Backbone
 
 if TYPE_CHECKING:
     from lib.datasets.batches import TrainingData
 
-_PAPER = "Guan et al. 2018"
 HEADS = ("all", "labeled")
 BLOCK = 2**22  # numbers held at once while heads are averaged
 
 
-@register("doctornet", title="DoctorNet", paper=_PAPER, family="doctornet")
 class DoctorNet(Method):
     """Cross-entropy of each label under its annotator's head, mean over labels; the mean of the heads predicts.
 
@@ -97,7 +94,6 @@ class DoctorNet(Method):
         return self.mixture(self.backbone.features(x), weight / weight.sum())
 
 
-@register("weighted-doctornet", title="Weighted DoctorNet", paper=_PAPER, family="doctornet")
 class WeightedDoctorNet(Method):
     """A trained DoctorNet whose heads are averaged with learned weights.
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
-from lib.methods import build, register
+from lib.methods import build
 from lib.methods.base import Method
 from lib.networks import Backbone
 
@@ -23,13 +23,7 @@ if TYPE_CHECKING:
     from lib.datasets.batches import TrainingData
     from lib.datasets.kinds import CrowdDataset
 
-_PAPER = "control"
 
-
-@register("ensemble", title="Ensemble", paper=_PAPER, family="ensemble")
-@register(
-    "crowdlayer-mw-ensemble", title="Crowd Layer (MW), two networks", paper=_PAPER, family="ensemble", base="crowdlayer-mw"
-)
 class Ensemble(Method):
     """Networks that share nothing but the batches: each is updated exactly as it would be alone.
 

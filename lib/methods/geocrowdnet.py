@@ -20,18 +20,13 @@ from torch import Tensor, nn
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
 from lib.losses.crowd import annotator_volume, classifier_volume, coupled_cross_entropy
-from lib.methods import register
 from lib.methods.base import Method
 from lib.networks import Backbone
 
-_PAPER = "Ibrahim et al. 2023"
 PENALTIES = ("none", "F", "W")
 STARTS = {"identity": (1.0, 0.0), "6I-5": (1.0, -5.0)}  # logits on and off the diagonal
 
 
-@register("ccem", title="CCEM", paper=_PAPER, family="geocrowdnet", penalty="none", weight=0.0)
-@register("geocrowdnet-f", title="GeoCrowdNet(F)", paper=_PAPER, family="geocrowdnet", penalty="F")
-@register("geocrowdnet-w", title="GeoCrowdNet(W)", paper=_PAPER, family="geocrowdnet", penalty="W")
 class GeoCrowdNet(Method):
     """Coupled cross-entropy with an optional volume penalty.
 

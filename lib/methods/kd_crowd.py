@@ -9,13 +9,13 @@ Crowd methods overfit what their model of the annotators cannot explain. Two net
     2  final     the base method anew, started at the confusion matrices that p implies,
                  trained on its own loss + weight * distillation(h, p)
 
-The distillation loss is the f-mutual information gain (:mod:`lib.losses.distillation`). **Only the paper's abstract was at hand,
-which says this much and no more.** The choice of f, the robust learners (:mod:`lib.losses.early_learning`), calibration, the start of
-stage 2 and all settings are a reconstruction, not the paper's.
+The distillation loss is the f-mutual information gain (:mod:`lib.losses.distillation`). **Only the paper's abstract was at
+hand, which says this much and no more.** The choice of f, the robust learners (:mod:`lib.losses.early_learning`), calibration,
+the start of stage 2 and all settings are a reconstruction, not the paper's.
 
 Nothing is chosen by true classes: some labels are kept out of stages 0 and 1, and the student's epoch, both temperatures and,
-where asked for, both weights are those that explain them best (:mod:`lib.aggregation.held_out_labels`). Stage 2, whose epochs are scored, uses
-all labels.
+where asked for, both weights are those that explain them best (:mod:`lib.aggregation.held_out_labels`). Stage 2, whose epochs
+are scored, uses all labels.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from lib.aggregation.held_out_labels import Choice, fit_confusion
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
 from lib.losses.distillation import LOSSES, Distillation
-from lib.methods import build, kd_stages, register
+from lib.methods import build, kd_stages
 from lib.methods.base import Method
 from lib.methods.ensemble import Ensemble
 from lib.networks import Backbone
@@ -46,7 +46,6 @@ WEIGHTS = (0.3, 1.0, 3.0)  # of the distillation in stage 2, to choose from
 LEAST = 1e-3  # of an entry of the matrices that stage 2 starts at: a logarithm far below is not reached again
 
 
-@register("kd-crowd", title="KD-Crowd", paper="Li et al. 2025 (reconstructed)", family="kd-crowd")
 class KDCrowd(Method):
     """A base method, trained by the three stages above; it predicts, and judges annotators, as its base does.
 

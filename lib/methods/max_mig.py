@@ -23,7 +23,6 @@ from lib.aggregation.dawid_skene import soft_vote
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
 from lib.losses.information import DIVERGENCES, class_prior, information_gain
-from lib.methods import register
 from lib.methods.base import Method
 from lib.networks import Backbone
 
@@ -43,7 +42,6 @@ def vote_confusion(crowd: CrowdLabels) -> np.ndarray:
     return np.divide(counts, totals, out=np.zeros(shape), where=totals > 0)
 
 
-@register("max-mig", title="Max-MIG", paper="Cao et al. 2019", family="max-mig")
 class MaxMIG(Method):
     """Minus the f-mutual information gain between classifier and aggregator, mean over the batch's items and pairs.
 

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from lib.aggregation import ratings
 from lib.crowd.labels import CrowdRatings
-from lib.methods import register
 from lib.methods.ratings import Averaged
 from lib.networks import Backbone
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from lib.datasets.batches import TrainingData
 
 
-@register("ratings-em", title="EM (biases, precisions)", paper="Raykar et al. 2010", family="em")
 class RatingsEM(Averaged):
     """Squared error against the posterior means of the true ratings, which each epoch begins by renewing.
 

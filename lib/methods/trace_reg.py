@@ -16,12 +16,10 @@ from torch.nn import functional as F
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
 from lib.losses.crowd import coupled_cross_entropy, mean_trace
-from lib.methods import register
 from lib.methods.base import Method
 from lib.networks import Backbone
 
 
-@register("trace-reg", title="Trace regularization", paper="Tanno et al. 2019", family="trace")
 class TraceRegularization(Method):
     """Coupled cross-entropy, mean over labels, plus ``weight`` times the mean trace over annotators.
 

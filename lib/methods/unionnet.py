@@ -21,19 +21,15 @@ from torch.nn import functional as F
 
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
-from lib.methods import register
 from lib.methods.base import Method
 from lib.methods.max_mig import vote_confusion
 from lib.networks import Backbone
 
-_PAPER = "Wei et al. 2022"
 VARIANTS = ("A", "B")
 STARTS = ("identity", "votes")
 SMALL = 1e-5
 
 
-@register("unionnet-a", title="UnionNet-A", paper=_PAPER, family="unionnet", variant="A")
-@register("unionnet-b", title="UnionNet-B", paper=_PAPER, family="unionnet", variant="B")
 class UnionNet(Method):
     """Cross-entropy over the union of all annotators' labels, mean over items.
 

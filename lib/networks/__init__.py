@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from lib.registry import Registry
 
-if TYPE_CHECKING:
-    from lib.datasets.kinds import CrowdData
-
-__all__ = ["Backbone", "build", "defaults", "names", "register"]
+__all__ = ["Backbone", "Inputs", "build", "defaults", "names", "register"]
 
 _registry: Registry[Callable[..., Backbone]] = Registry("backbone", __name__)
+
+
+class Inputs(Protocol):
+    """What a network may look at before training: a data set's inputs, and what comes with them."""
+
+    name: str
+    x: Tensor
+    x_test: Tensor | None
+    x_valid: Tensor | None
+    extra: Mapping[str, Any]
 
 
 class Backbone(nn.Module):
@@ -76,7 +83,7 @@ class Backbone(nn.Module):
         with torch.autocast(x.device.type, dtype=torch.bfloat16):
             return self.trunk(x).to(x.dtype)
 
-    def prepare(self, data: CrowdData) -> None:
+    def prepare(self, data: Inputs) -> None:
         """Called once, before training: for what a network takes over from the data, such as vectors of words."""
 
     def forward(self, x: Tensor) -> Tensor:

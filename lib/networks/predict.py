@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-
-from lib.methods.base import Method
-
-if TYPE_CHECKING:
-    from lib.methods.base import Method
-
 
 # Items in a batch of evaluation. Images take far more memory in a network than features do; on a CPU, large batches of them
 # do not fit its caches and are slower.
@@ -42,15 +35,16 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def release_memory(device: torch.device) -> None:
+    """Give back what failed attempts still hold."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
 
-def as_numpy(function: Callable[[Tensor], Tensor], x: Tensor, method: Method) -> np.ndarray:
-    """``function(x)`` in evaluation mode, on the method's device, as float64."""
-    place = next(method.parameters()).device
-    return predict(function, x.to(place), method).double().cpu().numpy()
+def as_numpy(function: Callable[[Tensor], Tensor], x: Tensor, module: nn.Module) -> np.ndarray:
+    """``function(x)`` in evaluation mode, on the module's device, as float64."""
+    place = next(module.parameters()).device
+    return predict(function, x.to(place), module).double().cpu().numpy()
 
 
 def predict(function: Callable[[Tensor], Tensor], x: Tensor, module: nn.Module) -> Tensor:

@@ -7,16 +7,12 @@ input is a padded table of indices, the output has a row for each *token*: paddi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from lib.crowd.tag_sequences import PADDING
-from lib.networks import Backbone, register
-
-if TYPE_CHECKING:
-    from lib.datasets.kinds import CrowdData
+from lib.networks import Backbone, Inputs, register
 
 CHUNK = 128  # sentences that are padded to one length
 
@@ -62,7 +58,7 @@ class Tagger(Backbone):
         place = torch.arange(len(found), device=x.device) + shift.repeat_interleave(lengths)
         return torch.empty_like(found).index_copy(0, place, found)
 
-    def prepare(self, data: CrowdData) -> None:
+    def prepare(self, data: Inputs) -> None:
         """Take over the pretrained vectors of words, where the data have any.
 
         Raises:

@@ -1,7 +1,8 @@
-"""Figures. Each function returns the figure and the numbers in it, which :func:`save` keeps side by side.
+"""Figures. Each function returns the figure and the numbers in it, which :func:`lib.plotting.style.save` keeps
+side by side.
 
-    fig, data = plots.bars(table, metric="test_acc_last")
-    plots.save(fig, "10_crowdlayer_labelme", "accuracy", data)
+    fig, data = charts.bars(table, metric="test_acc_last")
+    style.save(fig, "10_crowdlayer_labelme", "accuracy", data)
     plt.show()
 
 Methods are given by their names in the registry, which decide color, marker and title. Shares are drawn in percent.
@@ -20,11 +21,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from lib.plotting.matrices import confusions, critical_difference
-from lib.plotting.style import GRAY, PAPER, color, in_style, line, marker, save, style
+from lib.plotting.style import GRAY, PAPER, color, in_style, line, marker
 from lib.results.tables import is_share, method_title, metric_title
 
-__all__ = ["bars", "color", "confusions", "critical_difference", "curves", "error_lines", "marker", "save", "style"]
+__all__ = ["bars", "curves", "error_lines"]
 
 Titles = Mapping[str, str] | None
 

@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from lib.plotting.style import GRAY, color, in_style, marker
 from lib.results.tables import method_title
 
-__all__ = ["dots", "dumbbells", "lifts", "mean_sample"]
+__all__ = ["dots", "dumbbells"]
 
 
 def dots(

@@ -1,4 +1,4 @@
-"""Figures of matrices and of ranks; offered as :mod:`lib.plotting.charts` with the others."""
+"""Figures of matrices and of ranks. As in :mod:`lib.plotting.charts`, each comes with the numbers in it."""
 
 from __future__ import annotations
 

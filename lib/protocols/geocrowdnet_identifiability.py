@@ -129,8 +129,8 @@ def judge(data: CrowdDataset, posterior: np.ndarray, posterior_test: np.ndarray,
 
     Returns:
         ``loss``, the coupled cross-entropy of the crowd's labels in nats, without any penalty; ``posterior_error``, mean L1
-        distance to the true posterior of the test items, and ``confusion_error``, as in :mod:`lib.training.scoring`: both 0 to 2,
-        after one order of the classes for all annotators.
+        distance to the true posterior of the test items, and ``confusion_error``, as in :mod:`lib.aggregation.confusion`:
+        both 0 to 2, after one order of the classes for all annotators.
     """
     said = np.einsum("ij,rjk->irk", posterior, confusion)[data.crowd.item, data.crowd.annotator, data.crowd.label]
     order = alignment(confusion, data.true_confusion)

@@ -2,7 +2,8 @@
 
 The published test texts with all methods are the leaderboard's runs. Beside them a few methods on *held-out sentences*: a
 fifth of the training sentences, set aside with their true classes, since the published test texts are another kind. There
-with both kinds of features; those of the pretrained network only where it is installed (see ``lib/datasets/sentence_vectors.py``).
+with both kinds of features; those of the pretrained network only where it is installed (see
+``lib/datasets/sentence_vectors.py``).
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from lib.results.rows import frame
+
 __all__ = ["Ranks", "ranks"]
 
 
@@ -88,8 +90,6 @@ def ranks(rows: Iterable[dict | None] | pd.DataFrame, metric: str, lower_is_bett
 
 def _wide(rows, metric: str) -> pd.DataFrame:
     """One line a block, one column a method, in the order in which they come."""
-    from lib.results.rows import frame  # which offers this module's functions under its own name
-
     data = rows if isinstance(rows, pd.DataFrame) else frame(rows)
     values, by = ("mean", []) if "mean" in data.columns else ("value", ["seed"])
     by = ["dataset", "case", "scale", *by]

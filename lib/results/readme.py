@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib import paths
+from lib.results import claims
 from lib.results.tables import COLUMNS, markdown, show
 from lib.storage import write_atomically
 
@@ -70,8 +71,6 @@ def update_readme(
 
 
 def _claims(folder: Path) -> str:
-    from lib.results import claims  # which needs report, which offers this module's functions under its own name
-
     found = {path.parent.name: claims.load(path) for path in sorted(folder.glob("*/claims.json"))}
     found = {notebook: entries for notebook, entries in found.items() if entries}
     if not found:

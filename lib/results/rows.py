@@ -17,16 +17,10 @@ import numpy as np
 import pandas as pd
 
 from lib import paths
-from lib.results.papers import beside, paper, printed
-from lib.results.ranking import Ranks, ranks
-from lib.results.readme import readme_sections, update_readme
 from lib.results.tables import COLUMNS, MISSING, Table, markdown, show, with_lines
 from lib.storage import write_atomically
 
-__all__ = [
-    "Ranks", "Table", "beside", "frame", "missing", "paper", "printed", "ranks", "readme_sections",
-    "save_table", "show", "show_source", "summary", "update_readme",
-]  # fmt: skip
+__all__ = ["frame", "missing", "save_table", "show_source", "summary"]
 
 RUN = ["experiment", "dataset", "case", "method"]
 NOTE = (

@@ -31,14 +31,15 @@ from lib.datasets.kinds import CrowdData, CrowdDataset
 from lib.methods.base import Method
 from lib.runs import ledger
 from lib.runs.config import RunConfig
-from lib.runs.ledger import merge, own_rows, reference_rows, write
+from lib.runs.ledger import write
 from lib.runs.schedule import Pending
 from lib.runs.workers import processors, workers_for
+from lib.training import scoring
 from lib.training.device import check_device
 from lib.training.loop import fit
 
 log = logging.getLogger(__name__)
-__all__ = ["RunConfig", "RunFailed", "find", "merge", "own_rows", "reference_rows", "sweep", "train", "write"]
+__all__ = ["RunFailed", "find", "sweep", "train"]
 
 
 # ---------------------------------------------------------------------- training one run
@@ -87,7 +88,7 @@ def train(config: RunConfig, device: str = "cpu", progress: bool = False) -> tup
         row = {
             "key": config.key(),
             "config": json.loads(json.dumps(asdict(config))),  # as it will be read
-            "metrics": {name: round(value, 6) for name, value in method.summary(data, fitted.history).items()},
+            "metrics": {name: round(value, 6) for name, value in scoring.summary(method, data, fitted.history).items()},
             "history": {name: [round(value, 5) for value in values] for name, values in fitted.history.items()},
             "seconds": round(fitted.seconds, 2),
             "provenance": _provenance(config, device) | _test_images(data),

@@ -1,7 +1,7 @@
 """The pieces that the cases share: who labels what among very many annotators, and the labels of groups that copy.
 
-:func:`lib.simulation.drawing.assign` weighs every annotator for every item. Here the work grows with the labels: an annotator is drawn
-from all, and drawn again where the item has had that one already, which is the same law.
+:func:`lib.simulation.drawing.assign` weighs every annotator for every item. Here the work grows with the labels: an annotator
+is drawn from all, and drawn again where the item has had that one already, which is the same law.
 """
 
 from __future__ import annotations
@@ -149,7 +149,8 @@ def label(
         copying: probability of giving the group's answer, 0 .. 1; needs groups.
 
     Raises:
-        ValueError: what :func:`assign` and :func:`lib.simulation.drawing.draw` refuse, or copying out of range or without groups.
+        ValueError: what :func:`assign` and :func:`lib.simulation.drawing.draw` refuse, or copying out of range or
+            without groups.
     """
     if not 0 <= copying <= 1:
         raise ValueError(f"copying must lie between 0 and 1, found {copying}")

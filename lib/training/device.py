@@ -23,7 +23,7 @@ from lib.methods.base import Method
 from lib.networks import Backbone
 from lib.networks.predict import is_out_of_memory, release_memory
 
-__all__ = ["OutOfMemory", "adapt", "deterministic", "evaluate", "is_out_of_memory", "out_of_memory", "part_of"]
+__all__ = ["OutOfMemory", "adapt", "check_device", "deterministic", "out_of_memory", "part_of"]
 
 COMPILER = "inductor"
 

@@ -28,8 +28,8 @@ class Fit:
     """What a training run leaves.
 
     Attributes:
-        history: per epoch, ``loss``, and what the method's ``evaluate`` says of the splits that there are: ``test_acc`` and
-            ``valid_acc`` of a classifier.
+        history: per epoch, ``loss``, and what :func:`lib.training.scoring.evaluate` says of the splits that there are:
+            ``test_acc`` and ``valid_acc`` of a classifier.
         seconds: wall-clock time.
     """
 

@@ -1,4 +1,4 @@
-"""How a trained method is scored, by task."""
+"""How a method is scored: on a split after every epoch, and what a finished run's row holds, by task."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from lib.aggregation import ratings
 from lib.aggregation.confusion import alignment, confusion_error
 from lib.crowd import bio_tags as bio
 from lib.datasets.tagged import token_counts
@@ -14,11 +15,48 @@ from lib.methods.base import Method
 from lib.networks.predict import as_numpy, predict
 
 if TYPE_CHECKING:
-    from lib.datasets.kinds import CrowdData, CrowdDataset
+    from lib.datasets.kinds import CrowdData, CrowdDataset, RatingDataset
     from lib.datasets.tagged import TaggedDataset
-    from lib.methods.base import Method
+    from lib.methods.ratings import RatingMethod
 
-__all__ = ["as_numpy", "classification", "tagging", "tags"]
+__all__ = [
+    "accuracies", "accuracy", "classification", "errors", "evaluate", "over_epochs", "rating_scores", "regression",
+    "select_epoch", "summary", "tagging", "tags",
+]  # fmt: skip
+
+
+def evaluate(method: Method, data: CrowdData, x: Tensor, y: Tensor) -> dict[str, float]:
+    """Scores on a split of the data, made after every epoch; each becomes ``test_<name>`` and ``valid_<name>`` of the history.
+
+    Args:
+        method: trained, or in training.
+        data: what it is trained on.
+        x, y: the split's inputs and truth.
+
+    Returns:
+        ``acc`` of a classifier; those of :func:`tags` for a tagger; those of :func:`rating_scores` for numbers.
+    """
+    if method.task == "regression":
+        return rating_scores(as_numpy(method.predict, x, method), y.double().cpu().numpy())
+    return {"acc": accuracy(method, x, y)} if data.offsets is None else tags(method, data, x, y)
+
+
+def summary(method: Method, data: CrowdData, history: dict[str, list[float]]) -> dict[str, float]:
+    """What a finished run's row holds, the method's own :meth:`lib.methods.base.Method.scores` included.
+
+    Args:
+        method: trained.
+        data: what it was trained on, with whatever truth there is.
+        history: of its training.
+    """
+    if method.task == "regression":
+        return regression(method, data, history)
+    return (classification if data.offsets is None else tagging)(method, data, history)
+
+
+def accuracy(method: Method, x: Tensor, y: Tensor) -> float:
+    """Share of items whose most probable class is the true one."""
+    return float((predict(method.predict_proba, x, method).argmax(dim=1) == y).double().mean())
 
 
 def classification(method: Method, data: CrowdDataset, history: dict[str, list[float]]) -> dict[str, float]:
@@ -30,7 +68,7 @@ def classification(method: Method, data: CrowdDataset, history: dict[str, list[f
         history: of its training.
 
     Returns:
-        The accuracies of :func:`lib.training.scoring.accuracies`; ``train_acc_last``; ``label_acc`` of a method with a posterior;
+        The accuracies of :func:`accuracies`; ``train_acc_last``; ``label_acc`` of a method with a posterior;
         ``confusion_error`` of one with matrices, aligned and not; the method's own scores; ``posterior_error`` where the
         true posterior is known.
     """
@@ -117,6 +155,33 @@ def _by_test_kind(method: Method, data: CrowdDataset) -> dict[str, float]:
     return {f"test_acc_last_{part}": float(right[kind == part].mean()) for part in kinds}
 
 
+def regression(method: RatingMethod, data: RatingDataset, history: dict[str, list[float]]) -> dict[str, float]:
+    """Measures of a method that predicts numbers.
+
+    Returns:
+        Those of :func:`errors`; ``train_r2_last`` of the rated items' predictions; ``label_r2`` and ``label_mae`` of a method
+        that estimates the ratings; ``bias_error`` of one with biases: root mean square over the ratings, so that an annotator
+        weighs by how much it said; the method's own scores.
+    """
+    scores = errors(history, method.warmup_epochs)
+    if data.y is not None:
+        labeled = data.crowd.labels_per_item > 0
+        truth = data.y.double().numpy()
+        fitted = as_numpy(method.predict, data.x, method)
+        scores["train_r2_last"] = rating_scores(fitted[labeled], truth[labeled])["r2"]
+        if (estimate := method.estimate()) is not None:
+            found = rating_scores(estimate.double().cpu().numpy()[labeled], truth[labeled])
+            scores |= {"label_r2": found["r2"], "label_mae": found["mae"]}
+        if (bias := method.bias()) is not None:
+            weight = ratings.weights(data.crowd)
+            known = ratings.centered(np.nan_to_num(ratings.true_bias(data.crowd, truth)), data.crowd)
+            scores["bias_error"] = float(np.sqrt(weight @ (bias.double().cpu().numpy() - known) ** 2))
+    return scores | method.scores(data)
+
+
+# ---------------------------------------------------------------------- from a history, and from predictions
+
+
 def select_epoch(valid: list[float]) -> int:
     """The epoch with the best validation score; the last of them where several tie (Ibrahim et al. 2023 select so)."""
     return len(valid) - 1 - int(np.argmax(valid[::-1]))
@@ -155,7 +220,7 @@ def errors(history: dict[str, list[float]], warmup: int = 0) -> dict[str, float]
 
     Args:
         history: per epoch ``test_<score>``, and ``valid_<score>`` where there is a validation split, for the scores of
-            :func:`lib.training.scoring.rating_scores`.
+            :func:`rating_scores`.
         warmup: epochs at the start that do not count, except where there are no others.
 
     Returns:
@@ -202,17 +267,3 @@ def rating_scores(prediction: np.ndarray, y: np.ndarray) -> dict[str, float]:
         "pearson": float(np.corrcoef(prediction, y)[0, 1]) if moving else 0.0,
         "shift": float(error.mean()),
     }
-
-
-def accuracy(method: Method, x: Tensor, y: Tensor) -> float:
-    """Share of items whose most probable class is the true one."""
-    return float((predict(method.predict_proba, x, method).argmax(dim=1) == y).double().mean())
-
-
-def evaluate(method: Method, data: CrowdData, x: Tensor, y: Tensor) -> dict[str, float]:
-    """Scores of a method on a split of its data."""
-    if data.offsets is None:
-        return method.evaluate(x, y)
-    from lib.training import scoring  # which imports this module
-
-    return scoring.tags(method, data, x, y)

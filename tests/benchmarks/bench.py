@@ -1,8 +1,8 @@
 """Benchmarks: our time and memory beside those of peer libraries, measured in the same run.
 
-    python -m lib.bench                          all of them, at full size
-    python -m lib.bench dawid_skene_memory       some of them
-    python -m lib.bench --smoke                  tiny sizes, into build/benchmarks: does it still run?
+    python -m tests.benchmarks.bench                          all of them, at full size
+    python -m tests.benchmarks.bench dawid_skene_memory       some of them
+    python -m tests.benchmarks.bench --smoke                  tiny sizes, into build/benchmarks: does it still run?
 
 Each benchmark is a function in ``BENCHMARKS`` that returns one :class:`Measurement` a row; a new one is a new function with
 the decorator, here or in a module ``bench_*``. It becomes ``figures/benchmarks/<name>.csv``, and ``benchmarks.png`` is drawn
@@ -31,7 +31,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-import lib
 from lib import paths
 from lib.aggregation.dawid_skene import dawid_skene
 from lib.crowd.labels import CrowdLabels
@@ -87,10 +86,10 @@ def benchmark(function: Callable[[bool], list[Measurement]]) -> Callable[[bool],
 
 
 def load_all() -> None:
-    """Import every module ``lib.bench_*``, which registers its benchmarks."""
-    for module in pkgutil.iter_modules(lib.__path__):
+    """Import every module ``bench_*`` beside this one, which registers its benchmarks."""
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
         if module.name.startswith("bench_"):
-            importlib.import_module(f"lib.{module.name}")
+            importlib.import_module(f"tests.benchmarks.{module.name}")
 
 
 # ------------------------------------------------------------------ the benchmarks
@@ -312,7 +311,7 @@ def _finish(ax, table: pd.DataFrame, xlabel: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m lib.bench", description="Our time and memory beside peers'.")
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.bench", description="Our time and memory beside peers'.")
     parser.add_argument("names", nargs="*", help=f"benchmarks to run (default: all): {', '.join(sorted(BENCHMARKS))}")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes: only whether it runs")
     parser.add_argument("--out", type=Path, help="folder for the CSV files and the plot (default: figures/benchmarks)")
@@ -332,7 +331,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    pass  # the module that the others register in, which this one, called __main__, is not
+    from tests.benchmarks import bench  # the module that the others register in, which this one, called __main__, is not
 
-    load_all()
-    raise SystemExit(main())
+    bench.load_all()
+    raise SystemExit(bench.main())

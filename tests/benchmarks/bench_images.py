@@ -1,7 +1,7 @@
 """Benchmarks of training on images: images a second, the share of what the device can do, and what limits the rest.
 
-    python -m lib.bench image_steps                         on this machine's processor
-    python -m lib.bench_images --device cuda --out DIR      on a GPU, also where nothing can be drawn
+    python -m tests.benchmarks.bench image_steps                         on this machine's processor
+    python -m tests.benchmarks.bench_images --device cuda --out DIR      on a GPU, also where nothing can be drawn
 
 ``image_steps`` times training steps at each batch size. ``share_of_peak`` is of the operations a second that a large matrix
 product reaches on the same device in the same precision; steps of CCC count for the operations of a crowd layer's step, so
@@ -311,7 +311,7 @@ def _one_of_them(network: str, size: int, steps: int, device: str, start=None) -
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure on a device and write one CSV file a benchmark; returns the exit status."""
     names = ("image_steps", "image_seeds", "image_processes")
-    parser = argparse.ArgumentParser(prog="python -m lib.bench_images", description="Speed of training on images.")
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.bench_images", description="Speed of training on images.")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--out", type=Path, required=True, help="folder for the CSV files")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes: only whether it runs")

@@ -53,7 +53,7 @@ def test_runs_of_data_that_is_not_there_are_left_out(monkeypatch):
 
 
 def test_the_command_knows_the_benchmarks_of_all_modules():
-    command = [sys.executable, "-m", "lib.bench", "--help"]
+    command = [sys.executable, "-m", "tests.benchmarks.bench", "--help"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=paths.ROOT).stdout
     for name in ("dawid_skene_vs_crowdkit", "ccc_step", "losses_vs_dense", "crowd_epoch_memory", "seconds_a_run"):
         assert name in "".join(shown.split())
