@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 import nbformat
@@ -16,7 +17,8 @@ from lib.runs.config import RunConfig
 PARAMETERS = 'scale: str = "quick"\nseeds: list = [0, 1]\ndevice: str = "cpu"\nrecompute: bool = False'
 # What every notebook does, in short: ask for its rows, show a number, leave a table.
 READ = """
-from lib import ledger, paths
+from lib import paths
+from lib.runs import ledger
 found = ledger.lookup(["toy"])
 rows = [row for row in found.values() if row["config"]["scale"] == scale]
 figures = paths.figures("{stem}")
@@ -38,7 +40,7 @@ def toy_row(config, value=None, age=0):
     """A finished run of some seconds ago that took no time."""
     value = 0.8 + 0.01 * config.seed if value is None else value
     made = datetime.fromtimestamp(time.time() - age, UTC).isoformat(timespec="seconds")
-    settings = json.loads(json.dumps(sweep.asdict(config)))
+    settings = json.loads(json.dumps(asdict(config)))
     history, metrics = {"test_acc": [value]}, {"test_acc_last": value}
     return {"key": config.key(), "config": settings, "metrics": metrics, "history": history, "seconds": 0.1,
             "provenance": {"made": made}}  # fmt: skip

@@ -291,7 +291,7 @@ def test_library_imports_without_what_only_downloads():
     """A machine that only computes has neither pooch nor requests; scikit-learn is imported by who needs it."""
     code = (
         "import sys; sys.modules.update(dict.fromkeys(['pooch', 'requests', 'tqdm', 'sklearn']));"
-        "from lib import datasets, simulate; print(datasets.fingerprint('labelme'))"
+        "from lib import datasets, simulation; print(datasets.fingerprint('labelme'))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == datasets.fingerprint("labelme"), done.stderr

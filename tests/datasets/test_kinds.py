@@ -150,7 +150,7 @@ def test_a_token_does_not_depend_on_its_batch(monkeypatch):
     backbone = build("majority-vote", data).backbone
     alone = torch.cat([backbone(sentence[None]) for sentence in data.x])
     together = backbone(data.x)
-    monkeypatch.setattr("lib.backbones.tagger.CHUNK", 2)
+    monkeypatch.setattr("lib.networks.tagger.CHUNK", 2)
     in_parts = backbone(data.x)  # sorted by length, then put back
     torch.testing.assert_close(alone, together)
     torch.testing.assert_close(alone, in_parts)
@@ -296,7 +296,7 @@ def test_every_method_learns_to_tag(name):
     history = loop.fit(method, data, Recipe(epochs=30, batch_size=2, lr=0.03)).history
     assert history["loss"][-1] < history["loss"][0]
     assert {"test_acc", "test_f1", "test_precision", "test_recall", "test_f1_unconstrained"} <= set(history)
-    row = method.summary(data, history)
+    row = scoring.summary(method, data, history)
     assert row["test_f1_last"] == history["test_f1"][-1] == row["second_f1_last"]
     assert row["test_f1_best"] == max(history["test_f1"])
     if name == "true-labels":
@@ -344,5 +344,5 @@ def test_scores_are_of_valid_sequences():
 def test_a_selected_epoch_goes_by_validation_f1():
     data = _split(tagged(), 0.25, seed=0)
     history = {"test_acc": [0.5, 0.6], "valid_acc": [0.9, 0.8], "test_f1": [0.3, 0.4], "valid_f1": [0.2, 0.1]}
-    row = build("majority-vote", data).summary(data, history)
+    row = scoring.summary(build("majority-vote", data), data, history)
     assert (row["test_f1_selected"], row["valid_f1_selected"], row["test_f1_best"]) == (0.3, 0.2, 0.4)

@@ -3,7 +3,7 @@
 A run's key holds its method's revision but cannot see its code. So where numbers move without a new revision, old ledger
 rows would be taken for new ones; this test fails then. When a change is meant: raise the method's ``revision``, and
 
-    python tests/test_golden.py
+    python tests/methods/test_golden.py
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pytest
 import torch
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from lib import methods, networks
 from lib.crowd.labels import CrowdLabels, CrowdRatings
@@ -31,7 +31,7 @@ from lib.training.loop import fit
 from lib.training.recipe import Recipe
 
 GOLDEN = Path(__file__).parent / "golden.json"
-HOW = "python tests/test_golden.py"
+HOW = "python tests/methods/test_golden.py"
 TOLERANCE = 1e-4  # versions of torch and processors differ in the last digits
 # What would not come into play in two steps otherwise.
 OPTIONS = {"ccc": {"warmup": 1, "groups": 2, "per_class": 4}}
@@ -124,7 +124,7 @@ def test_every_way_to_be_wrong_is_told():
     assert complaint("m", old, Numbers(2, [1.0, 0.50001], [0.2, 0.8])) is None
     for moved in (Numbers(2, [1.0, 0.501], [0.2, 0.8]), Numbers(2, [1.0, 0.5], [0.201, 0.799])):
         assert "raise its revision from 2" in complaint("m", old, moved)
-    assert "run `python tests/test_golden.py`" in complaint("m", old, Numbers(3, [1.0, 0.4], [0.2, 0.8]))
+    assert "run `python tests/methods/test_golden.py`" in complaint("m", old, Numbers(3, [1.0, 0.4], [0.2, 0.8]))
     assert "no golden numbers yet" in complaint("m", None, old)
     assert "never goes back" in complaint("m", old, Numbers(1, [1.0, 0.5], [0.2, 0.8]))
 

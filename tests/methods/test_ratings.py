@@ -85,7 +85,7 @@ def test_trains_to_finite_numbers(name):
     assert all(np.isfinite(values).all() for values in history.values())
     assert method.predict(DATA.x).shape == (ITEMS,)
     assert not method.training
-    summary = method.summary(DATA, history)
+    summary = scoring.summary(method, DATA, history)
     assert all(np.isfinite(value) for value in summary.values())
     assert summary["test_r2_last"] == history["test_r2"][-1]
     with pytest.raises(TypeError, match="predicts ratings, not classes"):
@@ -205,9 +205,9 @@ def test_em_weighs_by_precision():
     values = DATA.y.numpy()[:, None] + np.array([0.01, 2.0, 2.0]) * random.normal(size=(ITEMS, 3))
     data = replace(DATA, crowd=CrowdRatings.from_dense(values))
     method, history = fitted("ratings-em", data, recipe=replace(RECIPE, epochs=30, lr=0.03))
-    assert method.summary(data, history)["label_r2"] > 0.9
+    assert scoring.summary(method, data, history)["label_r2"] > 0.9
     mean, history = fitted("ratings-mean", data)
-    assert mean.summary(data, history)["label_r2"] < 0.5
+    assert scoring.summary(mean, data, history)["label_r2"] < 0.5
 
 
 def test_a_negative_prior_is_refused():
@@ -290,7 +290,7 @@ def test_biases_are_found(name):
     found = method.bias().numpy()
     rated = DATA.crowd.labels_per_annotator > 0
     assert np.corrcoef(found[rated], known[rated])[0, 1] > 0.97
-    assert method.summary(DATA, history)["bias_error"] < 0.3
+    assert scoring.summary(method, DATA, history)["bias_error"] < 0.3
 
 
 def test_the_layer_has_a_rate_of_its_own_and_no_decay():

@@ -74,7 +74,9 @@ def test_type_can_be_read_at_half_size():
 def test_unknown_methods_look_the_same_in_every_process():
     name = "a method of tomorrow"
     here = [style.color(name), style.marker(name), str(house.line(name))]
-    code = f"from lib import style; print(style.color({name!r}), style.marker({name!r}), style.line({name!r}), sep='|')"
+    code = (
+        f"from lib.plotting import style; print(style.color({name!r}), style.marker({name!r}), style.line({name!r}), sep='|')"
+    )
     there = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True, check=True)
     assert there.stdout.strip().split("|") == here
 

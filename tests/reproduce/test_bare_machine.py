@@ -31,16 +31,17 @@ class Absent(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Absent())
 """
 TRAIN = """
-from lib import runs
-from lib.training import Recipe
+from lib.runs.config import RunConfig
+from lib.runs.sweep import sweep
+from lib.training.recipe import Recipe
 
 if __name__ == "__main__":
     data = {"n_train": 100, "n_valid": 50, "n_test": 100}
     configs = [
-        runs.RunConfig("bare", "fashion_mnist", method, "lenet", Recipe(epochs=1, batch_size=50), data, options, scale="smoke")
+        RunConfig("bare", "fashion_mnist", method, "lenet", Recipe(epochs=1, batch_size=50), data, options, scale="smoke")
         for method, options in (("majority-vote", {}), ("ccc", {"warmup": 0, "groups": 5, "per_class": 5, "gradient": "head"}))
     ]
-    print(sum(row is not None for row in runs.sweep(configs, workers=1, progress=False)))
+    print(sum(row is not None for row in sweep(configs, workers=1, progress=False)))
 """
 
 

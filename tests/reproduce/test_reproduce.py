@@ -171,7 +171,8 @@ def test_runs_only_needs_neither_papermill_nor_nbformat(project, tmp_path):
         "for name in ('papermill', 'nbformat', 'nbclient', 'nbval', 'pooch', 'distributed', 'torchvision', 'matplotlib'):\n"
         "    sys.modules[name] = None\n"  # importing it raises ImportError
         "import pathlib\n"
-        "from lib import paths, reproduce\n"
+        "from lib import paths\n"
+        "from lib.reproduce import __main__ as reproduce\n"
         f"paths.NOTEBOOKS = pathlib.Path({str(paths.NOTEBOOKS)!r})\n"
         "sys.exit(reproduce.main(['--runs-only']) or reproduce.main(['--list']))\n"
     )
@@ -201,13 +202,15 @@ def test_a_scheduler_that_does_not_answer(project, capsys, monkeypatch):
 
 TOY_PROGRAM = """
 import os, pathlib, sys, time
-sys.path.insert(0, {tests!r})
-from lib import experiments, passes, paths, reproduce, runs
-from toys import toy_grid, toy_row
+from lib import paths, protocols
+from lib.reproduce import __main__ as reproduce
+from lib.reproduce import passes
+from lib.runs import sweep
+from tests.toys import toy_grid, toy_row
 
 root = pathlib.Path({root!r})
 paths.NOTEBOOKS, paths.BUILD = root / "notebooks", root / "build"
-experiments.grid = toy_grid
+protocols.grid = toy_grid
 passes.run_notebooks = lambda orders, workers: iter(())
 
 def train(config, device="cpu", progress=False):
@@ -215,7 +218,7 @@ def train(config, device="cpu", progress=False):
     time.sleep(0.3)
     return toy_row(config), None
 
-runs.train = train  # at the top level, so that the workers have it too
+sweep.train = train  # at the top level, so that the workers have it too
 if __name__ == "__main__":
     sys.exit(reproduce.main(sys.argv[1:]))
 """
@@ -248,7 +251,7 @@ def stop_a_pass(project, how):
     """
     write_notebook("10_one")
     script = project.root / "program.py"
-    script.write_text(TOY_PROGRAM.format(tests=str(Path(__file__).parent), root=str(project.root)))
+    script.write_text(TOY_PROGRAM.format(root=str(project.root)))
     command = [sys.executable, str(script), "--seeds", *map(str, range(20)), "--workers"]
     with (project.root / "stderr").open("w") as stderr, subprocess.Popen([*command, "2"], stderr=stderr) as process:
         wait_for(lambda: len(list(paths.runs().glob("toy/*.json"))) >= 3)

@@ -556,7 +556,10 @@ def test_claims_that_are_none_are_named(figures):
 
 
 def test_tables_need_neither_torch_nor_matplotlib():
-    code = "import sys; from lib import claims, report; print(sorted({'torch', 'matplotlib', 'IPython'} & set(sys.modules)))"
+    code = (
+        "import sys; from lib.results import claims, readme; "
+        "print(sorted({'torch', 'matplotlib', 'IPython'} & set(sys.modules)))"
+    )
     found = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
 

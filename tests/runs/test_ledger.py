@@ -148,7 +148,7 @@ def test_a_full_disk_leaves_no_half_row(monkeypatch):
 
 WRITER = """
 import sys
-from lib import ledger
+from lib.runs import ledger
 row = {"key": "a", "config": {"experiment": "toy"}, "metrics": {"who": sys.argv[1] * 20000}, "seconds": 1, "provenance": {}}
 print("ready", flush=True)
 sys.stdin.readline()
@@ -236,7 +236,7 @@ def test_merge_of_a_broken_row_takes_nothing(folders):
 
 MERGER = """
 import sys
-from lib import ledger
+from lib.runs import ledger
 print("ready", flush=True)
 sys.stdin.readline()
 for folder in sys.argv[1:]:

@@ -292,7 +292,7 @@ def test_trains_on_one_thread_without_denormal_numbers(small, monkeypatch):
         seen.append((torch.get_num_threads(), denormal()))
         return fit(*arguments, **options)
 
-    monkeypatch.setattr(loop, "fit", watched)
+    monkeypatch.setattr(runs, "fit", watched)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
@@ -553,8 +553,9 @@ def test_threads_give_the_numbers_of_one_process(small):
 
 SWEEP = """
 import multiprocessing, sys, time
-from lib import runs
-from lib.training import Recipe
+from lib.runs.config import RunConfig
+from lib.runs.sweep import sweep
+from lib.training.recipe import Recipe
 
 if __name__ == "__main__":
     def on_row(row):
@@ -564,9 +565,9 @@ if __name__ == "__main__":
             time.sleep(600)
 
     finished = []
-    configs = [runs.RunConfig("toy", "digits", "crowdlayer-mw", recipe=Recipe(epochs=2, batch_size=200), seed=seed)
+    configs = [RunConfig("toy", "digits", "crowdlayer-mw", recipe=Recipe(epochs=2, batch_size=200), seed=seed)
                for seed in range(7)]
-    runs.sweep(configs, workers=2, progress=False, on_row=on_row)
+    sweep(configs, workers=2, progress=False, on_row=on_row)
 """
 
 
