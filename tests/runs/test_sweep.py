@@ -272,7 +272,7 @@ def test_same_seed_same_bits(small):
 def test_the_seed_decides_the_start_of_the_network(small, monkeypatch):
     heads = []
     monkeypatch.setattr(
-        loop, "fit", lambda method, *rest, **options: heads.append(method.backbone.head.weight) or loop.Fit({}, 0.0)
+        runs, "fit", lambda method, *rest, **options: heads.append(method.backbone.head.weight) or loop.Fit({}, 0.0)
     )
     torch.manual_seed(99)
     for seed in (0, 0, 1):
