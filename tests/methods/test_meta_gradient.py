@@ -233,21 +233,21 @@ def test_virtual_step_is_plain_descent():
 
 
 def test_steps_that_are_not_multiplied_out():
-    forward = meta.training_pass(*problem("wide")[:2], "head")
+    forward = meta_gradient.training_pass(*problem("wide")[:2], "head")
     assert sorted(forward.wide) == ["trunk.2.weight", "trunk.5.weight"]
-    forward = meta.training_pass(*problem("not so wide")[:2], "head")
+    forward = meta_gradient.training_pass(*problem("not so wide")[:2], "head")
     assert sorted(forward.wide) == ["trunk.2.weight", "trunk.5.weight"]
-    assert meta.training_pass(*problem("wide")[:2], "full").wide == {}
+    assert meta_gradient.training_pass(*problem("wide")[:2], "full").wide == {}
     backbone, *_ = problem("wide")
     many = torch.randn(400, 6, dtype=torch.float64)  # where the products of inputs are larger than the weights
-    assert meta.training_pass(backbone, many, "head").wide == {}
+    assert meta_gradient.training_pass(backbone, many, "head").wide == {}
 
 
 def test_virtual_step_keeps_the_layout_of_weights():
     backbone = Backbone(nn.Sequential(nn.Conv2d(1, 16, 5), nn.Flatten(), nn.Linear(16 * 16, 1024)), 1024, 3)
     backbone.to(memory_format=torch.channels_last)
-    forward = meta.training_pass(backbone, torch.randn(4, 1, 8, 8), "head")
-    moved = meta.virtual_step(backbone, forward, torch.ones(4, 3), LR)
+    forward = meta_gradient.training_pass(backbone, torch.randn(4, 1, 8, 8), "head")
+    moved = meta_gradient.virtual_step(backbone, forward, torch.ones(4, 3), LR)
     assert moved["trunk.0.weight"].stride() == backbone.trunk[0].weight.stride() != (25, 25, 5, 1)
 
 
