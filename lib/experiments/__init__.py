@@ -67,8 +67,8 @@ def shorter(config: RunConfig, epochs: Iterable[int]) -> list[RunConfig]:
     """The same run, stopped after fewer epochs; the case says after how many. With a constant learning rate each is the
     beginning of the whole."""
     case = "" if config.case == "real" else f"{config.case}, "
-    few = (n for n in epochs if n < config.recipe.epochs)
-    return [replace(config, recipe=replace(config.recipe, epochs=n), case=f"{case}{n} epochs") for n in few]
+    few = {n: "1 epoch" if n == 1 else f"{n} epochs" for n in epochs if n < config.recipe.epochs}
+    return [replace(config, recipe=replace(config.recipe, epochs=n), case=f"{case}{words}") for n, words in few.items()]
 
 
 def at_scale(recipe: Recipe, scale: str, smoke_epochs: int = 2) -> Recipe:
