@@ -117,7 +117,7 @@ def order() -> str:
 
 def lookup(experiments: Iterable[str], newer_than: float | None = None) -> dict[str, dict]:
     """All rows of some experiments, by key, as ``CROWDS_LEDGER`` orders the two ledgers; with ``newer_than`` (UNIX time)
-    only those that were made since."""
+    only those that were made since. A row with more arrays goes before its like."""
     found: dict[str, dict] = {}
     for experiment in sorted(set(experiments)):
         sources = [own_rows, reference_rows]  # a later one overwrites an earlier one
@@ -128,7 +128,7 @@ def lookup(experiments: Iterable[str], newer_than: float | None = None) -> dict[
         for rows in sources:
             # Rows carry whole seconds, rounded down.
             fresh = (row for row in rows(experiment) if newer_than is None or made(row) >= int(newer_than))
-            found |= {row["key"]: row for row in fresh}
+            found |= {row["key"]: row for row in fresh if not names(row) < names(found.get(row["key"], {}))}
     return found
 
 
