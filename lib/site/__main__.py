@@ -25,7 +25,9 @@ def main(arguments: list[str] | None = None) -> int:
     shutil.rmtree(target, ignore_errors=True)  # a page that is no longer made would stay, and be served
     write_sources(sources, with_api=not options.no_api)
     conf = str(Path(__file__).parent)
-    failed = sphinx(["-W", "--keep-going", "-q", "-j", "2", "-c", conf, "-d", str(sources / ".doctrees"), str(sources), str(target)])
+    failed = sphinx(
+        ["-W", "--keep-going", "-q", "-j", "2", "-c", conf, "-d", str(sources / ".doctrees"), str(sources), str(target)]
+    )
     if not failed:
         size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file()) / 1e6
         print(f"{target / 'index.html'}: {size:.0f} MB in {time.perf_counter() - began:.0f} s")

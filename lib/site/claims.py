@@ -47,8 +47,10 @@ def load(folder: Path) -> tuple[list[dict], list[str]]:
             skipped.append(file.parent.name)
     for claim in claims:
         if claim["verdict"] not in VERDICTS or claim["origin"] not in ORIGINS:
-            raise ValueError(f"claim {claim['id']!r} has verdict {claim['verdict']!r} and origin {claim['origin']!r}, expected one of "
-                             f"{', '.join(VERDICTS)} and one of {', '.join(ORIGINS)}")
+            raise ValueError(
+                f"claim {claim['id']!r} has verdict {claim['verdict']!r} and origin {claim['origin']!r}, expected one of "
+                f"{', '.join(VERDICTS)} and one of {', '.join(ORIGINS)}"
+            )
     if twice := [name for name, count in Counter(claim["id"] for claim in claims).items() if count > 1]:
         raise ValueError(f"expected one claim an id, found several for {', '.join(twice)}")
     return claims, skipped

@@ -71,7 +71,9 @@ def figures(target: Path) -> list[Figure]:
         folder.mkdir(parents=True, exist_ok=True)
         text = file.with_suffix(".alt.txt")
         if not text.exists():
-            raise ValueError(f"{file.parent.name}/{file.name} has no alt text: expected {text.name} beside it, as plots.save writes it")
+            raise ValueError(
+                f"{file.parent.name}/{file.name} has no alt text: expected {text.name} beside it, as plots.save writes it"
+            )
         shutil.copyfile(file, folder / file.name)
         if file.with_suffix(".csv").exists():
             shutil.copyfile(file.with_suffix(".csv"), folder / f"{file.stem}.csv")
@@ -131,7 +133,9 @@ def _shown(encoded: str | list[str], own: list[Figure], up: str, where: str) -> 
     with Image.open(io.BytesIO(base64.b64decode("".join(encoded)))) as image:
         width, mark = image.width, _fingerprint(image)
     if not own:
-        raise ValueError(f"{where} shows an image, but its notebook has saved no figure: images need the alt text of plots.save")
+        raise ValueError(
+            f"{where} shows an image, but its notebook has saved no figure: images need the alt text of plots.save"
+        )
     figure = min(own, key=lambda figure: _distance(mark, _saved_fingerprint(figure)))
     height = round(figure.size[1] * width / figure.size[0])
     alt = html.escape(figure.alt)

@@ -106,7 +106,9 @@ def _switch() -> str:
 def _table(found: dict) -> str:
     heads = ['<th scope="col" data-sort="text">method</th>', '<th scope="col" data-sort="text">paper</th>']
     heads += [f'<th scope="col" data-sort="number" class="number">{title}</th>' for title in DATASETS.values()]
-    heads.append('<th scope="col" data-sort="number" class="number" title="mean of the ranks on the data sets, 1 is best">mean rank</th>')
+    heads.append(
+        '<th scope="col" data-sort="number" class="number" title="mean of the ranks on the data sets, 1 is best">mean rank</th>'
+    )
     spans = {}
     for dataset in DATASETS:
         entries = [entry for row in found.values() for entry in row.get(dataset, {}).values()]

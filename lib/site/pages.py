@@ -22,7 +22,9 @@ PAPERS = {
 }
 
 
-def write(folder: Path, notebooks: Sequence[Page], figures: Sequence[Figure], claims: Sequence[Mapping], with_api: bool) -> None:
+def write(
+    folder: Path, notebooks: Sequence[Page], figures: Sequence[Figure], claims: Sequence[Mapping], with_api: bool
+) -> None:
     """Write all of them as MyST files into ``folder``."""
     main = [page for page in notebooks if not page.folder]
     more = [page for page in notebooks if page.folder]
@@ -67,7 +69,9 @@ def _fill(name: str, **parts: str) -> str:
 
 def _links(text: str) -> str:
     """A committed page's links, as they are in the site."""
-    return text.replace("](notebooks/", "](/notebooks/").replace("](figures/", "](/figures/").replace("](README.md", "](/index.md")
+    return (
+        text.replace("](notebooks/", "](/notebooks/").replace("](figures/", "](/figures/").replace("](README.md", "](/index.md")
+    )
 
 
 def _toc(pages: Sequence[Page], up: str = "") -> str:
@@ -83,7 +87,8 @@ def _toc_index(with_api: bool) -> str:
         "Learn": ["lessons", "glossary", *(["api/index"] if with_api else [])],
     }
     return "\n\n".join(
-        f"```{{toctree}}\n:hidden:\n:caption: {caption}\n\n" + "\n".join(documents) + "\n```" for caption, documents in parts.items()
+        f"```{{toctree}}\n:hidden:\n:caption: {caption}\n\n" + "\n".join(documents) + "\n```"
+        for caption, documents in parts.items()
     )
 
 
@@ -93,7 +98,7 @@ def _picture(figures: Sequence[Figure]) -> str:
     with (paths.figures("00_start_here") / "table.csv").open(encoding="utf-8", newline="") as file:
         accuracy = {row["method"]: 100 * float(row["mean"]) for row in csv.DictReader(file) if row["metric"] == "test_acc_last"}
     bars = "".join(
-        f'<li><span>{html.escape(CATALOGUE[name].title)}</span><b>{value:.1f} %</b>'
+        f"<li><span>{html.escape(CATALOGUE[name].title)}</span><b>{value:.1f} %</b>"
         f'<i style="width:{value:.1f}%" aria-hidden="true"></i></li>'
         for name, value in sorted(accuracy.items(), key=lambda item: item[1])
     )
@@ -149,7 +154,9 @@ def _claims_of(claims: Sequence[Mapping], paper: str, title: str) -> str:
         return f"The verdicts on the claims of {title} stand at the end of each notebook."
     head = [claim for claim in claims if claim["headline"]]
     parts = [_table(head, "../")] if head else []
-    link = f'<a class="sd-btn sd-btn-primary" href="../explorer.html#paper={paper}">All {len(claims)} claims in the explorer</a>'
+    link = (
+        f'<a class="sd-btn sd-btn-primary" href="../explorer.html#paper={paper}">All {len(claims)} claims in the explorer</a>'
+    )
     return "\n\n".join([*parts, "By origin, never added up:", _counts(claims), link])
 
 
