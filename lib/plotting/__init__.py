@@ -1,0 +1,1 @@
+"""Figures: pictures of the models here, charts beside them."""
