@@ -9,6 +9,7 @@ larger, with the true class from top to bottom and the label from left to right.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -35,7 +36,9 @@ SMALL = 12  # points, the least that can be read at half size
 
 def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure with one pair of axes over all of it, measured in inches."""
-    fig = plt.figure(figsize=(width, height), layout="none")
+    fig = plt.figure(figsize=(width, height), layout="constrained")
+    # Turned off, not left out: saving a figure that never had a layout gives it the one of the house style.
+    fig.set_layout_engine("none")
     axes = fig.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, width), ylim=(0, height))
     axes.set_axis_off()
@@ -149,7 +152,7 @@ def field(images: np.ndarray, answers: Sequence[Sequence[str]], accuracies: Mapp
             axes.imshow(image, cmap="gray_r", extent=(0.38, 1.12, y - 0.37, y + 0.37), aspect="auto", interpolation="nearest")
             axes.add_patch(Rectangle((0.38, y - 0.37), 0.74, 0.74, fc="none", ec=GRAY))
             for number, label in enumerate(said[:3]):
-                _box(axes, 1.65 + 0.55 * number, y, (0.44, 0.44), label, (BLUE, ORANGE, PURPLE)[number])
+                _box(axes, 1.65 + 0.55 * number, y, (0.44, 0.44), label, BLUE)
         axes.set(xlim=(0, 10), ylim=(0, height))  # an image moves them
         half = 0.45 * (len(images) - 1) + 0.4
         axes.plot([3.0, 3.1, 3.1, 3.0], [middle - half, middle - half, middle + half, middle + half], color=GRAY, lw=1.8)
@@ -465,24 +468,28 @@ def tagged_sentence(words: Sequence[str], tags: Mapping[str, Sequence[str]]) -> 
     kinds = {"PER": (BLUE, "person"), "LOC": (GREEN, "place"), "ORG": (ORANGE, "organization"), "MISC": (PURPLE, "other name")}
     widths = np.array([0.3 + 0.115 * len(word) for word in words])
     starts = 1.75 + np.concatenate([[0], np.cumsum(widths)])
-    height = 1.25 + 0.5 * len(tags)
-    found = []
+    spans = {name: _spans(line) for name, line in tags.items()}
+    used = sorted({kind for found in spans.values() for _, _, kind in found})
+    legend = ["no box: outside of all names", *(f"{kind}: {kinds[kind][1]}" for kind in used if kind in kinds)]
+    legend = textwrap.wrap("; ".join(legend), int((starts[-1] - starts[0]) / 0.1))
+    height = 0.9 + 0.5 * len(tags) + 0.25 * len(legend)
     with in_style():
         fig, axes = _canvas(float(starts[-1]) + 0.2, height)
         for word, left, width in zip(words, starts, widths, strict=False):
             _text(axes, left + width / 2, height - 0.42, word, fontweight="bold", va="baseline")
-        for place, (name, line) in enumerate(tags.items()):
+        for place, (name, found) in enumerate(spans.items()):
             y = height - 0.85 - 0.5 * place
             _text(axes, 1.6, y, name, ha="right", fontsize=SMALL)
             axes.plot(starts[[0, -1]], [y, y], color="#DDDDDD", lw=1.2, zorder=0)
-            spans = _spans(line)
-            for first, last, kind in spans:
-                tint = kinds.get(kind, (GRAY, kind))[0]
+            for first, last, kind in found:
                 left, width = starts[first] + 0.05, starts[last] - starts[first] - 0.1
-                _box(axes, left + width / 2, y, (width, 0.36), kind, tint)
-            found.append(f"{name}: " + (", ".join(f"{' '.join(words[a:b])} ({kind})" for a, b, kind in spans) or "no name"))
-        _text(axes, starts[0], 0.22, "line without a box: outside of all names", ha="left", fontsize=SMALL, color=GRAY)
-    return fig, f"The sentence “{' '.join(words)}” with the names that each annotator marked. " + "; ".join(found) + "."
+                _box(axes, left + width / 2, y, (width, 0.36), kind, kinds.get(kind, (GRAY,))[0])
+        _text(axes, starts[0], 0.15, "\n".join(legend), ha="left", va="bottom", fontsize=SMALL, color=GRAY)
+    told = (
+        f"{name}: " + (", ".join(f"{' '.join(words[first:last])} ({kind})" for first, last, kind in found) or "no name")
+        for name, found in spans.items()
+    )
+    return fig, f"The sentence “{' '.join(words)}” with the names that each annotator marked. " + "; ".join(told) + "."
 
 
 def _spans(tags: Sequence[str]) -> list[tuple[int, int, str]]:

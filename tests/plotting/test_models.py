@@ -9,6 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 
+from lib import style
 from lib.plotting import models
 from tests.plotting.overlap import faults
 
@@ -31,6 +32,14 @@ PICTURES = {
     "kd_crowd": models.kd_crowd,
     "tagged_sentence": lambda: models.tagged_sentence(SENTENCE, TAGS),
 }
+
+
+@pytest.fixture(autouse=True)
+def _settings():
+    with mpl.rc_context():
+        yield
+
+
 each = pytest.mark.parametrize("name", PICTURES)
 
 
@@ -60,6 +69,15 @@ def test_it_comes_with_a_description_and_leaves_settings_alone(name):
     assert alt.endswith(".")
     assert "\n" not in alt
     assert "  " not in alt
+
+
+@each
+def test_saving_it_in_the_house_style_does_not_move_it(name, tmp_path):
+    style.style()  # as every notebook does; a warning would be an error here
+    fig, _ = PICTURES[name]()
+    for number in range(2):
+        fig.savefig(tmp_path / f"{number}.png")
+    assert (tmp_path / "0.png").read_bytes() == (tmp_path / "1.png").read_bytes()
 
 
 @each
