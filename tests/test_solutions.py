@@ -8,7 +8,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from lib import datasets, notebooks, paths
+from lib import datasets, paths
+from lib.reproduce import notebooks
 
 FOUND = sorted([*paths.NOTEBOOKS.glob("solutions/*.ipynb"), *paths.NOTEBOOKS.glob("lessons/*.ipynb")])
 SOLVED = [path for path in FOUND if path.parent.name == "solutions"]

@@ -1,1 +1,1 @@
-"""Figures: pictures of the models here, charts beside them."""
+"""Figures in one style: charts, matrices, crowds, pictures of the models."""

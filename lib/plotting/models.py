@@ -19,10 +19,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Polygon, Rectangle
 
-from lib import aggregate
-from lib.crowd import CrowdLabels
-from lib.style import GRAY, color, in_style
-from lib.tables import method_title
+from lib.aggregation import dawid_skene as aggregate
+from lib.crowd.labels import CrowdLabels
+from lib.plotting.style import GRAY, color, in_style
+from lib.results.tables import method_title
 
 __all__ = ["ccc", "ccem", "crowd_layer", "dawid_skene", "dl_em", "field", "kd_crowd", "tagged_sentence"]
 

@@ -9,8 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 
-from lib import style
-from lib.plotting import models
+from lib.plotting import models, style
 from tests.plotting.overlap import faults
 
 SENTENCE = ["Lions", "beat", "Queensland", "at", "Newlands"]
