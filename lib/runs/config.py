@@ -24,6 +24,7 @@ class RunConfig:
         case: a variant of the experiment that tables show as a column of its own.
         scale: ``smoke``, ``quick``, ... as the experiments define them.
         seed: of network, batch order and dropout. A simulated crowd has its own seed among ``dataset_options``.
+        keep: arrays to keep beside the row, see :data:`KEEP`. They decide no number, so they are no part of the key.
     """
 
     experiment: str
@@ -37,6 +38,7 @@ class RunConfig:
     case: str = "real"
     scale: str = "quick"
     seed: int = 0
+    keep: tuple[str, ...] = field(default=(), compare=False)
 
     def key(self) -> str:
         """16 hexadecimal digits over all that differs from its default, the method's revision and the data's fingerprint.
@@ -70,6 +72,8 @@ def _changed(options: dict, defaults: dict) -> dict:
 def _without_defaults(settings: Any) -> dict:
     kept = {}
     for entry in fields(settings):
+        if not entry.compare:
+            continue
         value = getattr(settings, entry.name)
         default = entry.default_factory() if entry.default_factory is not MISSING else entry.default
         if value != default:

@@ -17,7 +17,7 @@ from lib.networks import Backbone
 from lib.networks.predict import is_out_of_memory
 from lib.training.device import adapt, check_device, deterministic, out_of_memory
 from lib.training.recipe import Recipe
-from lib.training.scoring import evaluate
+from lib.training.scoring import correct, evaluate
 
 if TYPE_CHECKING:
     from lib.datasets.kinds import CrowdData
@@ -31,10 +31,13 @@ class Fit:
         history: per epoch, ``loss``, and what :func:`lib.training.scoring.evaluate` says of the splits that there are:
             ``test_acc`` and ``valid_acc`` of a classifier.
         seconds: wall-clock time.
+        correct: ``[epochs, test items]`` bool, whether the most probable class was the true one; None where it was not asked
+            for.
     """
 
     history: dict[str, list[float]] = field(default_factory=dict)
     seconds: float = 0.0
+    correct: np.ndarray | None = None
 
 
 def fit(
@@ -45,6 +48,7 @@ def fit(
     seed: int = 0,
     device: str = "cpu",
     progress: bool = False,
+    keep_correct: bool = False,
 ) -> Fit:
     """Train a method in place and score it after every epoch; it is left in evaluation mode.
 
@@ -56,6 +60,7 @@ def fit(
             versions (on a CPU, with one thread). The global generator is left as it was found.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         progress: show a bar over epochs.
+        keep_correct: keep which test items were right after every epoch; of a classifier of items.
 
     Returns:
         The scores of every epoch.
@@ -83,13 +88,19 @@ def fit(
             return _train(other.to(place), data, replace(recipe, **changes), generator, progress)
 
         method.prepare(on_device, fit_first)
-        history = _train(method, on_device, recipe, generator, progress)
+        watched: list[Tensor] | None = [] if keep_correct and "test" in on_device.splits else None
+        history = _train(method, on_device, recipe, generator, progress, watched)
     method.eval()
-    return Fit(history, time.perf_counter() - started)
+    return Fit(history, time.perf_counter() - started, None if watched is None else torch.stack(watched).cpu().numpy())
 
 
 def _train(
-    method: Method, data: TrainingData, recipe: Recipe, generator: np.random.Generator, progress: bool
+    method: Method,
+    data: TrainingData,
+    recipe: Recipe,
+    generator: np.random.Generator,
+    progress: bool,
+    watched: list[Tensor] | None = None,
 ) -> dict[str, list[float]]:
     from tqdm.auto import tqdm
 
@@ -114,6 +125,8 @@ def _train(
             schedule.step()
         method.end_epoch(epoch, data)
         history["loss"].append(_mean_loss(losses, epoch))
+        if watched is not None:
+            watched.append(correct(method, *data.splits["test"]))
         for split, (x, y) in data.splits.items():
             for name, value in evaluate(method, data.dataset, x, y).items():
                 history.setdefault(f"{split}_{name}", []).append(value)
