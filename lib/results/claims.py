@@ -60,6 +60,7 @@ __all__ = [
     "beyond_chance",
     "chance",
     "constant",
+    "filled",
     "holm",
     "interval",
     "judge",
@@ -71,6 +72,7 @@ __all__ = [
     "sample",
     "save",
     "shown",
+    "spanned",
     "table",
 ]
 
@@ -208,6 +210,14 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, 
     center = float(values.mean())
     half = float(stdtrit(len(values) - 1, (1 + confidence) / 2) * values.std(ddof=1) / math.sqrt(len(values)))
     return center, center - half, center + half
+
+
+def spanned(sample: Sample) -> str:
+    """A sample's mean and interval as they are shown: ``6.4 [3.3, 9.5]``."""
+    digits = 1 if _plain(sample.unit) == "%" else 3
+    center, low, high = interval(list(sample.values.values()))
+    text = number(center, digits)
+    return text if math.isnan(low) else f"{text} [{number(low, digits)}, {number(high, digits)}]"
 
 
 def _combined(parts: Iterable[tuple[float, Sample]], difference: bool = True) -> Sample:
