@@ -587,7 +587,9 @@ def load(path: Path) -> list[Claim]:
         ValueError: not a list of claims; the message names the file and what is wrong.
     """
     try:
-        claims = [Claim(**{name: _frozen(entry) for name, entry in line.items()}) for line in json.loads(path.read_text("utf-8"))]
+        claims = [
+            Claim(**{name: _frozen(entry) for name, entry in line.items()}) for line in json.loads(path.read_text("utf-8"))
+        ]
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path} is no list of claims: {error}") from error
     for name, known in (("verdict", VERDICTS), ("origin", ORIGINS), ("kind", KINDS)):
@@ -740,7 +742,16 @@ def table(claims: Sequence[Claim]) -> Table:
     """Claims for a reader: a table of strings; what is alike in all is said once, in the caption."""
     head = ["claim", "origin", "paper", "ours [95 % interval]", "unit", "seeds", "scale", "verdict"]
     lines = [
-        [c.statement, _origin(c), c.paper_value or MISSING, shown(c), c.unit or MISSING, _seeds(c), c.scale or MISSING, c.verdict]
+        [
+            c.statement,
+            _origin(c),
+            c.paper_value or MISSING,
+            shown(c),
+            c.unit or MISSING,
+            _seeds(c),
+            c.scale or MISSING,
+            c.verdict,
+        ]
         for c in claims
     ]
     return Table(lines, columns=head).folded("origin", "seeds", "scale")

@@ -62,7 +62,7 @@ def complete_seeds(configs: Sequence[RunConfig]) -> list[int]:
 def largest(
     grids: Mapping[str, Sequence[RunConfig]], column: Callable[[RunConfig], Hashable] = lambda c: (c.dataset, c.case)
 ) -> dict[Hashable, tuple[str, list[int]]]:
-    """The largest scale at which a column of a table is complete, and its seeds; columns that are complete at none are left out.
+    """The largest scale at which a column of a table is complete, and its seeds; columns complete at none are left out.
 
     A scale counts when every run of at least two seeds is there, since one seed says nothing about noise; the first scale,
     which a notebook trains while it is read, counts with one. Runs of other seeds are not used.

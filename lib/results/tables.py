@@ -1,7 +1,7 @@
 """How tables and numbers look: in a notebook, in Markdown, in README and RESULTS.md. Nothing here computes a result.
 
-A number of ours is rounded from its six leading digits, which is what ``table.csv`` and ``claims.json`` hold: so a cell made from
-a run and one made from a file never differ. A paper's number is shown as it is printed.
+A number of ours is rounded from its six leading digits, which is what ``table.csv`` and ``claims.json`` hold: so a cell made
+from a run and one made from a file never differ. A paper's number is shown as it is printed.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import math
 import re
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
 __all__ = [
     "COLUMNS",
-    "MISSING", "Table", "dataset_title", "facts", "is_share", "markdown", "method_title", "metric_title", "number", "show", "spread", "unit",
-    "with_lines",
+    "MISSING", "Table", "dataset_title", "facts", "is_share", "markdown", "method_title", "metric_title",
+    "number", "show", "spread", "unit", "with_lines",
 ]  # fmt: skip
 
 MISSING = "–"
@@ -71,7 +72,7 @@ class Table(pd.DataFrame):
         ValueError: an index with names or words, which would not be shown, or a column without a name.
     """
 
-    _metadata = ["caption"]
+    _metadata: ClassVar = ["caption"]
 
     def __init__(self, data=None, *args, caption: str = "", **options) -> None:
         super().__init__(data, *args, **options)
@@ -85,7 +86,7 @@ class Table(pd.DataFrame):
 
     def folded(self, *columns: str) -> Table:
         """The table without those of the columns that hold one value throughout; the caption says it instead."""
-        alike = [name for name in columns if len(self) > 1 and self[name].nunique() == 1]
+        alike = [name for name in columns if len(self) > 1 and len(set(self[name])) == 1]
         words = [f"{name}: {self[name].iloc[0]}" for name in alike if str(self[name].iloc[0]) != MISSING]
         return Table(self.drop(columns=alike), caption="; ".join([*filter(None, [self.caption]), *words]))
 
@@ -97,7 +98,10 @@ class Table(pd.DataFrame):
 
     def _repr_html_(self) -> str:
         sides = ["right" if _is_numbers(self.iloc[:, place]) else "left" for place in range(self.shape[1])]
-        head = "".join(f'<th scope="col" style="text-align:{s}">{_text(n)}</th>' for s, n in zip(sides, self.columns, strict=True))
+        head = "".join(
+            f'<th scope="col" style="text-align:{side}">{_text(name)}</th>'
+            for side, name in zip(sides, self.columns, strict=True)
+        )
         lines = [
             "".join(f'<td style="text-align:{side}">{_text(cell)}</td>' for side, cell in zip(sides, line, strict=True))
             for line in self.itertuples(index=False, name=None)
@@ -123,9 +127,12 @@ def facts(summaries: Mapping[str, Mapping[str, object]]) -> Table:
     Args:
         summaries: title of a data set to names and numbers, as from ``data.summary()``.
     """
-    wide = pd.DataFrame({title: pd.Series(summary, dtype=object) for title, summary in summaries.items()}, dtype=object)
-    lines = [[FACTS.get(name, name.replace("_", " ")), *map(_fact, line)] for name, *line in wide.itertuples(name=None)]
-    return Table(lines, columns=["fact", *wide.columns])
+    names = dict.fromkeys(name for summary in summaries.values() for name in summary)
+    lines = [
+        [FACTS.get(name, name.replace("_", " ")), *(_fact(summary.get(name)) for summary in summaries.values())]
+        for name in names
+    ]
+    return Table(lines, columns=["fact", *summaries])
 
 
 def _fact(value: object) -> str:

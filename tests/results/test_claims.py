@@ -221,9 +221,9 @@ def test_beyond_chance_is_a_prediction_interval():
 
 def test_ids_begin_with_the_notebook_and_are_unique(book):
     assert book.fact("a", "s", 1, "1").id == "10-a"
-    with pytest.raises(ValueError, match="two claims of 10_toy are called '10-a'"):
+    with pytest.raises(ValueError, match=r"two claims of 10_toy are called '10-a'"):
         book.fact("a", "another", 1, "1")
-    with pytest.raises(ValueError, match="expected one of paper number.*found 'paper'"):
+    with pytest.raises(ValueError, match=r"expected one of paper number.*found 'paper'"):
         book.fact("b", "s", 1, "1", origin="paper")
 
 
@@ -238,7 +238,7 @@ def test_save_and_load_give_the_claims_back(book, tmp_path, monkeypatch):
     book.save()
     assert path.read_text() == text
     path.write_text(text.replace("reproduced", "proved"))
-    with pytest.raises(ValueError, match="claims.json has the verdict 'proved'"):
+    with pytest.raises(ValueError, match=r"claims\.json has the verdict 'proved'"):
         claims.load(path)
 
 
