@@ -554,7 +554,8 @@ def _placed(terms: tuple) -> tuple[tuple, tuple[str, ...]]:
 
 
 def _weakest(parts: Sequence[Claim]) -> str:
-    return next(origin for origin in reversed(ORIGINS[:3]) if any(p.origin == origin for p in parts)) if parts else "ours"
+    """The origin that promises least among those of the parts."""
+    return max((part.origin for part in parts), key=ORIGINS.index)
 
 
 def _one(words: Iterable[str]) -> str:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -22,7 +23,7 @@ import pandas as pd
 from lib import paths
 from lib.results import claims
 from lib.results.claims import ORIGINS, VERDICTS, Claim
-from lib.results.tables import COLUMNS, Table, markdown, show
+from lib.results.tables import COLUMNS, Table, is_share, markdown, show, spread
 from lib.storage import write_atomically
 
 __all__ = ["Project", "disagreements", "headers", "with_header", "write_pages"]
@@ -46,7 +47,7 @@ class Project:
         root: the project's folder.
     """
 
-    root: Path = paths.ROOT
+    root: Path = field(default_factory=lambda: paths.README.parent)
 
     @cached_property
     def texts(self) -> dict:
@@ -139,7 +140,7 @@ def _status(project: Project) -> str:
 
 
 def _findings(project: Project) -> str:
-    lines = [claims.filled(text, project.claims) for text in project.texts["findings"]["list"]]
+    lines = [_filled(project, text) for text in project.texts["findings"]["list"]]
     return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1))
 
 
@@ -212,9 +213,9 @@ def _paper_page(project: Project, slug: str) -> str:
 
 **What did not.** {_bullets(project, failed)}
 
-**What was easy.** {claims.filled(entry["easy"], project.claims)}
+**What was easy.** {_filled(project, entry["easy"])}
 
-**What was hard.** {claims.filled(entry["hard"], project.claims)}
+**What was hard.** {_filled(project, entry["hard"])}
 
 **Not claimed, and why.**
 
@@ -247,6 +248,11 @@ def _tables(project: Project) -> str:
                 f"From [`figures/{stem}/table.csv`](figures/{stem}/table.csv) (SHA-256 {digest}…) of {_link(project, stem)}."
             )
             parts.append(_folded(project.title(stem), f"{source}\n\n{markdown(show(table))}"))
+    for path in sorted((project.root / "figures").glob("*/methods.md")):
+        title = (
+            f"Every method on every real crowd, last epoch (%), and whether it is above majority vote: {path.parent.name[:2]}"
+        )
+        parts.append(_folded(title, path.read_text(encoding="utf-8")))
     return "\n".join(parts)
 
 
@@ -343,7 +349,7 @@ def _header(project: Project, stem: str, before: str | None, after: str | None) 
         columns = ["what came out here", "paper", "ours [95 % interval]", "verdict", "scale, seeds"]
         parts.append(markdown(Table(lines, columns=columns)).strip())
     if companion.get("takeaways"):
-        parts.append("\n".join(f"- {claims.filled(text, project.claims)}" for text in companion["takeaways"]))
+        parts.append("\n".join(f"- {_filled(project, text)}" for text in companion["takeaways"]))
     parts.append(_links(project, stem, companion, entry, before, after))
     return "\n\n".join(parts)
 
@@ -459,6 +465,27 @@ def _shown_lines(notebook: Mapping) -> list[str]:
 
 
 # ---------------------------------------------------------------------- words
+
+
+def _filled(project: Project, text: str) -> str:
+    """A text with numbers from claims, and with ``{00/majority-vote/test_acc_last}`` (and a case, where a table has several)
+    from a notebook's ``table.csv``.
+
+    Raises:
+        ValueError: a claim or a line that there is not.
+    """
+
+    def fill(match: re.Match) -> str:
+        number, method, metric, case = match.groups()
+        found = project.table(project.stem(number))
+        found = found[(found["method"] == method) & (found["metric"] == metric) & (found["case"] == case if case else True)]
+        if len(found) != 1:
+            raise ValueError(f"{match[0]} fits {len(found)} lines of the table of notebook {number}")
+        factor, unit = (100, " %") if is_share(metric) else (1, "")
+        mean, std = (factor * found[name].iloc[0] for name in ("mean", "std"))
+        return spread(mean, std, 1) + unit
+
+    return claims.filled(re.sub(r"\{(\d\d)/([^/{}]+)/([^/{}]+)(?:/([^/{}]+))?\}", fill, text), project.claims)
 
 
 def _claim(project: Project, id: str) -> Claim:
