@@ -1,19 +1,19 @@
 """Runs committed notebooks in this process, quickly, and tells what came out otherwise than is committed.
 
-A figure's numbers are written but it is not drawn, so that all notebooks take a minute or two. The test beside this file runs it
+A figure's numbers are written but it is not drawn, so that all notebooks take a minute or two. ``test_processors.py`` runs it
 with the instruction sets switched off that other processors lack: ``python -m tests.reproduce.switched_off [NUMBER ...]``.
 """
 
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 import os
 import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 from lib import paths
 from lib.reproduce import notebooks
@@ -34,8 +34,7 @@ KINDS = (".csv", ".json", ".md")
 def sanitizer() -> list[tuple[re.Pattern, str]]:
     """The rules of nbval.cfg."""
     lines = (paths.ROOT / "tests" / "nbval.cfg").read_text(encoding="utf-8").splitlines()
-    pairs = zip(lines, lines[1:], strict=False)
-    return [(re.compile(one[7:]), two[9:]) for one, two in pairs if one.startswith("regex: ")]
+    return [(re.compile(one[7:]), two[9:]) for one, two in itertools.pairwise(lines) if one.startswith("regex: ")]
 
 
 def differences(numbers: list[str] | None = None) -> list[str]:
@@ -95,5 +94,5 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         os.environ.setdefault("CROWDS_FIGURES", folder)
         told = differences(sys.argv[1:] or None)
-    print("\n".join(told))
+    sys.stdout.write("\n".join(told))
     sys.exit(bool(told))
