@@ -162,9 +162,9 @@ def test_a_gpu_is_taken_to_be_faster():
 
 def test_a_tagger_has_an_estimate_before_anything_has_run():
     """Its network reads indices, which the estimate's numbers are not."""
-    from lib.protocols import crowdlayer_ner
+    from lib.protocols import crowd_layer
 
-    (config,) = crowdlayer_ner.runs(["majority-vote"], "quick", [0])
+    (config,) = crowd_layer.entity_runs(["majority-vote"], "quick", [0])
     assert 1 < schedule.prior(asdict(config), "cpu") < 600
 
 
