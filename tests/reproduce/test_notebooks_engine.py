@@ -10,7 +10,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from lib import paths
-from lib.reproduce import normalized, notebooks
+from lib.reproduce import notebooks
 
 PARAMETERS = 'scale: str = "quick"  # smoke or quick\nseeds: list[int] = [0, 1]\nrate: float = 0.5\nwho: str | None = None'
 
@@ -254,13 +254,13 @@ def test_normalize_gives_stable_unique_ids():
 def test_normalize_twice_changes_nothing_and_the_bytes_are_stable(tmp_path):
     clean = notebooks.normalize(dirty_notebook())
     assert notebooks.normalize(clean) == clean
-    text = normalized.dumps(clean)
+    text = notebooks.dumps(clean)
     assert text.endswith("}\n")
     assert json.loads(text)["cells"][2]["outputs"][0]["text"] == ["a\n", "b"]
     path = tmp_path / "n.ipynb"
     path.write_text(text, encoding="utf-8")
     for read in (nbformat.read(path, 4), json.loads(text)):  # with joined and with split lines
-        assert normalized.dumps(notebooks.normalize(read)) == text
+        assert notebooks.dumps(notebooks.normalize(read)) == text
     nbformat.write(nbformat.read(path, 4), path)  # saving without a change is no change
     assert path.read_text(encoding="utf-8") == text
 
@@ -269,22 +269,22 @@ def test_dumps_refuses_what_is_no_notebook():
     clean = notebooks.normalize(dirty_notebook())
     del clean["cells"][1]["outputs"]
     with pytest.raises(nbformat.ValidationError):
-        normalized.dumps(clean)
+        notebooks.dumps(clean)
 
 
 def test_is_complete_wants_every_cell_run_in_order_without_errors():
     clean = notebooks.normalize(dirty_notebook())
-    assert normalized.is_complete(clean)
+    assert notebooks.is_complete(clean)
     stopped = copy.deepcopy(clean)
     stopped["cells"][-1]["execution_count"] = None
-    assert not normalized.is_complete(stopped)
+    assert not notebooks.is_complete(stopped)
     raised = copy.deepcopy(clean)
     raised["cells"][-1]["outputs"] = [{"output_type": "error", "ename": "E", "evalue": "", "traceback": []}]
-    assert not normalized.is_complete(raised)
+    assert not notebooks.is_complete(raised)
 
 
 def test_running_and_normalizing_twice_gives_the_same_bytes(folder):
     notebook = notebooks.inspect(write(folder, "10_a", "print(1)\nprint(2)\nprint({3, 'x'})", "{'a', 'b', 'c'}"))
-    texts = {normalized.dumps(notebooks.normalize(nbformat.read(notebooks.execute(notebook), 4))) for _ in range(2)}
+    texts = {notebooks.dumps(notebooks.normalize(nbformat.read(notebooks.execute(notebook), 4))) for _ in range(2)}
     assert len(texts) == 1
-    assert normalized.is_complete(notebooks.normalize(json.loads(texts.pop())))
+    assert notebooks.is_complete(notebooks.normalize(json.loads(texts.pop())))

@@ -12,7 +12,7 @@ import pytest
 
 from lib import paths
 from lib.reproduce import __main__ as reproduce
-from lib.reproduce import normalized, notebooks
+from lib.reproduce import notebooks
 from lib.runs import ledger
 from tests.toys import READ, toy_grid, toy_project, toy_row, write_notebook, write_reference
 
@@ -138,8 +138,8 @@ def test_in_place_makes_the_committed_notebooks_from_reference_rows(project, cap
     assert project.run("--in-place") == 0
     first = (paths.NOTEBOOKS / "10_one.ipynb").read_text(encoding="utf-8")
     notebook = json.loads(first)
-    assert normalized.dumps(notebooks.normalize(notebook)) == first
-    assert normalized.is_complete(notebook)
+    assert notebooks.dumps(notebooks.normalize(notebook)) == first
+    assert notebooks.is_complete(notebook)
     assert notebook["cells"][-1]["outputs"][0]["text"] == ["2 rows [0, 1]\n"]
     assert notebook["metadata"]["companion"]["reproduces"] == "Table of 10_one"
     assert (paths.figures("10_one") / "numbers.csv").read_text() == "[0.5, 0.5]"
