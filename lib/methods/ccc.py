@@ -210,7 +210,7 @@ class MetaSet:
                 parts[-2:] = [torch.cat(parts[-2:])]
             self._waiting = parts[::-1]
         chosen = self._waiting.pop()
-        return self._x[chosen], self._label[chosen]
+        return self._x.index_select(0, chosen), self._label[chosen]
 
 
 class CCC(Ensemble):

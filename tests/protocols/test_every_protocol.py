@@ -13,7 +13,7 @@ from lib.protocols import real_crowds, tuning
 from lib.runs import ledger
 from lib.training.recipe import Recipe
 
-HELPERS = {"real", "ccc_images"}  # modules without a grid of their own
+HELPERS = {"real_crowds", "ccc_images"}  # modules without a grid of their own
 GRIDS = sorted({module.name for module in pkgutil.iter_modules(protocols.__path__)} - HELPERS)
 every_grid = pytest.mark.parametrize("name", GRIDS)
 

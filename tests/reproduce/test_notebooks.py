@@ -20,7 +20,7 @@ MACHINE_PATH = re.compile(r"(?<![\w.])/(?:root|home|work|tmp|Users|usr|opt|mnt|v
 ADDRESS = re.compile(r"\b0x[0-9a-f]{8,}")
 
 MAX_CELLS = 40
-MAX_CELL_LINES = 25
+MAX_CELL_LINES = 30
 MAX_STDOUT_LINES = 15  # a cell
 MAX_PICTURE = 150_000  # bytes
 MAX_FILE = 500_000  # bytes
