@@ -33,10 +33,15 @@ def write_notebook(stem, *code, data=(), parameters=PARAMETERS):
     nbformat.write(new_notebook(cells=cells, metadata={"companion": companion}), paths.NOTEBOOKS / f"{stem}.ipynb")
 
 
+def now():
+    """What a row says of when it was made."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 def toy_row(config, value=None):
     """A finished run that took no time."""
     value = 0.8 + 0.01 * config.seed if value is None else value
-    made = {"made": datetime.now(UTC).isoformat(timespec="seconds"), "code": "toy", "data": "toy", "torch": "toy"}
+    made = {"made": now(), "code": "toy", "data": "toy", "torch": "toy"}
     history, metrics = {"test_acc": [value]}, {"test_acc_last": value}
     return {"key": config.key(), "config": as_read(config), "metrics": metrics, "history": history, "seconds": 0.1,
             "provenance": made}  # fmt: skip

