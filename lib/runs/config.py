@@ -25,7 +25,8 @@ class RunConfig:
         case: a variant of the experiment that tables show as a column of its own.
         scale: ``smoke``, ``quick``, ... as the experiments define them.
         seed: of network, batch order and dropout. A simulated crowd has its own seed among ``dataset_options``.
-        keep: arrays to keep beside the row, see :data:`KEEP`. They decide no number, so they are no part of the key.
+        keep: arrays to keep beside the row, see :func:`lib.runs.sweep.arrays`. They decide no number, so they are no part of
+            the key.
     """
 
     experiment: str

@@ -279,7 +279,8 @@ def order() -> str:
 
 
 def lookup(experiments: Iterable[str]) -> dict[str, dict]:
-    """All rows of some experiments, by key, as ``CROWDS_LEDGER`` orders the two ledgers.
+    """All rows of some experiments, by key, as ``CROWDS_LEDGER`` orders the two ledgers. A row with more arrays goes before its
+    like.
 
     Raises:
         LedgerError: see :func:`reference_rows`.
@@ -288,7 +289,7 @@ def lookup(experiments: Iterable[str]) -> dict[str, dict]:
     for experiment in sorted(set(experiments)):
         sources = {"": (own_rows, reference_rows), "own": (reference_rows, own_rows), "reference": (reference_rows,)}
         for rows in sources[order()]:  # a later one overwrites an earlier one
-            found |= {row["key"]: row for row in rows(experiment)}
+            found |= {row["key"]: row for row in rows(experiment) if not names(row) < names(found.get(row["key"], {}))}
     return found
 
 
