@@ -20,6 +20,7 @@ for name in ("SIGHUP", "SIGKILL", "SIGALRM"):
     delattr(signal, name)
 import lib
 found = [module.name for module in pkgutil.walk_packages(lib.__path__, "lib.") if not module.name.endswith("__main__")]
+found = [name for name in found if not name.startswith("lib.site")]  # has a lock of its own
 for name in [*found, "lib.reproduce.__main__"]:
     importlib.import_module(name)
 from lib.runs.workers import processors

@@ -112,8 +112,11 @@ def inspect(path: Path) -> Notebook:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         cells, companion = content["cells"], content["metadata"].get("companion", {})
+        data, minutes = tuple(companion.get("data", ())), dict(companion.get("minutes", {}))
         if not all(cell["cell_type"] in CELL_TYPES for cell in cells):
             raise ValueError(f"cell_type must be one of {', '.join(CELL_TYPES)}")
+        if not all(isinstance(name, str) for name in data) or not all(isinstance(v, int | float) for v in minutes.values()):
+            raise ValueError(f"data must be names and minutes numbers by scale, found {data} and {minutes}")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise NotebookError(f"{path.name} is no notebook of format 4: {error!r}") from error
     return Notebook(
@@ -122,8 +125,8 @@ def inspect(path: Path) -> Notebook:
         path=path,
         title=_title(cells) or path.stem,
         reproduces=companion.get("reproduces") or "",
-        data=tuple(companion.get("data", ())),
-        minutes=dict(companion.get("minutes", {})),
+        data=data,
+        minutes=minutes,
         parameters=tuple(_parameters(cells, path.name)),
     )
 
