@@ -1,0 +1,187 @@
+"""The pages around the notebooks: landing, papers, results, gallery, lessons, glossary."""
+
+from __future__ import annotations
+
+import csv
+import html
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lib import paths
+from lib.methods import CATALOGUE
+from lib.site.claims import ORIGINS, VERDICTS, counts, ours
+from lib.site.copies import Figure, Page
+
+TEXTS = Path(__file__).parent / "texts"  # the sentences; what a run made is filled in here
+# Notebooks start with a digit of their paper: 1x, 2x, 3x, 4x.
+PAPERS = {
+    "crowd-layer": ("1", "Crowd Layer"),
+    "geocrowdnet": ("2", "GeoCrowdNet"),
+    "ccc": ("3", "CCC"),
+    "kd-crowd": ("4", "KD-Crowd"),
+}
+
+
+def write(
+    folder: Path, notebooks: Sequence[Page], figures: Sequence[Figure], claims: Sequence[Mapping], with_api: bool
+) -> None:
+    """Write all of them as MyST files into ``folder``."""
+    main = [page for page in notebooks if not page.folder]
+    more = [page for page in notebooks if page.folder]
+    titles = {page.stem: page.title for page in notebooks}
+
+    def put(name: str, text: str) -> None:
+        file = folder / f"{name}.md"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text.rstrip() + "\n", encoding="utf-8")
+
+    put("index", _fill("index", picture=_picture(figures), headlines=_headlines(claims), toc=_toc_index(with_api)))
+    put("start", _fill("start", toc=_toc([page for page in main if page.stem[0] == "0"])))
+    for paper, (digit, title) in PAPERS.items():
+        own = [page for page in main if page.stem[0] == digit]
+        said = [claim for claim in claims if claim["paper"] == paper]
+        drawn = [figure for figure in figures if figure.notebook[0] == digit]
+        results = _claims_of(said, paper, title)
+        put(f"papers/{paper}", _fill(paper, results=results, figures=_cards(drawn, titles, "../"), toc=_toc(own, "../")))
+    put("across", _fill("across", toc=_toc([page for page in main if page.stem[0] == "9"])))
+    put("results", _fill("results", counts=_counts(claims), verdicts=_meanings(VERDICTS), origins=_meanings(ORIGINS)))
+    put("gallery", _fill("gallery", figures=_gallery(figures, titles)))
+    put("lessons", _fill("lessons", toc=_toc(more)))
+    put("dawid-skene", _fill("dawid-skene", lesson=(Path(__file__).parent / "lesson.html").read_text(encoding="utf-8")))
+    put("glossary", _fill("glossary"))
+    if paths.RESULTS.exists():
+        put("results-in-full", _links(paths.RESULTS.read_text(encoding="utf-8")))
+
+
+def _fill(name: str, **parts: str) -> str:
+    """A text with each line ``{{part}}`` replaced.
+
+    Raises:
+        ValueError: a part has no place in the text.
+    """
+    text = (TEXTS / f"{name}.md").read_text(encoding="utf-8")
+    for part, content in parts.items():
+        if f"{{{{{part}}}}}" not in text:
+            raise ValueError(f"{name}.md has no place for {part!r}: expected a line {{{{{part}}}}}")
+        text = text.replace(f"{{{{{part}}}}}", content)
+    return text
+
+
+def _links(text: str) -> str:
+    """A committed page's links, as they are in the site."""
+    return (
+        text.replace("](notebooks/", "](/notebooks/").replace("](figures/", "](/figures/").replace("](README.md", "](/index.md")
+    )
+
+
+def _toc(pages: Sequence[Page], up: str = "") -> str:
+    if not pages:
+        return ""
+    return "```{toctree}\n:maxdepth: 1\n\n" + "\n".join(f"{up}{page.document}" for page in pages) + "\n```"
+
+
+def _toc_index(with_api: bool) -> str:
+    parts = {
+        "Read": ["start", *(f"papers/{paper}" for paper in PAPERS), "across"],
+        "See": ["results", *(["results-in-full"] if paths.RESULTS.exists() else []), "leaderboard", "gallery"],
+        "Learn": ["lessons", "glossary", *(["api/index"] if with_api else [])],
+    }
+    return "\n\n".join(
+        f"```{{toctree}}\n:hidden:\n:caption: {caption}\n\n" + "\n".join(documents) + "\n```"
+        for caption, documents in parts.items()
+    )
+
+
+def _picture(figures: Sequence[Figure]) -> str:
+    """Images, what people said of them, and what comes of it: from notebook 00's figure and table."""
+    drawn = next(figure for figure in figures if (figure.notebook, figure.name) == ("00_start_here", "disagreement"))
+    with (paths.figures("00_start_here") / "table.csv").open(encoding="utf-8", newline="") as file:
+        accuracy = {row["method"]: 100 * float(row["mean"]) for row in csv.DictReader(file) if row["metric"] == "test_acc_last"}
+    bars = "".join(
+        f"<li><span>{html.escape(CATALOGUE[name].title)}</span><b>{value:.1f} %</b>"
+        f'<i style="width:{value:.1f}%" aria-hidden="true"></i></li>'
+        for name, value in sorted(accuracy.items(), key=lambda item: item[1])
+    )
+    return f"""```{{raw}} html
+<div class="picture">
+<figure><img src="{drawn.path}" alt="{html.escape(drawn.alt)}" width="{drawn.size[0]}" height="{drawn.size[1]}">
+<figcaption>1. Images, and what three of twenty people said of each: little more than half of it is right.</figcaption></figure>
+<figure><ol class="bars">{bars}</ol>
+<figcaption>2. Test accuracy of one network, trained on four readings of these labels (<a href="notebooks/00_start_here.html">notebook 00</a>).</figcaption></figure>
+</div>
+```"""
+
+
+def _headlines(claims: Sequence[Mapping]) -> str:
+    """The headline claims, a table a paper; missed ones included."""
+    parts = []
+    for paper, (_, title) in PAPERS.items():
+        chosen = [claim for claim in claims if claim["paper"] == paper and claim["headline"]]
+        if chosen:
+            parts.append(f"**[{title}](papers/{paper}.md)**\n\n{_table(chosen, '')}")
+    return "\n\n".join(parts) or "The claims of each paper stand in its notebooks."
+
+
+def _table(claims: Sequence[Mapping], up: str) -> str:
+    lines = ["| claim | paper | ours | verdict | scale |", "|---|--:|--:|---|---|"]
+    for claim in claims:
+        statement = f"[{_cell(claim['statement'])}]({up}notebooks/{claim['notebook']}.ipynb)"
+        printed = "–" if claim["paper_value"] is None else str(claim["paper_value"])
+        verdict = f'<span class="verdict" data-verdict="{claim["verdict"]}">{claim["verdict"]}</span>'
+        lines.append(f"| {statement} | {printed} | {ours(claim)} | {verdict} | {claim['scale']} |")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("[", "\\[").replace("]", "\\]").replace("$", "\\$").replace("*", "\\*")
+
+
+def _counts(claims: Sequence[Mapping]) -> str:
+    found = counts(claims)
+    if not found:
+        return "No claims are committed in the form that this page reads."
+    shown = [verdict for verdict in VERDICTS if any(number[verdict] for number in found.values())]
+    lines = ["| | claims | " + " | ".join(shown) + " |", "|---|" + "--:|" * (len(shown) + 1)]
+    lines += [
+        f"| {origin} | {number.total()} | " + " | ".join(str(number[verdict] or "·") for verdict in shown) + " |"
+        for origin, number in found.items()
+    ]
+    return "\n".join(lines)
+
+
+def _claims_of(claims: Sequence[Mapping], paper: str, title: str) -> str:
+    if not claims:
+        return f"The verdicts on the claims of {title} stand at the end of each notebook."
+    head = [claim for claim in claims if claim["headline"]]
+    parts = [_table(head, "../")] if head else []
+    link = (
+        f'<a class="sd-btn sd-btn-primary" href="../explorer.html#paper={paper}">All {len(claims)} claims in the explorer</a>'
+    )
+    return "\n\n".join([*parts, "By origin, never added up:", _counts(claims), link])
+
+
+def _meanings(words: Mapping[str, str]) -> str:
+    return "\n\n".join(f"**{name}**\n: {meaning}" for name, meaning in words.items())
+
+
+def _gallery(figures: Sequence[Figure], titles: Mapping[str, str]) -> str:
+    parts = []
+    for notebook in dict.fromkeys(figure.notebook for figure in figures):
+        heading = titles.get(notebook, notebook.capitalize())
+        parts.append(f"## {heading}\n\n" + _cards([figure for figure in figures if figure.notebook == notebook], titles, ""))
+    return "\n\n".join(parts)
+
+
+def _cards(figures: Sequence[Figure], titles: Mapping[str, str], up: str) -> str:
+    cards = []
+    for figure in figures:
+        base = f"{up}figures/{figure.notebook}/{figure.name}"
+        page = f"{up}notebooks/{figure.notebook}.html#figure-{figure.name}" if figure.notebook in titles else f"{base}.png"
+        links = f'<a href="{page}">{html.escape(figure.title)}</a>'
+        if (paths.figures(figure.notebook) / f"{figure.name}.csv").exists():
+            links += f' <a class="numbers" href="{base}.csv" aria-label="numbers of {html.escape(figure.title)} (CSV)">CSV</a>'
+        cards.append(
+            f'<li><a href="{page}" tabindex="-1" aria-hidden="true"><img src="{base}.webp" alt="" loading="lazy"></a>'
+            f'<p class="name">{links}</p><p class="alt">{html.escape(figure.alt)}</p></li>'
+        )
+    return '```{raw} html\n<ul class="cards">\n' + "\n".join(cards) + "\n</ul>\n```"
