@@ -1,7 +1,8 @@
 """Every folder of the project. Nobody else joins paths.
 
 Folders that a run writes to can be moved by an environment variable, so that tests and rehearsals touch nothing that is
-committed: ``CROWDS_CACHE``, ``CROWDS_RUNS``, ``CROWDS_REFERENCE``, ``CROWDS_FIGURES``, ``CROWDS_MIRROR``.
+committed: ``CROWDS_CACHE``, ``CROWDS_RUNS``, ``CROWDS_REFERENCE``, ``CROWDS_FIGURES``, ``CROWDS_MIRROR``,
+``CROWDS_BUILD`` (of the site alone).
 """
 
 from __future__ import annotations
@@ -41,6 +42,11 @@ def runs() -> Path:
 def reference() -> Path:
     """The committed ledger: one JSONL file an experiment."""
     return _movable("CROWDS_REFERENCE", DATA / "reference")
+
+
+def site() -> Path:
+    """Where ``make site`` writes the pages; what it makes them from goes beside it (both ignored by git)."""
+    return _movable("CROWDS_BUILD", BUILD) / "site"
 
 
 def figures(notebook: str | None = None) -> Path:

@@ -15,7 +15,7 @@ FIELDS = (
 )
 # In words a reader understands, the best first.
 VERDICTS = {
-    "reproduced": "the interval lies inside the band around the paper's number, or the difference is at least half of the paper's",
+    "reproduced": "the interval lies inside the band around the paper's number; a difference is at least half of the paper's",
     "holds on our reconstruction": "the paper gives too little to repeat its experiment; it holds on ours",
     "direction only": "the difference has the paper's sign and is less than half as large",
     "inconclusive": "the interval holds zero: these runs decide nothing",

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from lib import paths
 from lib.methods import CATALOGUE
+from lib.site import leaderboard
 from lib.site.claims import ORIGINS, VERDICTS, counts, ours
-from lib.site.copies import Figure, Page
+from lib.site.copies import Figure, Page, linked
 
 TEXTS = Path(__file__).parent / "texts"  # the sentences; what a run made is filled in here
+RESULTS = paths.ROOT / "RESULTS.md"
 # Notebooks start with a digit of their paper: 1x, 2x, 3x, 4x.
 PAPERS = {
     "crowd-layer": ("1", "Crowd Layer"),
@@ -45,12 +47,13 @@ def write(
         put(f"papers/{paper}", _fill(paper, results=results, figures=_cards(drawn, titles, "../"), toc=_toc(own, "../")))
     put("across", _fill("across", toc=_toc([page for page in main if page.stem[0] == "9"])))
     put("results", _fill("results", counts=_counts(claims), verdicts=_meanings(VERDICTS), origins=_meanings(ORIGINS)))
+    put("leaderboard", _fill("leaderboard", **leaderboard.parts()))
     put("gallery", _fill("gallery", figures=_gallery(figures, titles)))
     put("lessons", _fill("lessons", toc=_toc(more)))
     put("dawid-skene", _fill("dawid-skene", lesson=(Path(__file__).parent / "lesson.html").read_text(encoding="utf-8")))
     put("glossary", _fill("glossary"))
-    if paths.RESULTS.exists():
-        put("results-in-full", _links(paths.RESULTS.read_text(encoding="utf-8")))
+    if RESULTS.exists():
+        put("results-in-full", linked(RESULTS.read_text(encoding="utf-8"), RESULTS))
 
 
 def _fill(name: str, **parts: str) -> str:
@@ -67,13 +70,6 @@ def _fill(name: str, **parts: str) -> str:
     return text
 
 
-def _links(text: str) -> str:
-    """A committed page's links, as they are in the site."""
-    return (
-        text.replace("](notebooks/", "](/notebooks/").replace("](figures/", "](/figures/").replace("](README.md", "](/index.md")
-    )
-
-
 def _toc(pages: Sequence[Page], up: str = "") -> str:
     if not pages:
         return ""
@@ -83,7 +79,7 @@ def _toc(pages: Sequence[Page], up: str = "") -> str:
 def _toc_index(with_api: bool) -> str:
     parts = {
         "Read": ["start", *(f"papers/{paper}" for paper in PAPERS), "across"],
-        "See": ["results", *(["results-in-full"] if paths.RESULTS.exists() else []), "leaderboard", "gallery"],
+        "See": ["results", *(["results-in-full"] if RESULTS.exists() else []), "leaderboard", "gallery"],
         "Learn": ["lessons", "glossary", *(["api/index"] if with_api else [])],
     }
     return "\n\n".join(
@@ -102,12 +98,14 @@ def _picture(figures: Sequence[Figure]) -> str:
         f'<i style="width:{value:.1f}%" aria-hidden="true"></i></li>'
         for name, value in sorted(accuracy.items(), key=lambda item: item[1])
     )
+    first = "1. Images, and what three of twenty people said of each: little more than half of it is right."
+    second = "2. Test accuracy of one network, trained on four readings of these labels"
     return f"""```{{raw}} html
 <div class="picture">
 <figure><img src="{drawn.path}" alt="{html.escape(drawn.alt)}" width="{drawn.size[0]}" height="{drawn.size[1]}">
-<figcaption>1. Images, and what three of twenty people said of each: little more than half of it is right.</figcaption></figure>
+<figcaption>{first}</figcaption></figure>
 <figure><ol class="bars">{bars}</ol>
-<figcaption>2. Test accuracy of one network, trained on four readings of these labels (<a href="notebooks/00_start_here.html">notebook 00</a>).</figcaption></figure>
+<figcaption>{second} (<a href="notebooks/00_start_here.html">notebook 00</a>).</figcaption></figure>
 </div>
 ```"""
 
@@ -181,7 +179,6 @@ def _cards(figures: Sequence[Figure], titles: Mapping[str, str], up: str) -> str
         if (paths.figures(figure.notebook) / f"{figure.name}.csv").exists():
             links += f' <a class="numbers" href="{base}.csv" aria-label="numbers of {html.escape(figure.title)} (CSV)">CSV</a>'
         cards.append(
-            f'<li><a href="{page}" tabindex="-1" aria-hidden="true"><img src="{base}.webp" alt="" loading="lazy"></a>'
-            f'<p class="name">{links}</p><p class="alt">{html.escape(figure.alt)}</p></li>'
+            f'<li><img src="{base}.webp" alt="{html.escape(figure.alt)}" loading="lazy"><p class="name">{links}</p></li>'
         )
     return '```{raw} html\n<ul class="cards">\n' + "\n".join(cards) + "\n</ul>\n```"

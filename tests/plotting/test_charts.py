@@ -369,4 +369,5 @@ def test_every_committed_figure_has_its_alt_text():
     committed = paths.ROOT / "figures"
     drawn = {file.with_suffix("") for file in committed.glob("*/*.png")}
     told = {file.with_name(file.name.removesuffix(".alt.txt")) for file in committed.glob("*/*.alt.txt")}
-    assert drawn and drawn == told
+    assert drawn
+    assert drawn == told
