@@ -1,6 +1,7 @@
 """Sphinx's settings for the site; ``python -m lib.site`` writes the sources that it reads."""
 
 from importlib.metadata import files
+from pathlib import Path
 
 project = "Learning from crowds"
 author = "The companion's authors"
@@ -21,6 +22,8 @@ mathjax3_config = {"options": {"enableMenu": False, "enableAssistiveMml": True}}
 
 html_theme = "sphinx_book_theme"
 html_static_path = ["static"]
+html_favicon = str(Path(__file__).parent / "static" / "icon.svg")
+html_context = {"default_mode": "auto"}
 html_css_files = ["site.css"]
 html_js_files = [("site.js", {"defer": "defer"})]
 html_copy_source = True

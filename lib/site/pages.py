@@ -116,22 +116,22 @@ def _headlines(claims: Sequence[Mapping]) -> str:
     for paper, (_, title) in PAPERS.items():
         chosen = [claim for claim in claims if claim["paper"] == paper and claim["headline"]]
         if chosen:
-            parts.append(f"**[{title}](papers/{paper}.md)**\n\n{_table(chosen, '')}")
+            parts.append(f"**[{title}](papers/{paper}.md)**\n\n{_listed(chosen, '')}")
     return "\n\n".join(parts) or "The claims of each paper stand in its notebooks."
 
 
-def _table(claims: Sequence[Mapping], up: str) -> str:
-    lines = ["| claim | paper | ours | verdict | scale |", "|---|--:|--:|---|---|"]
+def _listed(claims: Sequence[Mapping], up: str) -> str:
+    lines = []
     for claim in claims:
-        statement = f"[{_cell(claim['statement'])}]({up}notebooks/{claim['notebook']}.ipynb)"
-        printed = "–" if claim["paper_value"] is None else str(claim["paper_value"])
-        verdict = f'<span class="verdict" data-verdict="{claim["verdict"]}">{claim["verdict"]}</span>'
-        lines.append(f"| {statement} | {printed} | {ours(claim)} | {verdict} | {claim['scale']} |")
-    return "\n".join(lines)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("[", "\\[").replace("]", "\\]").replace("$", "\\$").replace("*", "\\*")
+        printed = "" if claim["paper_value"] is None else f"paper {claim['paper_value']}, "
+        unit = "" if claim["unit"] == "%" else claim["unit"]
+        numbers = f"{printed}ours {ours(claim)} {unit}".strip() if claim["ours"] is not None else f"{printed}ours not run"
+        lines.append(
+            f'<li><a href="{up}notebooks/{claim["notebook"]}.html">{html.escape(claim["statement"])}</a> '
+            f'<span class="verdict" data-verdict="{claim["verdict"]}">{claim["verdict"]}</span>'
+            f'<span class="numbers">{html.escape(numbers)} · {html.escape(claim["scale"])}</span></li>'
+        )
+    return '```{raw} html\n<ul class="claims">\n' + "\n".join(lines) + "\n</ul>\n```"
 
 
 def _counts(claims: Sequence[Mapping]) -> str:
@@ -151,7 +151,7 @@ def _claims_of(claims: Sequence[Mapping], paper: str, title: str) -> str:
     if not claims:
         return f"The verdicts on the claims of {title} stand at the end of each notebook."
     head = [claim for claim in claims if claim["headline"]]
-    parts = [_table(head, "../")] if head else []
+    parts = [_listed(head, "../")] if head else []
     link = (
         f'<a class="sd-btn sd-btn-primary" href="../explorer.html#paper={paper}">All {len(claims)} claims in the explorer</a>'
     )
