@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from lib.registry import unknown
@@ -56,6 +56,19 @@ def check_scale(scale: str) -> str:
     if scale not in SCALES:
         raise ValueError(unknown("scale", scale, list(SCALES)))
     return scale
+
+
+def keeping(configs: Iterable[RunConfig], names: tuple[str, ...], wanted: Callable[[RunConfig], bool]) -> list[RunConfig]:
+    """The configurations; the wanted ones keep arrays of these names, see :func:`lib.runs.sweep.arrays`."""
+    return [replace(config, keep=(*config.keep, *names)) if wanted(config) else config for config in configs]
+
+
+def shorter(config: RunConfig, epochs: Iterable[int]) -> list[RunConfig]:
+    """The same run, stopped after fewer epochs; the case says after how many. With a constant learning rate each is the
+    beginning of the whole."""
+    case = "" if config.case == "real" else f"{config.case}, "
+    few = {n: "1 epoch" if n == 1 else f"{n} epochs" for n in epochs if n < config.recipe.epochs}
+    return [replace(config, recipe=replace(config.recipe, epochs=n), case=f"{case}{words}") for n, words in few.items()]
 
 
 def at_scale(recipe: Recipe, scale: str, smoke_epochs: int = 2) -> Recipe:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from lib.protocols import ccc_images
 from lib.protocols.ccc_images import Setting
 from lib.protocols.ccc_table1 import EXPERIMENT
-from lib.runs.config import RunConfig
+from lib.runs.config import RunConfig, each_once
 
 CASE = "rec-IND-I"
 LABELS = (1, 3, 5, 7, 9)  # an item, on average
@@ -61,8 +61,7 @@ def families(scale: str, seeds: Sequence[int]) -> dict[str, list[RunConfig]]:
 
 def grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     """All runs of :func:`families`, each once."""
-    configs = [config for family in families(scale, seeds).values() for config in family]
-    return list({config.key(): config for config in configs}.values())
+    return list(each_once(config for family in families(scale, seeds).values() for config in family).values())
 
 
 def labels_per_item(config: dict) -> int:

@@ -11,13 +11,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lib.protocols import at_scale
+from lib.protocols import at_scale, keeping
 from lib.runs.config import RunConfig
 from lib.training.recipe import Recipe
 
 METHODS = ("true-ratings", "ratings-mean", "ratings-em", "crowdlayer-s", "crowdlayer-b", "crowdlayer-sb")
 LAYERS = ("crowdlayer-s", "crowdlayer-b", "crowdlayer-sb")
 RELEASED = ("true-ratings", "ratings-mean", *LAYERS)
+
+# Whose biases are drawn, of the first seed.
+SHOWN = (("ratings-em", "real"), ("crowdlayer-b", "released, fixed"), ("crowdlayer-sb", "released, fixed"))
 
 TUNING_SEEDS = 3
 BUDGETS = (5, 10, 20)  # epochs; a shorter run is the beginning of a longer one
@@ -46,7 +49,8 @@ def grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     theirs = [
         _run(method, scale, seed, TRUTH | options, case, RELEASED_EPOCHS) for case, method, options in cases for seed in seeds
     ]
-    return ours + theirs + tuning(scale, seeds[:TUNING_SEEDS])
+    shown = keeping(ours + theirs, ("bias",), lambda config: (config.method, config.case) in SHOWN and config.seed == seeds[0])
+    return shown + tuning(scale, seeds[:TUNING_SEEDS])
 
 
 def tuning(scale: str, seeds: Sequence[int]) -> list[RunConfig]:

@@ -14,7 +14,8 @@ import numpy as np
 
 from lib.aggregation.confusion import alignment, confusion_error
 from lib.datasets.kinds import CrowdDataset
-from lib.runs.config import RunConfig
+from lib.protocols import keeping
+from lib.runs.config import RunConfig, each_once
 from lib.training.recipe import Recipe
 
 METHODS = ("ccem", "geocrowdnet-f", "geocrowdnet-w")
@@ -43,12 +44,24 @@ REGIMES = {
 }
 # The regime that the theory makes each penalty for.
 MADE_FOR = {"geocrowdnet-f": "anchors only", "geocrowdnet-w": "specialist only"}
+# Methods and starts whose solutions are drawn, where one of the two assumptions is missing.
+SHOWN = {
+    "specialist only": (("ccem", "identity"), ("ccem", "6I-5"), ("geocrowdnet-w", "identity")),
+    "anchors only": (("ccem", "identity"), ("ccem", "6I-5"), ("geocrowdnet-f", "6I-5")),
+}
 
 
 def grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
-    """All runs of :func:`families`, each once."""
-    configs = [config for family in families(scale, seeds).values() for config in family]
-    return list({config.key(): config for config in configs}.values())
+    """All runs of :func:`families`, each once; those of :data:`SHOWN` with the first seed keep what they believe."""
+    configs = each_once(config for family in families(scale, seeds).values() for config in family).values()
+
+    def shown(config: RunConfig) -> bool:
+        usual = config.seed == seeds[0] and config.dataset_options["items"] == ITEMS[scale]
+        options = {"weight": WEIGHT} | config.method_options
+        solutions = SHOWN.get(regime_of(vars(config)), ())
+        return usual and options["weight"] == WEIGHT and (config.method, options["start"]) in solutions
+
+    return keeping(configs, ("confusion", "predictions"), shown)
 
 
 def families(scale: str, seeds: Sequence[int]) -> dict[str, list[RunConfig]]:

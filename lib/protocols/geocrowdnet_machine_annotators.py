@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
-from lib.runs.config import RunConfig
+from lib.runs.config import RunConfig, each_once
 from lib.training.recipe import Recipe
 
 DATASETS = ("mnist_machines", "fashion_mnist_machines")
@@ -56,8 +56,7 @@ SIZED_DATA = {"smoke": DATASETS[:1], "quick": DATASETS[:1], "fast": DATASETS[:1]
 
 def grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     """All runs of :func:`families`, each once."""
-    configs = [config for family in families(scale, seeds).values() for config in family]
-    return list({config.key(): config for config in configs}.values())
+    return list(each_once(config for family in families(scale, seeds).values() for config in family).values())
 
 
 def families(scale: str, seeds: Sequence[int]) -> dict[str, list[RunConfig]]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from lib.aggregation import held_out_labels
 from lib.aggregation.confusion import confusion_error
+from lib.protocols import keeping
 from lib.protocols.kdcrowd_lift import TUNED, base_runs, guided
 from lib.runs.config import RunConfig
 
@@ -30,13 +31,22 @@ STARTED, STARTED_ON, STARTED_BASES = "started, not guided", ("labelme", "indepen
 
 
 def grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
-    """Methods with matrices, alone and guided: all on the usual crowds, some with other numbers of labels."""
+    """Methods with matrices, alone and guided: all on the usual crowds, some with other numbers of labels. :func:`shown` keep
+    theirs."""
     configs = []
     for crowd in CROWDS:
         bases = MATRICES if scale != "smoke" or crowd == CROWD else FEWER
         alone = base_runs(crowd, bases, scale, seeds)
         configs += alone + [guided(config, **TUNED[config.dataset]) for config in alone]
+    pair = shown(scale, seeds[0])
+    configs = keeping(configs, ("confusion",), lambda config: config in pair)
     return configs + start_grid(scale, seeds) + size_grid(scale, seeds)
+
+
+def shown(scale: str, seed: int) -> tuple[RunConfig, RunConfig]:
+    """The method whose annotators are drawn, alone and guided."""
+    (alone,) = base_runs(CROWD, MATRICES[:1], scale, [seed])
+    return alone, guided(alone, **TUNED[alone.dataset])
 
 
 def start_grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:

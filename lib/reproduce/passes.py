@@ -107,8 +107,10 @@ def plan(chosen: Sequence[Notebook], scale: str, seeds: Sequence[int] | None) ->
 
 
 def union(grids: Mapping[str, Sequence]) -> list:
-    """The runs of all notebooks, each once."""
-    return list({config.key(): config for grid in grids.values() for config in grid}.values())
+    """The runs of all notebooks, each once, with all the arrays that any of them reads."""
+    from lib.runs.config import each_once
+
+    return list(each_once(config for grid in grids.values() for config in grid).values())
 
 
 def fresh_rows(configs: Sequence, started: float | None) -> dict[str, dict]:

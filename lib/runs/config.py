@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any
 
@@ -24,7 +25,8 @@ class RunConfig:
         case: a variant of the experiment that tables show as a column of its own.
         scale: ``smoke``, ``quick``, ... as the experiments define them.
         seed: of network, batch order and dropout. A simulated crowd has its own seed among ``dataset_options``.
-        keep: arrays to keep beside the row, see :data:`KEEP`. They decide no number, so they are no part of the key.
+        keep: arrays to keep beside the row, see :func:`lib.runs.sweep.arrays`. They decide no number, so they are no part of
+            the key.
     """
 
     experiment: str
@@ -63,6 +65,16 @@ class RunConfig:
     def describe(self) -> str:
         """One line for messages."""
         return f"{self.experiment}: {self.method} on {self.dataset} ({self.case}, {self.scale}, seed {self.seed})"
+
+
+def each_once(configs: Iterable[RunConfig]) -> dict[str, RunConfig]:
+    """The different ones, by key, in order; each keeps the arrays that any of its like is to keep."""
+    found: dict[str, RunConfig] = {}
+    for config in configs:
+        key = config.key()
+        before = found[key].keep if key in found else ()
+        found[key] = replace(config, keep=tuple(dict.fromkeys((*before, *config.keep))))
+    return found
 
 
 def _changed(options: dict, defaults: dict) -> dict:

@@ -47,10 +47,14 @@ def write(row: dict, folder: Path | None = None) -> dict:
     return row
 
 
+def names(row: dict) -> set[str]:
+    """The names of the arrays that are kept beside a row."""
+    return set(row.get("arrays", {}).get("names", ()))
+
+
 def has_arrays(row: dict, keep: Iterable[str]) -> bool:
     """Whether arrays were kept beside a row that begin with each of the names."""
-    names = row.get("arrays", {}).get("names", [])
-    return all(any(name.split("_")[0] == wanted for name in names) for wanted in keep)
+    return set(keep) <= {name.split("_")[0] for name in names(row)}
 
 
 def arrays(row: dict) -> dict[str, np.ndarray]:
@@ -113,7 +117,7 @@ def order() -> str:
 
 def lookup(experiments: Iterable[str], newer_than: float | None = None) -> dict[str, dict]:
     """All rows of some experiments, by key, as ``CROWDS_LEDGER`` orders the two ledgers; with ``newer_than`` (UNIX time)
-    only those that were made since."""
+    only those that were made since. A row with more arrays goes before its like."""
     found: dict[str, dict] = {}
     for experiment in sorted(set(experiments)):
         sources = [own_rows, reference_rows]  # a later one overwrites an earlier one
@@ -124,7 +128,7 @@ def lookup(experiments: Iterable[str], newer_than: float | None = None) -> dict[
         for rows in sources:
             # Rows carry whole seconds, rounded down.
             fresh = (row for row in rows(experiment) if newer_than is None or made(row) >= int(newer_than))
-            found |= {row["key"]: row for row in fresh}
+            found |= {row["key"]: row for row in fresh if not names(row) < names(found.get(row["key"], {}))}
     return found
 
 
@@ -140,7 +144,8 @@ def merge(folder: Path | str) -> dict[str, int]:
         folder: of the own ledger's layout (``<experiment>/<key>.json``).
 
     Returns:
-        How many rows were ``added`` and how many were there ``already``.
+        How many rows were ``added`` and how many were there ``already``. A row that was there without its arrays, or with
+        fewer, gives way to its like and counts as added.
 
     Raises:
         ValueError: no rows there, or a row that differs in its numbers from the reference row of the same key. Then
@@ -154,13 +159,13 @@ def merge(folder: Path | str) -> dict[str, int]:
         new = {}
         for row in arrived:
             other = known.get(row["key"])
-            if other is None:
-                new[row["key"]] = row
-            elif other["metrics"] != row["metrics"]:
+            if other is not None and other["metrics"] != row["metrics"]:
                 raise ValueError(
                     f"row {row['key']} of {row['config']['experiment']} ({row['config']['method']}, seed "
                     f"{row['config']['seed']}) has {row['metrics']}, the reference has {other['metrics']}; nothing was merged"
                 )
+            if other is None or names(other) < names(row):
+                new[row["key"]] = row
         kept = {}
         for row in (row for row in new.values() if "arrays" in row):
             name = f"{row['config']['experiment']}/{row['key']}.npz"
@@ -171,7 +176,8 @@ def merge(folder: Path | str) -> dict[str, int]:
             write_atomically(paths.reference() / "arrays" / name, content)
         for experiment in {row["config"]["experiment"] for row in new.values()}:
             rows = [row for row in new.values() if row["config"]["experiment"] == experiment]
-            write_reference(experiment, reference_rows(experiment) + rows)
+            others = [row for row in reference_rows(experiment) if row["key"] not in new]
+            write_reference(experiment, others + rows)
     return {"added": len(new), "already": len(arrived) - len(new)}
 
 

@@ -30,8 +30,9 @@ import torch
 from lib import datasets, methods, networks, paths
 from lib.datasets.kinds import CrowdData, CrowdDataset
 from lib.methods.base import Method
+from lib.networks.predict import as_numpy
 from lib.runs import ledger
-from lib.runs.config import RunConfig
+from lib.runs.config import RunConfig, each_once
 from lib.runs.ledger import write
 from lib.runs.schedule import Pending
 from lib.runs.workers import processors, workers_for
@@ -96,21 +97,24 @@ def train(config: RunConfig, device: str = "cpu", progress: bool = False) -> tup
             "provenance": _provenance(config, device) | _test_images(data),
         }
         if config.keep:
-            row["arrays"] = arrays(config.keep, method, fitted)
+            row["arrays"] = arrays(config.keep, method, data, fitted)
     return row, method
 
 
-KEEP = ("correct", "confusion")
+KEEP = ("correct", "confusion", "weight", "bias", "predictions")
 
 
-def arrays(keep: Sequence[str], method: Method, fitted: Fit) -> dict[str, np.ndarray]:
-    """What is kept beside a row.
+def arrays(keep: Sequence[str], method: Method, data: CrowdData, fitted: Fit) -> dict[str, np.ndarray]:
+    """What is kept beside a row, numbers as float32.
 
     Args:
         keep: some of :data:`KEEP`. ``correct``: the arrays ``correct_last``, ``correct_best`` and ``correct_selected``, which
             test items were right after the epochs that the row's accuracies are of, as bits (:func:`numpy.packbits`);
-            ``confusion``: the method's matrices ``[annotators, true class, label]`` float32.
+            ``confusion``: the method's matrices ``[annotators, true class, label]``; ``weight``: a crowd layer's own, as its
+            variant has them; ``bias``: ``[annotators]`` of a method for ratings; ``predictions``: the class probabilities
+            ``predictions_train`` and ``predictions_test`` ``[items, classes]`` after the last epoch.
         method: trained.
+        data: what it was trained on.
         fitted: its training.
 
     Raises:
@@ -121,14 +125,28 @@ def arrays(keep: Sequence[str], method: Method, fitted: Fit) -> dict[str, np.nda
         if name == "correct" and fitted.correct is not None:
             epochs = scoring.reported_epochs(fitted.history, "acc", method.warmup_epochs)
             kept |= {f"correct_{which}": np.packbits(fitted.correct[epoch]) for which, epoch in epochs.items()}
-        elif name == "confusion" and (confusion := method.confusion()) is not None:
-            kept["confusion"] = confusion.float().cpu().numpy()
+        elif name == "predictions" and method.task == "classification":
+            splits = {"train": data.x, "test": data.x_test}
+            kept |= {
+                f"predictions_{split}": as_numpy(method.predict_proba, x, method).astype(np.float32)
+                for split, x in splits.items()
+                if x is not None
+            }
+        elif name in ("confusion", "weight", "bias") and (found := _array(method, name)) is not None:
+            kept[name] = found
         else:
             known = ", ".join(KEEP)
             raise ValueError(
                 f"keep must name arrays that the method has, of {known}; found {name!r} of {type(method).__name__}"
             )
     return kept
+
+
+def _array(method: Method, name: str) -> np.ndarray | None:
+    """A method's tensor of that name, or what its function of that name returns; None where it has neither."""
+    found = getattr(method, name, None)
+    found = found() if callable(found) else found
+    return found.detach().float().cpu().numpy() if isinstance(found, torch.Tensor) else None  # some have a weight of a penalty
 
 
 def as_read(config: RunConfig) -> dict:
@@ -160,11 +178,13 @@ def _test_images(data: CrowdDataset) -> dict[str, str]:
 @functools.cache
 def _processor() -> str:
     """The processor and the instruction set that torch uses on it."""
-    name = platform.processor() or platform.machine()
+    name, facts = platform.processor() or platform.machine(), {}
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), name)
-    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
+        facts = dict(map(str.strip, line.split(":", 1)) for line in lines if ":" in line)
+    # Virtual machines give one name to several processors, which their model's number tells apart.
+    model = facts.get("model", facts.get("CPU part", "unknown"))
+    return f"{facts.get('model name', name)} (model {model}), {torch.backends.cpu.get_cpu_capability()}"
 
 
 @functools.cache
@@ -227,20 +247,20 @@ def sweep(
     if executor is None:  # another machine's devices are not ours to check
         check_device(device)
     keys = [config.key() for config in configs]
+    wanted = each_once(configs)
     experiments = {config.experiment for config in configs}
     stored = ledger.lookup(experiments)
     fresh = stored if newer_than is None else ledger.lookup(experiments, newer_than)
-    wanted = {key: config.keep for key, config in zip(keys, configs, strict=True)}
     rows = {
         key: fresh[key]
-        for key in keys
-        if key in fresh and not (recompute and newer_than is None) and ledger.has_arrays(fresh[key], wanted[key])
+        for key, config in wanted.items()
+        if key in fresh and not (recompute and newer_than is None) and ledger.has_arrays(fresh[key], config.keep)
     }
-    missing = {key: config for key, config in zip(keys, configs, strict=True) if key not in rows}
+    missing = {key: config for key, config in wanted.items() if key not in rows}
     if missing and ledger.order() == "reference":
         config = next(iter(missing.values()))
         raise ValueError(
-            f"CROWDS_LEDGER is 'reference', and {len(missing)} of {len(set(keys))} runs are not in the reference ledger "
+            f"CROWDS_LEDGER is 'reference', and {len(missing)} of {len(wanted)} runs are not in the reference ledger "
             f"{paths.reference()} or are to be trained anew, the first: {config.describe()}. Unset it to train them."
         )
     if missing:

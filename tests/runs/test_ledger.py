@@ -70,6 +70,18 @@ def test_arrays_are_kept_beside_their_row_and_merged_with_it(tmp_path):
     assert ledger.arrays(row("b")) == {}
 
 
+def test_a_row_with_arrays_takes_the_place_of_its_like_without(tmp_path):
+    ledger.write_reference("toy", [row("a"), row("b")])
+    stored = ledger.write(row("a") | {"arrays": ARRAYS})
+    assert ledger.lookup(["toy"]) == {"a": stored, "b": row("b")}
+    assert ledger.merge(paths.runs()) == {"added": 1, "already": 0}
+    assert ledger.reference_rows("toy") == [stored, row("b")]
+    fewer = ledger.write(row("a") | {"arrays": {"confusion": ARRAYS["confusion"]}})
+    assert ledger.lookup(["toy"])["a"] == stored
+    assert ledger.merge(paths.runs()) == {"added": 0, "already": 1}
+    assert fewer["arrays"]["names"] == ["confusion"]
+
+
 def test_arrays_are_the_same_bytes_each_time(tmp_path):
     assert len({ledger.write(row("a") | {"arrays": ARRAYS}, tmp_path)["arrays"]["sha256"] for _ in range(2)}) == 1
 

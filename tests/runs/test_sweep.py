@@ -24,7 +24,7 @@ from lib.methods.base import Method
 from lib.methods.geocrowdnet import GeoCrowdNet
 from lib.runs import ledger, schedule
 from lib.runs import sweep as runs
-from lib.runs.config import RunConfig
+from lib.runs.config import RunConfig, each_once
 from lib.runs.sweep import RunFailed, sweep
 from lib.training import loop
 from lib.training.recipe import Recipe
@@ -237,9 +237,31 @@ def test_a_row_without_the_arrays_that_are_asked_for_is_trained_again(small):
     assert runs.sweep([config()], progress=False) == [row]
 
 
-def test_unknown_arrays_are_named(small):
-    with pytest.raises(ValueError, match="keep must name arrays that the method has, of correct, confusion; found 'bias'"):
-        runs.train(replace(config(), keep=("bias",)))
+def test_weights_and_predictions_are_kept_as_the_method_has_them(small):
+    row, method = runs.train(replace(config(method="crowdlayer-mw"), keep=("weight", "predictions")))
+    assert set(row["arrays"]) == {"weight", "predictions_train", "predictions_test"}
+    assert {values.dtype for values in row["arrays"].values()} == {np.dtype(np.float32)}
+    assert np.array_equal(row["arrays"]["weight"], method.weight.detach().numpy())
+    prob = method.predict_proba(small.x_test).detach().numpy()
+    np.testing.assert_allclose(row["arrays"]["predictions_test"], prob, atol=1e-6)
+    assert row["arrays"]["predictions_train"].shape == (len(small.x), small.n_classes)
+
+
+def test_runs_that_differ_in_their_arrays_alone_are_one_run_with_all_of_them(small):
+    configs = [replace(config(method="crowdlayer-mw"), keep=keep) for keep in (("weight",), (), ("confusion", "weight"))]
+    found = each_once([*configs, config(seed=1)])
+    assert [(c.seed, c.keep) for c in found.values()] == [(0, ("weight", "confusion")), (1, ())]
+    assert list(found) == [configs[0].key(), config(seed=1).key()]
+    rows = runs.sweep(configs, progress=False)
+    assert [row["arrays"]["names"] for row in rows] == [["confusion", "weight"]] * 3
+
+
+@pytest.mark.parametrize(
+    ("method", "name"), [("crowdlayer-mw", "bias"), ("geocrowdnet-f", "weight"), ("majority-vote", "matrix")]
+)
+def test_arrays_that_a_method_does_not_have_are_named(small, method, name):
+    with pytest.raises(ValueError, match=f"keep must name arrays that the method has, of correct, .*; found '{name}'"):
+        runs.train(replace(config(method=method), keep=(name,)))
 
 
 def test_metrics_by_hand(small):
