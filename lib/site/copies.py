@@ -17,7 +17,7 @@ from lib import paths
 
 THUMBNAIL = (480, 360)  # pixels, twice what a card of the gallery shows
 FINGERPRINT = (24, 16)
-PAGES = {"README.md": "index", "RESULTS.md": "results-in-full", "notebooks/README.md": "glossary"}
+PAGES = {"README.md": "index", "RESULTS.md": "results-in-full", "notebooks/README.md": "map"}
 
 
 @dataclass(frozen=True)

@@ -1,33 +1,32 @@
-"""The pages around the notebooks: landing, papers, results, gallery, lessons, glossary."""
+"""The pages around the notebooks: landing, papers, results, gallery, lessons, glossary.
+
+What is said of a paper, and what a term means, stands in ``data/papers.toml``; other sentences in ``texts``.
+"""
 
 from __future__ import annotations
 
 import csv
 import html
-from collections.abc import Mapping, Sequence
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from lib import paths
 from lib.methods import CATALOGUE
 from lib.site import leaderboard
-from lib.site.claims import ORIGINS, VERDICTS, counts, ours
+from lib.site.claims import ORIGINS, PAPERS, VERDICTS, counts, ours
 from lib.site.copies import Figure, Page, linked
 
 TEXTS = Path(__file__).parent / "texts"  # the sentences; what a run made is filled in here
 RESULTS = paths.ROOT / "RESULTS.md"
-# Notebooks start with a digit of their paper: 1x, 2x, 3x, 4x.
-PAPERS = {
-    "crowd-layer": ("1", "Crowd Layer"),
-    "geocrowdnet": ("2", "GeoCrowdNet"),
-    "ccc": ("3", "CCC"),
-    "kd-crowd": ("4", "KD-Crowd"),
-}
+MAP = paths.NOTEBOOKS / "README.md"
 
 
 def write(
     folder: Path, notebooks: Sequence[Page], figures: Sequence[Figure], claims: Sequence[Mapping], with_api: bool
 ) -> None:
     """Write all of them as MyST files into ``folder``."""
+    told = tomllib.loads((paths.DATA / "papers.toml").read_text(encoding="utf-8"))
     main = [page for page in notebooks if not page.folder]
     more = [page for page in notebooks if page.folder]
     titles = {page.stem: page.title for page in notebooks}
@@ -37,23 +36,44 @@ def write(
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text.rstrip() + "\n", encoding="utf-8")
 
-    put("index", _fill("index", picture=_picture(figures), headlines=_headlines(claims), toc=_toc_index(with_api)))
+    put("index", _fill("index", picture=_picture(figures), headlines=_headlines(claims, told), toc=_toc_index(told, with_api)))
     put("start", _fill("start", toc=_toc([page for page in main if page.stem[0] == "0"])))
-    for paper, (digit, title) in PAPERS.items():
-        own = [page for page in main if page.stem[0] == digit]
-        said = [claim for claim in claims if claim["paper"] == paper]
-        drawn = [figure for figure in figures if figure.notebook[0] == digit]
-        results = _claims_of(said, paper, title)
-        put(f"papers/{paper}", _fill(paper, results=results, figures=_cards(drawn, titles, "../"), toc=_toc(own, "../")))
+    for paper, entry in told["papers"].items():
+        own = [page for page in main if page.stem[:2] in entry["notebooks"]]
+        stems = {page.stem for page in own}
+        parts = {name: entry[name].strip() for name in ("scope", "method", "easy", "hard")}
+        parts |= {"title": PAPERS[paper], "cited": _cited(entry), "left": "\n".join(f"- {text}" for text in entry["left"])}
+        results = _claims_of([claim for claim in claims if claim["paper"] == paper], paper)
+        drawn = _cards([figure for figure in figures if figure.notebook in stems], titles, "../")
+        put(f"papers/{paper}", _fill("paper", **parts, results=results, figures=drawn, toc=_toc(own, "../")))
     put("across", _fill("across", toc=_toc([page for page in main if page.stem[0] == "9"])))
     put("results", _fill("results", counts=_counts(claims), verdicts=_meanings(VERDICTS), origins=_meanings(ORIGINS)))
     put("leaderboard", _fill("leaderboard", **leaderboard.parts()))
     put("gallery", _fill("gallery", figures=_gallery(figures, titles)))
-    put("lessons", _fill("lessons", toc=_toc(more)))
+    put("lessons", _fill("lessons", plans=_toc(_lessons(put)), solutions=_toc(more)))
     put("dawid-skene", _fill("dawid-skene", lesson=(Path(__file__).parent / "lesson.html").read_text(encoding="utf-8")))
-    put("glossary", _fill("glossary"))
-    if RESULTS.exists():
-        put("results-in-full", linked(RESULTS.read_text(encoding="utf-8"), RESULTS))
+    words = "\n\n".join(f"{term}\n    {text}" for term, text in told["glossary"].items())
+    put("glossary", _fill("glossary", words=f"```{{glossary}}\n{words}\n```"))
+    for file, name in ((RESULTS, "results-in-full"), (MAP, "map")):
+        if file.exists():
+            put(name, linked(file.read_text(encoding="utf-8"), file))
+
+
+def _lessons(put: Callable[[str, str], None]) -> list[Page]:
+    """Copy the plans of lessons; a plan's page is where a notebook's would be."""
+    pages = []
+    for file in sorted((paths.NOTEBOOKS / "lessons").glob("*.md")):
+        text = linked(file.read_text(encoding="utf-8"), file)
+        pages.append(Page(file.stem, text.splitlines()[0].removeprefix("# "), "lessons"))
+        put(pages[-1].document, text)
+    return pages
+
+
+def _cited(entry: Mapping) -> str:
+    links = {"paper": entry["paper"], "DOI": entry["doi"], "authors' code": entry["code"]}
+    return f"{entry['authors']}: *{entry['title']}*, {entry['venue']}. " + " · ".join(
+        f"[{name}]({address})" for name, address in links.items() if address
+    )
 
 
 def _fill(name: str, **parts: str) -> str:
@@ -76,11 +96,11 @@ def _toc(pages: Sequence[Page], up: str = "") -> str:
     return "```{toctree}\n:maxdepth: 1\n\n" + "\n".join(f"{up}{page.document}" for page in pages) + "\n```"
 
 
-def _toc_index(with_api: bool) -> str:
+def _toc_index(told: Mapping, with_api: bool) -> str:
     parts = {
-        "Read": ["start", *(f"papers/{paper}" for paper in PAPERS), "across"],
+        "Read": ["start", *(f"papers/{paper}" for paper in told["papers"]), "across"],
         "See": ["results", *(["results-in-full"] if RESULTS.exists() else []), "leaderboard", "gallery"],
-        "Learn": ["lessons", "glossary", *(["api/index"] if with_api else [])],
+        "Learn": ["lessons", *(["map"] if MAP.exists() else []), "glossary", *(["api/index"] if with_api else [])],
     }
     return "\n\n".join(
         f"```{{toctree}}\n:hidden:\n:caption: {caption}\n\n" + "\n".join(documents) + "\n```"
@@ -110,13 +130,13 @@ def _picture(figures: Sequence[Figure]) -> str:
 ```"""
 
 
-def _headlines(claims: Sequence[Mapping]) -> str:
+def _headlines(claims: Sequence[Mapping], told: Mapping) -> str:
     """The headline claims, a table a paper; missed ones included."""
     parts = []
-    for paper, (_, title) in PAPERS.items():
-        chosen = [claim for claim in claims if claim["paper"] == paper and claim["headline"]]
+    for paper, entry in told["papers"].items():
+        chosen = [claim for claim in claims if claim["id"] in entry["headlines"]]
         if chosen:
-            parts.append(f"**[{title}](papers/{paper}.md)**\n\n{_listed(chosen, '')}")
+            parts.append(f"**[{PAPERS[paper]}](papers/{paper}.md)**\n\n{_listed(chosen, '')}")
     return "\n\n".join(parts) or "The claims of each paper stand in its notebooks."
 
 
@@ -147,9 +167,9 @@ def _counts(claims: Sequence[Mapping]) -> str:
     return "\n".join(lines)
 
 
-def _claims_of(claims: Sequence[Mapping], paper: str, title: str) -> str:
+def _claims_of(claims: Sequence[Mapping], paper: str) -> str:
     if not claims:
-        return f"The verdicts on the claims of {title} stand at the end of each notebook."
+        return "The verdicts on the claims stand at the end of each notebook."
     head = [claim for claim in claims if claim["headline"]]
     parts = [_listed(head, "../")] if head else []
     link = (
