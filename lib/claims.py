@@ -63,7 +63,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 VERDICTS = ("reproduced", "trend only", "not reproduced", "not run at paper scale")
-SCALES = ("smoke", "quick", "fast", "paper")
+SCALES = ("smoke", "quick", "overnight", "fast", "paper")
 
 
 @dataclass(frozen=True)

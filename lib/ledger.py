@@ -8,12 +8,16 @@ reference first, then own rows (default), ``own`` rows first, or ``reference`` r
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import io
 import json
 import os
 from collections.abc import Iterable
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+
+import numpy as np
 
 from lib import paths
 from lib.files import write_atomically
@@ -22,15 +26,51 @@ ORDERS = ("", "own", "reference")
 _PARTS = {"key", "config", "metrics", "seconds", "provenance"}
 
 
-def write(row: dict, folder: Path | None = None) -> Path:
+def write(row: dict, folder: Path | None = None) -> dict:
     """Put a row into the user's own ledger (or another folder of the same layout), whole or not at all.
+
+    Its arrays go first, into ``<key>.npz`` beside it; the row then holds their names and the file's SHA-256.
+
+    Returns:
+        The row as it is stored.
 
     Raises:
         OSError: the disk is full or read-only; names the file.
     """
     path = (folder or paths.runs()) / row["config"]["experiment"] / f"{row['key']}.json"
+    if (kept := row.get("arrays")) and "sha256" not in kept:
+        content = io.BytesIO()
+        np.savez_compressed(content, **kept)
+        write_atomically(path.with_suffix(".npz"), content.getvalue())
+        row = row | {"arrays": {"names": sorted(kept), "sha256": hashlib.sha256(content.getvalue()).hexdigest()}}
     write_atomically(path, json.dumps(row, sort_keys=True) + "\n")
-    return path
+    return row
+
+
+def has_arrays(row: dict, keep: Iterable[str]) -> bool:
+    """Whether arrays were kept beside a row that begin with each of the names."""
+    names = row.get("arrays", {}).get("names", [])
+    return all(any(name.split("_")[0] == wanted for name in names) for wanted in keep)
+
+
+def arrays(row: dict) -> dict[str, np.ndarray]:
+    """What is kept beside a row, by name; empty where it was made without.
+
+    Raises:
+        ValueError: the file is not there, or is not the one that the row names; says where it was looked for.
+    """
+    if "arrays" not in row:
+        return {}
+    name, looked = f"{row['config']['experiment']}/{row['key']}.npz", []
+    for folder in (paths.reference() / "arrays", paths.runs()):
+        looked.append(folder / name)
+        if not looked[-1].is_file():
+            continue
+        content = looked[-1].read_bytes()
+        if hashlib.sha256(content).hexdigest() == row["arrays"]["sha256"]:
+            with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+                return dict(stored)
+    raise ValueError(f"the arrays of row {row['key']} are in none of {', '.join(map(str, looked))}; train it again")
 
 
 def own_rows(experiment: str | None = None, folder: Path | None = None) -> list[dict]:
@@ -121,6 +161,14 @@ def merge(folder: Path | str) -> dict[str, int]:
                     f"row {row['key']} of {row['config']['experiment']} ({row['config']['method']}, seed "
                     f"{row['config']['seed']}) has {row['metrics']}, the reference has {other['metrics']}; nothing was merged"
                 )
+        kept = {}
+        for row in (row for row in new.values() if "arrays" in row):
+            name = f"{row['config']['experiment']}/{row['key']}.npz"
+            kept[name] = (Path(folder) / name).read_bytes()
+            if hashlib.sha256(kept[name]).hexdigest() != row["arrays"]["sha256"]:
+                raise ValueError(f"{Path(folder) / name} has another SHA-256 than its row says; nothing was merged")
+        for name, content in kept.items():
+            write_atomically(paths.reference() / "arrays" / name, content)
         for experiment in {row["config"]["experiment"] for row in new.values()}:
             rows = [row for row in new.values() if row["config"]["experiment"] == experiment]
             write_reference(experiment, reference_rows(experiment) + rows)

@@ -15,13 +15,18 @@ on the step only through the gradient for the outputs: with the Jacobian ``J = d
 derivative of the inner loss alone. The numbers are the same, no graph of a gradient is kept, and no convolution is
 differentiated twice. Where the step's dependence on ``v`` is to pass through the last linear layer only (the shortcut of
 CCC's released code), ``u`` is zero elsewhere and ``dz = features @ U^T + u_bias`` needs no pass through the network.
+
+There, a wide layer's step is never formed: with inputs ``h`` and the gradient ``g`` for its outputs on the batch, it is
+``-lr * g^T h``, and moves the outputs of other inputs ``h'`` by ``-lr * (h' h^T) g``, a product of two small matrices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +40,9 @@ from lib.backbones import Backbone
 __all__ = ["MODES", "TrainingPass", "frozen_statistics", "look_ahead", "training_pass", "virtual_step"]
 
 MODES = ("full", "head")
+# Smaller networks keep the layout of weights, and so the last digits, that their committed numbers were made with.
+LARGE = 2**18  # parameters
+WIDE = 256  # inputs and outputs of a linear layer
 
 
 @dataclass(frozen=True)
@@ -45,21 +53,46 @@ class TrainingPass:
         features: ``[batch, n_features]`` what the head read.
         logits: ``[batch, classes]``, with their graph.
         tape: what forward mode takes up again; None where only the head's step will be looked at.
+        wide: input and output of each layer whose step need not be formed, by the name of its weight.
     """
 
     features: Tensor
     logits: Tensor
-    tape: tangents.Tape | None
+    tape: tangents.Tape | None = None
+    wide: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OuterStep:
+    """The step ``change^T x`` of a linear layer's weight, not multiplied out.
+
+    Attributes:
+        x: ``[batch, in]`` what the layer read.
+        change: ``[batch, out]``: ``-lr`` times the gradient for what it gave.
+    """
+
+    x: Tensor
+    change: Tensor
+
+    def moved(self, x: Tensor, output: Tensor) -> Tensor:
+        """What the layer gives for ``[items, in]`` after the step, from its ``[items, out]`` output before."""
+        return torch.addmm(output, x @ self.x.T, self.change)
 
 
 def training_pass(backbone: Backbone, x: Tensor, mode: str = "full") -> TrainingPass:
     """Run a backbone on ``[batch, ...]`` inputs, to be differentiated in one of :data:`MODES`."""
-    with tangents.record(x) if mode == "full" else nullcontext() as tape:
+    if mode == "full":
+        with tangents.record(x) as tape:
+            features = backbone.features(x)
+            return TrainingPass(features, backbone.head(features), tape)
+    with _kept(_wide_layers(backbone, len(x)) if x.device.type == "cpu" else {}) as kept:
         features = backbone.features(x)
-        return TrainingPass(features, backbone.head(features), tape)
+    # Whose input and output still are what they were: a layer that ran once, with nothing changed in place since.
+    wide = {name: (calls[0][0].detach(), calls[0][1]) for name, calls in kept.items() if _once_and_unchanged(calls)}
+    return TrainingPass(features, backbone.head(features), wide=wide)
 
 
-def virtual_step(backbone: Backbone, forward: TrainingPass, delta: Tensor, lr: float) -> dict[str, Tensor]:
+def virtual_step(backbone: Backbone, forward: TrainingPass, delta: Tensor, lr: float) -> dict[str, Tensor | OuterStep]:
     """The parameters after a plain gradient step, without momentum or decay; the backbone stays as it is.
 
     Args:
@@ -69,17 +102,27 @@ def virtual_step(backbone: Backbone, forward: TrainingPass, delta: Tensor, lr: f
         lr: learning rate of the step.
 
     Returns:
-        Those that learn, by name, without graph.
+        Those that learn, by name, without graph; of a wide layer's weight its step.
     """
     parameters = {name: p for name, p in backbone.named_parameters() if p.requires_grad}
-    steps = torch.autograd.grad(forward.logits, tuple(parameters.values()), delta, retain_graph=True, materialize_grads=True)
-    return {name: p.detach() - lr * step for (name, p), step in zip(parameters.items(), steps, strict=True)}
+    sources = [forward.wide[name][1] if name in forward.wide else p for name, p in parameters.items()]
+    steps = torch.autograd.grad(forward.logits, sources, delta, retain_graph=True, materialize_grads=True)
+    large = sum(p.numel() for p in parameters.values()) >= LARGE
+    moved: dict[str, Tensor | OuterStep] = {}
+    for (name, p), step in zip(parameters.items(), steps, strict=True):
+        if name in forward.wide:
+            moved[name] = OuterStep(forward.wide[name][0], -lr * step)
+        elif large:  # laid out as the parameter is: a convolution of one channel takes half the time
+            moved[name] = torch.sub(p.detach(), lr * step, out=torch.empty_like(p))
+        else:
+            moved[name] = p.detach() - lr * step
+    return moved
 
 
 def look_ahead(
     backbone: Backbone,
     forward: TrainingPass,
-    parameters: dict[str, Tensor],
+    parameters: dict[str, Tensor | OuterStep],
     x: Tensor,
     label: Tensor,
     mode: str = "full",
@@ -113,16 +156,68 @@ def look_ahead(
 
 
 def _head_tangent(
-    backbone: Backbone, forward: TrainingPass, parameters: dict[str, Tensor], x: Tensor, label: Tensor
+    backbone: Backbone, forward: TrainingPass, parameters: dict[str, Tensor | OuterStep], x: Tensor, label: Tensor
 ) -> tuple[Tensor, Tensor]:
     # An identity in place of the head leaves the features.
     trunk = {name: p for name, p in parameters.items() if not name.startswith("head.")}
-    with torch.no_grad(), _without_head(backbone):
+    steps = {name: trunk.pop(name) for name in forward.wide}
+    with torch.no_grad(), _without_head(backbone), _moved(backbone, steps):
         features = functional_call(backbone, trunk, (x,))
     head = [parameters[f"head.{name}"].detach().requires_grad_() for name in ("weight", "bias")]
     loss = F.cross_entropy(F.linear(features, *head), label)
     weight, bias = torch.autograd.grad(loss, head)
     return loss.detach(), F.linear(forward.features.detach(), weight, bias)
+
+
+def _wide_layers(backbone: Backbone, items: int) -> dict[str, nn.Linear]:
+    """The trunk's linear layers, by the name of their weight, whose step costs more to form than to apply."""
+    uses = Counter(id(p) for _, p in backbone.named_parameters(remove_duplicate=False))
+    found = {}
+    for name, layer in backbone.trunk.named_modules(prefix="trunk"):
+        if type(layer) is nn.Linear and layer.weight.requires_grad and uses[id(layer.weight)] == 1:
+            size = layer.out_features, layer.in_features
+            if min(size) >= WIDE and items * sum(size) < size[0] * size[1]:
+                found[f"{name}.weight"] = layer
+    return found
+
+
+@contextmanager
+def _kept(layers: dict[str, nn.Linear]) -> Iterator[dict[str, list[tuple[Tensor, Tensor, int, int]]]]:
+    """What the layers read and gave in each call, with how often either had been changed in place by then."""
+    calls: dict[str, list[tuple[Tensor, Tensor, int, int]]] = {name: [] for name in layers}
+
+    def keep(name: str, layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        calls[name].append((inputs[0], output, inputs[0]._version, output._version))
+
+    with _hooked(layers, keep):
+        yield calls
+
+
+def _once_and_unchanged(calls: list[tuple[Tensor, Tensor, int, int]]) -> bool:
+    if len(calls) != 1 or calls[0][0].ndim != 2:
+        return False
+    ((x, output, *versions),) = calls
+    return versions == [x._version, output._version]
+
+
+@contextmanager
+def _moved(backbone: Backbone, steps: dict[str, OuterStep]) -> Iterator[None]:
+    """Layers that work as after their steps."""
+
+    def move(name: str, layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        return steps[name].moved(inputs[0], output)
+
+    with _hooked({name: backbone.get_submodule(name.removesuffix(".weight")) for name in steps}, move):
+        yield
+
+
+@contextmanager
+def _hooked(layers: dict[str, nn.Module], hook: Callable) -> Iterator[None]:
+    """``hook(name, layer, inputs, output)`` after every call of a layer."""
+    with ExitStack() as stack:
+        for name, layer in layers.items():
+            stack.enter_context(layer.register_forward_hook(partial(hook, name)))
+        yield
 
 
 @contextmanager

@@ -28,15 +28,25 @@ def accuracies(history: dict[str, list[float]], warmup: int = 0) -> dict[str, fl
 
 def over_epochs(history: dict[str, list[float]], measure: str, warmup: int = 0) -> dict[str, float]:
     """As :func:`accuracies`, for any measure of which more is better: ``test_<measure>_last`` and so on."""
-    if f"test_{measure}" not in history:
-        return {}
-    first = min(warmup, len(history[f"test_{measure}"]) - 1)
-    test, valid = history[f"test_{measure}"][first:], history.get(f"valid_{measure}", [])[first:]
-    scores = {f"test_{measure}_last": test[-1], f"test_{measure}_best": max(test)}
-    if valid:
-        epoch = select_epoch(valid)
-        scores |= {f"test_{measure}_selected": test[epoch], f"valid_{measure}_selected": valid[epoch]}
+    epochs = reported_epochs(history, measure, warmup)
+    scores = {f"test_{measure}_{name}": history[f"test_{measure}"][epoch] for name, epoch in epochs.items()}
+    if "selected" in epochs:
+        scores[f"valid_{measure}_selected"] = history[f"valid_{measure}"][epochs["selected"]]
     return scores
+
+
+def reported_epochs(history: dict[str, list[float]], measure: str, warmup: int = 0) -> dict[str, int]:
+    """Which epochs, counted from 0, a run reports: ``last``, ``best`` on test and, with a validation split, ``selected``.
+
+    Args:
+        history, measure, warmup: as in :func:`over_epochs`. Nothing without a test split.
+    """
+    test, valid = history.get(f"test_{measure}", []), history.get(f"valid_{measure}", [])
+    if not test:
+        return {}
+    first = min(warmup, len(test) - 1)
+    epochs = {"last": len(test) - 1, "best": first + int(np.argmax(test[first:]))}
+    return epochs | ({"selected": first + select_epoch(valid[first:])} if valid else {})
 
 
 def errors(history: dict[str, list[float]], warmup: int = 0) -> dict[str, float]:

@@ -132,7 +132,9 @@ def device_name(device: str) -> str:
 
 def _as_dict(config: RunConfig) -> dict:
     """The config of the ledger row that a run will have, as it will be read."""
-    return json.loads(json.dumps(asdict(config)))
+    content = json.loads(json.dumps(asdict(config)))
+    del content["keep"]
+    return content
 
 
 def _kind(config: dict) -> str:

@@ -23,12 +23,13 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from lib import backbones, datasets, ledger, methods, paths, training
+from lib import backbones, datasets, ledger, methods, metrics, paths, training
 from lib.ledger import merge, own_rows, reference_rows, write  # part of this module's interface
 from lib.pending import Pending
 from lib.processes import processors, workers_for
@@ -51,6 +52,7 @@ class RunConfig:
         case: a variant of the experiment that tables show as a column of its own.
         scale: ``smoke``, ``quick``, ... as the experiments define them.
         seed: of network, batch order and dropout. A simulated crowd has its own seed among ``dataset_options``.
+        keep: arrays to keep beside the row, see :data:`KEEP`. They decide no number, so they are no part of the key.
     """
 
     experiment: str
@@ -64,6 +66,7 @@ class RunConfig:
     case: str = "real"
     scale: str = "quick"
     seed: int = 0
+    keep: tuple[str, ...] = field(default=(), compare=False)
 
     def key(self) -> str:
         """16 hexadecimal digits over all that differs from its default, the method's revision and the data's fingerprint.
@@ -97,6 +100,8 @@ def _changed(options: dict, defaults: dict) -> dict:
 def _without_defaults(settings: Any) -> dict:
     kept = {}
     for entry in fields(settings):
+        if not entry.compare:
+            continue
         value = getattr(settings, entry.name)
         default = entry.default_factory() if entry.default_factory is not MISSING else entry.default
         if value != default:
@@ -133,10 +138,10 @@ def _one_thread(device: str):
 
 
 def train(config: RunConfig, device: str = "cpu", progress: bool = False) -> tuple[dict, methods.Method]:
-    """Train one configuration, anew and without touching any ledger.
+    """Train one configuration, again and without touching any ledger.
 
     Returns:
-        The ledger row, and the trained method.
+        The ledger row, with the arrays to keep beside it under ``arrays``, and the trained method.
     """
     data = _dataset(config.dataset, json.dumps(config.dataset_options, sort_keys=True))
     with _alone, _one_thread(device), torch.random.fork_rng(devices=[]):
@@ -146,16 +151,59 @@ def train(config: RunConfig, device: str = "cpu", progress: bool = False) -> tup
             backbones.build, config.backbone, shape, data.n_outputs, normalize=data.normalize, **options
         )
         method = methods.build(config.method, backbone, data.crowd, truth=data.y, **config.method_options)
-        fitted = training.fit(method, data, config.recipe, seed=config.seed, device=device, progress=progress)
+        keep_correct = "correct" in config.keep
+        fitted = training.fit(
+            method, data, config.recipe, seed=config.seed, device=device, progress=progress, keep_correct=keep_correct
+        )
         row = {
             "key": config.key(),
-            "config": json.loads(json.dumps(asdict(config))),  # as it will be read
+            "config": as_read(config),
             "metrics": {name: round(value, 6) for name, value in method.summary(data, fitted.history).items()},
             "history": {name: [round(value, 5) for value in values] for name, values in fitted.history.items()},
             "seconds": round(fitted.seconds, 2),
             "provenance": _provenance(config, device) | _test_images(data),
         }
+        if config.keep:
+            row["arrays"] = arrays(config.keep, method, fitted)
     return row, method
+
+
+KEEP = ("correct", "confusion")
+
+
+def arrays(keep: Sequence[str], method: methods.Method, fitted: training.Fit) -> dict[str, np.ndarray]:
+    """What is kept beside a row.
+
+    Args:
+        keep: some of :data:`KEEP`. ``correct``: the arrays ``correct_last``, ``correct_best`` and ``correct_selected``, which
+            test items were right after the epochs that the row's accuracies are of, as bits (:func:`numpy.packbits`);
+            ``confusion``: the method's matrices ``[annotators, true class, label]`` float32.
+        method: trained.
+        fitted: its training.
+
+    Raises:
+        ValueError: another name, or an array that this method does not have.
+    """
+    kept: dict[str, np.ndarray] = {}
+    for name in keep:
+        if name == "correct" and fitted.correct is not None:
+            epochs = metrics.reported_epochs(fitted.history, "acc", method.warmup_epochs)
+            kept |= {f"correct_{which}": np.packbits(fitted.correct[epoch]) for which, epoch in epochs.items()}
+        elif name == "confusion" and (confusion := method.confusion()) is not None:
+            kept["confusion"] = confusion.float().cpu().numpy()
+        else:
+            known = ", ".join(KEEP)
+            raise ValueError(
+                f"keep must name arrays that the method has, of {known}; found {name!r} of {type(method).__name__}"
+            )
+    return kept
+
+
+def as_read(config: RunConfig) -> dict:
+    """A configuration as its row has it."""
+    content = json.loads(json.dumps(asdict(config)))
+    del content["keep"]
+    return content
 
 
 def _provenance(config: RunConfig, device: str) -> dict[str, str]:
@@ -164,6 +212,7 @@ def _provenance(config: RunConfig, device: str) -> dict[str, str]:
         "code": _code_version(),
         "data": datasets.fingerprint(config.dataset, **config.dataset_options),
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
+        "processor": _processor(),
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
@@ -174,6 +223,16 @@ def _test_images(data: datasets.CrowdDataset) -> dict[str, str]:
     """Which test images an accuracy is of, where there are several kinds of them."""
     kinds = Counter(np.asarray(data.extra.get("test_kind", [])).tolist())
     return {"test": ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))} if kinds else {}
+
+
+@functools.cache
+def _processor() -> str:
+    """The processor and the instruction set that torch uses on it."""
+    name = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), name)
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 @functools.cache
@@ -239,7 +298,12 @@ def sweep(
     experiments = {config.experiment for config in configs}
     stored = ledger.lookup(experiments)
     fresh = stored if newer_than is None else ledger.lookup(experiments, newer_than)
-    rows = {key: fresh[key] for key in keys if key in fresh and not (recompute and newer_than is None)}
+    wanted = {key: config.keep for key, config in zip(keys, configs, strict=True)}
+    rows = {
+        key: fresh[key]
+        for key in keys
+        if key in fresh and not (recompute and newer_than is None) and ledger.has_arrays(fresh[key], wanted[key])
+    }
     missing = {key: config for key, config in zip(keys, configs, strict=True) if key not in rows}
     if missing and ledger.order() == "reference":
         config = next(iter(missing.values()))
@@ -283,9 +347,9 @@ def _train_all(
                     log.error("%s failed: %s", pending.configs[key].describe(), error)
                     failures.append((pending.configs[key], error))
                 else:
-                    rows[key] = row
+                    # Written again, for a worker on another machine; the same bytes otherwise.
+                    rows[key] = row = write(row)
                     pending.learn(row, time.time() - begun[key])
-                    write(row)  # again, for a worker on another machine; the same bytes otherwise
                     if on_row is not None:
                         on_row(row)
                 bar.update()

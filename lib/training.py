@@ -43,7 +43,7 @@ class Recipe:
         gamma: factor of ``step``.
         crop: pixels of black border from which training images are cropped at random, anew each time; 0 for none.
         flip: whether half of the training images are flipped from left to right, anew each time.
-        precision: ``float32``, or ``mixed``: on CUDA, backbones compute in bfloat16 (see :mod:`lib.engine`).
+        precision: ``float32``, or ``mixed``: backbones compute in bfloat16 (see :mod:`lib.engine`).
         compiled: on CUDA, compile the backbones; pays for long runs only.
     """
 
@@ -85,10 +85,13 @@ class Fit:
         history: per epoch, ``loss``, and what the method's ``evaluate`` says of the splits that there are: ``test_acc`` and
             ``valid_acc`` of a classifier.
         seconds: wall-clock time.
+        correct: ``[epochs, test items]`` bool, whether the most probable class was the true one; None where it was not asked
+            for.
     """
 
     history: dict[str, list[float]] = field(default_factory=dict)
     seconds: float = 0.0
+    correct: np.ndarray | None = None
 
 
 class TrainingData:
@@ -239,6 +242,7 @@ def fit(
     seed: int = 0,
     device: str = "cpu",
     progress: bool = False,
+    keep_correct: bool = False,
 ) -> Fit:
     """Train a method in place and score it after every epoch; it is left in evaluation mode.
 
@@ -250,6 +254,7 @@ def fit(
             versions (on a CPU, with one thread). The global generator is left as it was found.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         progress: show a bar over epochs.
+        keep_correct: keep which test items were right after every epoch; of a classifier of items.
 
     Returns:
         The scores of every epoch.
@@ -277,14 +282,20 @@ def fit(
             return _train(other.to(place), data, replace(recipe, **changes), generator, progress)
 
         method.prepare(on_device, fit_first)
-        history = _train(method, on_device, recipe, generator, progress)
+        watched: list[Tensor] | None = [] if keep_correct and "test" in on_device.splits else None
+        history = _train(method, on_device, recipe, generator, progress, watched)
     method.eval()
-    return Fit(history, time.perf_counter() - started)
+    return Fit(history, time.perf_counter() - started, None if watched is None else torch.stack(watched).cpu().numpy())
 
 
 def accuracy(method: Method, x: Tensor, y: Tensor) -> float:
     """Share of items whose most probable class is the true one."""
-    return float((predict(method.predict_proba, x, method).argmax(dim=1) == y).double().mean())
+    return float(correct(method, x, y).double().mean())
+
+
+def correct(method: Method, x: Tensor, y: Tensor) -> Tensor:
+    """``[items]`` bool, whether the most probable class is the true one."""
+    return predict(method.predict_proba, x, method).argmax(dim=1) == y
 
 
 def evaluate(method: Method, data: CrowdData, x: Tensor, y: Tensor) -> dict[str, float]:
@@ -297,7 +308,12 @@ def evaluate(method: Method, data: CrowdData, x: Tensor, y: Tensor) -> dict[str,
 
 
 def _train(
-    method: Method, data: TrainingData, recipe: Recipe, generator: np.random.Generator, progress: bool
+    method: Method,
+    data: TrainingData,
+    recipe: Recipe,
+    generator: np.random.Generator,
+    progress: bool,
+    watched: list[Tensor] | None = None,
 ) -> dict[str, list[float]]:
     from tqdm.auto import tqdm
 
@@ -322,6 +338,8 @@ def _train(
             schedule.step()
         method.end_epoch(epoch, data)
         history["loss"].append(_mean_loss(losses, epoch))
+        if watched is not None:
+            watched.append(correct(method, *data.splits["test"]))
         for split, (x, y) in data.splits.items():
             for name, value in evaluate(method, data.dataset, x, y).items():
                 history.setdefault(f"{split}_{name}", []).append(value)

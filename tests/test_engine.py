@@ -113,13 +113,22 @@ def test_new_settings_move_no_key():
 CUDA = types.SimpleNamespace(type="cuda")  # as far as `adapt` looks
 
 
-def test_a_cpu_changes_the_layout_alone():
+def test_a_cpu_in_float32_changes_the_layout_alone():
     method = build()
     before = method.backbone(DATA.x)
-    engine.adapt(method, CPU, "mixed", compiled=True)
+    engine.adapt(method, CPU, "float32", compiled=True)
     assert not method.backbone.half
     assert method.backbone.channels_last
     assert_close(method.backbone(DATA.x), before)
+
+
+def test_a_cpu_computes_the_trunk_in_bfloat16_where_it_is_asked_to():
+    method = build()
+    before = method.backbone(DATA.x)
+    engine.adapt(method, CPU, "mixed")
+    after = method.backbone(DATA.x)
+    assert after.dtype == method.backbone.trunk[0].weight.dtype == torch.float32
+    assert 0 < (after - before).abs().max() < 0.05 * before.abs().max()
 
 
 def test_a_network_without_convolutions_keeps_its_layout():

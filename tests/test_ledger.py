@@ -9,6 +9,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 
 from lib import ledger, paths
@@ -43,11 +44,42 @@ def keys(rows):
 
 
 def test_a_row_comes_back_as_it_was():
-    path = ledger.write(row("a"))
-    assert path == paths.runs() / "toy" / "a.json"
+    assert ledger.write(row("a")) == row("a")
+    assert (paths.runs() / "toy" / "a.json").is_file()
     assert ledger.own_rows() == [row("a")]
     ledger.write(row("a", value=0.7))
     assert ledger.own_rows() == [row("a", value=0.7)]
+
+
+ARRAYS = {"correct_last": np.array([1, 200], dtype=np.uint8), "confusion": np.eye(2, dtype=np.float32)[None]}
+
+
+def test_arrays_are_kept_beside_their_row_and_merged_with_it(tmp_path):
+    stored = ledger.write(row("a") | {"arrays": ARRAYS}, tmp_path)
+    assert stored["arrays"]["names"] == ["confusion", "correct_last"]
+    assert ledger.write(stored, tmp_path) == stored
+    ledger.merge(tmp_path)
+    (merged,) = ledger.reference_rows("toy")
+    assert merged == stored
+    found = ledger.arrays(merged)
+    assert all(np.array_equal(found[name], values) for name, values in ARRAYS.items())
+    assert found.keys() == ARRAYS.keys()
+    assert ledger.has_arrays(merged, ["correct", "confusion"])
+    assert not ledger.has_arrays(merged, ["bias"])
+    assert ledger.arrays(row("b")) == {}
+
+
+def test_arrays_are_the_same_bytes_each_time(tmp_path):
+    assert len({ledger.write(row("a") | {"arrays": ARRAYS}, tmp_path)["arrays"]["sha256"] for _ in range(2)}) == 1
+
+
+def test_arrays_that_are_not_the_rows_are_refused(tmp_path):
+    stored = ledger.write(row("a") | {"arrays": ARRAYS})
+    (paths.runs() / "toy" / "a.npz").write_bytes(b"something else")
+    with pytest.raises(ValueError, match=r"arrays of row a are in none of .*a\.npz"):
+        ledger.arrays(stored)
+    with pytest.raises(ValueError, match=r"a\.npz has another SHA-256 than its row says; nothing was merged"):
+        ledger.merge(paths.runs())
 
 
 def test_experiments_are_apart():

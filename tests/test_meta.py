@@ -60,7 +60,28 @@ def affine() -> Backbone:
     return Backbone(trunk, 8, 3)
 
 
+class Twice(nn.Module):
+    """One layer that runs twice, one that is changed in place, one whose weight has a second name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.twice, self.in_place, self.tied = (nn.Linear(256, 256) for _ in range(3))
+        self.also = nn.Linear(256, 256)
+        self.also.weight = self.tied.weight
+
+    def forward(self, x):
+        return self.also(self.tied(F.relu_(self.in_place(self.twice(self.twice(x))))))
+
+
+def wide(*more: nn.Module) -> Backbone:
+    """Layers whose step is not multiplied out."""
+    layers = [nn.Linear(6, 300), nn.Tanh(), nn.Linear(300, 260), nn.BatchNorm1d(260), nn.ReLU(), nn.Linear(260, 256)]
+    return Backbone(nn.Sequential(*layers, *more), 256, 3)
+
+
 NETWORKS = {
+    "wide": (VECTOR, wide),
+    "not so wide": (VECTOR, lambda: wide(Twice())),
     "linear": (VECTOR, lambda: backbones.build("linear", VECTOR, 3)),
     "dropout": (VECTOR, lambda: backbones.build("mlp", VECTOR, 3, width=16)),
     "norm and dropout": (VECTOR, lambda: backbones.build("mlp-norm", VECTOR, 3, width=16)),
@@ -208,6 +229,25 @@ def test_virtual_step_is_plain_descent():
     torch.optim.SGD(backbone.parameters(), lr=LR).step()
     for name, parameter in backbone.named_parameters():
         assert_close(moved[name], parameter.detach())
+
+
+def test_steps_that_are_not_multiplied_out():
+    forward = meta.training_pass(*problem("wide")[:2], "head")
+    assert sorted(forward.wide) == ["trunk.2.weight", "trunk.5.weight"]
+    forward = meta.training_pass(*problem("not so wide")[:2], "head")
+    assert sorted(forward.wide) == ["trunk.2.weight", "trunk.5.weight"]
+    assert meta.training_pass(*problem("wide")[:2], "full").wide == {}
+    backbone, *_ = problem("wide")
+    many = torch.randn(400, 6, dtype=torch.float64)  # where the products of inputs are larger than the weights
+    assert meta.training_pass(backbone, many, "head").wide == {}
+
+
+def test_virtual_step_keeps_the_layout_of_weights():
+    backbone = Backbone(nn.Sequential(nn.Conv2d(1, 16, 5), nn.Flatten(), nn.Linear(16 * 16, 1024)), 1024, 3)
+    backbone.to(memory_format=torch.channels_last)
+    forward = meta.training_pass(backbone, torch.randn(4, 1, 8, 8), "head")
+    moved = meta.virtual_step(backbone, forward, torch.ones(4, 3), LR)
+    assert moved["trunk.0.weight"].stride() == backbone.trunk[0].weight.stride() != (25, 25, 5, 1)
 
 
 def test_half_precision():

@@ -204,12 +204,37 @@ def test_a_row_tells_everything(small):
     assert expected | {"confusion_error_unaligned"} == set(row["metrics"])
     assert set(row["history"]) == {"loss", "test_acc"}
     assert all(len(values) == 2 for values in row["history"].values())
-    assert {"made", "code", "data", "device", "torch", "numpy", "python"} == set(row["provenance"])
+    assert {"made", "code", "data", "device", "processor", "torch", "numpy", "python"} == set(row["provenance"])
     assert row["provenance"]["data"] == datasets.fingerprint("digits")
     assert ledger.made(row) == pytest.approx(time.time(), abs=60)
     assert isinstance(method, methods.Method)
     assert json.loads(json.dumps(row, allow_nan=False)) == row
     assert ledger.own_rows() == []
+
+
+def test_arrays_are_kept_on_request_and_move_no_key(small):
+    plain, kept = config(method="crowdlayer-mw"), replace(config(method="crowdlayer-mw"), keep=("correct", "confusion"))
+    assert plain.key() == kept.key()
+    (row,) = runs.sweep([kept], progress=False)
+    assert row["config"] == runs.train(plain)[0]["config"]
+    arrays, data = ledger.arrays(row), small
+    assert set(arrays) == {"correct_last", "correct_best", "confusion"}
+    right = np.unpackbits(arrays["correct_last"], count=len(data.y_test))
+    assert right.mean() == pytest.approx(row["metrics"]["test_acc_last"], abs=1e-6)
+    assert arrays["confusion"].shape == (data.crowd.n_annotators, data.n_classes, data.n_classes)
+
+
+def test_a_row_without_the_arrays_that_are_asked_for_is_trained_again(small):
+    (row,) = runs.sweep([config()], progress=False)
+    assert "arrays" not in row
+    (row,) = runs.sweep([replace(config(), keep=("correct",))], progress=False)
+    assert row["arrays"]["names"] == ["correct_best", "correct_last"]
+    assert runs.sweep([config()], progress=False) == [row]
+
+
+def test_unknown_arrays_are_named(small):
+    with pytest.raises(ValueError, match="keep must name arrays that the method has, of correct, confusion; found 'bias'"):
+        runs.train(replace(config(), keep=("bias",)))
 
 
 def test_metrics_by_hand(small):

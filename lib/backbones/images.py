@@ -31,6 +31,29 @@ def lenet(x_shape: tuple[int, ...], n_classes: int) -> Backbone:
     return Backbone(trunk, 84, n_classes)
 
 
+@register("lenet-bn")
+def lenet_bn(x_shape: tuple[int, ...], n_classes: int) -> Backbone:
+    """A LeNet that can memorize tens of thousands of labels on a processor: convolutions of 32 and 64 channels and a layer of
+    512 units, batch normalization after each. The first convolution keeps the size of the image."""
+    channels, *size = image_shape("lenet-bn", x_shape, least=12)
+    height, width = ((side // 2 - 4) // 2 for side in size)
+    trunk = nn.Sequential(
+        nn.Conv2d(channels, 32, 5, padding=2),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 5),
+        nn.BatchNorm2d(64),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(64 * height * width, 512),
+        nn.BatchNorm1d(512),
+        nn.ReLU(),
+    )
+    return Backbone(trunk, 512, n_classes)
+
+
 @register("vgg")
 def vgg(
     x_shape: tuple[int, ...], n_classes: int, widths: Sequence[int] = (32, 64, 128), depths: Sequence[int] = (2, 2, 2)

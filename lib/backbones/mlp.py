@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from lib.backbones import Backbone, flat_width, register
@@ -38,3 +40,18 @@ def mlp_norm(x_shape: tuple[int, ...], n_classes: int, width: int = 128, dropout
         nn.BatchNorm1d(width, affine=False),
     )
     return Backbone(trunk, width, n_classes)
+
+
+@register("mlp-bn")
+def mlp_bn(x_shape: tuple[int, ...], n_classes: int, widths: Sequence[int] = (512, 512)) -> Backbone:
+    """A head for frozen features, of the kind that memorizes: batch-normalized ReLU layers on batch-normalized inputs.
+
+    Args:
+        widths: units of each layer.
+    """
+    before = flat_width(x_shape)
+    parts: list[nn.Module] = [nn.Flatten(), nn.BatchNorm1d(before, affine=False)]
+    for width in widths:
+        parts += [nn.Linear(before, width), nn.BatchNorm1d(width), nn.ReLU()]
+        before = width
+    return Backbone(nn.Sequential(*parts), before, n_classes)

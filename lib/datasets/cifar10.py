@@ -139,6 +139,7 @@ def load(
     n_test: int | None = None,
     subset_seed: int = 0,
     test: str = "lossless",
+    features: str | None = None,
 ) -> dict:
     """The fields of the data set; ``extra`` has ``test_kind``, of each test image.
 
@@ -147,6 +148,7 @@ def load(
         crowd_seed, crowd_options: of that crowd.
         n_train, n_valid, n_test, subset_seed: see :mod:`lib.datasets.images`. CCC validates on 5,000.
         test: which test images, see above.
+        features: see :func:`lib.datasets.images.fields`.
     """
     whole, found, kind = load_images(test, n_test, subset_seed)
     return images.load(
@@ -157,4 +159,5 @@ def load(
         (crowd, crowd_seed, crowd_options),
         (n_train, n_valid, subset_seed),
         test_kind=kind,
+        features=features,
     )

@@ -47,6 +47,7 @@ def load(
     n_test: int | None = None,
     subset_seed: int = 0,
     test: str = "lossless",
+    features: str | None = None,
 ) -> dict:
     """The fields of the data set; ``extra`` has ``test_kind``, of each test image, as in :mod:`lib.datasets.cifar10`.
 
@@ -55,6 +56,7 @@ def load(
         n_train, n_valid, n_test, subset_seed: see :mod:`lib.datasets.images`. By default CCC's split: of each class the first
             4,500 images to train and the last 500 to validate, the latter without their labels.
         test: which test images.
+        features: see :func:`lib.datasets.images.fields`.
 
     Raises:
         ValueError: images whose classes are not those of the labels, or an option out of range.
@@ -66,7 +68,7 @@ def load(
         raise ValueError(f"CIFAR-10N and CIFAR-10 differ in the true class of {len(differ)} images, the first is {differ[0]}")
     chosen = images.parts(len(whole), y, n_train, n_valid, subset_seed)
     labels = given.select_items(chosen[0])
-    return images.fields(whole, found, CLASS_NAMES, cifar10.NORMALIZE, chosen, labels, test_kind=kind)
+    return images.fields(whole, found, CLASS_NAMES, cifar10.NORMALIZE, chosen, labels, features=features, test_kind=kind)
 
 
 def crowd(variant: str = "all") -> tuple[CrowdLabels, np.ndarray]:

@@ -18,7 +18,7 @@ import torch
 
 from lib import simulate, simulators
 from lib.crowd import CrowdLabels
-from lib.datasets import pixels, stratified
+from lib.datasets import image_features, pixels, stratified
 
 PLAIN = "plain"
 
@@ -98,6 +98,7 @@ def fields(
     chosen: tuple[np.ndarray, np.ndarray],
     crowd: CrowdLabels,
     true_confusion: np.ndarray | None = None,
+    features: str | None = None,
     **extra,
 ) -> dict:
     """The fields of :class:`lib.datasets.CrowdDataset`.
@@ -110,13 +111,21 @@ def fields(
         chosen: from :func:`parts`.
         crowd: labels of the chosen training images.
         true_confusion: ``[annotators, true class, label]`` where the annotators are simulated.
+        features: None for the images as bytes; or :data:`lib.datasets.image_features.NAME`, for what that network sees in them.
         extra: what else the data set has.
+
+    Raises:
+        ValueError: features by another name.
     """
+    if features not in (None, image_features.NAME):
+        raise ValueError(f"features must be None or {image_features.NAME!r}, found {features!r}")
     made = {"crowd": crowd, "class_names": tuple(class_names), "true_confusion": true_confusion, "extra": extra}
-    made["normalize"] = tuple(tuple(map(float, part)) for part in normalize)
+    if features is None:
+        made["normalize"] = tuple(tuple(map(float, part)) for part in normalize)
     for suffix, part in (("", train.take(chosen[0])), ("_valid", train.take(chosen[1])), ("_test", test)):
         if len(part) or suffix != "_valid":
-            made[f"x{suffix}"], made[f"y{suffix}"] = torch.from_numpy(part.x), torch.from_numpy(part.y)
+            x = part.x if features is None else image_features.features(part.x)
+            made[f"x{suffix}"], made[f"y{suffix}"] = torch.from_numpy(x), torch.from_numpy(part.y)
     return made
 
 

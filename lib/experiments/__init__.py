@@ -18,8 +18,11 @@ from lib.training import Recipe
 
 # smoke: seconds, for tests. quick: minutes on two cores, the committed default. fast: the papers' full data, with short
 # schedules and small networks, for an hour of a GPU; where quick is the papers' protocol already, nothing but a name.
-# paper: the papers' sizes.
-SCALES = ("smoke", "quick", "fast", "paper")
+# paper: the papers' sizes. overnight: hours on two cores: images and crowds of the papers' kind, with networks that a
+# processor can train.
+SCALES = ("smoke", "quick", "overnight", "fast", "paper")
+# Experiments with an `overnight` of their own; for the others, whose `quick` two cores train in minutes, it is `quick`.
+OVERNIGHT = ("ccc_ablations", "ccc_cifar10n", "ccc_table1")
 
 
 def grid(notebook: str, scale: str, seeds: Sequence[int]) -> list[RunConfig]:
@@ -40,10 +43,12 @@ def grid(notebook: str, scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     seeds = list(seeds)
     if not seeds or len(set(seeds)) != len(seeds) or not all(type(seed) is int and seed >= 0 for seed in seeds):
         raise ValueError(f"seeds must be distinct whole numbers from 0 on, at least one; found {seeds}")
-    module = f"{__name__}.{re.sub(r'^[0-9]+_', '', notebook)}"
-    if importlib.util.find_spec(module) is None:
+    name = re.sub(r"^[0-9]+_", "", notebook)
+    if importlib.util.find_spec(f"{__name__}.{name}") is None:
         return []
-    return importlib.import_module(module).grid(scale, seeds)
+    if scale == "overnight" and name not in OVERNIGHT:
+        scale = "quick"
+    return importlib.import_module(f"{__name__}.{name}").grid(scale, seeds)
 
 
 def check_scale(scale: str) -> str:

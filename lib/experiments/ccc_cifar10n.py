@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lib.experiments import ccc_images
-from lib.experiments.ccc_images import PAIRS
+from lib.experiments.ccc_images import OWN_SETS, PAIRS, PIXELS
 from lib.experiments.ccc_table2 import BASELINES, pair
 from lib.runs import RunConfig
 
@@ -13,11 +13,16 @@ DATASET = "cifar10n"
 # The workers cannot be told apart (notebook 31): the same labels as if given by three annotators.
 ANONYMOUS = "three annotators"
 ANONYMOUS_METHODS = ("crowdlayer-mw", "ccc")
+FROM_PIXELS = "from pixels"
 
 
 def grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
-    """The paper's methods, the pairs and true labels with the published workers; Crowd Layer and CCC without them."""
-    names = ("true-labels", *BASELINES, *map(pair, PAIRS[scale]), "ccc")
+    """The paper's methods, the pairs and true labels with the published workers; Crowd Layer and CCC without them. At
+    ``overnight``, where these are trained on features, all with the workers from pixels too."""
+    names = ("true-labels", *BASELINES, *map(pair, PAIRS[scale]), "ccc", *OWN_SETS[scale])
     configs = ccc_images.runs(DATASET, names, scale, seeds, experiment=DATASET)
     places = {"data": {"variant": "places"}, "options": {"groups": 3}}
-    return configs + ccc_images.runs(DATASET, ANONYMOUS_METHODS, scale, seeds, experiment=DATASET, case=ANONYMOUS, **places)
+    configs += ccc_images.runs(DATASET, ANONYMOUS_METHODS, scale, seeds, experiment=DATASET, case=ANONYMOUS, **places)
+    if scale == "overnight":
+        configs += ccc_images.runs(DATASET, names, scale, seeds, experiment=DATASET, case=FROM_PIXELS, changed=PIXELS)
+    return configs

@@ -1,7 +1,7 @@
 """Notebook 32: Table 1 of the CCC paper, on reconstructions of its simulated crowds.
 
-At ``quick`` the hardest case of each family, by the paper's majority vote, on Fashion-MNIST; at ``fast`` and ``paper`` all
-eight on both data sets.
+At ``quick`` the hardest case of each family, by the paper's majority vote, on Fashion-MNIST; at the larger scales all eight
+on both data sets.
 
 How many meta items a class CCC takes, and how large its corrections are, is the paper's at ``fast`` and ``paper``. Of the few
 items at ``quick`` the paper's share would be nine a class, and a batch a fourth as large makes noisier corrections; so both
@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 
 from lib.experiments import ccc_images
-from lib.experiments.ccc_images import PAIRS, PAPER_RATE
+from lib.experiments.ccc_images import OWN_SETS, PAIRS, PAPER_RATE
 from lib.experiments.ccc_table2 import BASELINES, pair
 from lib.runs import RunConfig
 from lib.simulators.reconstructed import CASES
@@ -28,6 +28,7 @@ FEW_ITEMS = ("smoke", "quick")
 COLUMNS = {
     "smoke": {"fashion_mnist": ("rec-IND-II",)},
     "quick": FEW,
+    "overnight": {dataset: tuple(CASES) for dataset in TABLE_1},
     "fast": {dataset: tuple(CASES) for dataset in TABLE_1},
     "paper": {dataset: tuple(CASES) for dataset in TABLE_1},
 }
@@ -43,7 +44,7 @@ def grid(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     configs = []
     for dataset, cases in COLUMNS[scale].items():
         for case in cases:
-            names = [*METHODS, *map(pair, PAIRS[scale]), *(["true-labels"] if case == cases[0] else [])]
+            names = [*METHODS, *map(pair, PAIRS[scale]), *OWN_SETS[scale], *(["true-labels"] if case == cases[0] else [])]
             configs += ccc_images.runs(dataset, names, scale, seeds, experiment=EXPERIMENT, case=case)
     return configs + tuning_grid(scale)
 

@@ -210,7 +210,7 @@ class MetaSet:
                 parts[-2:] = [torch.cat(parts[-2:])]
             self._waiting = parts[::-1]
         chosen = self._waiting.pop()
-        return self._x[chosen], self._label[chosen]
+        return self._x.index_select(0, chosen), self._label[chosen]
 
 
 @register("ccc", title="CCC", paper="Zhang et al. 2024", family="crowd layer")
@@ -230,6 +230,7 @@ class CCC(Ensemble):
         virtual_lr: of the virtual step; None for the optimizer's present one. (The size of ``D`` does not matter, since it
             is normalized: only where it is taken.)
         epsilon: inside the logarithm of the loss.
+        coupled: whether each network is corrected by the other's meta set, as in the paper; else by its own, a control.
 
     Attributes:
         groups: ``[annotators]`` group of each, for each network; empty in the warm-up.
@@ -252,6 +253,7 @@ class CCC(Ensemble):
         distinct: bool = False,
         virtual_lr: float | None = None,
         epsilon: float = 1e-5,
+        coupled: bool = True,
     ) -> None:
         n_groups = min(PAPER_GROUPS, crowd.n_annotators) if groups is None else groups
         if not 1 <= n_groups <= crowd.n_annotators:
@@ -270,7 +272,7 @@ class CCC(Ensemble):
         super().__init__(backbone, crowd, base="crowdlayer-mw")
         self.n_groups, self.per_class, self.rate, self.warmup_epochs = n_groups, per_class, rate, warmup
         self.meta_batch, self.gradient, self.distinct = meta_batch, gradient, distinct
-        self.virtual_lr, self.epsilon = virtual_lr, epsilon
+        self.virtual_lr, self.epsilon, self.coupled = virtual_lr, epsilon, coupled
         self.compilable = gradient == "head"  # the full gradient records the operations of the trunk
         self.groups: list[Tensor] = []
         self.meta_sets: list[MetaSet] = []
@@ -319,7 +321,7 @@ class CCC(Ensemble):
         """``[groups, classes, classes]``: what to add to a network's matrices for this batch; no graph.
 
         Args:
-            network: 0 or 1; the next meta batch is the other one's.
+            network: 0 or 1; the next meta batch is the other one's, or its own where they are not coupled.
             batch: a training batch.
             forward: the network's pass on it.
             lr: of the virtual step.
@@ -327,7 +329,7 @@ class CCC(Ensemble):
         backbone, matrices = self.members[network].backbone, self.members[network].weight.detach()
         inner = CrowdDerivatives(forward.logits, matrices, batch, self.epsilon)
         moved = meta.virtual_step(backbone, forward, inner.class_logits.to(forward.logits.dtype), lr)
-        x, label = self.meta_sets[1 - network].next()
+        x, label = self.meta_sets[1 - network if self.coupled else network].next()
         _, tangent = meta.look_ahead(backbone, forward, moved, x, label, self.gradient)
         gradient = -lr * inner.mixed(tangent, self.groups[network], self.n_groups)
         return self._normalized(gradient, (matrices - lr * inner.matrices).max())
