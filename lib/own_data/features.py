@@ -20,7 +20,7 @@ __all__ = ["MATCHES", "Source", "arrange", "read_numbers", "read_source"]
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 CHUNK = 256  # images in memory at a time
-SIDE = 224  # pixels, of images of different sizes
+SIDE = 128  # pixels, of images of different sizes
 
 # How the names of items in two files may be compared.
 MATCHES: dict[str, Callable[[str], str]] = {
