@@ -28,7 +28,7 @@ lab: $(READY) ## JupyterLab on the notebooks (ARGS="--no-browser --port 8890", .
 	$(RUN) -m jupyterlab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks $(ARGS)
 
 bench: $(READY) ## time and memory beside peer libraries, into figures/benchmarks/
-	$(RUN) -m lib.bench $(ARGS)
+	$(RUN) -m tests.benchmarks.bench $(ARGS)
 
 lock: ## make requirements.txt anew from requirements.in (needs uv; ARGS="--upgrade" takes newer versions)
 	$(UV) pip compile requirements.in --universal --python-version 3.11 --fork-strategy fewest \

@@ -23,7 +23,7 @@ SCRATCH = pytest.StashKey[str]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Set the environment that tests and the kernels of nbval inherit; nothing they write lands in the project."""
-    from lib import notebooks
+    from lib.reproduce import notebooks
 
     # nbval would read a relative path from the folder that pytest was started in.
     config.option.nbval_sanitize_with = str(config.rootpath / "tests" / "nbval.cfg")
@@ -50,7 +50,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @cache
 def _needs(notebook: Path) -> tuple[str, ...]:
-    from lib import notebooks
+    from lib.reproduce import notebooks
 
     return notebooks.inspect(notebook).data
 

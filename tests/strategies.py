@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from lib.crowd import CrowdLabels
+from lib.crowd.labels import CrowdLabels
 
 
 @st.composite

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from lib.crowd.tag_sequences import CrowdSequences
 from lib.datasets.tagged import TaggedDataset, token_counts
-from lib.sequences import CrowdSequences
 
 TAGS = ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
 WORDS = (("Anna", "lives", "in", "New", "York"), ("Rome",), ("old", "Rome", "sleeps"), ("Anna", "Lee"))

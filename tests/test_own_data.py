@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 import torch
 
-from lib import examples, own_data
-from lib.crowd import CrowdLabels
-from lib.training import Recipe
+from lib import own_data
+from lib.crowd.labels import CrowdLabels
+from lib.datasets import wine_tasting
+from lib.training.recipe import Recipe
 
 SHORT = Recipe(epochs=15, batch_size=16, lr=0.01)
 
@@ -234,18 +235,18 @@ def test_a_full_disk_is_named_and_nothing_is_lost(tmp_path, monkeypatch):
 
 
 def test_the_committed_example_is_the_one_that_is_made(tmp_path):
-    examples.write(tmp_path)
-    assert sorted(path.name for path in examples.FOLDER.iterdir()) == ["features.csv", "labels.csv"]
+    wine_tasting.write(tmp_path)
+    assert sorted(path.name for path in wine_tasting.FOLDER.iterdir()) == ["features.csv", "labels.csv"]
     for path in tmp_path.iterdir():
-        assert path.read_bytes() == (examples.FOLDER / path.name).read_bytes()
+        assert path.read_bytes() == (wine_tasting.FOLDER / path.name).read_bytes()
 
 
 def test_the_example_is_read_like_anybodys_files():
-    crowd = CrowdLabels.from_csv(examples.FOLDER / "labels.csv")
-    features, crowd = own_data.read_features(examples.FOLDER / "features.csv", crowd)
-    labels, _, truth = examples.wine()
+    crowd = CrowdLabels.from_csv(wine_tasting.FOLDER / "labels.csv")
+    features, crowd = own_data.read_features(wine_tasting.FOLDER / "features.csv", crowd)
+    labels, _, truth = wine_tasting.wine()
     assert features.shape == (178, 13)
-    assert (crowd.labels_per_item == 0).sum() == examples.UNTASTED
+    assert (crowd.labels_per_item == 0).sum() == wine_tasting.UNTASTED
     assert len(crowd) == len(labels) == 510
     assert truth["item"].tolist() == features.index.tolist()
     right = labels.merge(truth, on="item", suffixes=("", "_true")).eval("label == label_true").groupby(labels.annotator).mean()

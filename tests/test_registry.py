@@ -65,7 +65,7 @@ def test_a_name_is_taken_once(shapes):
 
 
 def test_unknown_names_what_was_found_and_what_is_known():
-    registry = Registry("backbone", "lib.backbones")
+    registry = Registry("backbone", "lib.networks")
     registry._imported = True
     registry.add("linear", 1)
     registry.add("mlp", 2)

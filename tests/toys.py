@@ -2,17 +2,23 @@
 
 import json
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from lib import experiments, ledger, passes, paths, reproduce, runs
+from lib import paths, protocols
+from lib.reproduce import __main__ as reproduce
+from lib.reproduce import passes
+from lib.runs import ledger, sweep
+from lib.runs.config import RunConfig
 
 PARAMETERS = 'scale: str = "quick"\nseeds: list = [0, 1]\ndevice: str = "cpu"\nrecompute: bool = False'
 # What every notebook does, in short: ask for its rows, show a number, leave a table.
 READ = """
-from lib import ledger, paths
+from lib import paths
+from lib.runs import ledger
 found = ledger.lookup(["toy"])
 rows = [row for row in found.values() if row["config"]["scale"] == scale]
 figures = paths.figures("{stem}")
@@ -34,7 +40,7 @@ def toy_row(config, value=None, age=0):
     """A finished run of some seconds ago that took no time."""
     value = 0.8 + 0.01 * config.seed if value is None else value
     made = datetime.fromtimestamp(time.time() - age, UTC).isoformat(timespec="seconds")
-    settings = json.loads(json.dumps(runs.asdict(config)))
+    settings = json.loads(json.dumps(asdict(config)))
     history, metrics = {"test_acc": [value]}, {"test_acc_last": value}
     return {"key": config.key(), "config": settings, "metrics": metrics, "history": history, "seconds": 0.1,
             "provenance": {"made": made}}  # fmt: skip
@@ -42,8 +48,8 @@ def toy_row(config, value=None, age=0):
 
 def toy_grid(stem, scale, seeds):
     """Two notebooks share these runs; a third has none."""
-    experiments.check_scale(scale)
-    shared = [runs.RunConfig("toy", "digits", "majority-vote", scale=scale, seed=seed) for seed in seeds]
+    protocols.check_scale(scale)
+    shared = [RunConfig("toy", "digits", "majority-vote", scale=scale, seed=seed) for seed in seeds]
     return {"10_one": shared, "11_two": shared}.get(stem, [])
 
 
@@ -95,8 +101,8 @@ def toy_project(root, monkeypatch):
     monkeypatch.setenv("CROWDS_LEDGER", "")
     paths.NOTEBOOKS.mkdir()
     project = Project(root)
-    monkeypatch.setattr(experiments, "grid", toy_grid)
-    monkeypatch.setattr(runs, "train", project.train)
+    monkeypatch.setattr(protocols, "grid", toy_grid)
+    monkeypatch.setattr(sweep, "train", project.train)
     return project
 
 

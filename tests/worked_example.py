@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from lib import methods
-from lib.backbones import Backbone
-from lib.crowd import CrowdLabels
-from lib.datasets import CrowdDataset
-from lib.methods import Batch, Method
+from lib.crowd.labels import CrowdLabels
+from lib.datasets.batches import Batch
+from lib.datasets.kinds import CrowdDataset
+from lib.methods.base import Method
+from lib.networks import Backbone
 
 # ------------------------------------------------------------------ four items, three annotators, three classes
 

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from lib.datasets import fetch
-from lib.datasets.data import CrowdData, CrowdDataset, RatingDataset, stratified
-from lib.datasets.fetch import DataUnavailable
+from lib.datasets import download
+from lib.datasets.download import DataUnavailable
+from lib.datasets.kinds import CrowdData, CrowdDataset, RatingDataset, stratified
 from lib.registry import Registry, unknown
 
 __all__ = [
@@ -139,7 +139,7 @@ def fingerprint(name: str, **options) -> str:
     options = {option: value for option, value in options.items() if value != defaults[option]}
     own = [option for option in options if option.endswith("_file")]  # the user's own files count by what they hold
     options |= {option: hashlib.sha256(Path(options[option]).read_bytes()).hexdigest() for option in own}
-    files = {file: fetch.source(file).sha256 for file in entry.files}
+    files = {file: download.source(file).sha256 for file in entry.files}
     content = {"name": name, "revision": entry.revision, "files": files, "options": options}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -156,7 +156,7 @@ def ensure(name: str) -> None:
         entry.ensure()
         return
     for file in entry.files:
-        fetch.path(file)
+        download.path(file)
 
 
 def missing(name: str) -> str | None:

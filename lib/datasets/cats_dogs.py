@@ -1,7 +1,7 @@
 """Cats and dogs: two classes of CIFAR-10, labeled by the five annotators of Rodrigues & Pereira (AAAI 2018).
 
 They labeled Dogs vs. Cats, photographs that may not be passed on (:mod:`lib.datasets.dogs_vs_cats` reads those of a user who
-has them). Here are the same annotators (:mod:`lib.simulators.crowd_layer`) and the same two animals at 32 x 32 pixels: about
+has them). Here are the same annotators (:mod:`lib.simulation.crowd_layer`) and the same two animals at 32 x 32 pixels: about
 8,000 images to train and 2,000 to test with ``test="held-out"``; 10,000 and 2,000 with ``test="mixed"``.
 """
 
@@ -11,9 +11,9 @@ from functools import partial
 
 import numpy as np
 
-from lib import simulators
-from lib.datasets import cifar10, cifar10_patches, images, pixels, register
-from lib.datasets.images import Images
+from lib import simulation
+from lib.datasets import cifar10, cifar10_patches, image_files, image_parts, register
+from lib.datasets.image_parts import Images
 
 CLASS_NAMES = ("cat", "dog")
 CROWD = "crowd-layer-five"
@@ -21,11 +21,11 @@ CROWD = "crowd-layer-five"
 
 def five_annotators(y: np.ndarray, seed: int) -> dict:
     """``crowd`` and ``true_confusion`` of the five annotators about items of two classes."""
-    made = simulators.build(CROWD, y, len(CLASS_NAMES), seed)
+    made = simulation.build(CROWD, y, len(CLASS_NAMES), seed)
     return {"crowd": made.crowd, "true_confusion": made.confusion}
 
 
-@register("cats_dogs", title="CIFAR-10, cats and dogs", files=cifar10.FILES, ensure=partial(pixels.ensure, cifar10.PIECES))
+@register("cats_dogs", title="CIFAR-10, cats and dogs", files=cifar10.FILES, ensure=partial(image_files.ensure, cifar10.PIECES))
 def load(
     crowd_seed: int = 0,
     n_train: int | None = None,
@@ -39,20 +39,20 @@ def load(
 
     Args:
         crowd_seed: of the five annotators.
-        n_train, n_valid, n_test, subset_seed: see :mod:`lib.datasets.images`, counted in cats and dogs.
+        n_train, n_valid, n_test, subset_seed: see :mod:`lib.datasets.image_parts`, counted in cats and dogs.
         test: which test images, see :func:`lib.datasets.cifar10_patches.divided`.
         filters: 0 for images; else features of so many patches, see :mod:`lib.datasets.cifar10_patches`.
     """
     whole, found, kind = cifar10_patches.divided(test)
     whole, _ = _two(whole)
     found, kept = _two(found)
-    tested = images.subset(np.arange(len(found)), found.y, n_test, subset_seed, "n_test")
+    tested = image_parts.subset(np.arange(len(found)), found.y, n_test, subset_seed, "n_test")
     found, kind = found.take(tested), kind[kept][tested]
-    train, valid = images.parts(len(whole), whole.y, n_train, n_valid, subset_seed)
+    train, valid = image_parts.parts(len(whole), whole.y, n_train, n_valid, subset_seed)
     crowd = five_annotators(whole.y[train], crowd_seed)
     if not filters:
         labels = (crowd["crowd"], crowd["true_confusion"])
-        return images.fields(whole, found, CLASS_NAMES, cifar10.NORMALIZE, (train, valid), *labels, test_kind=kind)
+        return image_parts.fields(whole, found, CLASS_NAMES, cifar10.NORMALIZE, (train, valid), *labels, test_kind=kind)
     parts = {"": whole.take(train), "_valid": whole.take(valid), "_test": found}
     return crowd | {"class_names": CLASS_NAMES, "extra": {"test_kind": kind}} | cifar10_patches.features(parts, filters)
 

@@ -24,9 +24,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.datasets import images, pixels, register
-from lib.datasets.images import Images
-from lib.datasets.pixels import Piece, Source
+from lib.datasets import image_files, image_parts, register
+from lib.datasets.image_files import Piece, Source
+from lib.datasets.image_parts import Images
 
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 # Of CCC's released code. The true standard deviations are .2470, .2435, .2616; these are those of each image on average.
@@ -48,12 +48,12 @@ def _png(file: int) -> str:
     return f"cifar10/cifar10_batch_{file}.png"
 
 
-def _from_png(files: list[Path], start: int) -> pixels.Images:
-    found = pixels.png_rows(files[:-1], channels=3, side=32)
-    return found, pixels.read_js_labels(files[-1])[start : start + len(found)]
+def _from_png(files: list[Path], start: int) -> image_files.Images:
+    found = image_files.png_rows(files[:-1], channels=3, side=32)
+    return found, image_files.read_js_labels(files[-1])[start : start + len(found)]
 
 
-def _from_archive(files: list[Path], start: int, size: int) -> pixels.Images:
+def _from_archive(files: list[Path], start: int, size: int) -> image_files.Images:
     found, labels = _archive(files[0])
     return found[start : start + size].transpose(0, 3, 1, 2), labels[start : start + size]
 
@@ -86,12 +86,12 @@ _LOSSLESS = _exact("test_lossless", _TRAIN, 1000, "2c7f1e2769a741f695dfd5f74aa4a
 _OFFICIAL = _exact("test_official", _TRAIN, 10_000, copied=False)
 _COMPRESSED = Piece(
     "cifar10/test_jpeg",
-    (Source((_JPEG,), lambda files: pixels.jpeg_folder(files[0], CLASS_NAMES)),),
+    (Source((_JPEG,), lambda files: image_files.jpeg_folder(files[0], CLASS_NAMES)),),
     "fd89fac60f4a80a61f139b14b3ba7d37b2a583bb343923289e12d0dd3dd618df",
 )
 PIECES = (*TRAIN, _LOSSLESS)
 FILES = [*(_png(file) for file in range(51)), _LABELS]
-pixels.register_pieces("cifar10", PIECES, optional=(_OFFICIAL, _COMPRESSED))
+image_files.register_pieces("cifar10", PIECES, optional=(_OFFICIAL, _COMPRESSED))
 
 
 def meant(test: str) -> str:
@@ -115,7 +115,7 @@ def load_images(test: str = "lossless", n_test: int | None = None, subset_seed: 
     kind = np.repeat(["jpeg" if test == "jpeg" else "lossless"], len(found))
     if test == "mixed":
         found, kind = _without_repeats(found)
-    chosen = images.subset(np.arange(len(found)), found.y, n_test, subset_seed, "n_test")
+    chosen = image_parts.subset(np.arange(len(found)), found.y, n_test, subset_seed, "n_test")
     whole = Images.read(TRAIN)
     _archive.cache_clear()
     return whole, found.take(chosen), kind[chosen]
@@ -129,9 +129,9 @@ def _without_repeats(found: Images) -> tuple[Images, np.ndarray]:
     return found.take(keep), np.where(keep < 1000, "lossless", "jpeg")
 
 
-@register("cifar10", title="CIFAR-10, simulated annotators", files=FILES, ensure=partial(pixels.ensure, PIECES))
+@register("cifar10", title="CIFAR-10, simulated annotators", files=FILES, ensure=partial(image_files.ensure, PIECES))
 def load(
-    crowd: str = images.PLAIN,
+    crowd: str = image_parts.PLAIN,
     crowd_seed: int = 0,
     crowd_options: dict | None = None,
     n_train: int | None = None,
@@ -144,14 +144,14 @@ def load(
     """The fields of the data set; ``extra`` has ``test_kind``, of each test image.
 
     Args:
-        crowd: who labels the training images, see :func:`lib.datasets.images.simulated`.
+        crowd: who labels the training images, see :func:`lib.datasets.image_parts.simulated`.
         crowd_seed, crowd_options: of that crowd.
-        n_train, n_valid, n_test, subset_seed: see :mod:`lib.datasets.images`. CCC validates on 5,000.
+        n_train, n_valid, n_test, subset_seed: see :mod:`lib.datasets.image_parts`. CCC validates on 5,000.
         test: which test images, see above.
-        features: see :func:`lib.datasets.images.fields`.
+        features: see :func:`lib.datasets.image_parts.fields`.
     """
     whole, found, kind = load_images(test, n_test, subset_seed)
-    return images.load(
+    return image_parts.load(
         whole,
         found,
         CLASS_NAMES,

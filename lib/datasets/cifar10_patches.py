@@ -1,4 +1,5 @@
-"""CIFAR-10 as features of random patches (:mod:`lib.patches`): photographs that a small network learns from in seconds.
+"""CIFAR-10 as features of random patches (:mod:`lib.datasets.patch_features`): photographs that a small network learns from
+in seconds.
 
 The filters are patches of the first 10,000 training images, no label has a part in them. Features are standardized by their
 mean and standard deviation on those images, kept as half precision numbers in ``patches/`` of the cache, and made once.
@@ -15,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lib import patches, paths
-from lib.datasets import cifar10, images, pixels, register
-from lib.datasets.images import Images
-from lib.files import write_atomically
+from lib import paths
+from lib.datasets import cifar10, image_files, image_parts, patch_features, register
+from lib.datasets.image_parts import Images
+from lib.storage import write_atomically
 
 REVISION = 1  # raised whenever other numbers come out; part of the files' names
 N_FILTERS = 64
@@ -30,10 +31,10 @@ HELD_OUT = "held-out"
     title="CIFAR-10, patch features",
     files=cifar10.FILES,
     revision=REVISION,
-    ensure=partial(pixels.ensure, cifar10.PIECES),
+    ensure=partial(image_files.ensure, cifar10.PIECES),
 )
 def load(
-    crowd: str = images.PLAIN,
+    crowd: str = image_parts.PLAIN,
     crowd_seed: int = 0,
     crowd_options: dict | None = None,
     n_train: int | None = None,
@@ -46,16 +47,16 @@ def load(
     """The fields of the data set; ``extra`` has ``test_kind``, of each test image, as in :mod:`lib.datasets.cifar10`.
 
     Args:
-        crowd, crowd_seed, crowd_options: who labels the training images, see :func:`lib.datasets.images.simulated`.
-        n_train, n_valid, n_test, subset_seed: see :mod:`lib.datasets.images`.
+        crowd, crowd_seed, crowd_options: who labels the training images, see :func:`lib.datasets.image_parts.simulated`.
+        n_train, n_valid, n_test, subset_seed: see :mod:`lib.datasets.image_parts`.
         test: which test images, see :func:`divided`.
         filters: how many; an image has eight times as many features.
     """
     whole, found, kind = divided(test)
-    tested = images.subset(np.arange(len(found)), found.y, n_test, subset_seed, "n_test")
+    tested = image_parts.subset(np.arange(len(found)), found.y, n_test, subset_seed, "n_test")
     found, kind = found.take(tested), kind[tested]
-    train, valid = images.parts(len(whole), whole.y, n_train, n_valid, subset_seed)
-    given, confusion = images.simulated(crowd, whole.y[train], len(cifar10.CLASS_NAMES), crowd_seed, crowd_options)
+    train, valid = image_parts.parts(len(whole), whole.y, n_train, n_valid, subset_seed)
+    given, confusion = image_parts.simulated(crowd, whole.y[train], len(cifar10.CLASS_NAMES), crowd_seed, crowd_options)
     made = {"crowd": given, "true_confusion": confusion, "class_names": cifar10.CLASS_NAMES, "extra": {"test_kind": kind}}
     return made | features({"": whole.take(train), "_valid": whole.take(valid), "_test": found}, filters)
 
@@ -96,7 +97,7 @@ def _kept(x: np.ndarray, filters: int) -> np.ndarray:
     except (OSError, ValueError, EOFError):
         pass  # not there, or cut off: made anew
     bank, mean, deviation = _bank(filters, paths.cache())
-    made = ((patches.describe(x, bank) - mean) / deviation).astype(np.float16)
+    made = ((patch_features.describe(x, bank) - mean) / deviation).astype(np.float16)
     buffer = io.BytesIO()
     np.save(buffer, made, allow_pickle=False)
     write_atomically(path, buffer.getvalue())
@@ -104,9 +105,9 @@ def _kept(x: np.ndarray, filters: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=2)
-def _bank(filters: int, cache: Path) -> tuple[patches.Filters, np.ndarray, np.ndarray]:
+def _bank(filters: int, cache: Path) -> tuple[patch_features.Filters, np.ndarray, np.ndarray]:
     """Filters, and the features' mean and deviation over a tenth of the images that the filters are of."""
     first = Images.read(cifar10.TRAIN[:1]).x
-    bank = patches.draw_filters(first, filters)
-    seen = patches.describe(first[::10], bank)
+    bank = patch_features.draw_filters(first, filters)
+    seen = patch_features.describe(first[::10], bank)
     return bank, seen.mean(axis=0), seen.std(axis=0) + 1e-6

@@ -14,8 +14,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from lib.crowd import CrowdLabels
-from lib.datasets import cifar10, fetch, images, pixels, register, register_files
+from lib.crowd.labels import CrowdLabels
+from lib.datasets import cifar10, download, image_files, image_parts, register, register_files
 from lib.datasets.cifar10 import CLASS_NAMES
 
 LABELS, WORKERS = "cifar10n/CIFAR-10_human.pt", "cifar10n/side_info_cifar10N.csv"
@@ -35,8 +35,8 @@ register_files("cifar10n_labels", title="CIFAR-10N, labels without images", file
 
 def _ensure() -> None:
     for file in (LABELS, WORKERS):
-        fetch.path(file)
-    pixels.ensure(cifar10.PIECES)
+        download.path(file)
+    image_files.ensure(cifar10.PIECES)
 
 
 @register("cifar10n", title="CIFAR-10N", files=[*cifar10.FILES, LABELS, WORKERS], ensure=_ensure)
@@ -53,10 +53,10 @@ def load(
 
     Args:
         variant: which labels, see :func:`crowd`.
-        n_train, n_valid, n_test, subset_seed: see :mod:`lib.datasets.images`. By default CCC's split: of each class the first
-            4,500 images to train and the last 500 to validate, the latter without their labels.
+        n_train, n_valid, n_test, subset_seed: see :mod:`lib.datasets.image_parts`. By default CCC's split: of each class
+            the first 4,500 images to train and the last 500 to validate, the latter without their labels.
         test: which test images.
-        features: see :func:`lib.datasets.images.fields`.
+        features: see :func:`lib.datasets.image_parts.fields`.
 
     Raises:
         ValueError: images whose classes are not those of the labels, or an option out of range.
@@ -66,9 +66,9 @@ def load(
     if not np.array_equal(whole.y, y):
         differ = np.flatnonzero(whole.y != y)
         raise ValueError(f"CIFAR-10N and CIFAR-10 differ in the true class of {len(differ)} images, the first is {differ[0]}")
-    chosen = images.parts(len(whole), y, n_train, n_valid, subset_seed)
+    chosen = image_parts.parts(len(whole), y, n_train, n_valid, subset_seed)
     labels = given.select_items(chosen[0])
-    return images.fields(whole, found, CLASS_NAMES, cifar10.NORMALIZE, chosen, labels, features=features, test_kind=kind)
+    return image_parts.fields(whole, found, CLASS_NAMES, cifar10.NORMALIZE, chosen, labels, features=features, test_kind=kind)
 
 
 def crowd(variant: str = "all") -> tuple[CrowdLabels, np.ndarray]:
@@ -113,7 +113,7 @@ def _read_labels() -> dict[str, np.ndarray]:
     names = [f"numpy.{core}.multiarray._reconstruct" for core in ("core", "_core")]  # NumPy 1, which wrote the file, and 2
     allowed = [*((rebuild, name) for name in names), np.ndarray, np.dtype, np.dtypes.Int64DType]
     with torch.serialization.safe_globals(allowed):
-        labels = torch.load(fetch.path(LABELS), weights_only=True)
+        labels = torch.load(download.path(LABELS), weights_only=True)
     wanted = {"clean_label", *COLUMNS.values()}
     if set(labels) != wanted or len({array.shape for array in labels.values()}) != 1:
         raise ValueError(f"{LABELS} must hold {', '.join(sorted(wanted))}, equally long; found {', '.join(sorted(labels))}")
@@ -122,7 +122,7 @@ def _read_labels() -> dict[str, np.ndarray]:
 
 def _read_workers(n_items: int) -> np.ndarray:
     """``[items, 3]``: who gave each label."""
-    table = pd.read_csv(fetch.path(WORKERS))
+    table = pd.read_csv(download.path(WORKERS))
     batches = [f"{start}--{start + BATCH - 1}" for start in range(0, n_items, BATCH)]
     if table["Image-batch"].tolist() != batches:
         raise ValueError(f"{WORKERS} must have a line for each {BATCH} of {n_items} images, in order; found {len(table)} lines")

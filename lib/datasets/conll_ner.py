@@ -22,10 +22,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.crowd import CrowdLabels
-from lib.datasets import fetch, register
+from lib.crowd.labels import CrowdLabels
+from lib.crowd.tag_sequences import CrowdSequences
+from lib.datasets import download, register
 from lib.datasets.tagged import TaggedDataset
-from lib.sequences import CrowdSequences
 
 TAGS = ("O", "B-LOC", "I-LOC", "B-MISC", "I-MISC", "B-ORG", "I-ORG", "B-PER", "I-PER")
 ANSWERS = ["conll_ner_mturk/small/answers.txt", "conll_ner_mturk/one-third/answers.txt", "conll_ner_mturk/answers-15.txt"]
@@ -59,8 +59,8 @@ def load(
         FileNotFoundError: no such file.
         ValueError: a file that cannot be read, or a sentence without true tags.
     """
-    crowd = CrowdSequences.read(answers_file, TAGS) if answers_file else _union([fetch.path(file) for file in ANSWERS])
-    truth, test, second = (CrowdSequences.read(fetch.path(file), TAGS) for file in (TRUTH, TEST, SECOND))
+    crowd = CrowdSequences.read(answers_file, TAGS) if answers_file else _union([download.path(file) for file in ANSWERS])
+    truth, test, second = (CrowdSequences.read(download.path(file), TAGS) for file in (TRUTH, TEST, SECOND))
     if sentences is not None:
         crowd, test, second = (part.select(range(min(sentences, len(part)))) for part in (crowd, test, second))
     vectors = read_vectors(vectors_file, _normal(spelling, crowd.words, test.words, second.words)) if vectors_file else {}

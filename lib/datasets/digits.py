@@ -4,7 +4,7 @@
 classes in the same proportions. The split never changes.
 
 **Annotators.** Only the training images are labeled. How much each annotator takes part is Beta(0.5, 2.5) distributed
-with a floor (:func:`lib.simulate.participation`), so some annotators give a few labels and some hundreds. Sorted by
+with a floor (:func:`lib.simulation.drawing.participation`), so some annotators give a few labels and some hundreds. Sorted by
 that and cut in blocks of five, each block has one annotator of each kind, in random order, so that every kind is found
 among the busy and the idle:
 
@@ -29,8 +29,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from lib import simulate
-from lib.datasets import register, stratified
+from lib.datasets import register
+from lib.datasets.kinds import stratified
+from lib.simulation import drawing
 
 KINDS = ("expert", "careful", "careless", "confuser", "spammer")
 LOOK_ALIKE = (6, 7, 3, 2, 9, 8, 0, 1, 5, 4)
@@ -59,9 +60,9 @@ def load(annotators: int = 20, labels_per_item: float = 3.0, crowd: str = "indep
     x, y, parts = _images()
     who, labels = np.random.SeedSequence(crowd_seed).generate_state(2).tolist()
     rng = np.random.default_rng(who)
-    weights = simulate.participation(annotators, rng=rng)
+    weights = drawing.participation(annotators, rng=rng)
     kinds, confusion = _annotators(weights, rng)
-    given = simulate.simulate(
+    given = drawing.simulate(
         y[parts["train"]],
         confusion,
         labels_per_item,
@@ -104,7 +105,7 @@ def _annotators(weights: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarr
 
 def _matrix(kind: str, block: int, rng: np.random.Generator) -> np.ndarray:
     if kind == "spammer":
-        return simulate.constant(int(rng.integers(10)), 10) if block % 2 else simulate.symmetric(0.1, 10)
+        return drawing.constant(int(rng.integers(10)), 10) if block % 2 else drawing.symmetric(0.1, 10)
     middle, spread = ADVERSARY if kind == "confuser" and block % 4 == 1 else SPREAD[kind]
     accuracy = rng.uniform(middle - spread, middle + spread)
-    return simulate.pair_confusion(accuracy, LOOK_ALIKE, 0.9) if kind == "confuser" else simulate.symmetric(accuracy, 10)
+    return drawing.pair_confusion(accuracy, LOOK_ALIKE, 0.9) if kind == "confuser" else drawing.symmetric(accuracy, 10)

@@ -2,7 +2,7 @@
 
 They may not be passed on. Get ``train.zip`` of Kaggle's *Dogs vs. Cats* (or Microsoft's *PetImages*), unpack it, and name the
 folder in the environment variable ``CROWDS_DOGS_VS_CATS``. A random half of each animal's photographs is to train, the other to
-test, 12,500 each as in the paper; the five annotators of :mod:`lib.simulators.crowd_layer` label the first.
+test, 12,500 each as in the paper; the five annotators of :mod:`lib.simulation.crowd_layer` label the first.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from lib import paths
-from lib.datasets import DataUnavailable, images, register
+from lib.datasets import image_parts, register
 from lib.datasets.cats_dogs import CLASS_NAMES, five_annotators
-from lib.datasets.images import Images
-from lib.files import write_atomically
+from lib.datasets.download import DataUnavailable
+from lib.datasets.image_parts import Images
+from lib.storage import write_atomically
 
 VARIABLE = "CROWDS_DOGS_VS_CATS"
 _LEAST = 2  # photographs of each animal
@@ -111,7 +112,7 @@ def load(collection: str = "", side: int = 150, crowd_seed: int = 0) -> dict:
     normalize = (pixel.mean(axis=(0, 2, 3)), np.maximum(pixel.std(axis=(0, 2, 3)), 1e-3))
     crowd = five_annotators(train.y, crowd_seed)
     chosen = (np.arange(len(train)), np.zeros(0, dtype=int))
-    return images.fields(train, test, CLASS_NAMES, normalize, chosen, crowd["crowd"], crowd["true_confusion"])
+    return image_parts.fields(train, test, CLASS_NAMES, normalize, chosen, crowd["crowd"], crowd["true_confusion"])
 
 
 def _decoded(files: dict[str, list[Path]], side: int, path: Path) -> Images:

@@ -22,8 +22,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from lib import metrics, simulate
-from lib.datasets import CrowdDataset, register
+from lib.datasets import register
+from lib.simulation import drawing
 
 DIMENSIONS = 8
 SHARPNESS = 6.0
@@ -73,7 +73,7 @@ def load(
         fields[f"x{part}"] = torch.from_numpy(x).float()
         fields[f"y{part}"] = torch.from_numpy(y)
         posteriors[f"true_posterior{part}"] = posterior
-    crowd = simulate.simulate(fields["y"].numpy(), confusion, labels_per_item, seed=int(rng.integers(2**31)))
+    crowd = drawing.simulate(fields["y"].numpy(), confusion, labels_per_item, seed=int(rng.integers(2**31)))
     names = tuple(f"class {k}" for k in range(n_classes))
     return {**fields, "crowd": crowd, "true_confusion": confusion, "class_names": names, "extra": posteriors}
 
@@ -131,28 +131,6 @@ def stretch_limits(posterior: np.ndarray, confusion: np.ndarray) -> tuple[float,
     behind = confusion.mean(axis=1, keepdims=True) - confusion  # positive where stretching A makes an entry smaller
     room = np.divide(confusion, behind, out=np.full_like(confusion, np.inf), where=behind > 0)
     return -float(room.min()), float(posterior.min() * posterior.shape[1])
-
-
-def judge(data: CrowdDataset, posterior: np.ndarray, posterior_test: np.ndarray, confusion: np.ndarray) -> dict[str, float]:
-    """How well a solution explains the labels, and how far it is from the truth.
-
-    Args:
-        data: this data set.
-        posterior, posterior_test: ``[items, classes]`` class probabilities of the training and of the test items.
-        confusion: ``[annotators, true class, label]``.
-
-    Returns:
-        ``loss``, the coupled cross-entropy of the crowd's labels in nats, without any penalty; ``posterior_error``, mean L1
-        distance to the true posterior of the test items, and ``confusion_error``, as in :mod:`lib.metrics`: both 0 to 2,
-        after one order of the classes for all annotators.
-    """
-    said = np.einsum("ij,rjk->irk", posterior, confusion)[data.crowd.item, data.crowd.annotator, data.crowd.label]
-    order = metrics.alignment(confusion, data.true_confusion)
-    return {
-        "loss": float(-np.log(said).mean()),
-        "posterior_error": float(np.abs(posterior_test[:, order] - data.true_posterior_test).sum(axis=1).mean()),
-        "confusion_error": metrics.confusion_error(confusion[:, order], data.true_confusion),
-    }
 
 
 def _posterior(score: np.ndarray, blur: float) -> np.ndarray:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lib import paths
-from lib.files import cached_array
+from lib.storage import cached_array
 
 __all__ = ["DIMENSION", "NAME", "EfficientNetLite0", "available", "features"]
 

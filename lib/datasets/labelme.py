@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from lib.crowd import CrowdLabels
-from lib.datasets import fetch, register
+from lib.crowd.labels import CrowdLabels
+from lib.datasets import download, register
 
 PARTS = {"train": "", "valid": "_valid", "test": "_test"}
 FILES = [
@@ -26,14 +26,14 @@ def load() -> dict:
     """The fields of the data set; ``images``, ``images_valid``, ``images_test``, ``item_names`` are file names."""
     fields, images, classes = {}, {}, {}
     for part, suffix in PARTS.items():
-        y = np.loadtxt(fetch.path(f"labelme/LabelMe_Z_{part}.txt"), dtype=np.int64)
-        names = tuple(fetch.path(f"labelme/filenames_{part}.txt").read_text(encoding="utf-8").split())
+        y = np.loadtxt(download.path(f"labelme/LabelMe_Z_{part}.txt"), dtype=np.int64)
+        names = tuple(download.path(f"labelme/filenames_{part}.txt").read_text(encoding="utf-8").split())
         _collect_classes(classes, names, y, part)
-        fields[f"x{suffix}"] = torch.from_numpy(np.load(fetch.path(f"labelme/LabelMe_VGG_avg_{part}.npy"))).float()
+        fields[f"x{suffix}"] = torch.from_numpy(np.load(download.path(f"labelme/LabelMe_VGG_avg_{part}.npy"))).float()
         fields[f"y{suffix}"] = torch.from_numpy(y)
         images[f"images{suffix}"] = names
     class_names = tuple(classes[k] for k in sorted(classes))
-    answers = np.loadtxt(fetch.path("labelme/answers.txt"), dtype=np.int64)
+    answers = np.loadtxt(download.path("labelme/answers.txt"), dtype=np.int64)
     names = {"item_names": images["images"], "class_names": class_names}
     crowd = CrowdLabels.from_dense(answers, n_classes=len(class_names), **names)
     return {**fields, "crowd": crowd, "class_names": class_names, "extra": images}

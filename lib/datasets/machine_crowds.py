@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST, labeled by fifteen machines (:mod:`lib.machines`), as in GeoCrowdNet's released script.
+"""MNIST and Fashion-MNIST, labeled by fifteen machines (:mod:`lib.simulation.machines`), as in GeoCrowdNet's released script.
 
 Of the 60,000 training images 10,000 are set aside to train the machines, and of the others some to validate on. A pool of those
 left is labeled by every machine, once; a crowd is a draw from it: ``items`` images, and each label kept with ``probability``.
@@ -15,10 +15,10 @@ from functools import partial
 
 import numpy as np
 
-from lib import machines
-from lib.crowd import CrowdLabels
-from lib.datasets import fashion_mnist, images, mnist, pixels, register
-from lib.datasets.images import Images
+from lib.crowd.labels import CrowdLabels
+from lib.datasets import fashion_mnist, image_files, image_parts, mnist, register
+from lib.datasets.image_parts import Images
+from lib.simulation import machines
 
 TO_TRAIN = 10_000  # images that machines are trained on
 SMALL_POOL, LARGE_POOL = 4000, 20_000
@@ -116,16 +116,16 @@ def _load(
     )
     chosen, crowd = draw(said, items, probability, crowd_seed, len(source.CLASS_NAMES))
     confusion = shares(said, asked.y, len(source.CLASS_NAMES))
-    test = test.take(images.subset(np.arange(len(test)), test.y, n_test, 0, "n_test"))
+    test = test.take(image_parts.subset(np.arange(len(test)), test.y, n_test, 0, "n_test"))
     names = tuple(str(machine) for machine in machines.crew(experts))
     parts = (part["pool"][chosen], part["valid"])
-    return images.fields(whole, test, source.CLASS_NAMES, source.NORMALIZE, parts, crowd, confusion, machines=names)
+    return image_parts.fields(whole, test, source.CLASS_NAMES, source.NORMALIZE, parts, crowd, confusion, machines=names)
 
 
 def _register(name: str) -> None:
     source = SOURCES[name]
 
-    @register(name, title=TITLES[name], files=source.FILES, ensure=partial(pixels.ensure, source.PIECES))
+    @register(name, title=TITLES[name], files=source.FILES, ensure=partial(image_files.ensure, source.PIECES))
     def load(
         experts: bool = True,
         items: int = 1000,

@@ -9,17 +9,17 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from lib.datasets import images, pixels, register
-from lib.datasets.pixels import Piece, Source
+from lib.datasets import image_files, image_parts, register
+from lib.datasets.image_files import Piece, Source
 
 CLASS_NAMES = tuple(str(digit) for digit in range(10))
 NORMALIZE = ((0.1307,), (0.3081,))  # as everybody does, of the original
 _LABELS, _ROWS = "mnist/mnist_labels.js", 3000
 
 
-def _from_png(files: list[Path], start: int) -> pixels.Images:
-    found = pixels.png_rows(files[:-1], channels=1, side=28)
-    return found, pixels.read_js_labels(files[-1])[start : start + len(found)]
+def _from_png(files: list[Path], start: int) -> image_files.Images:
+    found = image_files.png_rows(files[:-1], channels=1, side=28)
+    return found, image_files.read_js_labels(files[-1])[start : start + len(found)]
 
 
 def _piece(part: str, first: int, last: int, sha256: str) -> Piece:
@@ -31,9 +31,9 @@ TRAIN = _piece("train", 0, 20, "11e8d6ab2a2ce5646c4476ec83425babb924ec39a42e6dc7
 TEST = _piece("test", 20, 21, "48dbc42030897f39429fc3a482b66f0c0cda9b5d9331372cad798d9fe4e91baa")
 PIECES = (TRAIN, TEST)
 FILES = [*(f"mnist/mnist_batch_{file}.png" for file in range(21)), _LABELS]
-pixels.register_pieces("mnist", PIECES)
+image_files.register_pieces("mnist", PIECES)
 
 
-register("mnist", title="MNIST, simulated annotators", files=FILES, ensure=partial(pixels.ensure, PIECES))(
-    images.loader(TRAIN, TEST, CLASS_NAMES, NORMALIZE)
+register("mnist", title="MNIST, simulated annotators", files=FILES, ensure=partial(image_files.ensure, PIECES))(
+    image_parts.loader(TRAIN, TEST, CLASS_NAMES, NORMALIZE)
 )

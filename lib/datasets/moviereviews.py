@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from lib.crowd import CrowdRatings
-from lib.datasets import RatingDataset, fetch, register
+from lib.crowd.labels import CrowdRatings
+from lib.datasets import download, register
+from lib.datasets.kinds import RatingDataset
 
 FILES = [
     "moviereviews/data_train_amt.txt",
@@ -47,7 +48,7 @@ def load(features: str = "tf-idf", min_reviews: int = 10) -> dict:
 
     if features not in FEATURES:
         raise ValueError(f"features must be one of {', '.join(FEATURES)}, found {features!r}")
-    train_file, test_file, y_file, y_test_file, answers_file = (fetch.path(file) for file in FILES)
+    train_file, test_file, y_file, y_test_file, answers_file = (download.path(file) for file in FILES)
     counts, counts_test = read_lda_c(train_file), read_lda_c(test_file)
     reviews = np.bincount(counts.indices, minlength=counts.shape[1])  # an entry a word and review
     words = np.flatnonzero(reviews >= max(min_reviews, 1))

@@ -9,8 +9,8 @@ from __future__ import annotations
 import pandas as pd
 import torch
 
-from lib.crowd import CrowdLabels
-from lib.datasets import fetch, register
+from lib.crowd.labels import CrowdLabels
+from lib.datasets import download, register
 
 FILES = ["music/music_genre_gold.csv", "music/music_genre_mturk.csv", "music/music_genre_test.csv"]
 
@@ -23,7 +23,7 @@ def load(standardize: bool = True) -> dict:
         standardize: take off the training mean and divide by the training clips' (population) standard deviation; a
             feature that does not vary is divided by 1. False: features as published.
     """
-    gold, answers, test = (pd.read_csv(fetch.path(file)) for file in FILES)
+    gold, answers, test = (pd.read_csv(download.path(file)) for file in FILES)
     features = [column for column in gold.columns if column.startswith("feature")]
     classes = sorted(gold["class"].unique())
     crowd = CrowdLabels.from_frame(answers, item="id", label="class", items=gold["id"].tolist(), classes=classes)

@@ -14,9 +14,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from lib import embeddings
-from lib.crowd import CrowdLabels
-from lib.datasets import fetch, register
+from lib.crowd.labels import CrowdLabels
+from lib.datasets import download, register, sentence_vectors
 
 FILES = [
     "sentiment_polarity/Sentiment_text_train.txt",
@@ -34,7 +33,7 @@ def load(max_features: int | None = 2000, features: str = "tfidf") -> dict:
 
     Features ``tfidf`` are TF-IDF weights (logarithmic counts, rows of length one) of words that occur in at least two
     training sentences; vocabulary and weights come from the training sentences alone. A sentence without any such word is
-    all zeros. Features ``minilm`` are the vectors of a small pretrained network, see :mod:`lib.embeddings`.
+    all zeros. Features ``minilm`` are the vectors of a small pretrained network, see :mod:`lib.datasets.sentence_vectors`.
 
     Args:
         max_features: the most frequent words to keep; None keeps all (6239).
@@ -44,12 +43,12 @@ def load(max_features: int | None = 2000, features: str = "tfidf") -> dict:
         ValueError: other features.
         ModuleNotFoundError: the pretrained network is not installed; says how to.
     """
-    train_file, test_file, y_file, y_test_file, answers_file = (fetch.path(file) for file in FILES)
+    train_file, test_file, y_file, y_test_file, answers_file = (download.path(file) for file in FILES)
     texts, texts_test = _lines(train_file), _lines(test_file)
     if features == "tfidf":
         x, x_test, vocabulary = _tfidf(texts, texts_test, max_features)
     elif features == "minilm":
-        x, x_test, vocabulary = embeddings.sentences(texts), embeddings.sentences(texts_test), ()
+        x, x_test, vocabulary = sentence_vectors.sentences(texts), sentence_vectors.sentences(texts_test), ()
     else:
         raise ValueError(f"features must be 'tfidf' or 'minilm', found {features!r}")
     answers = np.loadtxt(answers_file, dtype=np.int64)

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.backbones.tagger import PADDING
-from lib.datasets.data import CrowdData, CrowdDataset
-from lib.sequences import CrowdSequences
+from lib.crowd.tag_sequences import PADDING, CrowdSequences
+from lib.datasets.kinds import CrowdData, CrowdDataset
 
 __all__ = ["TaggedDataset", "token_counts"]
 

@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib import aggregate
-from lib.backbones import Backbone
-from lib.crowd import CrowdLabels
-from lib.losses import soft_cross_entropy
-from lib.methods import Batch, Method, register
+from lib.aggregation.dawid_skene import dawid_skene, majority_vote, soft_vote
+from lib.crowd.labels import CrowdLabels
+from lib.datasets.batches import Batch
+from lib.losses.crowd import soft_cross_entropy
+from lib.methods.base import Method
+from lib.networks import Backbone
 
 
 class Aggregated(Method):
@@ -45,7 +46,6 @@ def one_hot(label: np.ndarray, n_classes: int) -> np.ndarray:
     return np.eye(n_classes)[np.maximum(label, 0)]
 
 
-@register("true-labels", title="True labels", paper="upper bound", family="bound")
 class TrueLabels(Aggregated):
     """Trained on the truth of the labeled items: what no crowd method can be expected to pass.
 
@@ -63,7 +63,6 @@ class TrueLabels(Aggregated):
         super().__init__(backbone, crowd, one_hot(truth, crowd.n_classes))
 
 
-@register("majority-vote", title="Majority vote", paper="baseline", family="aggregated")
 class MajorityVote(Aggregated):
     """Trained on the most frequent label of each item.
 
@@ -72,26 +71,24 @@ class MajorityVote(Aggregated):
     """
 
     def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels, ties: str = "lowest", seed: int = 0) -> None:
-        label = aggregate.majority_vote(crowd, ties=ties, seed=seed)
+        label = majority_vote(crowd, ties=ties, seed=seed)
         super().__init__(backbone, crowd, one_hot(label, crowd.n_classes))
 
 
-@register("soft-majority-vote", title="Soft majority vote", paper="baseline", family="aggregated")
 class SoftMajorityVote(Aggregated):
     """Trained on the label frequencies of each item."""
 
     def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels) -> None:
-        super().__init__(backbone, crowd, aggregate.soft_vote(crowd))
+        super().__init__(backbone, crowd, soft_vote(crowd))
 
 
-@register("dawid-skene", title="Dawid-Skene, then train", paper="Dawid & Skene 1979", family="aggregated")
 class DawidSkene(Aggregated):
     """Trained on the most likely class of each item under Dawid & Skene's model (``soft``: on the posterior)."""
 
     def __init__(
         self, backbone: Callable[[], Backbone], crowd: CrowdLabels, smoothing: float = 0.01, soft: bool = False
     ) -> None:
-        fitted = aggregate.dawid_skene(crowd, smoothing=smoothing)
+        fitted = dawid_skene(crowd, smoothing=smoothing)
         hard = one_hot(fitted.posterior.argmax(axis=1), crowd.n_classes)
         super().__init__(backbone, crowd, fitted.posterior if soft else hard)
         self.register_buffer("_confusion", torch.as_tensor(fitted.confusion, dtype=torch.float32))

@@ -14,7 +14,7 @@ picks a meta set: for each class, among the items to which some annotator gave i
     actual    one optimizer step for w and T on loss(z, T + V[g]), after which V is forgotten
 
 The virtual and the actual step share one forward pass, and ``D`` needs no second derivative of the network
-(:mod:`lib.meta`). The prediction is the mean of both networks' class probabilities.
+(:mod:`lib.methods.meta_gradient`). The prediction is the mean of both networks' class probabilities.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib import meta
-from lib.backbones import Backbone
-from lib.crowd import CrowdLabels
-from lib.losses import crowd_layer_logits, label_cross_entropy
-from lib.methods import Batch, register
+from lib.crowd.labels import CrowdLabels
+from lib.datasets.batches import Batch
+from lib.losses.crowd import crowd_layer_logits, label_cross_entropy
+from lib.methods import meta_gradient
 from lib.methods.ensemble import Ensemble
+from lib.networks import Backbone
 
 if TYPE_CHECKING:
-    from lib.training import TrainingData
+    from lib.datasets.batches import TrainingData
 
 log = logging.getLogger(__name__)
 PAPER_GROUPS = 30
@@ -213,7 +213,6 @@ class MetaSet:
         return self._x.index_select(0, chosen), self._label[chosen]
 
 
-@register("ccc", title="CCC", paper="Zhang et al. 2024", family="crowd layer")
 class CCC(Ensemble):
     """Two crowd layers that correct each other's confusion matrices.
 
@@ -258,8 +257,8 @@ class CCC(Ensemble):
         n_groups = min(PAPER_GROUPS, crowd.n_annotators) if groups is None else groups
         if not 1 <= n_groups <= crowd.n_annotators:
             raise ValueError(f"groups must lie in 1 .. {crowd.n_annotators}, the number of annotators, found {groups}")
-        if gradient not in meta.MODES:
-            raise ValueError(f"gradient must be one of {', '.join(meta.MODES)}, found {gradient!r}")
+        if gradient not in meta_gradient.MODES:
+            raise ValueError(f"gradient must be one of {', '.join(meta_gradient.MODES)}, found {gradient!r}")
         for name, value, least in (
             ("per_class", per_class, 1),
             ("rate", rate, 0),
@@ -310,14 +309,14 @@ class CCC(Ensemble):
             loss = self._loss(member.backbone(batch.x), member.weight, batch)
             loss.backward()
             return loss.detach()
-        forward = meta.training_pass(member.backbone, batch.x, self.gradient)
+        forward = meta_gradient.training_pass(member.backbone, batch.x, self.gradient)
         corrected = member.weight.detach() + self.correction(network, batch, forward, lr)[self.groups[network]]
         actual = CrowdDerivatives(forward.logits, corrected, batch, self.epsilon)
         forward.logits.backward(actual.class_logits.to(forward.logits.dtype))
         member.weight.grad = actual.matrices
         return actual.loss
 
-    def correction(self, network: int, batch: Batch, forward: meta.TrainingPass, lr: float) -> Tensor:
+    def correction(self, network: int, batch: Batch, forward: meta_gradient.TrainingPass, lr: float) -> Tensor:
         """``[groups, classes, classes]``: what to add to a network's matrices for this batch; no graph.
 
         Args:
@@ -328,9 +327,9 @@ class CCC(Ensemble):
         """
         backbone, matrices = self.members[network].backbone, self.members[network].weight.detach()
         inner = CrowdDerivatives(forward.logits, matrices, batch, self.epsilon)
-        moved = meta.virtual_step(backbone, forward, inner.class_logits.to(forward.logits.dtype), lr)
+        moved = meta_gradient.virtual_step(backbone, forward, inner.class_logits.to(forward.logits.dtype), lr)
         x, label = self.meta_sets[1 - network if self.coupled else network].next()
-        _, tangent = meta.look_ahead(backbone, forward, moved, x, label, self.gradient)
+        _, tangent = meta_gradient.look_ahead(backbone, forward, moved, x, label, self.gradient)
         gradient = -lr * inner.mixed(tangent, self.groups[network], self.n_groups)
         return self._normalized(gradient, (matrices - lr * inner.matrices).max())
 

@@ -21,19 +21,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lib.backbones import Backbone, flat_width
-from lib.crowd import CrowdLabels
-from lib.losses import crowd_layer_logits, label_cross_entropy
-from lib.methods import Batch, Method, register
+from lib.crowd.labels import CrowdLabels
+from lib.datasets.batches import Batch
+from lib.losses.crowd import crowd_layer_logits, label_cross_entropy
+from lib.methods.base import Method
+from lib.networks import Backbone, flat_width
 
 if TYPE_CHECKING:
-    from lib.training import TrainingData
+    from lib.datasets.batches import TrainingData
 
 GATE_INPUTS = ("input", "features")
 MIXES = ("logits", "probabilities")
 
 
-@register("conal", title="CoNAL", paper="Chu et al. 2021", family="conal")
 class CoNAL(Method):
     """Cross-entropy of the labels under a gated mixture of common and own confusions, mean over labels, minus
     ``weight * sum over annotators of ||T[r] - G||`` (Frobenius).

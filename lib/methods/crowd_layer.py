@@ -22,21 +22,19 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from lib.backbones import Backbone
-from lib.crowd import CrowdLabels
-from lib.losses import crowd_layer_logits, label_cross_entropy
-from lib.methods import Batch, Method, register
+from lib.crowd.labels import CrowdLabels
+from lib.datasets.batches import Batch
+from lib.losses.crowd import crowd_layer_logits, label_cross_entropy
 from lib.methods.aggregated import MajorityVote
+from lib.methods.base import Method
+from lib.networks import Backbone
 
 if TYPE_CHECKING:
-    from lib.training import TrainingData
+    from lib.datasets.batches import TrainingData
 
 VARIANTS = ("MW", "VW", "VW+B", "VB", "SW")
 
 
-@register("crowdlayer-mw", title="Crowd Layer (MW)", paper="Rodrigues & Pereira 2018", family="crowd layer", variant="MW")
-@register("crowdlayer-vw", title="Crowd Layer (VW)", paper="Rodrigues & Pereira 2018", family="crowd layer", variant="VW")
-@register("crowdlayer-vwb", title="Crowd Layer (VW+B)", paper="Rodrigues & Pereira 2018", family="crowd layer", variant="VW+B")
 class CrowdLayer(Method):
     """Cross-entropy of the annotators' softmax, mean over labels.
 

@@ -19,19 +19,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from lib import ratings
-from lib.backbones import Backbone
-from lib.crowd import CrowdRatings
-from lib.methods import Batch, register
+from lib.aggregation import ratings
+from lib.crowd.labels import CrowdRatings
+from lib.datasets.batches import Batch
+from lib.losses.ratings import rating_loss
 from lib.methods.ratings import RatingMethod
+from lib.networks import Backbone
 
 VARIANTS = ("S", "B", "S+B")
-PAPER = "Rodrigues & Pereira 2018"
 
 
-@register("crowdlayer-s", title="Crowd Layer (S)", paper=PAPER, family="crowd layer", variant="S")
-@register("crowdlayer-b", title="Crowd Layer (B)", paper=PAPER, family="crowd layer", variant="B")
-@register("crowdlayer-sb", title="Crowd Layer (S+B)", paper=PAPER, family="crowd layer", variant="S+B")
 class CrowdLayerRatings(RatingMethod):
     """Squared error of the annotators' lines, mean over ratings.
 
@@ -85,7 +82,7 @@ class CrowdLayerRatings(RatingMethod):
         """Mean over ratings, of standardized ratings; the prior's part is the same in every batch."""
         scale, bias = self.lines()
         value = self.standardized(batch.label)
-        loss = ratings.rating_loss(self.output(batch.x), value, batch.position, batch.annotator, scale, bias)
+        loss = rating_loss(self.output(batch.x), value, batch.position, batch.annotator, scale, bias)
         if self.prior:
             deviation = [(line - start).square().sum() for line, start in ((scale, 1.0), (bias, 0.0)) if line is not None]
             loss = loss + self.prior / self.n_ratings * sum(deviation)

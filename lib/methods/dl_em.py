@@ -17,20 +17,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib import aggregate
-from lib.backbones import Backbone
-from lib.crowd import CrowdLabels
-from lib.losses import soft_cross_entropy
-from lib.methods import Batch, Method, register
+from lib.aggregation.dawid_skene import e_step, m_step, majority_vote
+from lib.crowd.labels import CrowdLabels
+from lib.datasets.batches import Batch
+from lib.losses.crowd import soft_cross_entropy
+from lib.methods.base import Method
+from lib.networks import Backbone
 
 if TYPE_CHECKING:
-    from lib.training import TrainingData
+    from lib.datasets.batches import TrainingData
 
 VARIANTS = ("paper", "released")
 
 
-@register("dl-em", title="DL-EM", paper="Rodrigues & Pereira 2018", family="em")
-@register("dl-em-released", title="DL-EM (as released)", paper="Rodrigues & Pereira 2018", family="em", variant="released")
 class DLEM(Method):
     """EM over the items' classes and the annotators' matrices around a network.
 
@@ -55,7 +54,7 @@ class DLEM(Method):
         if variant not in VARIANTS:
             raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, found {variant!r}")
         self.smoothing, self.variant = smoothing, variant
-        vote = np.eye(crowd.n_classes)[np.maximum(aggregate.majority_vote(crowd), 0)]
+        vote = np.eye(crowd.n_classes)[np.maximum(majority_vote(crowd), 0)]
         self.register_buffer("target", torch.as_tensor(vote, dtype=torch.float32))
         uniform = torch.full((crowd.n_annotators, crowd.n_classes, crowd.n_classes), 1 / crowd.n_classes)
         self.register_buffer("_confusion", uniform)
@@ -71,9 +70,9 @@ class DLEM(Method):
         if epoch > 0:
             log_prob = data.predict(lambda x: torch.log_softmax(self.backbone(x), dim=1), self)
             confusion = self._confusion.double().cpu().numpy()
-            target, _ = aggregate.e_step(log_prob.double().cpu().numpy(), confusion, data.crowd)
+            target, _ = e_step(log_prob.double().cpu().numpy(), confusion, data.crowd)
             self.target.copy_(torch.as_tensor(target))
-        self._confusion.copy_(torch.as_tensor(aggregate.m_step(target, data.crowd, self.smoothing)))
+        self._confusion.copy_(torch.as_tensor(m_step(target, data.crowd, self.smoothing)))
 
     def _released_round(self, data: TrainingData) -> None:
         prob = data.predict(self.predict_proba, self).double().cpu().numpy()

@@ -16,21 +16,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lib import aggregate
-from lib.backbones import Backbone
-from lib.crowd import CrowdLabels
-from lib.losses import label_cross_entropy
-from lib.methods import Batch, Method, register
+from lib.aggregation.dawid_skene import soft_vote
+from lib.crowd.labels import CrowdLabels
+from lib.datasets.batches import Batch
+from lib.losses.crowd import label_cross_entropy
+from lib.methods.base import Method
+from lib.networks import Backbone
 
 if TYPE_CHECKING:
-    from lib.training import TrainingData
+    from lib.datasets.batches import TrainingData
 
-_PAPER = "Guan et al. 2018"
 HEADS = ("all", "labeled")
 BLOCK = 2**22  # numbers held at once while heads are averaged
 
 
-@register("doctornet", title="DoctorNet", paper=_PAPER, family="doctornet")
 class DoctorNet(Method):
     """Cross-entropy of each label under its annotator's head, mean over labels; the mean of the heads predicts.
 
@@ -95,7 +94,6 @@ class DoctorNet(Method):
         return self.mixture(self.backbone.features(x), weight / weight.sum())
 
 
-@register("weighted-doctornet", title="Weighted DoctorNet", paper=_PAPER, family="doctornet")
 class WeightedDoctorNet(Method):
     """A trained DoctorNet whose heads are averaged with learned weights.
 
@@ -131,7 +129,7 @@ class WeightedDoctorNet(Method):
         self.first = first
         self.first_epochs, self.weight_rate = first_epochs, weight_rate
         self.weight_logits = nn.Parameter(torch.ones(crowd.n_annotators))
-        self.register_buffer("target", torch.as_tensor(aggregate.soft_vote(crowd), dtype=self.weight_logits.dtype))
+        self.register_buffer("target", torch.as_tensor(soft_vote(crowd), dtype=self.weight_logits.dtype))
 
     def prepare(self, data: TrainingData, fit: Callable[..., dict[str, list[float]]]) -> None:
         fit(self.first, **({} if self.first_epochs is None else {"epochs": self.first_epochs}))

@@ -8,17 +8,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lib.backbones import Backbone
-from lib.crowd import CrowdLabels
-from lib.losses import soft_cross_entropy
-from lib.methods import Batch, register
+from lib.crowd.labels import CrowdLabels
+from lib.datasets.batches import Batch
+from lib.losses.crowd import soft_cross_entropy
+from lib.losses.early_learning import EarlyLearning
 from lib.methods.aggregated import MajorityVote
-from lib.robust import EarlyLearning
+from lib.networks import Backbone
 
 
-@register("majority-vote-elr", title="Majority vote + ELR", paper="Liu et al. 2020", family="aggregated")
 class MajorityVoteELR(MajorityVote):
-    """Cross-entropy against the majority vote plus ``weight`` times the penalty of :mod:`lib.robust`, mean over items.
+    """Cross-entropy against the majority vote plus ``weight`` times the penalty of :mod:`lib.losses.early_learning`, mean over
+    items.
 
     Args:
         weight: of the penalty; 3 on CIFAR-10 with symmetric noise in the paper, 1 with asymmetric noise.

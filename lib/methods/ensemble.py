@@ -13,21 +13,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from lib.backbones import Backbone
-from lib.crowd import CrowdLabels
-from lib.methods import Batch, Method, build, register
+from lib.crowd.labels import CrowdLabels
+from lib.datasets.batches import Batch
+from lib.methods import build
+from lib.methods.base import Method
+from lib.networks import Backbone
 
 if TYPE_CHECKING:
-    from lib.datasets import CrowdDataset
-    from lib.training import TrainingData
-
-_PAPER = "control"
+    from lib.datasets.batches import TrainingData
+    from lib.datasets.kinds import CrowdDataset
 
 
-@register("ensemble", title="Ensemble", paper=_PAPER, family="ensemble")
-@register(
-    "crowdlayer-mw-ensemble", title="Crowd Layer (MW), two networks", paper=_PAPER, family="ensemble", base="crowdlayer-mw"
-)
 class Ensemble(Method):
     """Networks that share nothing but the batches: each is updated exactly as it would be alone.
 

@@ -17,19 +17,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from lib.backbones import Backbone
-from lib.crowd import CrowdLabels
-from lib.losses import annotator_volume, classifier_volume, coupled_cross_entropy
-from lib.methods import Batch, Method, register
+from lib.crowd.labels import CrowdLabels
+from lib.datasets.batches import Batch
+from lib.losses.crowd import annotator_volume, classifier_volume, coupled_cross_entropy
+from lib.methods.base import Method
+from lib.networks import Backbone
 
-_PAPER = "Ibrahim et al. 2023"
 PENALTIES = ("none", "F", "W")
 STARTS = {"identity": (1.0, 0.0), "6I-5": (1.0, -5.0)}  # logits on and off the diagonal
 
 
-@register("ccem", title="CCEM", paper=_PAPER, family="geocrowdnet", penalty="none", weight=0.0)
-@register("geocrowdnet-f", title="GeoCrowdNet(F)", paper=_PAPER, family="geocrowdnet", penalty="F")
-@register("geocrowdnet-w", title="GeoCrowdNet(W)", paper=_PAPER, family="geocrowdnet", penalty="W")
 class GeoCrowdNet(Method):
     """Coupled cross-entropy with an optional volume penalty.
 

@@ -7,15 +7,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lib.backbones import Backbone
-from lib.crowd import CrowdLabels
-from lib.glad import glad
-from lib.mace import mace
-from lib.methods import register
+from lib.aggregation.glad import glad
+from lib.aggregation.mace import mace
+from lib.crowd.labels import CrowdLabels
 from lib.methods.aggregated import Aggregated, one_hot
+from lib.networks import Backbone
 
 
-@register("glad", title="GLAD, then train", paper="Whitehill et al. 2009", family="aggregated")
 class GladThenTrain(Aggregated):
     """Trained on the most likely class of each item under GLAD: abilities of annotators, difficulties of items."""
 
@@ -23,7 +21,6 @@ class GladThenTrain(Aggregated):
         super().__init__(backbone, crowd, one_hot(glad(crowd).posterior.argmax(axis=1), crowd.n_classes))
 
 
-@register("mace", title="MACE, then train", paper="Hovy et al. 2013", family="aggregated")
 class MaceThenTrain(Aggregated):
     """Trained on the most likely class of each item under MACE: annotators know the class, or spam."""
 

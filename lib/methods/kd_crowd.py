@@ -9,13 +9,13 @@ Crowd methods overfit what their model of the annotators cannot explain. Two net
     2  final     the base method anew, started at the confusion matrices that p implies,
                  trained on its own loss + weight * distillation(h, p)
 
-The distillation loss is the f-mutual information gain (:mod:`lib.distillation`). **Only the paper's abstract was at hand,
-which says this much and no more.** The choice of f, the robust learners (:mod:`lib.robust`), calibration, the start of
-stage 2 and all settings are a reconstruction, not the paper's.
+The distillation loss is the f-mutual information gain (:mod:`lib.losses.distillation`). **Only the paper's abstract was at
+hand, which says this much and no more.** The choice of f, the robust learners (:mod:`lib.losses.early_learning`), calibration,
+the start of stage 2 and all settings are a reconstruction, not the paper's.
 
 Nothing is chosen by true classes: some labels are kept out of stages 0 and 1, and the student's epoch, both temperatures and,
-where asked for, both weights are those that explain them best (:mod:`lib.held_out`). Stage 2, whose epochs are scored, uses
-all labels.
+where asked for, both weights are those that explain them best (:mod:`lib.aggregation.held_out_labels`). Stage 2, whose epochs
+are scored, uses all labels.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lib import teaching
-from lib.backbones import Backbone
-from lib.crowd import CrowdLabels
-from lib.distillation import LOSSES, Distillation
-from lib.held_out import Choice, fit_confusion
-from lib.methods import Batch, Method, build, register
+from lib.aggregation.held_out_labels import Choice, fit_confusion
+from lib.crowd.labels import CrowdLabels
+from lib.datasets.batches import Batch
+from lib.losses.distillation import LOSSES, Distillation
+from lib.methods import build, kd_stages
+from lib.methods.base import Method
 from lib.methods.ensemble import Ensemble
+from lib.networks import Backbone
 
 if TYPE_CHECKING:
-    from lib.datasets import CrowdDataset
-    from lib.training import TrainingData
+    from lib.datasets.batches import TrainingData
+    from lib.datasets.kinds import CrowdDataset
 
 WEIGHTS = (0.3, 1.0, 3.0)  # of the distillation in stage 2, to choose from
 LEAST = 1e-3  # of an entry of the matrices that stage 2 starts at: a logarithm far below is not reached again
 
 
-@register("kd-crowd", title="KD-Crowd", paper="Li et al. 2025 (reconstructed)", family="kd-crowd")
 class KDCrowd(Method):
     """A base method, trained by the three stages above; it predicts, and judges annotators, as its base does.
 
@@ -64,7 +64,7 @@ class KDCrowd(Method):
         robust: stage 1's learner: ``elr``, ``co-teaching``, ``early-stopping``; or ``none``, which takes the last epoch
             where the others take the one that the held-out labels choose.
         elr_weight, elr_momentum: of early-learning regularization. A weight of None: the held-out labels choose among
-            students, one for each of :data:`lib.teaching.ELR_WEIGHTS`.
+            students, one for each of :data:`lib.methods.kd_stages.ELR_WEIGHTS`.
         teacher_epochs, student_epochs: None for as many as the recipe's.
         teacher_output: the ``classifier``'s predictions, or the ``posterior`` with the labels that the teacher saw.
         teacher_epoch: its ``last`` epoch, or the one that the ``held-out`` labels choose.
@@ -73,7 +73,7 @@ class KDCrowd(Method):
         warm_confusion: start stage 2 at the matrices implied by stage 1, where the base can; None: if ``weight`` is not 0.
 
     Attributes:
-        stages: after training, the :class:`lib.teaching.Stage` of ``teacher`` and ``student``; empty where left out.
+        stages: after training, the :class:`lib.methods.kd_stages.Stage` of ``teacher`` and ``student``; empty where left out.
         final: the base method of stage 2.
         rivals: held-out score by weight, in nats, after a choice of the weight; else empty.
 
@@ -105,7 +105,7 @@ class KDCrowd(Method):
         warm_confusion: bool | None = None,
     ) -> None:
         for_student, for_final = (given or distillation for given in (student_distillation, final_distillation))
-        plan = teaching.Plan(
+        plan = kd_stages.Plan(
             for_student, divergence, robust, elr_weight, elr_momentum, teacher_epochs, student_epochs, teacher_output,
             teacher_epoch, teacher_temperature, student_temperature, held_out,
         )  # fmt: skip
@@ -126,14 +126,14 @@ class KDCrowd(Method):
         self.distillation, self.divergence = for_final, divergence
         self.warm_confusion = weight != 0 if warm_confusion is None else warm_confusion
         self.guide: Distillation | None = None
-        self.stages: dict[str, teaching.Stage] = {}
+        self.stages: dict[str, kd_stages.Stage] = {}
         self.rivals: dict[float, float] = {}
         self._make = make
         # No part of the final model (so no module of it), and gone when it has been run.
         needed = weight != 0 or self.warm_confusion
-        self._teaching = teaching.Teaching(plan, make, backbone, crowd) if needed else None
+        self._teaching = kd_stages.Teaching(plan, make, backbone, crowd) if needed else None
 
-    def prepare(self, data: TrainingData, fit: teaching.Fitting) -> None:
+    def prepare(self, data: TrainingData, fit: kd_stages.Fitting) -> None:
         """Stages 0 and 1, then roles are switched: the student's predictions start and guide the final model."""
         if self._teaching is not None:
             self.stages = self._teaching.run(data, fit)
@@ -152,11 +152,11 @@ class KDCrowd(Method):
             confusion = torch.as_tensor(confusion / confusion.sum(axis=2, keepdims=True), device=data.device)
             final.set_confusion(confusion.to(torch.get_default_dtype()))
         if weight > 0:
-            self.guide = teaching.guide(prob, data, self.distillation, self.divergence)
+            self.guide = kd_stages.guide(prob, data, self.distillation, self.divergence)
             # In place of the base's own loss, so that whatever else a base does in a step still happens.
             final.loss = functools.partial(guided_loss, final, final.loss, self.guide, weight)
 
-    def _compare_weights(self, data: TrainingData, fit: teaching.Fitting) -> dict[float, float]:
+    def _compare_weights(self, data: TrainingData, fit: kd_stages.Fitting) -> dict[float, float]:
         """Train stage 2 on the visible labels with each weight; how well its last epoch explains the hidden ones."""
         visible, hidden = self._teaching.visible, self._teaching.hidden
         part, found = data.with_crowd(visible), {}
@@ -213,7 +213,7 @@ class KDCrowd(Method):
         and ``correct_broken``, of its right items that become wrong. After a choice of weights: ``weight``, and what the
         held-out labels say of each, ``final_held_out_`` and ``student_held_out_elr_`` with the weight.
         """
-        found = self.final.scores(data) | teaching.scores(self.stages, data)
+        found = self.final.scores(data) | kd_stages.scores(self.stages, data)
         if self.rivals:
             found |= {"weight": self.weight} | {f"final_held_out_{weight:g}": score for weight, score in self.rivals.items()}
         return found
@@ -223,7 +223,7 @@ def guided_loss(base: Method, own_loss: Callable[[Batch], Tensor], guide: Distil
     """A base's own loss plus the distillation, from one pass through the network where the base predicts by it.
 
     Args:
-        base: the method; it predicts with ``base.backbone`` or overrides :meth:`lib.methods.Method.predict_proba`.
+        base: the method; it predicts with ``base.backbone`` or overrides :meth:`lib.methods.base.Method.predict_proba`.
         own_loss: its loss without guidance.
         guide, weight: of the distillation.
         batch: of training items.

@@ -4,7 +4,7 @@ Two views of an item are trained to agree: the classifier ``p = softmax(h(x))`` 
 
     g[c]  proportional to  prior[c] exp( sum over the item's labels (r, k) of W[r, c, k] )
 
-its labels. The loss is minus the f-mutual information gain between them (:mod:`lib.information`): agreement on the same
+its labels. The loss is minus the f-mutual information gain between them (:mod:`lib.losses.information`): agreement on the same
 item counts for it, agreement across items of the batch against it. Nothing is assumed about how annotators depend on each
 other. ``W[r, c, k]`` plays the part of ``log A[r, c, k]``. A permutation of the classes shared by both views changes
 nothing, so it is the start of ``W`` from the soft votes that gives the classes their names.
@@ -19,11 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lib import aggregate
-from lib.backbones import Backbone
-from lib.crowd import CrowdLabels
-from lib.information import DIVERGENCES, class_prior, information_gain
-from lib.methods import Batch, Method, register
+from lib.aggregation.dawid_skene import soft_vote
+from lib.crowd.labels import CrowdLabels
+from lib.datasets.batches import Batch
+from lib.losses.information import DIVERGENCES, class_prior, information_gain
+from lib.methods.base import Method
+from lib.networks import Backbone
 
 PRIORS = ("uniform", "votes")
 
@@ -36,12 +37,11 @@ def vote_confusion(crowd: CrowdLabels) -> np.ndarray:
         got a vote for the class.
     """
     shape = (crowd.n_annotators, crowd.n_classes, crowd.n_classes)
-    counts = (crowd.incidence.T @ aggregate.soft_vote(crowd)).reshape(shape).transpose(0, 2, 1)
+    counts = (crowd.incidence.T @ soft_vote(crowd)).reshape(shape).transpose(0, 2, 1)
     totals = counts.sum(axis=2, keepdims=True)
     return np.divide(counts, totals, out=np.zeros(shape), where=totals > 0)
 
 
-@register("max-mig", title="Max-MIG", paper="Cao et al. 2019", family="max-mig")
 class MaxMIG(Method):
     """Minus the f-mutual information gain between classifier and aggregator, mean over the batch's items and pairs.
 
@@ -80,7 +80,7 @@ class MaxMIG(Method):
         self.divergence, self.aggregator_rate = divergence, aggregator_rate
         dtype = torch.get_default_dtype()
         self.weight = nn.Parameter(torch.as_tensor(np.log(vote_confusion(crowd) + delta), dtype=dtype))
-        votes = aggregate.soft_vote(crowd)[crowd.labels_per_item > 0]
+        votes = soft_vote(crowd)[crowd.labels_per_item > 0]
         shares = torch.as_tensor(votes if prior == "votes" else np.full((1, crowd.n_classes), 1 / crowd.n_classes))
         self.register_buffer("log_prior", class_prior(shares).log().to(dtype))
         for name in ("item", "annotator", "label"):

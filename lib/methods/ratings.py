@@ -8,20 +8,17 @@ numbers from the *true* ratings, which a crowd does not tell; the options ``cent
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lib import metrics, ratings, training
-from lib.backbones import Backbone
-from lib.crowd import CrowdRatings
-from lib.methods import Batch, Method, register
-from lib.scoring import as_numpy
-
-if TYPE_CHECKING:
-    from lib.datasets import RatingDataset
+from lib.aggregation import ratings
+from lib.crowd.labels import CrowdRatings
+from lib.datasets.batches import Batch
+from lib.methods.base import Method
+from lib.networks import Backbone
 
 
 class RatingMethod(Method):
@@ -77,29 +74,6 @@ class RatingMethod(Method):
         None where the method has no such thing."""
         return None
 
-    def evaluate(self, x: Tensor, y: Tensor) -> dict[str, float]:
-        """``mae``, ``rmse``, ``r2``, ``pearson`` and ``shift``, see :func:`lib.ratings.scores`."""
-        prediction = training.predict(self.predict, x, self)
-        return ratings.scores(prediction.double().cpu().numpy(), y.double().cpu().numpy())
-
-    def summary(self, data: RatingDataset, history: dict[str, list[float]]) -> dict[str, float]:
-        """Scores at the last and at the chosen epoch; of the training items' predictions and estimated ratings; the error of
-        the biases (root mean square over the ratings, so that an annotator weighs by how much it said)."""
-        scores = metrics.errors(history, self.warmup_epochs)
-        if data.y is not None:
-            labeled = data.crowd.labels_per_item > 0
-            truth = data.y.double().numpy()
-            fitted = as_numpy(self.predict, data.x, self)
-            scores["train_r2_last"] = ratings.scores(fitted[labeled], truth[labeled])["r2"]
-            if (estimate := self.estimate()) is not None:
-                found = ratings.scores(estimate.double().cpu().numpy()[labeled], truth[labeled])
-                scores |= {"label_r2": found["r2"], "label_mae": found["mae"]}
-            if (bias := self.bias()) is not None:
-                weight = ratings.weights(data.crowd)
-                known = ratings.centered(np.nan_to_num(ratings.true_bias(data.crowd, truth)), data.crowd)
-                scores["bias_error"] = float(np.sqrt(weight @ (bias.double().cpu().numpy() - known) ** 2))
-        return scores | self.scores(data)
-
 
 class Averaged(RatingMethod):
     """Squared error against a fixed number for each item.
@@ -128,7 +102,6 @@ class Averaged(RatingMethod):
         return self.target
 
 
-@register("true-ratings", title="True ratings", paper="upper bound", family="bound")
 class TrueRatings(Averaged):
     """Trained on the true ratings of the rated items: what no crowd method can be expected to pass.
 
@@ -150,7 +123,6 @@ class TrueRatings(Averaged):
         super().__init__(backbone, crowd, np.asarray(truth, dtype=np.float64), center, scale)
 
 
-@register("ratings-mean", title="Mean of the ratings", paper="baseline", family="aggregated")
 class MeanRating(Averaged):
     """Trained on the mean of each item's ratings."""
 

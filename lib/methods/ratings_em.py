@@ -15,17 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib import ratings
-from lib.backbones import Backbone
-from lib.crowd import CrowdRatings
-from lib.methods import register
+from lib.aggregation import ratings
+from lib.crowd.labels import CrowdRatings
 from lib.methods.ratings import Averaged
+from lib.networks import Backbone
 
 if TYPE_CHECKING:
-    from lib.training import TrainingData
+    from lib.datasets.batches import TrainingData
 
 
-@register("ratings-em", title="EM (biases, precisions)", paper="Raykar et al. 2010", family="em")
 class RatingsEM(Averaged):
     """Squared error against the posterior means of the true ratings, which each epoch begins by renewing.
 

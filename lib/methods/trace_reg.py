@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lib.backbones import Backbone
-from lib.crowd import CrowdLabels
-from lib.losses import coupled_cross_entropy, mean_trace
-from lib.methods import Batch, Method, register
+from lib.crowd.labels import CrowdLabels
+from lib.datasets.batches import Batch
+from lib.losses.crowd import coupled_cross_entropy, mean_trace
+from lib.methods.base import Method
+from lib.networks import Backbone
 
 
-@register("trace-reg", title="Trace regularization", paper="Tanno et al. 2019", family="trace")
 class TraceRegularization(Method):
     """Coupled cross-entropy, mean over labels, plus ``weight`` times the mean trace over annotators.
 

@@ -19,19 +19,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lib.backbones import Backbone
-from lib.crowd import CrowdLabels
-from lib.methods import Batch, Method, register
+from lib.crowd.labels import CrowdLabels
+from lib.datasets.batches import Batch
+from lib.methods.base import Method
 from lib.methods.max_mig import vote_confusion
+from lib.networks import Backbone
 
-_PAPER = "Wei et al. 2022"
 VARIANTS = ("A", "B")
 STARTS = ("identity", "votes")
 SMALL = 1e-5
 
 
-@register("unionnet-a", title="UnionNet-A", paper=_PAPER, family="unionnet", variant="A")
-@register("unionnet-b", title="UnionNet-B", paper=_PAPER, family="unionnet", variant="B")
 class UnionNet(Method):
     """Cross-entropy over the union of all annotators' labels, mean over items.
 

@@ -18,13 +18,17 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lib import backbones, examples, methods, paths, training
-from lib.backbones import Backbone
-from lib.crowd import CrowdLabels
-from lib.datasets import CrowdDataset
-from lib.files import write_atomically
-from lib.methods import Method
-from lib.training import Recipe
+from lib import methods, paths
+from lib import networks as backbones
+from lib.crowd.labels import CrowdLabels
+from lib.datasets import wine_tasting
+from lib.datasets.kinds import CrowdDataset
+from lib.methods.base import Method
+from lib.networks import Backbone
+from lib.networks import predict as in_batches
+from lib.storage import write_atomically
+from lib.training.loop import fit
+from lib.training.recipe import Recipe
 
 __all__ = ["Classifier", "data_set", "held_out_predictions", "load_classifier", "read", "read_features", "train", "write"]
 
@@ -53,7 +57,7 @@ def read(
     if bool(labels_csv) != bool(features_csv):
         given, absent = ("labels_csv", "features_csv") if labels_csv else ("features_csv", "labels_csv")
         raise ValueError(f"labels and features go together: {given} was given, {absent} is empty")
-    files = (examples.FOLDER / "labels.csv", examples.FOLDER / "features.csv")
+    files = (wine_tasting.FOLDER / "labels.csv", wine_tasting.FOLDER / "features.csv")
     if labels_csv:
         files = (paths.ROOT / labels_csv, paths.ROOT / features_csv)
     return read_features(files[1], CrowdLabels.from_csv(files[0], item=item, annotator=annotator, label=label))
@@ -190,7 +194,7 @@ def held_out_predictions(
             trained = _train(replace(data, crowd=rest), method, recipe, seed, device, backbone)
             unseen = np.flatnonzero((fold == part) | (fold == -1))
             x = data.x[torch.from_numpy(unseen)].to(device)
-            total[unseen] += training.predict(trained.predict_proba, x, trained).double().cpu().numpy()
+            total[unseen] += in_batches.predict(trained.predict_proba, x, trained).double().cpu().numpy()
             times[unseen] += 1
     total /= times[:, None]
     return total / total.sum(axis=1, keepdims=True)
@@ -201,7 +205,7 @@ def _train(data: CrowdDataset, method: str, recipe: Recipe, seed: int, device: s
         torch.manual_seed(seed)
         make = functools.partial(backbones.build, backbone, tuple(data.x.shape[1:]), data.n_classes)
         fitted = methods.build(method, make, data.crowd)
-        training.fit(fitted, data, recipe, seed=seed, device=device)
+        fit(fitted, data, recipe, seed=seed, device=device)
     return fitted
 
 
@@ -240,7 +244,7 @@ class Classifier:
             raise ValueError(f"the classifier needs the columns {list(self.columns)}, missing are {absent}")
         scaled = (features[list(self.columns)].to_numpy(dtype=np.float64) - self.mean) / self.std
         x = torch.from_numpy(scaled.astype(np.float32))
-        prob = torch.stack([training.predict(_softmax(network), x, network) for network in self.networks]).mean(dim=0)
+        prob = torch.stack([in_batches.predict(_softmax(network), x, network) for network in self.networks]).mean(dim=0)
         confidence, best = prob.max(dim=1)
         names = np.array(self.class_names, dtype=object)[best.numpy()]
         return pd.DataFrame({"item": features.index, "label": names, "confidence": confidence.double().numpy()})

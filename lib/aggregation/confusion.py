@@ -1,0 +1,65 @@
+"""Confusion matrices: counting them, and how far an estimate is from the truth."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from lib.crowd.labels import CrowdLabels
+
+
+def expected_counts(posterior: np.ndarray, crowd: CrowdLabels) -> np.ndarray:
+    """``[annotators, true class, label]``: how often each annotator is expected to have said what of what."""
+    counts = crowd.incidence.T @ np.asarray(posterior, dtype=np.float64)
+    return counts.reshape(crowd.n_annotators, crowd.n_classes, crowd.n_classes).transpose(0, 2, 1)
+
+
+def rows_to_one(values: np.ndarray) -> np.ndarray:
+    return values / values.sum(axis=-1, keepdims=True)
+
+
+def alignment(estimate: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """The one order of the estimate's classes, for *all* annotators, that agrees best with the truth.
+
+    A permutation for each annotator would hide that labels were switched between them.
+
+    Args:
+        estimate, truth: ``[annotators, true class, label]``.
+
+    Returns:
+        ``[classes]``; ``estimate[:, order]`` is aligned (Hungarian method on the summed agreement). The identity when
+        nothing was switched.
+
+    Raises:
+        ValueError: different shapes.
+    """
+    _check_shapes(estimate, truth)
+    agreement = np.einsum("rik,rjk->ji", estimate, truth)
+    return linear_sum_assignment(-agreement)[1]
+
+
+def confusion_error(estimate: np.ndarray, truth: np.ndarray) -> float:
+    """Mean relative L1 error of confusion matrices, 0 (equal) to 2.
+
+    ``mean over r of |A^_r - A_r|_1 / |A_r|_1`` over the annotators with a label, and their rows with a label in truth
+    (Ibrahim et al. 2023, without the slips of the released function).
+
+    Args:
+        estimate: ``[annotators, true class, label]``.
+        truth: the same; a row of zeros (the annotator saw no item of that class) is left out.
+
+    Raises:
+        ValueError: different shapes, or no row to compare.
+    """
+    _check_shapes(estimate, truth)
+    seen = truth.sum(axis=2) > 0
+    annotators = seen.any(axis=1)
+    if not annotators.any():
+        raise ValueError("no annotator has a true confusion matrix to compare with")
+    difference = (np.abs(estimate - truth).sum(axis=2) * seen).sum(axis=1)
+    return float((difference[annotators] / seen.sum(axis=1)[annotators]).mean())
+
+
+def _check_shapes(estimate: np.ndarray, truth: np.ndarray) -> None:
+    if estimate.shape != truth.shape:
+        raise ValueError(f"confusion matrices must have equal shapes, found {estimate.shape} and {truth.shape}")

@@ -1,0 +1,186 @@
+"""Choosing by labels that were held out: an epoch and a temperature, without a single true class.
+
+Predictions ``p`` of the training items are good if they explain labels that nobody trained on. Some labels are hidden;
+confusion matrices are fitted to the visible ones; the score is the mean log-probability of the hidden ones,
+
+    log sum_j p[i, j] A[r, j, k].
+
+The matrices are those under which ``p`` explains the visible labels best. They start at counts, as if ``p`` were the truth,
+
+    A[r, j, k] = (sum of p[i, j] over r's items with label k  +  s m[j, k]) / (sum of p[i, j] over r's items  +  s),
+
+with ``m`` the same average over all annotators, so that annotators with few labels stay near the crowd. Some rounds of EM
+then put ``p[i, j] A[r, j, k]``, normalized over ``j``, in the place of ``p[i, j]``. Without them all doubt in ``p`` would
+pass for confusion of the annotators: doubt would count twice, and the score would favor overconfident predictions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import sparse
+
+from lib.aggregation.dawid_skene import FLOOR
+from lib.crowd.labels import CrowdLabels
+
+TEMPERATURES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+STRENGTH = 5.0
+ROUNDS = 10
+
+
+def hide(crowd: CrowdLabels, share: float, generator: np.random.Generator) -> tuple[CrowdLabels, CrowdLabels]:
+    """Split the labels at random into visible and hidden ones; items and annotators stay.
+
+    An item keeps one visible label as long as there are other labels to hide. Only where most items have a single one
+    do some of them lose it.
+
+    Args:
+        crowd: the labels.
+        share: of them to hide, from 0 to below 1.
+        generator: of the draw.
+
+    Returns:
+        ``visible`` and ``hidden``.
+
+    Raises:
+        ValueError: a share out of range.
+    """
+    if not 0 <= share < 1:
+        raise ValueError(f"the share of labels to hide must be at least 0 and below 1, found {share}")
+    order = generator.permutation(len(crowd))
+    # The first label of each item in random order is the one that it keeps; the others may be hidden before any of those.
+    first = order[np.unique(crowd.item[order], return_index=True)[1]]
+    spare = np.ones(len(crowd), dtype=bool)
+    spare[first] = False
+    candidates = np.concatenate([order[spare[order]], order[~spare[order]]])
+    keep = np.ones(len(crowd), dtype=bool)
+    keep[candidates[: round(share * len(crowd))]] = False
+    return crowd.select_labels(keep), crowd.select_labels(~keep)
+
+
+def soften(prob: np.ndarray, temperature: float) -> np.ndarray:
+    """``p ** (1 / temperature)``, normalized: what dividing the logits by the temperature does.
+
+    Args:
+        prob: ``[items, classes]``, rows sum to one.
+        temperature: above 0; above 1 softens, below sharpens.
+
+    Raises:
+        ValueError: a temperature that is not above 0.
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature must be above 0, found {temperature}")
+    prob = np.asarray(prob, dtype=np.float64)
+    score = np.log(np.maximum(prob, np.finfo(np.float32).tiny)) / temperature
+    softened = np.exp(score - score.max(axis=1, keepdims=True))
+    return softened / softened.sum(axis=1, keepdims=True)
+
+
+def fit_confusion(prob: np.ndarray, crowd: CrowdLabels, strength: float = STRENGTH, rounds: int = ROUNDS) -> np.ndarray:
+    """Confusion matrices with which predictions explain the labels, drawn toward the whole crowd's.
+
+    Args:
+        prob: ``[items, classes]``, rows sum to one.
+        crowd: the labels.
+        strength: labels of each class that the crowd's average counts for.
+        rounds: of EM after counting. With 0, labels are counted as if ``prob`` were the truth.
+
+    Returns:
+        ``[annotators, true class, label]`` float64, rows sum to one; the crowd's average for an annotator without labels.
+
+    Raises:
+        ValueError: ``prob`` of another shape, or a strength that is not above 0.
+    """
+    if not strength > 0:
+        raise ValueError(f"strength must be above 0, found {strength}")
+    prob = np.ascontiguousarray(prob, dtype=np.float64)
+    if prob.shape != (crowd.n_items, crowd.n_classes):
+        raise ValueError(f"prob must have the shape {(crowd.n_items, crowd.n_classes)}, found {prob.shape}")
+    belief = prob[crowd.item]  # [labels, classes], of the true class that a label was given for
+    cell = crowd.annotator * crowd.n_classes + crowd.label
+    cells = (crowd.n_annotators * crowd.n_classes, len(crowd))
+    by_cell = sparse.csr_array((np.ones(len(crowd)), (cell, np.arange(len(crowd)))), shape=cells)
+    ones = np.ones(crowd.n_classes)
+    table = _average(by_cell @ belief, crowd, strength)
+    for _ in range(rounds):
+        share = np.take(table, cell, axis=0)
+        share *= belief
+        share /= (share @ ones)[:, None]  # for so short an axis much faster than sum()
+        table = _average(by_cell @ share, crowd, strength)
+    return np.ascontiguousarray(table.reshape(crowd.n_annotators, crowd.n_classes, crowd.n_classes).transpose(0, 2, 1))
+
+
+def _average(counts: np.ndarray, crowd: CrowdLabels, strength: float) -> np.ndarray:
+    """Probabilities of a label given the class, from expected counts; both ``[annotators * labels, true class]``, a layout in
+    which the entries that a label needs lie side by side."""
+    counts = counts.reshape(crowd.n_annotators, crowd.n_classes, crowd.n_classes)
+    # The floor decides only for a class that no prediction gives any weight.
+    pooled = np.maximum(counts.sum(axis=0), FLOOR)
+    counts = counts + strength * (pooled / pooled.sum(axis=0))
+    return (counts / counts.sum(axis=1, keepdims=True)).reshape(-1, crowd.n_classes)
+
+
+def score(prob: np.ndarray, visible: CrowdLabels, hidden: CrowdLabels, strength: float = STRENGTH) -> float:
+    """Mean log-probability of the hidden labels under matrices fitted to the visible ones, in nats.
+
+    Args:
+        prob: ``[items, classes]`` predictions.
+        visible, hidden: from :func:`hide`.
+        strength: as in :func:`fit_confusion`.
+
+    Raises:
+        ValueError: nothing is hidden.
+    """
+    if len(hidden) == 0:
+        raise ValueError("a score by held-out labels needs at least one, found none")
+    confusion = fit_confusion(prob, visible, strength)
+    expected = (np.asarray(prob)[hidden.item] * confusion[hidden.annotator, :, hidden.label]).sum(axis=1)
+    return float(np.log(np.maximum(expected, np.finfo(np.float64).tiny)).mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """Predictions of the training items, as chosen.
+
+    Attributes:
+        prob: ``[items, classes]`` float64, at ``temperature``.
+        temperature: that they were softened by.
+        epoch: after which they were made, from 0.
+        score: by the held-out labels; NaN where there were none.
+    """
+
+    prob: np.ndarray
+    temperature: float
+    epoch: int
+    score: float
+
+
+@dataclass
+class Choice:
+    """Keeps the best of several offers: each epoch's predictions, at each temperature.
+
+    Args:
+        visible, hidden: from :func:`hide`. Without hidden labels the newest offer is kept, at the first temperature.
+        temperatures: to choose from.
+
+    Attributes:
+        best: what is kept; None before the first offer.
+    """
+
+    visible: CrowdLabels
+    hidden: CrowdLabels
+    temperatures: tuple[float, ...] = TEMPERATURES
+    best: Chosen | None = field(default=None, init=False)
+
+    def offer(self, epoch: int, prob: np.ndarray) -> None:
+        """Consider ``[items, classes]`` predictions made after an epoch; of equals the earlier stays."""
+        if len(self.hidden) == 0:
+            temperature = self.temperatures[0]
+            self.best = Chosen(soften(prob, temperature), temperature, epoch, float("nan"))
+            return
+        for temperature in self.temperatures:
+            softened = soften(prob, temperature)
+            value = score(softened, self.visible, self.hidden)
+            if self.best is None or value > self.best.score:
+                self.best = Chosen(softened, temperature, epoch, value)

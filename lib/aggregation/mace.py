@@ -1,0 +1,128 @@
+"""MACE: aggregation that asks of every label whether its annotator knew or spammed.
+
+With probability ``competence_r`` annotator r knows the true class and says it; else r says a class drawn from a habit
+``strategy_r``, whatever the item. As confusion matrices: ``A_r = competence_r I + (1 - competence_r) 1 strategy_r^T``, so
+the E-step is Dawid-Skene's. The M-step is variational, with a Beta prior on competences and a Dirichlet prior on strategies,
+as Hovy et al. recommend; of several random starts the one with the highest likelihood is kept.
+
+Reference: Hovy, Berg-Kirkpatrick, Vaswani, Hovy, *Learning Whom to Trust with MACE*, NAACL 2013.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import digamma
+
+from lib.aggregation.dawid_skene import e_step
+from lib.crowd.labels import CrowdLabels
+
+__all__ = ["Mace", "mace"]
+
+START_NOISE = 0.5  # random starts: 1 + noise * uniform, normalized
+
+
+@dataclass(frozen=True, eq=False)
+class Mace:
+    """What MACE estimates.
+
+    Attributes:
+        posterior: ``[items, classes]``, uniform for an item that nobody labeled.
+        competence: ``[annotators]`` probability of knowing, 0 to 1.
+        strategy: ``[annotators, classes]`` what an annotator says who does not know.
+        confusion: ``[annotators, true class, label]``, the two together.
+        log_likelihood: of the labels, in nats.
+    """
+
+    posterior: np.ndarray
+    competence: np.ndarray
+    strategy: np.ndarray
+    confusion: np.ndarray
+    log_likelihood: float
+
+
+def mace(
+    crowd: CrowdLabels,
+    iterations: int = 50,
+    restarts: int = 10,
+    competence_prior: tuple[float, float] = (0.5, 0.5),
+    strategy_prior: float = 10.0,
+    seed: int = 0,
+) -> Mace:
+    """Fit MACE by variational EM; classes are equally likely before the labels are seen.
+
+    Args:
+        crowd: the labels.
+        iterations: of each start.
+        restarts: random starts; the paper uses 10 (and 50 iterations).
+        competence_prior: Beta pseudo-counts of (spamming, knowing).
+        strategy_prior: Dirichlet pseudo-count of every class of a strategy.
+        seed: of the random starts.
+
+    Raises:
+        ValueError: no iterations or restarts, or a prior that is not positive.
+    """
+    if iterations < 1 or restarts < 1:
+        raise ValueError(f"iterations and restarts must be at least 1, found {iterations} and {restarts}")
+    if not (min(competence_prior) > 0 and strategy_prior > 0):
+        raise ValueError(f"the priors must be above 0, found {competence_prior} and {strategy_prior}")
+    generator = np.random.default_rng(seed)
+    fits = [_fit(_start(crowd, generator), crowd, iterations, competence_prior, strategy_prior) for _ in range(restarts)]
+    return max(fits, key=lambda fit: fit.log_likelihood)
+
+
+def _start(crowd: CrowdLabels, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Random weights ``[annotators, 2]`` of spamming and knowing, and strategies ``[annotators, classes]``."""
+    weights, strategy = (1 + START_NOISE * generator.random((crowd.n_annotators, width)) for width in (2, crowd.n_classes))
+    return weights / weights.sum(axis=1, keepdims=True), strategy / strategy.sum(axis=1, keepdims=True)
+
+
+def _fit(
+    start: tuple[np.ndarray, np.ndarray],
+    crowd: CrowdLabels,
+    iterations: int,
+    competence_prior: tuple[float, float],
+    strategy_prior: float,
+) -> Mace:
+    weights, strategy = start
+    posterior, log_likelihood = _e_step(weights, strategy, crowd)
+    for _ in range(iterations):
+        spam, knowing = _counts(posterior, weights, strategy, crowd)
+        weights = _expected(np.stack([spam.sum(axis=1), knowing], axis=1) + competence_prior)
+        strategy = _expected(spam + strategy_prior)
+        posterior, log_likelihood = _e_step(weights, strategy, crowd)
+    # The geometric means of the variational step do not sum to one: what is reported does.
+    weights, strategy = (part / part.sum(axis=1, keepdims=True) for part in (weights, strategy))
+    return Mace(posterior, weights[:, 1], strategy, _confusion(weights, strategy), log_likelihood)
+
+
+def _confusion(weights: np.ndarray, strategy: np.ndarray) -> np.ndarray:
+    """``[annotators, true class, label]`` of weights (spamming, knowing) and strategies."""
+    spam = np.repeat((weights[:, :1] * strategy)[:, None], strategy.shape[1], axis=1)
+    return spam + weights[:, 1, None, None] * np.eye(strategy.shape[1])
+
+
+def _e_step(weights: np.ndarray, strategy: np.ndarray, crowd: CrowdLabels) -> tuple[np.ndarray, float]:
+    prior = np.full(crowd.n_classes, -np.log(crowd.n_classes))
+    return e_step(prior, _confusion(weights, strategy), crowd)
+
+
+def _counts(
+    posterior: np.ndarray, weights: np.ndarray, strategy: np.ndarray, crowd: CrowdLabels
+) -> tuple[np.ndarray, np.ndarray]:
+    """Expected labels ``[annotators, classes]`` that were spam, and ``[annotators]`` that were known."""
+    spam = weights[crowd.annotator, 0] * strategy[crowd.annotator, crowd.label]
+    knows = weights[crowd.annotator, 1]
+    known = posterior[crowd.item, crowd.label] * knows / (knows + spam)  # who knows says nothing but the truth
+    place = crowd.annotator * crowd.n_classes + crowd.label
+    spammed = np.bincount(place, 1 - known, minlength=crowd.n_annotators * crowd.n_classes)
+    return (
+        spammed.reshape(crowd.n_annotators, crowd.n_classes),
+        np.bincount(crowd.annotator, known, minlength=crowd.n_annotators),
+    )
+
+
+def _expected(counts: np.ndarray) -> np.ndarray:
+    """``exp E log p`` of rows ``p`` that are Dirichlet with these counts."""
+    return np.exp(digamma(counts) - digamma(counts.sum(axis=1, keepdims=True)))

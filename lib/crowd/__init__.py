@@ -1,0 +1,1 @@
+"""Who said what: labels, ratings and tags of a crowd, validated once, here."""

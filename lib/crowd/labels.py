@@ -1,0 +1,297 @@
+"""Crowd labels and ratings as sparse triples: who said what about which item.
+
+``CrowdLabels`` and ``CrowdRatings`` are the shapes in which a crowd's classes and numbers enter the library. They are
+validated once, here; everything after may rely on it. A label that nobody gave has no row, so memory and work grow with
+the labels, never with items x annotators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from lib.crowd.answers import Answers, check_columns, encode, refuse_repeats, whole_numbers
+
+__all__ = ["CrowdLabels", "CrowdRatings"]
+
+
+@dataclass(frozen=True, eq=False)
+class CrowdLabels(Answers):
+    """Triples (item, annotator, label), sorted by item, then annotator.
+
+    Args:
+        item: ``[labels]`` whole numbers in ``0 .. n_items - 1``.
+        annotator: ``[labels]`` whole numbers in ``0 .. n_annotators - 1``.
+        label: ``[labels]`` whole numbers in ``0 .. n_classes - 1``.
+        n_items, n_annotators, n_classes: sizes. An item that nobody labeled and an annotator without labels are
+            allowed.
+        item_names, annotator_names, class_names: the caller's own names, one for each index (default: the indices).
+
+    Raises:
+        ValueError: vectors of different lengths, an index or label out of range, a value that is no whole number (NaN
+            included), a repeated (item, annotator) pair, or names that do not fit the sizes or repeat.
+    """
+
+    item: np.ndarray
+    annotator: np.ndarray
+    label: np.ndarray
+    n_items: int
+    n_annotators: int
+    n_classes: int
+    item_names: Sequence | None = None
+    annotator_names: Sequence | None = None
+    class_names: Sequence | None = None
+
+    task: ClassVar[str] = "classification"
+    column: ClassVar[str] = "label"
+    _sizes: ClassVar[Mapping[str, int]] = Answers._sizes | {"n_classes": 1}
+    _names: ClassVar[Mapping[str, str]] = Answers._names | {"class_names": "n_classes"}
+    _named: ClassVar[tuple[str, ...]] = (*Answers._named, "classes")
+
+    @property
+    def n_outputs(self) -> int:
+        return self.n_classes
+
+    def _checked(self, answers) -> np.ndarray:
+        return whole_numbers("label", answers, self.n_classes)
+
+    def _answer_names(self) -> Sequence | None:
+        return self.class_names
+
+    # ------------------------------------------------------------------ from and to other shapes
+
+    @classmethod
+    def from_dense(cls, labels, n_classes: int | None = None, missing: int = -1, **names) -> CrowdLabels:
+        """From a dense matrix.
+
+        Args:
+            labels: ``[items, annotators]`` class indices, ``missing`` (or masked) where there is none.
+            n_classes: number of classes; by default the largest label plus one.
+            missing: the code of a missing label.
+            names: ``item_names``, ``annotator_names``, ``class_names``.
+
+        Raises:
+            ValueError: not two-dimensional, a NaN, or a label outside ``0 .. n_classes - 1``.
+        """
+        labels = np.asarray(np.ma.filled(labels, missing))
+        if labels.ndim != 2:
+            raise ValueError(f"labels must have the two axes items x annotators, found shape {labels.shape}")
+        if labels.dtype.kind == "f" and np.isnan(labels).any():
+            raise ValueError(f"labels hold {int(np.isnan(labels).sum())} NaN; code a missing label as {missing}")
+        item, annotator = np.nonzero(labels != missing)
+        label = labels[item, annotator]
+        if n_classes is None:
+            n_classes = _classes_seen(label)
+        return cls(item, annotator, label, *labels.shape, n_classes, **names)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        item: str = "item",
+        annotator: str = "annotator",
+        label: str = "label",
+        items: Sequence | None = None,
+        annotators: Sequence | None = None,
+        classes: Sequence | None = None,
+    ) -> CrowdLabels:
+        """From a long table, one row a label, with any names for items, annotators and classes.
+
+        Args:
+            frame: one row a label.
+            item, annotator, label: the columns' names.
+            items, annotators, classes: all names, in the wanted order, also those that occur in no row. By default
+                those that occur, sorted; whole numbers by value, also where they are text.
+
+        Raises:
+            ValueError: a column is missing, a cell is empty, a name is not among those given, a pair is repeated.
+        """
+        wanted = {"item": item, "annotator": annotator, "label": label}
+        check_columns(frame, list(wanted.values()))
+        codes, names = {}, {}
+        for (role, column), given in zip(wanted.items(), (items, annotators, classes), strict=True):
+            codes[role], names[role] = encode(column, frame[column], given)
+        refuse_repeats(frame, item, annotator, codes)
+        if not names["label"]:
+            raise ValueError("the table has no rows and no classes were given: at least one class is needed")
+        return cls(
+            codes["item"],
+            codes["annotator"],
+            codes["label"],
+            len(names["item"]),
+            len(names["annotator"]),
+            len(names["label"]),
+            names["item"],
+            names["annotator"],
+            names["label"],
+        )
+
+    # ------------------------------------------------------------------ views that the rest uses
+
+    def __repr__(self) -> str:
+        return (
+            f"CrowdLabels({len(self)} labels: {self.n_items} items, {self.n_annotators} annotators, {self.n_classes} classes)"
+        )
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """``[items, classes]`` how often each class was said of each item (float64, as all arithmetic on it is)."""
+        flat = np.bincount(self.item * self.n_classes + self.label, minlength=self.n_items * self.n_classes)
+        return flat.reshape(self.n_items, self.n_classes).astype(np.float64)
+
+    @cached_property
+    def incidence(self) -> sparse.csr_array:
+        """Sparse ``[items, annotators * classes]`` of ones: column ``annotator * n_classes + label``."""
+        column = self.annotator * self.n_classes + self.label
+        width = self.n_annotators * self.n_classes
+        small = np.int32 if max(width, len(self)) < 2**31 else np.int64
+        ones = np.ones(len(self), dtype=np.float64)
+        pointers = self.offsets.astype(small)
+        return sparse.csr_array((ones, column.astype(small), pointers), shape=(self.n_items, width))
+
+    def true_confusion(self, y, smoothing: float = 0.0) -> np.ndarray:
+        """Each annotator's confusion matrix, counted against the truth.
+
+        Args:
+            y: ``[items]`` true classes.
+            smoothing: added to every count.
+
+        Returns:
+            ``[annotators, true class, label]``; rows sum to one, or are zero where the annotator labeled no item of
+            that class and ``smoothing`` is 0.
+
+        Raises:
+            ValueError: ``y`` does not fit the items or classes.
+        """
+        y = whole_numbers("y", y, self.n_classes)
+        if len(y) != self.n_items:
+            raise ValueError(f"y must have one true class for each of the {self.n_items} items, found {len(y)}")
+        shape = (self.n_annotators, self.n_classes, self.n_classes)
+        flat = np.ravel_multi_index((self.annotator, y[self.item], self.label), shape)
+        counts = np.bincount(flat, minlength=int(np.prod(shape))).reshape(shape) + smoothing
+        totals = counts.sum(axis=2, keepdims=True)
+        return np.divide(counts, totals, out=np.zeros(shape), where=totals > 0)
+
+
+def _classes_seen(label: np.ndarray) -> int:
+    if len(label) == 0:
+        raise ValueError("there are no labels, so n_classes must be given")
+    return int(whole_numbers("label", label, None).max()) + 1
+
+
+@dataclass(frozen=True, eq=False)
+class CrowdRatings(Answers):
+    """Triples (item, annotator, value) where an answer is a number, sorted by item, then annotator.
+
+    Args:
+        item: ``[ratings]`` whole numbers in ``0 .. n_items - 1``.
+        annotator: ``[ratings]`` whole numbers in ``0 .. n_annotators - 1``.
+        value: ``[ratings]`` finite numbers.
+        n_items, n_annotators: sizes. An item that nobody rated and an annotator without ratings are allowed.
+        item_names, annotator_names: the caller's own names, one for each index (default: the indices).
+
+    Raises:
+        ValueError: vectors of different lengths, an index out of range, a value that is not finite, a repeated (item,
+            annotator) pair, or names that do not fit the sizes or repeat.
+    """
+
+    item: np.ndarray
+    annotator: np.ndarray
+    value: np.ndarray
+    n_items: int
+    n_annotators: int
+    item_names: Sequence | None = None
+    annotator_names: Sequence | None = None
+
+    task: ClassVar[str] = "regression"
+    column: ClassVar[str] = "value"
+
+    @property
+    def n_outputs(self) -> int:
+        return 1
+
+    def _checked(self, answers) -> np.ndarray:
+        values = np.asarray(answers)
+        if values.ndim != 1:
+            raise ValueError(f"value must be a vector, found shape {values.shape}")
+        if len(values) and values.dtype.kind not in "iuf":
+            raise ValueError(f"value must hold numbers, found values of type {values.dtype}")
+        values = values.astype(np.float64)
+        wrong = np.flatnonzero(~np.isfinite(values))
+        if len(wrong):
+            found = f"found {values[wrong[0]]} at position {wrong[0]}; {len(wrong)} such values"
+            raise ValueError(f"value must hold finite numbers, {found}")
+        return values
+
+    @classmethod
+    def from_dense(cls, values, missing: float = np.nan, **names) -> CrowdRatings:
+        """From a dense matrix.
+
+        Args:
+            values: ``[items, annotators]`` numbers, ``missing`` (or masked) where there is none.
+            missing: the code of a missing rating: NaN, or a number that stands for it.
+            names: ``item_names``, ``annotator_names``.
+
+        Raises:
+            ValueError: not two-dimensional, or a rating that is not finite.
+        """
+        masked = np.ma.getmaskarray(values)
+        values = np.asarray(np.ma.getdata(values))
+        if values.ndim != 2:
+            raise ValueError(f"values must have the two axes items x annotators, found shape {values.shape}")
+        if values.dtype.kind not in "iuf":
+            raise ValueError(f"values must hold numbers, found values of type {values.dtype}")
+        given = ~masked & ~(np.isnan(values) if np.isnan(missing) else values == missing)
+        wrong = np.argwhere(given & ~np.isfinite(values))
+        if len(wrong):
+            row, column = wrong[0]
+            raise ValueError(
+                f"values must be finite or {missing} (missing), found {values[row, column]} in row {row}, column {column}; "
+                f"{len(wrong)} such values"
+            )
+        item, annotator = np.nonzero(given)
+        return cls(item, annotator, values[item, annotator], *values.shape, **names)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        item: str = "item",
+        annotator: str = "annotator",
+        value: str = "value",
+        items: Sequence | None = None,
+        annotators: Sequence | None = None,
+    ) -> CrowdRatings:
+        """From a long table, one row a rating, with any names for items and annotators.
+
+        Args:
+            frame: one row a rating; numbers may be text.
+            item, annotator, value: the columns' names.
+            items, annotators: all names, in the wanted order, also those that occur in no row. By default those that
+                occur, sorted; whole numbers by value, also where they are text.
+
+        Raises:
+            ValueError: a column is missing, a cell is empty, a rating is no finite number, a name is not among those
+                given, a pair is repeated.
+        """
+        check_columns(frame, [item, annotator, value])
+        numbers = pd.to_numeric(frame[value], errors="coerce").to_numpy(dtype=np.float64)
+        wrong = np.flatnonzero(~np.isfinite(numbers))
+        if len(wrong):
+            found = f"found {frame[value].iloc[wrong[0]]!r} in row {wrong[0]}; {len(wrong)} such cells"
+            raise ValueError(f"column {value!r} must hold finite numbers, {found}")
+        codes, names = {}, {}
+        for role, column, given in (("item", item, items), ("annotator", annotator, annotators)):
+            codes[role], names[role] = encode(column, frame[column], given)
+        refuse_repeats(frame, item, annotator, codes)
+        sizes = len(names["item"]), len(names["annotator"])
+        return cls(codes["item"], codes["annotator"], numbers, *sizes, names["item"], names["annotator"])
+
+    def __repr__(self) -> str:
+        return f"CrowdRatings({len(self)} ratings: {self.n_items} items, {self.n_annotators} annotators)"

@@ -1,0 +1,241 @@
+"""Tag sequences from a crowd: sentences whose tokens are tagged one by one.
+
+A token is an item of :class:`lib.crowd.labels.CrowdLabels`, so votes, Dawid-Skene and the sparse triples of the losses hold for
+tokens as they are. What a sentence adds is here: where it begins and ends, the rule that an annotator tags all of it or
+nothing, and files in the format of the CoNLL shared tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from lib.crowd.labels import CrowdLabels
+from lib.storage import write_atomically
+
+__all__ = ["UNTAGGED", "CrowdSequences"]
+
+UNTAGGED = "?"  # in a file: this annotator did not tag the sentence
+
+
+@dataclass(frozen=True, eq=False)
+class CrowdSequences:
+    """Sentences, and the crowd's labels of their tokens.
+
+    Args:
+        words: the tokens of each sentence.
+        labels: of the tokens, numbered through all sentences: token ``t`` of sentence ``s`` is the item
+            ``offsets[s] + t``. Its classes are the tags and have names.
+
+    Raises:
+        ValueError: a sentence without tokens, labels of another number of tokens or without names of tags, or a sentence
+            that an annotator tagged only partly.
+    """
+
+    words: tuple[tuple[str, ...], ...]
+    labels: CrowdLabels
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "words", tuple(map(tuple, self.words)))
+        if self.labels.class_names is None:
+            raise ValueError("the labels of tokens need class_names, the tags; found none")
+        if (empty := np.flatnonzero(self.lengths == 0)).size:
+            raise ValueError(f"every sentence must have a token, found none in sentence {empty[0]}")
+        if self.labels.n_items != self.offsets[-1]:
+            raise ValueError(
+                f"the labels must be of the {self.offsets[-1]} tokens of {len(self)} sentences, "
+                f"found {self.labels.n_items} items"
+            )
+        self._check_whole_sentences()
+
+    def _check_whole_sentences(self) -> None:
+        sentence, annotators = self.sentence[self.labels.item], max(self.labels.n_annotators, 1)
+        pair, tagged = np.unique(sentence * annotators + self.labels.annotator, return_counts=True)
+        wrong = np.flatnonzero(tagged != self.lengths[pair // annotators])
+        if wrong.size:
+            s, r = divmod(int(pair[wrong[0]]), annotators)
+            raise ValueError(
+                f"an annotator tags all tokens of a sentence or none, found {tagged[wrong[0]]} of {self.lengths[s]} tags of "
+                f"annotator {r} in sentence {s} ({_shorten(self.words[s])}); {len(wrong)} such cases"
+            )
+
+    # ------------------------------------------------------------------ from and to other shapes
+
+    @classmethod
+    def from_tags(
+        cls,
+        words: Sequence[Sequence[str]],
+        tags: Sequence[Mapping[int, Sequence[str]]],
+        tag_names: Sequence[str],
+        n_annotators: int | None = None,
+    ) -> CrowdSequences:
+        """From tag sequences.
+
+        Args:
+            words: the tokens of each sentence.
+            tags: for each sentence, by annotator (``0, 1, ...``), a tag for each of its tokens.
+            tag_names: all tags, in the order of their indices.
+            n_annotators: by default one more than the largest index.
+
+        Raises:
+            ValueError: a tag sequence of the wrong length, an unknown tag, or another number of sentences.
+        """
+        if len(words) != len(tags):
+            raise ValueError(f"expected tags for each of the {len(words)} sentences, found {len(tags)}")
+        item, annotator, tag, first = [], [], [], 0
+        for s, (sentence, given) in enumerate(zip(words, tags, strict=True)):
+            for r, sequence in given.items():
+                if len(sequence) != len(sentence):
+                    raise ValueError(
+                        f"a tag sequence must have one tag for each of the {len(sentence)} tokens, found {len(sequence)} "
+                        f"of annotator {r} in sentence {s} ({_shorten(sentence)})"
+                    )
+                item += range(first, first + len(sentence))
+                annotator += [r] * len(sentence)
+                tag += sequence
+            first += len(sentence)
+        if n_annotators is None:
+            n_annotators = max(annotator, default=-1) + 1
+        return cls(words, _labels(item, annotator, tag, first, n_annotators, tag_names))
+
+    @classmethod
+    def read(cls, path: str | Path, tag_names: Sequence[str]) -> CrowdSequences:
+        """From a file with a line for each token, an empty line after each sentence.
+
+        A line holds the token and one column for each annotator: its tag, or ``?`` in all lines of a sentence that the
+        annotator did not tag. A file of true tags is the same with one annotator.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: another number of columns than in the first line, no column of tags, no sentence, an unknown tag,
+                a partly tagged sentence; the message names the file.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"no file of tag sequences at {path}")
+        try:
+            blocks = list(_sentences(path.read_text(encoding="utf-8")))
+            if not blocks:
+                raise ValueError("expected sentences, a token a line, found none")
+            lines = [line for block in blocks for line in block]
+            cells = np.array([cell for line in lines for cell in line[1:]], dtype=object).reshape(len(lines), -1)
+            token, annotator = np.nonzero(cells != UNTAGGED)
+            words = [[line[0] for line in block] for block in blocks]
+            return cls(words, _labels(token, annotator, cells[token, annotator], *cells.shape, tag_names))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    def write(self, path: str | Path) -> None:
+        """To a file that :meth:`read` reads."""
+        cells = np.full((self.labels.n_items, self.labels.n_annotators), UNTAGGED, dtype=object)
+        names = np.array(self.labels.class_names, dtype=object)
+        cells[self.labels.item, self.labels.annotator] = names[self.labels.label]
+        lines = [" ".join([word, *row]) for word, row in zip((w for s in self.words for w in s), cells, strict=True)]
+        blocks = ["\n".join(lines[first:last]) for first, last in zip(self.offsets[:-1], self.offsets[1:], strict=True)]
+        write_atomically(Path(path), "\n\n".join(blocks) + "\n\n")
+
+    # ------------------------------------------------------------------ views that the rest uses
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __repr__(self) -> str:
+        return f"CrowdSequences({len(self)} sentences, {self.labels!r})"
+
+    @property
+    def tag_names(self) -> tuple[str, ...]:
+        """The tags, by index."""
+        return self.labels.class_names
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """``[sentences]`` numbers of tokens."""
+        return np.array([len(sentence) for sentence in self.words], dtype=np.int64)
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        """``[sentences + 1]``: sentence ``s`` holds the tokens ``offsets[s] : offsets[s + 1]``."""
+        return np.concatenate([[0], np.cumsum(self.lengths)])
+
+    @cached_property
+    def sentence(self) -> np.ndarray:
+        """``[tokens]`` the sentence of each token."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    @cached_property
+    def annotators_per_sentence(self) -> np.ndarray:
+        """``[sentences]`` how many annotators tagged each sentence."""
+        return self.labels.labels_per_item[self.offsets[:-1]]
+
+    def tags(self, sentence: int) -> dict[int, tuple[str, ...]]:
+        """The tag sequences of one sentence, by annotator."""
+        rows = slice(*self.labels.offsets[[self.offsets[sentence], self.offsets[sentence + 1]]])
+        annotator, label = self.labels.annotator[rows], self.labels.label[rows]
+        return {int(r): tuple(self.tag_names[k] for k in label[annotator == r]) for r in np.unique(annotator)}
+
+    def select(self, sentences: Sequence[int] | np.ndarray) -> CrowdSequences:
+        """Some of the sentences, in the given order; annotators stay.
+
+        Args:
+            sentences: indices without repeats, or a mask.
+
+        Raises:
+            ValueError: a mask of another length; out of range or named twice.
+        """
+        sentences = np.asarray(sentences)
+        if sentences.dtype == bool:
+            if sentences.shape != (len(self),):
+                raise ValueError(f"a mask needs the shape ({len(self)},), found {sentences.shape}")
+            sentences = np.flatnonzero(sentences)
+        if sentences.size and not 0 <= sentences.min() <= sentences.max() < len(self):
+            raise ValueError(f"sentences must lie in 0 .. {len(self) - 1}, found {sentences.min()} .. {sentences.max()}")
+        tokens = np.concatenate([np.arange(*self.offsets[s : s + 2]) for s in sentences] or [np.zeros(0, dtype=np.int64)])
+        return CrowdSequences([self.words[s] for s in sentences], self.labels.select_items(tokens))
+
+
+def _sentences(text: str) -> Iterator[list[list[str]]]:
+    """Lines split into columns, sentence by sentence."""
+    block, columns = [], None
+    for number, line in enumerate(text.split("\n"), start=1):
+        cells = line.split()
+        if not cells:
+            if block:
+                yield block
+            block = []
+            continue
+        columns = columns or len(cells)
+        if len(cells) != columns or columns < 2:
+            expected = f"{columns} columns as in the first line" if columns > 1 else "a token and at least one tag"
+            raise ValueError(f"line {number} must have {expected}, found {len(cells)}: {line!r}")
+        block.append(cells)
+    if block:
+        yield block
+
+
+def _labels(
+    item: Sequence[int] | np.ndarray,
+    annotator: Sequence[int] | np.ndarray,
+    tag: Sequence[str] | np.ndarray,
+    n_items: int,
+    n_annotators: int,
+    tag_names: Sequence[str],
+) -> CrowdLabels:
+    """Labels from names of tags. Raises ValueError for an unknown one."""
+    places = {name: k for k, name in enumerate(tag_names)}
+    label = np.array([places.get(name, -1) for name in tag], dtype=np.int64)
+    if (wrong := np.flatnonzero(label < 0)).size:
+        where = f"token {item[wrong[0]]}, annotator {annotator[wrong[0]]}"
+        raise ValueError(f"unknown tag {tag[wrong[0]]!r} ({where}); expected one of {', '.join(tag_names)}")
+    item, annotator = (np.asarray(column, dtype=np.int64) for column in (item, annotator))
+    return CrowdLabels(item, annotator, label, n_items, n_annotators, len(tag_names), class_names=tag_names)
+
+
+def _shorten(words: Sequence[str], most: int = 6) -> str:
+    return repr(" ".join(words[:most]) + (" ..." if len(words) > most else ""))
+
+
+PADDING = 0  # as a word's index: there is no token here

@@ -1,0 +1,265 @@
+"""Images of published data sets: decoded once, checked, and kept as bytes.
+
+A data set is made of *pieces* of at most 50 MB, each an ``.npz`` file of ``images`` (``[items, channels, height, width]``
+uint8) and ``labels`` (``[items]`` uint8) in ``decoded/`` of the cache. A piece can come from several sources, such as an
+official archive or a lossless copy of it, and is the same whichever it came from: its SHA-256 is written down with it.
+
+A machine that holds the pieces needs neither the published files nor anything that decodes images:
+
+    python -m lib.datasets.pixels cifar10 fashion_mnist
+
+decodes what is missing and names the files to hand over.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import logging
+import re
+import sys
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from lib import paths
+from lib.datasets import download
+from lib.datasets.download import DataUnavailable
+from lib.storage import write_atomically
+
+__all__ = ["Piece", "Source", "ensure", "pieces_of", "png_rows", "read", "read_idx", "read_js_labels"]
+
+log = logging.getLogger(__name__)
+Images = tuple[np.ndarray, np.ndarray]  # images and labels, as in a piece
+_KEPT = 12  # pieces held in memory, so that data sets which differ in their crowd alone are read once
+_pieces: dict[str, tuple[Piece, ...]] = {}
+_optional: dict[str, tuple[Piece, ...]] = {}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One way to the images of a piece.
+
+    Args:
+        files: paths in ``data/sources.toml``; or, with ``package``, of files that the system has where it is installed.
+        decode: what to make of them, given where they lie.
+        package: the system's package that holds the files, if they come that way.
+    """
+
+    files: tuple[str, ...]
+    decode: Callable[[list[Path]], Images]
+    package: str = ""
+
+    def local(self) -> list[Path] | None:
+        """Where the files lie on this machine; None where one would have to be downloaded or installed."""
+        found = [Path(file) if self.package else download.local(file) for file in self.files]
+        return found if all(path is not None and path.is_file() for path in found) else None
+
+    def get(self) -> list[Path]:
+        """The same after downloading what is missing. Raises DataUnavailable."""
+        if self.package and self.local() is None:
+            reason = f"the system has no {self.files[0]} (in Debian's package {self.package})"
+            raise DataUnavailable(Path(self.files[0]).name, reason)
+        return [Path(file) if self.package else download.path(file) for file in self.files]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a data set.
+
+    Args:
+        name: of the file, such as ``cifar10/train_0``.
+        sources: ways to its images; what is on this machine comes first, then the order given.
+        sha256: of the bytes of images and labels, one after the other; empty where only the source vouches for them.
+    """
+
+    name: str
+    sources: tuple[Source, ...]
+    sha256: str = ""
+
+    @property
+    def path(self) -> Path:
+        """Where it is kept."""
+        return paths.cache() / "decoded" / f"{self.name}.npz"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it, or what it is made of, is on this machine."""
+        return self.path.is_file() or any(source.local() is not None for source in self.sources)
+
+
+def register_pieces(dataset: str, pieces: Sequence[Piece], optional: Sequence[Piece] = ()) -> None:
+    """Say what a data set is made of: by default, and with options that not every machine can have."""
+    _pieces[dataset], _optional[dataset] = tuple(pieces), tuple(optional)
+
+
+def pieces_of(dataset: str) -> tuple[Piece, ...]:
+    """The pieces of a data set, optional ones where they are on this machine. Raises ValueError for a set without."""
+    from lib import datasets
+
+    datasets.names()  # their modules register the pieces
+    if dataset not in _pieces:
+        raise ValueError(f"no images of {dataset!r}; there are those of {', '.join(sorted(_pieces))}")
+    return (*_pieces[dataset], *(piece for piece in _optional[dataset] if piece.is_local))
+
+
+def ensure(pieces: Sequence[Piece]) -> None:
+    """Make sure that all pieces can be had, without decoding any.
+
+    Raises:
+        DataUnavailable: neither the piece nor any of its sources; tells how to get the first.
+    """
+    for piece in pieces:
+        if not piece.path.is_file():
+            _files(piece)
+
+
+def read(piece: Piece) -> Images:
+    """Images and labels of a piece, decoded and kept if need be. Not to be changed: they are shared.
+
+    Raises:
+        DataUnavailable: neither the piece nor any of its sources.
+        ValueError: a source has other images than it should.
+    """
+    return _read(piece, piece.path)  # the path too, since the cache may move
+
+
+@lru_cache(maxsize=_KEPT)
+def _read(piece: Piece, path: Path) -> Images:
+    if path.is_file():
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                images, labels = stored["images"], stored["labels"]
+            if _digest(images, labels) == piece.sha256 or not piece.sha256:
+                return _frozen(images, labels)
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+            pass
+        log.warning("%s does not hold what it should: made anew", path)
+        path.unlink(missing_ok=True)
+    source, files = _files(piece)
+    images, labels = (np.ascontiguousarray(part, dtype=np.uint8) for part in source.decode(files))
+    if piece.sha256 and (found := _digest(images, labels)) != piece.sha256:
+        raise ValueError(
+            f"{piece.name}: the images decoded from {files[0].name} have SHA-256 {found}, expected {piece.sha256}; "
+            "is it another version of the data, or of the decoder?"
+        )
+    packed = io.BytesIO()
+    np.savez(packed, images=images, labels=labels)
+    write_atomically(path, packed.getvalue())
+    return _frozen(images, labels)
+
+
+def _frozen(*arrays: np.ndarray) -> Images:
+    for array in arrays:
+        array.flags.writeable = False
+    return arrays
+
+
+def _files(piece: Piece) -> tuple[Source, list[Path]]:
+    """The source to use: one whose files are here, or the first that can be downloaded."""
+    for source in piece.sources:
+        if (found := source.local()) is not None:
+            return source, found
+    failures = []
+    for source in piece.sources:
+        try:
+            return source, source.get()
+        except DataUnavailable as error:
+            failures.append(error)
+    first = failures[0]
+    ways = [f"{source.package} ({Path(source.files[0]).parent} is not there)" for source in piece.sources if source.package]
+    ways.append(f"decoded images ({piece.path} is not there)")
+    also = [f"{error.file} ({error.reason})" for error in failures[1:] if error.file not in (first.file, *ways)]
+    looked = (*first.looked, *ways, *also)
+    raise DataUnavailable(first.file, first.reason, looked, any(error.published for error in failures)) from first
+
+
+def _digest(images: np.ndarray, labels: np.ndarray) -> str:
+    digest = hashlib.sha256(np.ascontiguousarray(images))
+    digest.update(np.ascontiguousarray(labels))
+    return digest.hexdigest()
+
+
+# ---------------------------------------------------------------------- decoding
+
+
+def png_rows(files: Sequence[Path], channels: int, side: int) -> np.ndarray:
+    """Images that are stored one a row in RGB pictures of ``side * side`` columns.
+
+    Args:
+        files: PNG pictures.
+        channels: 3, or 1 for gray images, whose three colors are alike.
+        side: of the square images.
+
+    Returns:
+        ``[items, channels, side, side]`` uint8.
+
+    Raises:
+        ValueError: a picture of another shape.
+    """
+    from PIL import Image  # here, since a machine that has the pieces need not decode
+
+    stacks = []
+    for file in files:
+        with Image.open(file) as picture:
+            rows = np.asarray(picture)
+        if rows.ndim != 3 or rows.shape[1:] != (side * side, 3):
+            raise ValueError(f"{file.name} must have {side * side} RGB pixels a row, found the shape {rows.shape}")
+        stacks.append(rows.reshape(-1, side, side, 3)[..., :channels].transpose(0, 3, 1, 2))
+    return np.concatenate(stacks)
+
+
+def jpeg_folder(file: Path, classes: Sequence[str], folder: str = "test") -> Images:
+    """Images of a zip file with one folder of JPEG pictures a class, ``<folder>/<class>/<number>.jpg``, class by class."""
+    from PIL import Image
+
+    images, labels = [], []
+    with zipfile.ZipFile(file) as archive:
+        for name in sorted(archive.namelist()):
+            if name.endswith(".jpg"):
+                with Image.open(io.BytesIO(archive.read(name))) as picture:
+                    images.append(np.asarray(picture).transpose(2, 0, 1))
+                labels.append(classes.index(name.removeprefix(f"{folder}/").split("/")[0]))
+    return np.stack(images), np.array(labels, dtype=np.uint8)
+
+
+def read_js_labels(file: Path) -> np.ndarray:
+    """``[items]`` uint8 classes of a script that assigns one list of numbers."""
+    return np.array(json.loads(re.search(r"\[[^\]]*\]", file.read_text(encoding="utf-8"))[0]), dtype=np.uint8)
+
+
+def read_idx(file: Path) -> np.ndarray:
+    """A gzipped array of bytes in the IDX format of MNIST and Fashion-MNIST.
+
+    Raises:
+        ValueError: no such array.
+    """
+    content = gzip.decompress(file.read_bytes())
+    if content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
+        raise ValueError(f"{file.name} must be an IDX array of bytes, found {content[:4].hex()} at its start")
+    axes = content[3]
+    shape = np.frombuffer(content, dtype=">u4", count=axes, offset=4)
+    return np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * axes).reshape(shape.astype(int))
+
+
+def main(names: Sequence[str]) -> int:
+    """Decode the pieces of some data sets (all without a name) and name their files; returns the exit status."""
+    from lib import datasets
+
+    for name in names or [name for name in datasets.names() if name in _pieces]:
+        for piece in pieces_of(name):
+            read(piece)
+            sys.stdout.write(f"{piece.path}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    from lib.datasets import image_files  # the module that the data sets register in, which this one, called __main__, is not
+
+    raise SystemExit(image_files.main(sys.argv[1:]))

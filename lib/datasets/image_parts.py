@@ -1,0 +1,226 @@
+"""What the image data sets have in common: parts, class-balanced subsets, simulated crowds.
+
+Images stay bytes, ``[items, channels, height, width]`` uint8, from the file to the device; the backbone takes off the mean
+and divides by the standard deviation of each channel (:meth:`lib.networks.Backbone.inputs`).
+
+**Parts.** Validation images are the last ones of each class in file order, as in CCC's released code; a subset of the
+training images is drawn from the others, with the classes in the same proportions; test images come from the test part
+alone. A crowd is simulated on the training images that are left, so it gives no label of any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lib import simulation
+from lib.crowd.labels import CrowdLabels
+from lib.datasets import image_features, image_files
+from lib.datasets.kinds import stratified
+from lib.simulation import drawing
+
+PLAIN = "plain"
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images with their true classes: ``x`` ``[items, channels, height, width]`` uint8, ``y`` ``[items]`` int64."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+    @classmethod
+    def read(cls, pieces: Sequence[image_files.Piece]) -> Images:
+        """All images of some pieces, in order."""
+        images, labels = zip(*map(image_files.read, pieces), strict=True)
+        return cls(np.concatenate(images), np.concatenate(labels).astype(np.int64))
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, items: np.ndarray) -> Images:
+        """Some of them."""
+        return Images(self.x[items], self.y[items])
+
+
+def parts(
+    n_items: int,
+    y: np.ndarray,
+    n_train: int | None = None,
+    n_valid: int = 0,
+    subset_seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the training images are used to train and which to validate.
+
+    Args:
+        n_items: how many there are.
+        y: ``[items]`` their classes.
+        n_train: how many to train on, drawn from those that are not set aside; None for all of them.
+        n_valid: how many to set aside, the last of each class.
+        subset_seed: of the draw.
+
+    Returns:
+        Two vectors of item indices, ascending.
+
+    Raises:
+        ValueError: more images than there are.
+    """
+    if not 0 <= n_valid < n_items:
+        raise ValueError(f"n_valid must lie between 0 and {n_items - 1}, below the number of training images, found {n_valid}")
+    shares = np.bincount(y) * n_valid / n_items
+    wanted = np.floor(shares).astype(int)
+    wanted[np.argsort(wanted - shares, kind="stable")[: n_valid - wanted.sum()]] += 1
+    last = [np.flatnonzero(y == k)[::-1][:size] for k, size in enumerate(wanted)]
+    valid = np.sort(np.concatenate([np.zeros(0, dtype=int), *last]))
+    train = np.setdiff1d(np.arange(n_items), valid)
+    return subset(train, y, n_train, subset_seed, "n_train"), valid
+
+
+def subset(items: np.ndarray, y: np.ndarray, size: int | None, seed: int, name: str) -> np.ndarray:
+    """``size`` of the items with the classes in the same proportions; all of them for None.
+
+    Raises:
+        ValueError: no item, or more than there are; names the option.
+    """
+    if size is None:
+        return items
+    if not 1 <= size <= len(items):
+        raise ValueError(f"{name} must lie between 1 and the {len(items)} images that there are, found {size}")
+    return items[stratified(y[items], size, np.random.default_rng(seed))]
+
+
+def fields(
+    train: Images,
+    test: Images,
+    class_names: Sequence[str],
+    normalize: tuple[Sequence[float], Sequence[float]],
+    chosen: tuple[np.ndarray, np.ndarray],
+    crowd: CrowdLabels,
+    true_confusion: np.ndarray | None = None,
+    features: str | None = None,
+    **extra,
+) -> dict:
+    """The fields of :class:`lib.datasets.kinds.CrowdDataset`.
+
+    Args:
+        train: all training images.
+        test: the test images to use.
+        class_names: one a class.
+        normalize: mean and standard deviation of each channel, of values from 0 to 1.
+        chosen: from :func:`parts`.
+        crowd: labels of the chosen training images.
+        true_confusion: ``[annotators, true class, label]`` where the annotators are simulated.
+        features: None for the images as bytes; or :data:`lib.datasets.image_features.NAME`, for what that network sees in them.
+        extra: what else the data set has.
+
+    Raises:
+        ValueError: features by another name.
+    """
+    if features not in (None, image_features.NAME):
+        raise ValueError(f"features must be None or {image_features.NAME!r}, found {features!r}")
+    made = {"crowd": crowd, "class_names": tuple(class_names), "true_confusion": true_confusion, "extra": extra}
+    if features is None:
+        made["normalize"] = tuple(tuple(map(float, part)) for part in normalize)
+    for suffix, part in (("", train.take(chosen[0])), ("_valid", train.take(chosen[1])), ("_test", test)):
+        if len(part) or suffix != "_valid":
+            x = part.x if features is None else image_features.features(part.x)
+            made[f"x{suffix}"], made[f"y{suffix}"] = torch.from_numpy(x), torch.from_numpy(part.y)
+    return made
+
+
+# ---------------------------------------------------------------------- simulated crowds
+
+
+def loader(
+    train: image_files.Piece,
+    test: image_files.Piece,
+    class_names: Sequence[str],
+    normalize: tuple[Sequence[float], Sequence[float]],
+) -> Callable[..., dict]:
+    """The loader of a data set that is one piece to train and one to test.
+
+    Args:
+        train, test: its pieces.
+        class_names, normalize: as in :func:`fields`.
+    """
+
+    def load_parts(
+        crowd: str = PLAIN,
+        crowd_seed: int = 0,
+        crowd_options: dict | None = None,
+        n_train: int | None = None,
+        n_valid: int = 0,
+        n_test: int | None = None,
+        subset_seed: int = 0,
+    ) -> dict:
+        """The fields of the data set.
+
+        Args:
+            crowd: who labels the training images, see :func:`simulated`.
+            crowd_seed, crowd_options: of that crowd.
+            n_train, n_valid, n_test, subset_seed: see this module.
+        """
+        whole, tested = Images.read([train]), Images.read([test])
+        tested = tested.take(subset(np.arange(len(tested)), tested.y, n_test, subset_seed, "n_test"))
+        sizes = (n_train, n_valid, subset_seed)
+        return load(whole, tested, class_names, normalize, (crowd, crowd_seed, crowd_options), sizes)
+
+    return load_parts
+
+
+def load(
+    train: Images,
+    test: Images,
+    class_names: Sequence[str],
+    normalize: tuple[Sequence[float], Sequence[float]],
+    crowd: tuple[str, int, dict | None],
+    sizes: tuple[int | None, int, int],
+    **extra,
+) -> dict:
+    """The fields of a data set whose training images a simulated crowd labels.
+
+    Args:
+        train, test, class_names, normalize, extra: as in :func:`fields`.
+        crowd: case, seed and options, see :func:`simulated`.
+        sizes: ``n_train``, ``n_valid`` and ``subset_seed`` of :func:`parts`.
+    """
+    chosen = parts(len(train), train.y, *sizes)
+    case, seed, options = crowd
+    given, confusion = simulated(case, train.y[chosen[0]], len(class_names), seed, options)
+    return fields(train, test, class_names, normalize, chosen, given, confusion, **extra)
+
+
+def simulated(case: str, y: np.ndarray, n_classes: int, seed: int, options: dict | None) -> tuple[CrowdLabels, np.ndarray]:
+    """A crowd that labels images of known classes, by the name of a case.
+
+    Args:
+        case: ``"plain"``, see :func:`plain`, or one of :mod:`lib.simulation`, such as ``"rec-IND-I"``.
+        y: ``[items]`` true classes.
+        n_classes: how many there are.
+        seed: of the crowd.
+        options: the case's own.
+
+    Returns:
+        The crowd, and its confusion matrices ``[annotators, true class, label]``.
+
+    Raises:
+        ValueError: an unknown case, or an option that it does not have.
+    """
+    try:
+        if case == PLAIN:
+            return plain(y, n_classes, seed, **(options or {}))
+        made = simulation.build(case, y, n_classes, seed, **(options or {}))
+    except TypeError as error:
+        raise ValueError(f"crowd {case!r}: {error}") from error
+    return made.crowd, made.confusion
+
+
+def plain(
+    y: np.ndarray, n_classes: int, seed: int, annotators: int = 50, accuracy: float = 0.6, labels_per_item: float = 3.0
+) -> tuple[CrowdLabels, np.ndarray]:
+    """Annotators who are all alike and take part alike: right with probability ``accuracy``, else any other class."""
+    confusion = np.repeat(drawing.symmetric(accuracy, n_classes)[None], annotators, axis=0)
+    return drawing.simulate(y, confusion, labels_per_item, seed=seed), confusion

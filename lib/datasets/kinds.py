@@ -1,0 +1,245 @@
+"""What a data set holds, by task: items with features, what a crowd said of them, and the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lib.crowd.answers import Answers
+from lib.crowd.labels import CrowdLabels, CrowdRatings
+
+__all__ = ["CrowdData", "CrowdDataset", "RatingDataset", "stratified"]
+
+
+@dataclass(frozen=True, eq=False)
+class CrowdData:
+    """Items with features, what a crowd said of the training items, and the truth: what every task has.
+
+    Args:
+        name, title: for the registry, for a reader.
+        x: ``[items, ...]`` float32 features of the training items; or, with ``normalize``, images as bytes,
+            ``[items, channels, height, width]`` uint8.
+        crowd: what was said of the training items.
+        y: ``[items, ...]`` truth of the training items, for scoring only; None where nobody knows it.
+        x_test, y_test: the same of items that no annotator saw; None where there are none.
+        x_valid, y_valid: the same of items to choose an epoch with; None where there are none.
+        extra: what else the data set has, such as texts; each entry is also an attribute. An entry with one value for
+            each training item and a sibling ``<name>_test`` is divided along when a validation part is split off.
+        normalize: of images, each channel's mean and standard deviation, of values from 0 to 1: what a backbone takes off
+            and divides by.
+
+    Raises:
+        ValueError: sizes that do not fit each other, a true value that is not allowed, or a feature that is not finite.
+    """
+
+    name: str
+    title: str
+    x: Tensor
+    crowd: Answers
+    y: Tensor | None
+    x_test: Tensor | None
+    y_test: Tensor | None
+    x_valid: Tensor | None = None
+    y_valid: Tensor | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    normalize: tuple[tuple[float, ...], tuple[float, ...]] | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        for part in ("", "_valid", "_test"):
+            self._check_part(part)
+        items, unit = (len(self.x), "rows") if self.offsets is None else (int(self.offsets[-1]), "tokens")
+        if items != self.crowd.n_items:
+            raise ValueError(f"{self.name}: the crowd labels are of {self.crowd.n_items} items, found {items} {unit} of x")
+
+    def _check_part(self, part: str) -> None:
+        x, y = getattr(self, f"x{part}"), getattr(self, f"y{part}")
+        if x is None and (y is not None or not part):
+            raise ValueError(f"{self.name}: x{part} is missing" + (f", though y{part} is given" if part else ""))
+        if x is not None:
+            self._check_x(part, x)
+        if y is not None:
+            self._check_y(part, x, y)
+        elif x is not None and part:
+            raise ValueError(f"{self.name}: y{part} is missing, though x{part} is given")
+
+    def _check_x(self, part: str, x: Tensor) -> None:
+        wanted, axes = (torch.float32, x.ndim >= 2) if self.normalize is None else (torch.uint8, x.ndim == 4)
+        if x.dtype != wanted or not axes or x.shape[1:] != self.x.shape[1:]:
+            kind = "float32 [items, ...]" if self.normalize is None else "uint8 [items, channels, height, width]"
+            raise ValueError(
+                f"{self.name}: x{part} must be {kind} of {tuple(self.x.shape[1:])} numbers an item, "
+                f"found {x.dtype} {tuple(x.shape)}"
+            )
+        if self.normalize is not None and {len(values) for values in self.normalize} != {x.shape[1]}:
+            raise ValueError(f"{self.name}: normalize must hold {x.shape[1]} means and deviations, found {self.normalize}")
+        if x.is_floating_point() and not (finite := torch.isfinite(x.flatten(1)).all(dim=1)).all():
+            bad = torch.nonzero(~finite).flatten()
+            raise ValueError(f"{self.name}: x{part} is not finite in {len(bad)} rows, the first is row {int(bad[0])}")
+
+    def _check_y(self, part: str, x: Tensor, y: Tensor) -> None:
+        """ValueError where the truth ``y`` of the items ``x`` is not what the task asks for."""
+        raise NotImplementedError
+
+    @property
+    def offsets(self) -> np.ndarray | None:
+        """``[rows of x + 1]`` where the items of each row begin, in data whose rows hold several (sentences of tokens, see
+        ``tagged.py``); None where a row is an item."""
+        return None
+
+    def draw(self, size: int, rng: np.random.Generator) -> np.ndarray:
+        """``[size]`` rows of ``x``, drawn at random, to split off."""
+        return rng.permutation(len(self.x))[:size]
+
+    def __getattr__(self, name: str) -> Any:
+        extra = self.__dict__.get("extra") or {}  # not there yet while a copy is being put together
+        if name in extra:
+            return extra[name]
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, x {tuple(self.x.shape)}, {self.crowd!r})"
+
+    @property
+    def n_outputs(self) -> int:
+        """How many numbers a network gives for an item: as many as there are classes, one for a rating."""
+        return self.crowd.n_outputs
+
+    def summary(self) -> dict[str, Any]:
+        """Sizes: the facts a reader asks for first.
+
+        Returns:
+            ``items``, ``valid_items``, ``test_items``, ``annotators``, ``labels``, ``labels_per_item`` (mean).
+        """
+        return {
+            "items": self.crowd.n_items,
+            "valid_items": 0 if self.x_valid is None else len(self.x_valid),
+            "test_items": 0 if self.x_test is None else len(self.x_test),
+            "annotators": self.crowd.n_annotators,
+            "labels": len(self.crowd),
+            "labels_per_item": len(self.crowd) / max(self.crowd.n_items, 1),
+        }
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CrowdDataset(CrowdData):
+    """Items of classes, labeled by a crowd.
+
+    Args:
+        name, title: for the registry, for a reader.
+        x: ``[items, ...]`` features of the training items, float32, or bytes of images.
+        crowd: labels of the training items.
+        y: ``[items]`` int64 true classes of the training items, for scoring only; None where nobody knows them.
+        x_test, y_test: the same of items that no annotator saw; None where there are none.
+        x_valid, y_valid: the same of items to choose an epoch with; None where there are none.
+        extra: what else the data set has, such as texts; each entry is also an attribute. An entry with one value for
+            each training item and a sibling ``<name>_test`` is divided along when a validation part is split off.
+        normalize: of images, see :class:`CrowdData`.
+        class_names: one a class.
+        true_confusion: ``[annotators, true class, label]`` where the annotators are simulated.
+
+    Raises:
+        ValueError: sizes that do not fit each other, a class out of range, or a feature that is not finite.
+    """
+
+    crowd: CrowdLabels
+    class_names: tuple[str, ...] = field(kw_only=True)
+    true_confusion: np.ndarray | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "class_names", tuple(self.class_names))
+        if len(self.class_names) != self.crowd.n_classes:
+            raise ValueError(
+                f"{self.name}: the crowd has {self.crowd.n_classes} classes, found {len(self.class_names)} class_names"
+            )
+        super().__post_init__()
+        if self.true_confusion is not None:
+            wanted = (self.crowd.n_annotators, self.n_classes, self.n_classes)
+            if self.true_confusion.shape != wanted or not np.allclose(self.true_confusion.sum(axis=2), 1):
+                raise ValueError(
+                    f"{self.name}: true_confusion must have the shape {wanted} and rows that sum to one, "
+                    f"found shape {self.true_confusion.shape}"
+                )
+
+    def _check_y(self, part: str, x: Tensor, y: Tensor) -> None:
+        if y.dtype != torch.int64 or y.shape != (len(x),):
+            raise ValueError(f"{self.name}: y{part} must be int64 [{len(x)}], as x{part}, found {y.dtype} {tuple(y.shape)}")
+        if len(y) and not 0 <= int(y.min()) <= int(y.max()) < self.n_classes:
+            found = f"{int(y.min())} .. {int(y.max())}"
+            raise ValueError(f"{self.name}: y{part} must lie in 0 .. {self.n_classes - 1}, found {found}")
+
+    def draw(self, size: int, rng: np.random.Generator) -> np.ndarray:
+        """As many of each true class as there are, in proportion."""
+        return stratified(self.y.numpy(), size, rng)
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return self.crowd.n_classes
+
+    def summary(self) -> dict[str, Any]:
+        """Sizes, and how often the crowd is right: the facts a reader asks for first.
+
+        Returns:
+            ``items``, ``valid_items``, ``test_items``, ``classes``, ``annotators``, ``labels``, ``labels_per_item``
+            (mean), ``label_accuracy`` (share of labels that are true; None without labels or truth).
+        """
+        crowd, accuracy = self.crowd, None
+        if self.y is not None and len(crowd):
+            accuracy = float((crowd.label == self.y.numpy()[crowd.item]).mean())
+        facts = super().summary() | {"classes": crowd.n_classes, "label_accuracy": accuracy}
+        order = "items valid_items test_items classes annotators labels labels_per_item label_accuracy"
+        return {name: facts[name] for name in order.split()}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RatingDataset(CrowdData):
+    """Items with a number each, rated by a crowd: :class:`CrowdData` with ``y`` float32 ``[items]``, finite."""
+
+    crowd: CrowdRatings
+
+    def _check_y(self, part: str, x: Tensor, y: Tensor) -> None:
+        if y.dtype != torch.float32 or y.shape != (len(x),):
+            raise ValueError(f"{self.name}: y{part} must be float32 [{len(x)}], as x{part}, found {y.dtype} {tuple(y.shape)}")
+        if len(bad := torch.nonzero(~torch.isfinite(y)).flatten()):
+            raise ValueError(f"{self.name}: y{part} is not finite in {len(bad)} items, the first is item {int(bad[0])}")
+
+    def summary(self) -> dict[str, Any]:
+        """Sizes, and how far the crowd is from the truth.
+
+        Returns:
+            As in :class:`CrowdData`, and ``rating_mae``: mean distance of a rating from the truth (None without either).
+        """
+        crowd, error = self.crowd, None
+        if self.y is not None and len(crowd):
+            error = float(np.abs(crowd.value - self.y.numpy()[crowd.item]).mean())
+        return super().summary() | {"rating_mae": error}
+
+
+def stratified(y: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """A random part with the classes in the same proportions, to within one item a class.
+
+    Args:
+        y: ``[items]`` classes.
+        size: number of items to take, 0 .. items.
+        rng: generator.
+
+    Returns:
+        ``[size]`` item indices, ascending.
+
+    Raises:
+        ValueError: size out of range.
+    """
+    if not 0 <= size <= len(y):
+        raise ValueError(f"size must lie between 0 and the {len(y)} items, found {size}")
+    counts = np.bincount(y)
+    share = counts * size / max(len(y), 1)
+    take = np.floor(share).astype(int)
+    take[np.argsort(take - share, kind="stable")[: size - take.sum()]] += 1  # the largest remainders are rounded up
+    order = rng.permutation(len(y))
+    parts = [order[y[order] == k][:n] for k, n in enumerate(take)]
+    return np.sort(np.concatenate([np.zeros(0, dtype=int), *parts]))

@@ -1,0 +1,98 @@
+"""The interface of all methods, which is all that the training loop and the scores know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from lib.crowd.answers import Answers
+from lib.datasets.batches import Batch
+from lib.networks import Backbone
+
+if TYPE_CHECKING:
+    from lib.datasets.batches import TrainingData
+    from lib.datasets.kinds import CrowdData
+
+
+class Method(nn.Module):
+    """A way to train a backbone from crowd labels.
+
+    Args:
+        backbone: makes a fresh, randomly initialized network at each call; most methods need one.
+        crowd: the labels that it will be trained on.
+
+    Attributes:
+        task: what the method learns, see :attr:`lib.crowd.answers.Answers.task`.
+        warmup_epochs: epochs at the start that do not count when the best or a validation-selected epoch is sought.
+        compilable: whether nothing outside of a backbone looks at the operations inside it.
+        n_classes: numbers that the network gives for an item.
+    """
+
+    task: ClassVar[str] = "classification"
+    warmup_epochs: int = 0
+    compilable: bool = True
+
+    def __init__(self, backbone: Callable[[], Backbone], crowd: Answers) -> None:
+        super().__init__()
+        self.backbone = backbone()
+        self.n_annotators = crowd.n_annotators
+        self.n_classes = crowd.n_outputs
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Scalar in nats, mean over the batch's labels unless the method's paper says otherwise."""
+        raise NotImplementedError
+
+    def predict_proba(self, x: Tensor) -> Tensor:
+        """``[batch, classes]`` class probabilities, what the paper predicts with at test time."""
+        return torch.softmax(self.backbone(x), dim=1)
+
+    def predict(self, x: Tensor) -> Tensor:
+        """``[batch, ...]`` what the method is scored by: here the class probabilities."""
+        return self.predict_proba(x)
+
+    def confusion(self) -> Tensor | None:
+        """``[annotators, true class, label]`` with rows that sum to one; None where the method has none."""
+        return None
+
+    def posterior(self) -> Tensor | None:
+        """``[items, classes]`` the method's belief about the training items' classes; None where it keeps none."""
+        return None
+
+    def set_confusion(self, confusion: Tensor) -> None:
+        """Start the annotators' part at given matrices, so that :meth:`confusion` returns them until training goes on.
+
+        Nothing happens in a method without a parameter that can hold any such matrices: it starts as it does.
+
+        Args:
+            confusion: ``[annotators, true class, label]``, rows sum to one, all entries above zero.
+        """
+
+    def scores(self, data: CrowdData) -> dict[str, float]:
+        """Measures of the trained method beyond those that every run is scored by; they join the run's row. ``data`` holds
+        the truth: for scoring only."""
+        return {}
+
+    def prepare(self, data: TrainingData, fit: Callable[..., dict[str, list[float]]]) -> None:
+        """Called once, before the optimizer is made: for methods of several stages. ``fit(method, data=data, **changes)``
+        trains another method first, by the same recipe with ``changes``, and returns its history."""
+
+    def begin_epoch(self, epoch: int, data: TrainingData) -> None:
+        """Called before each epoch, counted from 0: E-steps, clustering, meta sets."""
+
+    def end_epoch(self, epoch: int, data: TrainingData) -> None:
+        """Called after each epoch, before it is scored."""
+
+    def step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Tensor:
+        """One update; returns the detached loss. Overridden only by a method with an inner loop of its own."""
+        optimizer.zero_grad(set_to_none=True)
+        loss = self.loss(batch)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict]:
+        """The optimizer's parameter groups; overridden where a part has a rate or decay of its own."""
+        return [{"params": list(self.parameters()), "lr": lr, "weight_decay": weight_decay}]

@@ -1,0 +1,147 @@
+"""Classifiers by name. A backbone knows nothing of crowds: features in, class logits out."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from lib.registry import Registry
+
+__all__ = ["Backbone", "Inputs", "build", "defaults", "names", "register"]
+
+_registry: Registry[Callable[..., Backbone]] = Registry("backbone", __name__)
+
+
+class Inputs(Protocol):
+    """What a network may look at before training: a data set's inputs, and what comes with them."""
+
+    name: str
+    x: Tensor
+    x_test: Tensor | None
+    x_valid: Tensor | None
+    extra: Mapping[str, Any]
+
+
+class Backbone(nn.Module):
+    """A trunk and a linear head, kept apart because several crowd methods attach to the features.
+
+    Args:
+        trunk: ``[batch, ...]`` inputs to ``[batch, n_features]`` features.
+        n_features: width of the features.
+        n_classes: number of classes.
+
+    Attributes:
+        x_shape: shape of one input, set by :func:`build`.
+        half: whether the trunk computes in bfloat16 (by autocast: weights stay float32, and so does all after the features).
+        channels_last: whether images lie with their channels together, as tensor cores want them.
+    """
+
+    x_shape: tuple[int, ...] = ()
+    half: bool = False
+    channels_last: bool = False
+
+    def __init__(self, trunk: nn.Module, n_features: int, n_classes: int) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.n_features = n_features
+        self.n_classes = n_classes
+        self.head = nn.Linear(n_features, n_classes)
+        # On the device from the start: a constant made anew for each batch would wait for it each time.
+        self.register_buffer("_scale", None, persistent=False)
+        self.register_buffer("_shift", None, persistent=False)
+
+    def normalize_bytes(self, mean: Sequence[float], deviation: Sequence[float]) -> None:
+        """Take inputs that are images as bytes, with the mean and standard deviation of each channel, of values from 0 to 1."""
+        mean, deviation = (torch.tensor(part, dtype=torch.float64).view(-1, 1, 1) for part in (mean, deviation))
+        self._scale = (1 / (255 * deviation)).to(self.head.weight)
+        self._shift = (-mean / deviation).to(self.head.weight)
+
+    def inputs(self, x: Tensor) -> Tensor:
+        """The numbers of the inputs: images as bytes become ``(x / 255 - mean) / deviation``, all else stays.
+
+        Raises:
+            ValueError: images as bytes, and no ``normalize``.
+        """
+        if x.dtype != torch.uint8:
+            return x
+        if self._scale is None:
+            raise ValueError("the inputs are bytes: build the backbone with normalize=(means, deviations) of the channels")
+        return torch.addcmul(self._shift, x.to(self._scale.dtype), self._scale)
+
+    def features(self, x: Tensor) -> Tensor:
+        """``[batch, n_features]``, what the head reads."""
+        x = self.inputs(x)
+        if self.channels_last and x.ndim == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        if not self.half:
+            return self.trunk(x)
+        with torch.autocast(x.device.type, dtype=torch.bfloat16):
+            return self.trunk(x).to(x.dtype)
+
+    def prepare(self, data: Inputs) -> None:
+        """Called once, before training: for what a network takes over from the data, such as vectors of words."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[batch, n_classes]`` class logits."""
+        return self.head(self.features(x))
+
+
+def register(name: str) -> Callable:
+    """Give a function ``(x_shape, n_classes, **options) -> Backbone`` a name."""
+
+    def decorate(make: Callable[..., Backbone]) -> Callable[..., Backbone]:
+        _registry.add(name, make)
+        return make
+
+    return decorate
+
+
+def names() -> list[str]:
+    """All backbones."""
+    return _registry.names()
+
+
+def defaults(name: str) -> dict[str, Any]:
+    """A backbone's options with their defaults. Raises ValueError for an unknown one."""
+    parameters = list(inspect.signature(_registry.get(name)).parameters.values())[2:]
+    return {parameter.name: parameter.default for parameter in parameters}
+
+
+def build(
+    name: str,
+    x_shape: Sequence[int],
+    n_classes: int,
+    normalize: tuple[Sequence[float], Sequence[float]] | None = None,
+    **options,
+) -> Backbone:
+    """A fresh backbone; its weights come from torch's global generator.
+
+    Args:
+        name: one of :func:`names`.
+        x_shape: shape of one input, without the batch axis.
+        n_classes: number of classes.
+        normalize: mean and standard deviation of each channel, for inputs that are images as bytes.
+        options: the backbone's own.
+
+    Raises:
+        ValueError: unknown name, or an option that the backbone does not have.
+    """
+    make, known = _registry.get(name), defaults(name)
+    wrong = [option for option in options if option not in known]
+    if wrong:
+        raise ValueError(f"backbone {name!r} has no option {wrong[0]!r}; it has: {', '.join(known) or 'none'}")
+    backbone = make(tuple(x_shape), n_classes, **options)
+    backbone.x_shape = tuple(x_shape)
+    if normalize is not None:
+        backbone.normalize_bytes(*normalize)
+    return backbone
+
+
+def flat_width(x_shape: Sequence[int]) -> int:
+    """Numbers in one input."""
+    return math.prod(x_shape)

@@ -1,0 +1,137 @@
+"""Figures of a crowd at work: images with what was said of them, and annotators with their accuracies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from lib.crowd.labels import CrowdLabels
+from lib.plotting.style import GRAY, PAPER, in_style
+
+__all__ = ["accuracies", "disagreement"]
+
+# Okabe and Ito's palette; shapes tell groups apart where colors do not.
+LOOKS = [("#0072B2", "o"), ("#E69F00", "s"), ("#009E73", "^"), ("#D55E00", "D"), ("#CC79A7", "v"), ("#767676", "P")]
+
+CALM, RANDOM = "no sign of guessing", "looks random"
+
+
+def disagreement(
+    images: np.ndarray,
+    crowd: CrowdLabels,
+    items: Sequence[int],
+    y: np.ndarray,
+    names: Sequence[str] | None = None,
+    title: str = "",
+    columns: int = 4,
+) -> tuple[Figure, pd.DataFrame]:
+    """Some images, above each what was said of it, and by whom.
+
+    Args:
+        images: ``[items, height, width]`` gray values.
+        crowd: the labels.
+        items: which to show.
+        y: ``[items]`` true classes, shown beneath.
+        names: of the annotators, in the captions; by default the crowd's, else their numbers.
+        title: of the figure.
+        columns: images side by side.
+
+    Returns:
+        The figure and columns item, true_class, annotator, label.
+
+    Raises:
+        ValueError: no items.
+    """
+    if len(items) == 0:
+        raise ValueError("there is nothing to show: no items were given")
+    names = names if names is not None else crowd.annotator_names or range(crowd.n_annotators)
+    classes = crowd.class_names or range(crowd.n_classes)
+    columns, lines = min(columns, len(items)), []
+    rows = -(-len(items) // columns)
+    with in_style():
+        fig, axes = plt.subplots(rows, columns, figsize=(1.9 * columns, 2.75 * rows), squeeze=False)
+        for axis in axes.flat[len(items) :]:
+            axis.set_axis_off()
+        for axis, item in zip(axes.flat, items, strict=False):
+            labels = range(crowd.offsets[item], crowd.offsets[item + 1])
+            said = [(names[crowd.annotator[row]], classes[crowd.label[row]]) for row in labels]
+            axis.imshow(images[item], cmap="gray_r", interpolation="nearest")
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+            axis.set_title("\n".join(f"{name}: {label}" for name, label in said), fontsize=12)
+            axis.set_xlabel(f"true: {classes[y[item]]}", color=GRAY)
+            lines += [(item, classes[y[item]], name, label) for name, label in said]
+        fig.suptitle(title, fontsize=14)
+    return fig, pd.DataFrame(lines, columns=["item", "true_class", "annotator", "label"])
+
+
+def accuracies(
+    report: pd.DataFrame,
+    groups: Mapping | None = None,
+    truth: Mapping | None = None,
+    legend: str = "",
+    title: str = "",
+) -> tuple[Figure, pd.DataFrame]:
+    """Annotators from the best to the worst: estimated accuracy with its interval, the truth where it is known.
+
+    Args:
+        report: from ``annotator_report.report``; an annotator without labels is left out.
+        groups: annotator to the name of a group, which decides color and shape; by default who looks random.
+        truth: annotator to true accuracy (a share).
+        legend: what the groups are.
+        title: of the figure.
+
+    Returns:
+        The figure and columns annotator, group, n_labels, accuracy, ci_low, ci_high, true_accuracy (where given), in
+        percent, from top to bottom.
+
+    Raises:
+        ValueError: nobody gave a label, or there are more groups than shapes.
+    """
+    data = report[report["n_labels"] > 0].sort_values(["accuracy", "annotator"], ascending=[False, True], ignore_index=True)
+    if data.empty:
+        raise ValueError("there is nothing to show: nobody gave a label")
+    group, looks = _groups(data, groups)
+    drawn = pd.DataFrame({"annotator": data["annotator"], "group": group, "n_labels": data["n_labels"]})
+    drawn[["accuracy", "ci_low", "ci_high"]] = data[["accuracy", "ci_low", "ci_high"]] * 100
+    if truth is not None:
+        drawn["true_accuracy"] = data["annotator"].map(truth) * 100
+    with in_style():
+        fig, axis = plt.subplots(figsize=(8, 1.6 + 0.31 * len(drawn)))
+        for level, line in enumerate(drawn.to_dict("records")):
+            color, marker = looks[line["group"]]
+            ends = [[line["accuracy"] - line["ci_low"]], [line["ci_high"] - line["accuracy"]]]
+            axis.errorbar(line["accuracy"], level, xerr=ends, color=color, marker=marker, capsize=3, lw=1.6, ms=7)
+            if truth is not None:
+                axis.plot(line["true_accuracy"], level, marker="|", color=PAPER, ms=14, mew=2.2, zorder=5)
+        names = [f"{name} ({count})" for name, count in zip(drawn["annotator"], drawn["n_labels"], strict=True)]
+        axis.set_yticks(range(len(drawn)), names)
+        axis.set(xlabel="accuracy (%)", ylabel="annotator (number of labels)", title=title, xlim=(-2, 102))
+        axis.set_ylim(len(drawn) - 0.4, -0.6)
+        axis.grid(axis="y", visible=False)
+        _add_legend(fig, {name: looks[name] for name in looks if name in set(group)}, legend, truth is not None)
+    return fig, drawn
+
+
+def _groups(data: pd.DataFrame, groups: Mapping | None) -> tuple[pd.Series, dict[str, tuple[str, str]]]:
+    """Each line's group, and the looks of groups."""
+    if groups is None:
+        return data["looks_random"].map({False: CALM, True: RANDOM}), {CALM: LOOKS[0], RANDOM: LOOKS[3]}
+    group = data["annotator"].map(groups)
+    kinds = list(dict.fromkeys(group))
+    if len(kinds) > len(LOOKS):
+        raise ValueError(f"at most {len(LOOKS)} groups can be told apart, found {len(kinds)}")
+    return group, dict(zip(kinds, LOOKS, strict=False))
+
+
+def _add_legend(fig: Figure, looks: Mapping[str, tuple[str, str]], heading: str, with_truth: bool) -> None:
+    handles = [Line2D([], [], color=color, marker=marker, label=name) for name, (color, marker) in looks.items()]
+    if with_truth:
+        handles.append(Line2D([], [], color=PAPER, marker="|", ls="", ms=14, mew=2.2, label="true accuracy"))
+    words = f"{heading}\n(mean and 95 % interval)".strip()
+    fig.legend(handles=handles, title=words, loc="outside right upper", alignment="left")

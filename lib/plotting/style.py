@@ -1,0 +1,168 @@
+"""The house style of figures, one color a method, and the one door through which figures are saved."""
+
+from __future__ import annotations
+
+import io
+import re
+import zlib
+from collections.abc import Iterator
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+
+from lib import paths
+from lib.storage import write_atomically
+
+__all__ = ["GRAY", "PAPER", "STYLE", "color", "in_style", "line", "marker", "save", "style"]
+
+STYLE = {
+    "figure.figsize": (8.0, 4.5),  # inches; type is chosen to be read at half this size
+    "figure.dpi": 120,
+    "figure.constrained_layout.use": True,
+    "figure.facecolor": "white",
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so figures are the same everywhere
+    "font.size": 13,
+    "axes.titlesize": 14,
+    "axes.labelsize": 13,
+    "xtick.labelsize": 12,
+    "ytick.labelsize": 12,
+    "legend.fontsize": 12,
+    "legend.title_fontsize": 12,
+    "legend.frameon": False,
+    "legend.handlelength": 2.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.8,
+    "lines.linewidth": 2.0,
+    "lines.markersize": 7,
+    "savefig.dpi": "figure",
+}
+
+PAPER = "#222222"  # the papers' numbers
+GRAY = "#767676"  # guides and notes
+
+# Okabe and Ito's palette, told apart by people of any color vision. A family shares a hue; its members differ in
+# lightness, marker and line.
+METHODS: dict[str, tuple[str, str, str]] = {
+    "true-labels": ("#000000", "X", "--"),
+    "majority-vote": ("#8C8C8C", "o", "-"),
+    "soft-majority-vote": ("#BFBFBF", "s", "--"),
+    "dawid-skene": ("#E69F00", "o", "-"),
+    "glad": ("#FFBE55", "^", "--"),
+    "mace": ("#B87F00", "v", "-."),
+    "dl-em": ("#9A6A00", "s", "-"),
+    "dl-em-released": ("#F2CF80", "D", "--"),
+    "crowdlayer-mw": ("#0072B2", "o", "-"),
+    "crowdlayer-vw": ("#56B4E9", "s", "--"),
+    "crowdlayer-vwb": ("#003C5E", "^", "-."),
+    "ccem": ("#009E73", "o", "-"),
+    "geocrowdnet-f": ("#005740", "^", "-"),
+    "geocrowdnet-w": ("#6CCBB0", "v", "--"),
+    "trace-reg": ("#B3A600", "D", "-."),
+    "max-mig": ("#D55E00", "P", "-"),
+    "ccc": ("#8A2F00", "h", "-"),
+    "conal": ("#CC79A7", "o", "-"),
+    "unionnet-a": ("#8F3F6E", "s", "-"),
+    "unionnet-b": ("#E3B5CE", "D", "--"),
+    "doctornet": ("#7A5CC2", "o", "-"),
+    "weighted-doctornet": ("#B7A6E3", "s", "--"),
+    "kd-crowd": ("#D0B800", "p", "-"),
+    "true-ratings": ("#000000", "X", "--"),
+    "ratings-mean": ("#8C8C8C", "o", "-"),
+    "ratings-em": ("#9A6A00", "s", "-"),
+    "crowdlayer-s": ("#56B4E9", "s", "--"),
+    "crowdlayer-b": ("#0072B2", "o", "-"),
+    "crowdlayer-sb": ("#003C5E", "^", "-."),
+}
+_COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#767676", "#5E3C99"]
+_MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", ">"]
+_LINES = ["-", "--", "-.", (0, (1, 1))]
+
+
+def style() -> None:
+    """Use the house style for all figures from here on; the functions of ``lib.plots`` use it anyway."""
+    mpl.rcParams.update(STYLE)
+
+
+def color(name: str) -> str:
+    """A method's color, the same in every figure; an unknown name always gets the same color of the palette."""
+    return _look(name)[0]
+
+
+def marker(name: str) -> str:
+    """A method's marker."""
+    return _look(name)[1]
+
+
+def line(name: str) -> str | tuple:
+    """A method's line style."""
+    return _look(name)[2]
+
+
+def save(fig: Figure, notebook: str, name: str, data: pd.DataFrame, allow_unlabeled: bool = False) -> None:
+    """Write ``figures/<notebook>/<name>.png`` beside ``<name>.csv``, the numbers that were drawn.
+
+    The image carries no version or date, so equal figures are equal files.
+
+    Args:
+        fig: stays open, to be shown.
+        notebook: the notebook's name without ending.
+        name: the figure's name: lower case letters, digits, hyphens, underscores; not ``table``.
+        data: what was drawn, one line a mark; an index with a name becomes a column.
+        allow_unlabeled: for a figure whose axes have ticks that need no name.
+
+    Raises:
+        ValueError: an axis with ticks has no name, there are no data, or ``name`` will not do.
+        OSError: a file could not be written.
+    """
+    if not re.fullmatch(r"[a-z0-9_-]+", name) or name == "table":
+        raise ValueError(f"a figure's name has lower case letters, digits, - and _, and is not 'table'; found {name!r}")
+    if not isinstance(data, pd.DataFrame) or data.empty:
+        raise ValueError(f"figure {name!r} needs a DataFrame of the numbers it shows, found {type(data).__name__}")
+    if not allow_unlabeled and (unnamed := list(_unnamed_axes(fig))):
+        raise ValueError(f"figure {name!r} has axes without a name: {', '.join(unnamed)}")
+    image = io.BytesIO()
+    fig.savefig(image, format="png", dpi=fig.dpi, metadata={"Software": None})
+    data = data.reset_index() if any(level is not None for level in data.index.names) else data
+    folder = paths.figures(notebook)
+    write_atomically(folder / f"{name}.png", image.getvalue())
+    write_atomically(folder / f"{name}.csv", data.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+
+
+def _look(name: str) -> tuple:
+    if name in METHODS:
+        return METHODS[name]
+    number = zlib.crc32(name.encode())  # unlike hash(), the same in every process
+    return (
+        _COLORS[number % len(_COLORS)],
+        _MARKERS[number // 8 % len(_MARKERS)],
+        _LINES[number // 128 % len(_LINES)],
+    )
+
+
+def _unnamed_axes(fig: Figure) -> Iterator[str]:
+    """Axes that show tick labels and have no name, neither of their own nor of the whole figure."""
+    fig.canvas.draw()  # only now are tick labels known
+    for number, axes in enumerate(fig.axes):
+        where = f"panel {number + 1}" + (f" ({axes.get_title()!r})" if axes.get_title() else "")
+        for letter, axis, whole in (("x", axes.xaxis, fig.get_supxlabel()), ("y", axes.yaxis, fig.get_supylabel())):
+            if _has_tick_labels(axes, axis) and not (axis.get_label_text() or whole):
+                yield f"{letter} axis of {where}"
+
+
+def _has_tick_labels(axes: Axes, axis: Axis) -> bool:
+    if not (axes.get_visible() and axes.axison and axis.get_visible()):
+        return False
+    return any(label.get_visible() and label.get_text() for label in axis.get_ticklabels())
+
+
+def in_style():
+    """The house style for the time of a ``with``."""
+    return plt.rc_context(STYLE)

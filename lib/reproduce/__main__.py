@@ -1,0 +1,365 @@
+"""The command line: run the notebooks, compare with the reference, make the committed notebooks.
+
+    python -m lib.reproduce                     all notebooks at quick, anew, then the drift report
+    python -m lib.reproduce --list              what there is
+    python -m lib.reproduce --only 10 --scale paper --seeds 0 1 2 --device cuda
+    python -m lib.reproduce --in-place          make the committed notebooks, from reference rows alone
+
+Exit code 0: all went well (drift included: it is a report); 1: a run or a notebook failed; 2: something was asked for
+that does not exist; 130: interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import re
+import shlex
+import shutil
+import signal
+import sys
+import textwrap
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from tqdm import tqdm
+
+from lib import paths
+from lib.reproduce import arguments, notebooks, passes
+from lib.reproduce.arguments import UsageError
+from lib.reproduce.notebooks import Notebook
+from lib.runs import ledger
+
+CONNECT_TIMEOUT = 10  # seconds for a Dask scheduler to answer, and again for its first worker
+NEWS_EVERY = 30  # seconds between lines about runs where no terminal shows a bar
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        words: what follows the program's name (default: those of this process).
+
+    Returns:
+        The exit code; see the module.
+    """
+    given = list(sys.argv[1:] if words is None else words)
+    try:
+        options = arguments.parser().parse_args(given)
+        arguments.check(options)
+        with _interrupts_end_workers():
+            return _mode(options)(options)
+    except SystemExit as stop:  # argparse: --help or a mistake, which it has told already
+        return int(stop.code or 0)
+    except (UsageError, notebooks.NotebookError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        command = shlex.join(["python", "-m", "lib.reproduce", *[word for word in given if word != "--fresh"]])
+        print(f"\nInterrupted. Finished runs are kept; to go on from here: {command}", file=sys.stderr)
+        return 130
+
+
+@contextmanager
+def _interrupts_end_workers() -> Iterator[None]:
+    """Ctrl-C ends the workers at once: a pool would otherwise wait for the runs under way, which may take an hour."""
+
+    def interrupt(number, frame) -> None:
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _mode(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
+    if options.list:
+        return _list
+    if options.merge:
+        return _merge
+    return _make_in_place if options.in_place else _pass
+
+
+# ---------------------------------------------------------------------- the short modes
+
+
+def _list(options: argparse.Namespace) -> int:
+    lines = [("notebook", "reproduces", "data", "minutes", "last verdicts")]
+    for notebook in notebooks.select(options.only):
+        minutes = ", ".join(f"{scale} {value:g}" for scale, value in notebook.minutes.items())
+        lines.append((notebook.stem, notebook.reproduces or "-", ", ".join(notebook.data) or "-", minutes, _verdicts(notebook)))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    return 0
+
+
+def _verdicts(notebook: Notebook) -> str:
+    path = paths.figures(notebook.stem) / "claims.json"
+    if not path.exists():
+        return "-"
+    try:
+        counts = Counter(claim["verdict"] for claim in json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError):
+        return f"cannot read {path.name}"
+    return ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())) or "-"
+
+
+def _merge(options: argparse.Namespace) -> int:
+    try:
+        summary = ledger.merge(options.merge)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    print(f"Rows added to the reference: {summary['added']}, there already: {summary['already']}")
+    return 0
+
+
+def _make_in_place(options: argparse.Namespace) -> int:
+    chosen = notebooks.select(options.only)
+    missing = passes.without_data(chosen)
+    failed = _follow(passes.in_place([n for n in chosen if n.stem not in missing]), options.workers)
+    _tell_skipped(missing)
+    _tell_failed(failed)
+    text = paths.README.read_text(encoding="utf-8") if paths.README.exists() else ""
+    if sections := re.findall(r"<!-- generated:(\w+) -->", text):
+        from lib.results import readme
+
+        if readme.update_readme(paths.README, sections):
+            print(f"{paths.README.name}: generated parts rewritten")
+    return 1 if failed else 0
+
+
+# ---------------------------------------------------------------------- a pass
+
+
+def _pass(options: argparse.Namespace) -> int:
+    """Train the union of the grids, run the notebooks, report drift; what is missing or fails is told at the end."""
+    scale = options.scale or "quick"
+    chosen, missing, grids = _prepare(options, scale)
+    configs = passes.union(grids)
+    anew = not (options.keep or options.runs_only)
+    stamp = None
+    if anew:
+        about = {"notebooks": [n.stem for n in chosen], "scale": scale, "seeds": options.seeds}
+        stamp = passes.Stamp.begin(about, options.fresh)
+        os.environ["CROWDS_LEDGER"] = "own"  # a reference row is no fresh row
+    since = stamp.started if stamp else None
+    deadline = None if options.budget is None else time.time() + options.budget
+    there = _present(configs, since)
+    print(f"Scale {scale}, notebooks: {len(grids)}, runs: {len(configs)}, done before: {len(there)}", flush=True)
+    if stamp and stamp.resumed:
+        began = datetime.fromtimestamp(stamp.started).strftime("%Y-%m-%d %H:%M")
+        print(f"Going on with the unfinished pass of {began} (--fresh begins again)", flush=True)
+
+    failed = _train(options, configs, since, deadline, len(there))
+    there = _present(configs, since)
+    left = {stem: count for stem, grid in grids.items() if (count := len({c.key() for c in grid} - there))}
+    if not options.runs_only:
+        late = deadline is not None and time.time() > deadline
+        ready = [n for n in chosen if n.stem in grids and n.stem not in left and not late]
+        left |= {stem: 0 for stem in grids if late and stem not in left}
+        failed += _follow(passes.orders(ready, _given(options), scale, _figures(scale)), options.workers)
+        _tell_drift(configs, since)
+    _tell_skipped(missing)
+    _tell_left(left, deadline)
+    _tell_failed(failed)
+    if stamp and not failed and not left:
+        stamp.end()
+    return 1 if failed or (left and deadline is None) else 0
+
+
+def _prepare(options: argparse.Namespace, scale: str) -> tuple[list[Notebook], dict, dict]:
+    """Check all that was asked for before anything runs: the notebooks, those without data, and the others' grids."""
+    from lib import protocols
+    from lib.training.device import check_device
+
+    chosen = notebooks.select(options.only)
+    try:
+        protocols.check_scale(scale)
+        if options.scheduler is None:
+            check_device(options.device or "cpu")
+        if not options.runs_only:
+            passes.orders(chosen, _given(options), scale)
+        missing = passes.without_data(chosen)
+        grids = passes.plan([n for n in chosen if n.stem not in missing], scale, options.seeds)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return chosen, missing, grids
+
+
+def _given(options: argparse.Namespace) -> dict[str, object]:
+    """The parameters to inject besides the scale: only what was asked for, so that the notebooks' defaults hold."""
+    asked = {"seeds": options.seeds, "device": options.device}
+    return {name: value for name, value in asked.items() if value is not None} | dict(options.parameter or ())
+
+
+def _figures(scale: str) -> Callable[[str], Path]:
+    # Smoke numbers mean nothing, so they do not go where the committed figures are.
+    return (lambda stem: paths.BUILD / "figures" / stem) if scale == "smoke" else paths.figures
+
+
+def _present(configs: Sequence, since: float | None) -> set[str]:
+    """Keys of the runs that need not be trained any more, by the same rule as ``sweep.sweep``."""
+    rows = ledger.lookup(config.experiment for config in configs)
+    wanted = {config.key() for config in configs} & rows.keys()
+    return {key for key in wanted if since is None or ledger.made(rows[key]) >= since}
+
+
+def _train(options: argparse.Namespace, configs: Sequence, since, deadline: float | None, done: int) -> list[str]:
+    """Train what is not there; returns the messages of what failed."""
+    from lib.runs.sweep import RunFailed, sweep
+
+    if not configs:
+        return []
+    begun = time.monotonic()
+    watched = sys.stderr.isatty()
+    trained = _OnRow(options.out, len(configs) - done, quiet=watched)
+    failed = []
+    try:
+        with _executor(options.scheduler) as executor:
+            sweep(
+                configs,
+                newer_than=since,
+                executor=executor,
+                workers=options.workers,
+                device=options.device or "cpu",
+                progress=watched,
+                deadline=deadline,
+                on_row=trained,
+            )
+    except (RunFailed, OSError) as error:
+        failed = [str(error)]
+    if trained.count:
+        print(f"Runs trained: {trained.count} in {time.monotonic() - begun:.0f} s", flush=True)
+    if options.out is not None:
+        _hand_out(configs, since, options.out)
+    return failed
+
+
+class _OnRow:
+    """Called with each row that was trained: hands it out at once, since a borrowed machine may be gone any moment."""
+
+    def __init__(self, out: Path | None, total: int, quiet: bool) -> None:
+        self.out, self.total, self.quiet = out, total, quiet
+        self.count, self.told = 0, time.monotonic()
+
+    def __call__(self, row: dict) -> None:
+        self.count += 1
+        if self.out is not None:
+            ledger.write(row, self.out)
+        if not self.quiet and time.monotonic() - self.told > NEWS_EVERY:
+            self.told = time.monotonic()
+            print(f"  {self.count} of {self.total} runs", flush=True)
+
+
+def _hand_out(configs: Sequence, since: float | None, out: Path) -> None:
+    """Also the rows that an earlier, interrupted command has made and that the reference lacks."""
+    known = {row["key"] for row in ledger.reference_rows()} if since is None else set()
+    rows = passes.fresh_rows(configs, since)
+    for key, row in rows.items():
+        if key not in known:
+            ledger.write(row, out)
+    print(f"Ledger rows in {out}: {len(rows.keys() - known)}; python -m lib.reproduce --merge takes them in")
+
+
+@contextmanager
+def _executor(address: str | None) -> Iterator:
+    """A Dask cluster as an executor; None, for local processes, without an address."""
+    if address is None:
+        yield None
+        return
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise UsageError("--scheduler needs the package distributed (see requirements.txt)") from error
+    try:
+        client = Client(address, timeout=CONNECT_TIMEOUT)
+    except (OSError, ValueError) as error:  # a TimeoutError is an OSError
+        raise UsageError(f"no Dask scheduler answers at {address} within {CONNECT_TIMEOUT} s: {error}") from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=CONNECT_TIMEOUT)
+        except TimeoutError as error:
+            raise UsageError(f"the Dask scheduler at {address} has no workers: start one with `dask worker`") from error
+        yield client.get_executor(pure=False)  # pure: equal arguments would be one task
+
+
+# ---------------------------------------------------------------------- telling
+
+
+def _follow(todo: Sequence[passes.Order], workers: int | None) -> list[str]:
+    """Run notebooks and say how each ended; returns the messages of those that failed."""
+    failed = []
+    width = max((len(order.notebook.stem) for order in todo), default=0)
+    with tqdm(total=len(todo), desc="notebooks", disable=None) as bar:  # None: only at a terminal
+        for outcome in passes.run_notebooks(todo, workers):
+            word = "FAILED" if outcome.error else f"ok  {outcome.seconds:5.1f} s"
+            tqdm.write(f"  {outcome.stem.ljust(width)}  {word}")
+            sys.stdout.flush()
+            bar.update()
+            if outcome.error:
+                failed.append(outcome.error)
+    return failed
+
+
+def _tell_drift(configs: Sequence, since: float | None) -> None:
+    rows = passes.fresh_rows(configs, since)
+    if not rows:
+        return
+    from lib.results import drift
+
+    experiments = sorted({config.experiment for config in configs})
+    frame = drift.compare(rows.values(), [row for name in experiments for row in ledger.reference_rows(name)])
+    drift.write(frame, paths.BUILD / "drift.csv")
+    print("\n" + "\n".join(part for part in (drift.table(frame), drift.summary(frame)) if part))
+    print(f"All numbers: {paths.BUILD / 'drift.csv'}")
+
+
+def _tell_skipped(missing: dict[str, list[tuple[str, str]]]) -> None:
+    if not missing:
+        return
+    reasons = {name: reason for pairs in missing.values() for name, reason in pairs}
+    lines = [("notebook", "needs the data of")]
+    lines += [(stem, ", ".join(name for name, _ in pairs)) for stem, pairs in missing.items()]
+    _table("Skipped for want of data", lines)
+    _table("", [("data set", "why, and how to get it"), *sorted(reasons.items())])
+
+
+def _tell_left(left: dict[str, int], deadline: float | None) -> None:
+    if left:
+        why = "the time was up; the same command goes on" if deadline is not None else "runs failed"
+        lines = [(stem, f"runs missing: {count}" if count else "runs complete") for stem, count in left.items()]
+        _table(f"Not run: {why}", [("notebook", "state"), *lines])
+
+
+def _tell_failed(failed: Iterable[str]) -> None:
+    failed = list(failed)
+    if failed:
+        print(f"\nFailed: {len(failed)}")
+    for message in failed:
+        print(f"  {message}")
+
+
+def _table(title: str, lines: Sequence[tuple[str, str]]) -> None:
+    """Two columns, the second wrapped to the terminal."""
+    width = max(len(first) for first, _ in lines)
+    room = max(shutil.get_terminal_size((120, 24)).columns - width - 4, 40)
+    print(f"\n{title}" if title else "")
+    for first, second in lines:
+        wrapped = textwrap.wrap(second, room, break_long_words=False, break_on_hyphens=False) or [""]
+        for position, text in enumerate(wrapped):
+            print(f"  {(first if not position else '').ljust(width)}  {text}".rstrip())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""From finished runs to tables, claims and verdicts beside the papers' numbers."""

@@ -1,0 +1,1 @@
+"""One configuration, one key, one row: training many runs and keeping them."""

@@ -1,0 +1,304 @@
+"""Runs: one configuration, one key, one row.
+
+A :class:`RunConfig` says everything that decides a number; its hash is the key of its row in the ledger. :func:`sweep`
+takes the rows that exist and trains the others, each written by the worker that made it, so that a killed sweep goes on
+where it stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import logging
+import platform
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lib import datasets, methods, networks, paths
+from lib.datasets.kinds import CrowdData, CrowdDataset
+from lib.methods.base import Method
+from lib.runs import ledger
+from lib.runs.config import RunConfig
+from lib.runs.ledger import write
+from lib.runs.schedule import Pending
+from lib.runs.workers import processors, workers_for
+from lib.training import scoring
+from lib.training.device import check_device
+from lib.training.loop import Fit, fit
+
+log = logging.getLogger(__name__)
+__all__ = ["RunFailed", "find", "sweep", "train"]
+
+
+# ---------------------------------------------------------------------- training one run
+
+# Torch's random generator and number of threads belong to the process: in an executor of threads, two runs at once would
+# draw from each other's random numbers.
+_alone = threading.Lock()
+
+
+@functools.lru_cache(maxsize=4)
+def _dataset(name: str, options: str) -> CrowdData:
+    return datasets.load(name, **json.loads(options))
+
+
+@contextmanager
+def _one_thread(device: str):
+    # Sums split over threads differ in their last digits, so a row made on two cores would not repeat on one.
+    before = torch.get_num_threads()
+    if device == "cpu":
+        torch.set_num_threads(1)
+        # Moments of weights that get no gradient any more fade below 1e-38, where a processor takes many times as long for a
+        # product. As zeros they move a weight as little, but not by the same last digits: the committed rows are made so.
+        torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        torch.set_flush_denormal(False)
+
+
+def train(config: RunConfig, device: str = "cpu", progress: bool = False) -> tuple[dict, Method]:
+    """Train one configuration, again and without touching any ledger.
+
+    Returns:
+        The ledger row, with the arrays to keep beside it under ``arrays``, and the trained method.
+    """
+    data = _dataset(config.dataset, json.dumps(config.dataset_options, sort_keys=True))
+    with _alone, _one_thread(device), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        shape, options = tuple(data.x.shape[1:]), config.backbone_options
+        backbone = functools.partial(
+            networks.build, config.backbone, shape, data.n_outputs, normalize=data.normalize, **options
+        )
+        method = methods.build(config.method, backbone, data.crowd, truth=data.y, **config.method_options)
+        keep_correct = "correct" in config.keep
+        fitted = fit(method, data, config.recipe, seed=config.seed, device=device, progress=progress, keep_correct=keep_correct)
+        row = {
+            "key": config.key(),
+            "config": as_read(config),
+            "metrics": {name: round(value, 6) for name, value in scoring.summary(method, data, fitted.history).items()},
+            "history": {name: [round(value, 5) for value in values] for name, values in fitted.history.items()},
+            "seconds": round(fitted.seconds, 2),
+            "provenance": _provenance(config, device) | _test_images(data),
+        }
+        if config.keep:
+            row["arrays"] = arrays(config.keep, method, fitted)
+    return row, method
+
+
+KEEP = ("correct", "confusion")
+
+
+def arrays(keep: Sequence[str], method: Method, fitted: Fit) -> dict[str, np.ndarray]:
+    """What is kept beside a row.
+
+    Args:
+        keep: some of :data:`KEEP`. ``correct``: the arrays ``correct_last``, ``correct_best`` and ``correct_selected``, which
+            test items were right after the epochs that the row's accuracies are of, as bits (:func:`numpy.packbits`);
+            ``confusion``: the method's matrices ``[annotators, true class, label]`` float32.
+        method: trained.
+        fitted: its training.
+
+    Raises:
+        ValueError: another name, or an array that this method does not have.
+    """
+    kept: dict[str, np.ndarray] = {}
+    for name in keep:
+        if name == "correct" and fitted.correct is not None:
+            epochs = scoring.reported_epochs(fitted.history, "acc", method.warmup_epochs)
+            kept |= {f"correct_{which}": np.packbits(fitted.correct[epoch]) for which, epoch in epochs.items()}
+        elif name == "confusion" and (confusion := method.confusion()) is not None:
+            kept["confusion"] = confusion.float().cpu().numpy()
+        else:
+            known = ", ".join(KEEP)
+            raise ValueError(
+                f"keep must name arrays that the method has, of {known}; found {name!r} of {type(method).__name__}"
+            )
+    return kept
+
+
+def as_read(config: RunConfig) -> dict:
+    """A configuration as its row has it."""
+    content = json.loads(json.dumps(asdict(config)))
+    del content["keep"]
+    return content
+
+
+def _provenance(config: RunConfig, device: str) -> dict[str, str]:
+    return {
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "code": _code_version(),
+        "data": datasets.fingerprint(config.dataset, **config.dataset_options),
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
+        "processor": _processor(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _test_images(data: CrowdDataset) -> dict[str, str]:
+    """Which test images an accuracy is of, where there are several kinds of them."""
+    kinds = Counter(np.asarray(data.extra.get("test_kind", [])).tolist())
+    return {"test": ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))} if kinds else {}
+
+
+@functools.cache
+def _processor() -> str:
+    """The processor and the instruction set that torch uses on it."""
+    name = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), name)
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
+
+
+@functools.cache
+def _code_version() -> str:
+    command = ["git", "-C", str(paths.ROOT), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"  # an exported copy, or a machine without git
+
+
+# ---------------------------------------------------------------------- training many
+
+
+WORKER_DIED = "a worker process died (killed, or out of memory). Finished runs are in the ledger: run again to go on."
+
+
+class RunFailed(RuntimeError):
+    """One or more runs of a sweep raised; the others were finished and are in the ledger."""
+
+
+def find(config: RunConfig) -> dict | None:
+    """The ledger's row of a configuration, or None."""
+    return ledger.lookup([config.experiment]).get(config.key())
+
+
+def sweep(
+    configs: Sequence[RunConfig],
+    recompute: bool = False,
+    *,
+    newer_than: float | None = None,
+    executor: Executor | None = None,
+    workers: int | None = None,
+    device: str = "cpu",
+    progress: bool = True,
+    deadline: float | None = None,
+    on_row: Callable[[dict], None] | None = None,
+) -> list[dict | None]:
+    """Rows of many configurations: taken from the ledger where they are, trained and written where they are not.
+
+    Args:
+        configs: what to run; the same one twice is trained once.
+        recompute: train all of them anew.
+        newer_than: UNIX time; train anew what is older. A killed ``recompute`` goes on with the time of its first start.
+        executor: any ``concurrent.futures`` executor, Dask's included; the caller shuts it down. Threads of one process
+            train one after the other. By default a pool of processes, or this process where there is only one run.
+        workers: size of the default pool; by default one a processor, or one on CUDA (which is one device).
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        progress: show a bar over runs.
+        deadline: UNIX time; start no run that would not end in time, judged by the seconds of earlier ones.
+        on_row: called with each row that was trained.
+
+    Returns:
+        A row for each configuration, in order; None for one that the deadline left out.
+
+    Raises:
+        ValueError: a device that is not there, or ``CROWDS_LEDGER=reference`` and a row is missing there; names the run.
+        RunFailed: a run raised; after all others are done. Names the first.
+    """
+    if executor is None:  # another machine's devices are not ours to check
+        check_device(device)
+    keys = [config.key() for config in configs]
+    experiments = {config.experiment for config in configs}
+    stored = ledger.lookup(experiments)
+    fresh = stored if newer_than is None else ledger.lookup(experiments, newer_than)
+    wanted = {key: config.keep for key, config in zip(keys, configs, strict=True)}
+    rows = {
+        key: fresh[key]
+        for key in keys
+        if key in fresh and not (recompute and newer_than is None) and ledger.has_arrays(fresh[key], wanted[key])
+    }
+    missing = {key: config for key, config in zip(keys, configs, strict=True) if key not in rows}
+    if missing and ledger.order() == "reference":
+        config = next(iter(missing.values()))
+        raise ValueError(
+            f"CROWDS_LEDGER is 'reference', and {len(missing)} of {len(set(keys))} runs are not in the reference ledger "
+            f"{paths.reference()} or are to be trained anew, the first: {config.describe()}. Unset it to train them."
+        )
+    if missing:
+        pending = Pending(missing, stored, deadline, device)
+        workers = workers or (1 if device.startswith("cuda") else processors())
+        with contextlib.nullcontext(executor) if executor else workers_for(len(missing), workers) as pool:
+            rows |= _train_all(pending, pool, device, progress, on_row)
+    return [rows.get(key) for key in keys]
+
+
+def _train_all(
+    pending: Pending, pool: Executor, device: str, progress: bool, on_row: Callable[[dict], None] | None
+) -> dict[str, dict]:
+    from tqdm.auto import tqdm
+
+    rows, failures, running, begun = {}, [], {}, {}
+    # A run is weighed against the deadline only when a worker is free for it. An executor that does not say how many it
+    # has (Dask's) gets all runs at once where there is no deadline.
+    window = getattr(pool, "_max_workers", len(pending) if pending.deadline is None else processors())
+    with tqdm(total=len(pending), desc="runs", disable=not progress) as bar:
+        while True:
+            while len(running) < window and (key := pending.next()) is not None:
+                begun[key] = time.time()  # before, since an executor may train at once
+                running[_submit(pool, pending.configs[key], device)] = key
+            if not running:
+                break
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            under_way = [pending.configs[key].describe() for key in running.values()]
+            for future in done:
+                key = running.pop(future)
+                try:
+                    row = future.result()
+                except BrokenProcessPool as error:
+                    raise RunFailed(f"{WORKER_DIED} It was at work on one of these: {'; '.join(under_way)}") from error
+                except Exception as error:
+                    log.error("%s failed: %s", pending.configs[key].describe(), error)
+                    failures.append((pending.configs[key], error))
+                else:
+                    # Written again, for a worker on another machine; the same bytes otherwise.
+                    rows[key] = row = write(row)
+                    pending.learn(row, time.time() - begun[key])
+                    if on_row is not None:
+                        on_row(row)
+                bar.update()
+    if failures:
+        config, error = failures[0]
+        raise RunFailed(f"{len(failures)} runs failed, the first: {config.describe()}: {error}") from error
+    return rows
+
+
+def _submit(pool: Executor, config: RunConfig, device: str) -> Future:
+    try:
+        return pool.submit(_train_and_write, config, device)
+    except BrokenProcessPool as error:
+        raise RunFailed(WORKER_DIED) from error
+
+
+def _train_and_write(config: RunConfig, device: str) -> dict:
+    row, _ = train(config, device)
+    write(row)
+    return row

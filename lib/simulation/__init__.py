@@ -1,0 +1,143 @@
+"""Simulated crowds by name: annotators on top of true labels, with the matrices that they drew from.
+
+``build("rec-IND-I", y, 10, seed=0)`` gives a :class:`SimulatedCrowd`. A module of this package holds a family of cases and
+registers each with :func:`register`; a new case is a new function there, or a new file, and nothing else. The pieces that
+they are made of are in :mod:`lib.simulation.drawing` and :mod:`lib.simulation.crowds`.
+
+The cases ``rec-IND-I`` to ``rec-COR-IV`` are **reconstructions**: how the CCC paper made its IND-I to COR-IV is published
+nowhere that we could read, so results on them are no reproduction of its Table 1. :func:`best_verdict` says how far a claim
+may go.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lib.crowd.labels import CrowdLabels
+from lib.registry import Registry, unknown
+
+__all__ = ["Info", "SimulatedCrowd", "best_verdict", "build", "info", "names", "register"]
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedCrowd:
+    """Labels and where they came from.
+
+    Args:
+        crowd: the labels.
+        confusion: ``[annotators, true class, label]`` what each annotator drew from.
+        participation: ``[annotators]`` weights that sum to one, or None where everybody labels everything.
+        groups: ``[annotators]`` int64, annotators of one kind or who copy from each other; -1 for none. None where there are
+            no groups.
+
+    Raises:
+        ValueError: sizes that do not fit each other.
+    """
+
+    crowd: CrowdLabels
+    confusion: np.ndarray
+    participation: np.ndarray | None = None
+    groups: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        wanted = (self.crowd.n_annotators, self.crowd.n_classes, self.crowd.n_classes)
+        if self.confusion.shape != wanted or not np.allclose(self.confusion.sum(axis=2), 1):
+            raise ValueError(
+                f"confusion must have the shape {wanted} and rows that sum to one, found shape {self.confusion.shape}"
+            )
+        for name in ("participation", "groups"):
+            values = getattr(self, name)
+            if values is not None and values.shape != wanted[:1]:
+                raise ValueError(f"{name} must have one entry for each of {wanted[0]} annotators, found {values.shape}")
+
+
+@dataclass(frozen=True)
+class Info:
+    """A registered case: what :func:`register` was told, and its options with their defaults.
+
+    Attributes:
+        reconstruction: whether a paper's unpublished case had to be guessed.
+        revision: raised whenever new code draws other labels for the same seed.
+    """
+
+    name: str
+    title: str
+    source: str
+    revision: int
+    reconstruction: bool
+    options: Mapping[str, Any]
+    make: Callable[..., SimulatedCrowd]
+
+
+_registry: Registry[Info] = Registry("simulated crowd", __name__)
+
+
+def register(name: str, title: str, source: str, revision: int = 1, reconstruction: bool = False):
+    """Decorator for a function ``(y, n_classes, seed, **options) -> SimulatedCrowd``.
+
+    Args:
+        name, title: for the registry, for a reader.
+        source: the paper or code that the case is from.
+        revision, reconstruction: see :class:`Info`.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+
+    def decorate(make: Callable[..., SimulatedCrowd]):
+        parameters = list(inspect.signature(make).parameters.values())[3:]
+        options = {parameter.name: parameter.default for parameter in parameters}
+        _registry.add(name, Info(name, title, source, revision, reconstruction, options, make))
+        return make
+
+    return decorate
+
+
+def names() -> list[str]:
+    """All cases."""
+    return _registry.names()
+
+
+def info(case: str) -> Info:
+    """What is known of a case. Raises ValueError for an unknown one; the message lists the known ones."""
+    return _registry.get(case)
+
+
+def build(case: str, y: np.ndarray, n_classes: int, seed: int, **options) -> SimulatedCrowd:
+    """A crowd of a case about items of known classes. The same call gives the same labels on any machine.
+
+    Args:
+        case: one of :func:`names`.
+        y: ``[items]`` true classes; of training items only, since nobody labels the others.
+        n_classes: at least two.
+        seed: of everything random, from 0 on.
+        options: the case's own, see :func:`info`.
+
+    Raises:
+        ValueError: an unknown case or option, classes out of range, a seed that is no whole number, or what the case refuses.
+    """
+    entry = info(case)
+    for option in options:
+        if option not in entry.options:
+            raise ValueError(unknown(f"option of simulated crowd {case!r}:", option, list(entry.options)))
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"seed must be a whole number from 0 on, found {seed!r}")
+    if isinstance(n_classes, bool) or not isinstance(n_classes, int | np.integer) or n_classes < 2:
+        raise ValueError(f"n_classes must be a whole number of at least 2, found {n_classes!r}")
+    y = np.asarray(y)
+    if y.ndim != 1 or y.dtype.kind not in "iu" or (len(y) and not 0 <= y.min() <= y.max() < n_classes):
+        raise ValueError(f"y must be a vector of classes in 0 .. {n_classes - 1}, found {y.dtype} of shape {y.shape}")
+    return entry.make(y.astype(np.int64), int(n_classes), int(seed), **options)
+
+
+def best_verdict(case: str) -> str:
+    """The best that a claim about a case can earn: ``trend only`` for a reconstruction, else ``reproduced``.
+
+    For ``best_verdict`` of :mod:`lib.results.claims`. Raises ValueError for an unknown case.
+    """
+    return "trend only" if info(case).reconstruction else "reproduced"

@@ -1,0 +1,281 @@
+"""Annotators on top of true labels: who labels what, and what they say.
+
+Confusion matrices are ``A[annotator, true class, label]`` with rows that sum to one. Everything random comes from
+``numpy.random.default_rng(seed)``: the same seed gives the same triples, whatever the size of the chunks that bound
+memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from lib.crowd.labels import CrowdLabels
+
+__all__ = ["assign", "constant", "draw", "pair_confusion", "participation", "simulate", "symmetric"]
+
+_CHUNK = 1 << 22  # numbers held at once, 32 MB
+
+
+# ---------------------------------------------------------------------- confusion matrices
+
+
+def symmetric(accuracy: float, n_classes: int) -> np.ndarray:
+    """``[classes, classes]``: right with probability ``accuracy``, else any other class alike.
+
+    ``accuracy = 1 / n_classes`` is a random guesser, 0 is someone who is never right.
+
+    Raises:
+        ValueError: accuracy outside 0 .. 1, or fewer than two classes.
+    """
+    _check_share("accuracy", accuracy)
+    if n_classes < 2:
+        raise ValueError(f"n_classes must be at least 2, found {n_classes}")
+    matrix = np.full((n_classes, n_classes), (1 - accuracy) / (n_classes - 1))
+    np.fill_diagonal(matrix, accuracy)
+    return matrix
+
+
+def pair_confusion(accuracy: float, partner: Sequence[int], share: float = 0.8) -> np.ndarray:
+    """``[classes, classes]``: right with probability ``accuracy``; ``share`` of the errors go to the class's partner.
+
+    Args:
+        accuracy: probability of the true class.
+        partner: ``[classes]`` the class that each class is taken for, such as ``[1, 0, 3, 2]``.
+        share: part of ``1 - accuracy`` that goes to the partner; the rest is spread over the other classes alike. With
+            two classes the partner gets all of it.
+
+    Raises:
+        ValueError: accuracy or share outside 0 .. 1, a partner out of range, or a class that is its own partner.
+    """
+    _check_share("accuracy", accuracy)
+    _check_share("share", share)
+    partner = np.asarray(partner)
+    classes = np.arange(len(partner))
+    if len(partner) < 2 or partner.dtype.kind not in "iu" or not np.isin(partner, classes).all():
+        raise ValueError(f"partner must name one of the classes 0 .. {len(partner) - 1} for each, found {partner.tolist()}")
+    if (partner == classes).any():
+        raise ValueError(f"a class cannot be its own partner, found class {int(np.flatnonzero(partner == classes)[0])}")
+    others = len(partner) - 2
+    matrix = np.full((len(partner), len(partner)), (1 - share) * (1 - accuracy) / max(others, 1))
+    matrix[classes, partner] = (share if others else 1) * (1 - accuracy)
+    matrix[classes, classes] = accuracy
+    return matrix
+
+
+def constant(label: int, n_classes: int) -> np.ndarray:
+    """``[classes, classes]`` of an annotator who says ``label`` whatever the item.
+
+    Raises:
+        ValueError: label outside ``0 .. n_classes - 1``.
+    """
+    if not 0 <= label < n_classes:
+        raise ValueError(f"label must lie in 0 .. {n_classes - 1}, found {label}")
+    matrix = np.zeros((n_classes, n_classes))
+    matrix[:, label] = 1
+    return matrix
+
+
+# ---------------------------------------------------------------------- who labels what
+
+
+def participation(
+    n_annotators: int, a: float = 0.5, b: float = 2.5, floor: float = 0.07, rng: np.random.Generator | int = 0
+) -> np.ndarray:
+    """How much each annotator takes part, Beta distributed: a few do most of the work, many do little.
+
+    Args:
+        n_annotators: how many.
+        a, b: of the Beta distribution.
+        floor: the least weight, in parts of the mean weight, so that nobody is left without a chance.
+        rng: generator or seed.
+
+    Returns:
+        ``[annotators]`` weights that sum to one.
+
+    Raises:
+        ValueError: no annotators, a shape that is not positive, or a negative floor.
+
+    Reference: Zhang et al. (CCC, 2024) for the Beta distribution; the defaults are fitted to their published histogram.
+    """
+    if n_annotators < 1:
+        raise ValueError(f"n_annotators must be at least 1, found {n_annotators}")
+    if not (a > 0 and b > 0 and floor >= 0):
+        raise ValueError(f"a and b must be positive and floor at least 0, found a={a}, b={b}, floor={floor}")
+    weights = np.random.default_rng(rng).beta(a, b, size=n_annotators)
+    weights = np.maximum(weights, floor * weights.mean())
+    return weights / weights.sum()
+
+
+def assign(
+    n_items: int,
+    weights: np.ndarray,
+    labels_per_item: float,
+    rng: np.random.Generator | int = 0,
+    chunk: int = _CHUNK,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which annotators label which items.
+
+    Every item gets distinct annotators, drawn one after the other with probabilities proportional to the weights of
+    those left (the largest of ``log weight + Gumbel noise``). When ``labels_per_item`` is no whole number, a random
+    part of the items gets one label more than the others, so that the number of labels is ``round(n_items *
+    labels_per_item)`` exactly.
+
+    Args:
+        n_items: how many items.
+        weights: ``[annotators]``, not negative; one of weight 0 labels nothing.
+        labels_per_item: average number, between 0 and the number of annotators of positive weight.
+        rng: generator or seed.
+        chunk: how many (item, annotator) weights are held at once; changes memory, not the result.
+
+    Returns:
+        ``item`` and ``annotator``, each ``[labels]`` int64, sorted by item, then annotator.
+
+    Raises:
+        ValueError: weights negative, not finite or all zero, or too few annotators for ``labels_per_item``.
+    """
+    rng, weights = np.random.default_rng(rng), np.asarray(weights, dtype=np.float64)
+    if weights.ndim != 1 or not np.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError(f"weights must be a vector of finite numbers that are not negative, found {weights}")
+    available = int((weights > 0).sum())
+    if not 0 <= labels_per_item <= available:
+        raise ValueError(
+            f"labels_per_item must lie between 0 and the {available} annotators that take part, found {labels_per_item}"
+        )
+    least, most = math.floor(labels_per_item), math.ceil(labels_per_item)
+    wanted = np.full(n_items, least)
+    wanted[rng.permutation(n_items)[: round(n_items * labels_per_item) - n_items * least]] += 1
+    with np.errstate(divide="ignore"):
+        log_weights = np.log(weights)
+    rows = max(1, chunk // max(len(weights), 1))
+    chosen = [np.zeros(0, dtype=np.int64)]
+    for start in range(0, n_items if most else 0, rows):
+        size = min(rows, n_items - start)
+        keys = log_weights + rng.gumbel(size=(size, len(weights)))
+        ahead = np.argpartition(-keys, most - 1, axis=1)[:, :most]
+        # The first `least` of the order drawn are a fair draw of that size, so the last one drawn is what is left out.
+        order = np.argsort(-np.take_along_axis(keys, ahead, axis=1), axis=1)
+        ahead = np.take_along_axis(ahead, order, axis=1)
+        ahead = np.where(np.arange(most) < wanted[start : start + size, None], ahead, len(weights))
+        ahead.sort(axis=1)
+        chosen.append(ahead[ahead < len(weights)])
+    return np.repeat(np.arange(n_items), wanted), np.concatenate(chosen)
+
+
+# ---------------------------------------------------------------------- what they say
+
+
+def draw(
+    y: np.ndarray,
+    confusion: np.ndarray,
+    item: np.ndarray,
+    annotator: np.ndarray,
+    rng: np.random.Generator | int = 0,
+    quantile: np.ndarray | None = None,
+    chunk: int = _CHUNK,
+) -> np.ndarray:
+    """Labels from the annotators' confusion matrices, by inverting the cumulative distribution.
+
+    Args:
+        y: ``[items]`` true classes.
+        confusion: ``[annotators, classes, classes]``.
+        item, annotator: ``[labels]``.
+        rng: generator or seed; not used when ``quantile`` is given.
+        quantile: ``[labels]`` numbers in [0, 1) to draw with instead of fresh ones; equal ones give equal labels where
+            the distributions are equal.
+        chunk: how many probabilities are held at once; changes memory, not the result.
+
+    Returns:
+        ``[labels]`` int64.
+
+    Raises:
+        ValueError: ``confusion`` is not a stack of square matrices whose rows are probabilities.
+    """
+    confusion = _check_confusion(confusion)
+    if quantile is None:
+        quantile = np.random.default_rng(rng).random(len(item))
+    upper = np.cumsum(confusion, axis=2)
+    upper = (upper / upper[:, :, -1:])[:, :, :-1]  # ends at exactly one, so a last class of probability 0 is never said
+    label = np.zeros(len(item), dtype=np.int64)
+    rows = max(1, chunk // confusion.shape[1])
+    for start in range(0, len(item), rows):
+        part = slice(start, start + rows)
+        label[part] = (quantile[part, None] >= upper[annotator[part], y[item[part]]]).sum(axis=1)
+    return label
+
+
+def simulate(
+    y: np.ndarray,
+    confusion: np.ndarray,
+    labels_per_item: float = 3.0,
+    seed: int = 0,
+    participation: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+    copying: float = 0.0,
+) -> CrowdLabels:
+    """A crowd that labels items of known classes.
+
+    With ``copying = 0`` labels are independent given the true classes. With ``copying > 0`` every group has one draw
+    per item, and each of its annotators gives the label of that draw with probability ``copying``, else an answer of
+    their own. The common draw is a quantile, put through each annotator's own matrix: so the law of everybody's labels
+    is their own matrix in any case, and annotators of a group with equal matrices copy to the letter.
+
+    Assignment, own answers, group answers and copying have a random stream each: two calls that differ in ``copying``
+    or in ``confusion`` ask the same annotators about the same items.
+
+    Args:
+        y: ``[items]`` true classes.
+        confusion: ``[annotators, classes, classes]``.
+        labels_per_item: average number of labels an item (see :func:`assign`).
+        seed: of all randomness.
+        participation: ``[annotators]`` weights (see :func:`participation`); by default all equal.
+        groups: ``[annotators]`` group of each annotator, -1 for one in no group.
+        copying: probability of giving the group's answer, 0 .. 1; needs ``groups``.
+
+    Raises:
+        ValueError: sizes that do not fit, classes out of range, or what :func:`assign` and :func:`draw` refuse.
+    """
+    y, confusion = np.asarray(y), _check_confusion(confusion)
+    n_annotators, n_classes = confusion.shape[:2]
+    if y.ndim != 1 or y.dtype.kind not in "iu" or (len(y) and not 0 <= y.min() <= y.max() < n_classes):
+        raise ValueError(f"y must be a vector of classes in 0 .. {n_classes - 1}, found {y.dtype} of shape {y.shape}")
+    weights = np.full(n_annotators, 1 / n_annotators) if participation is None else np.asarray(participation)
+    if weights.shape != (n_annotators,):
+        raise ValueError(f"participation must have one weight for each of {n_annotators} annotators, found {weights.shape}")
+    _check_share("copying", copying)
+    if copying and groups is None:
+        raise ValueError("copying needs groups: the group of each annotator")
+    who, own, common, copies = np.random.default_rng(seed).spawn(4)
+    item, annotator = assign(len(y), weights, labels_per_item, who)
+    quantile = own.random(len(item))
+    if groups is not None:
+        shared, in_group = _group_quantiles(item, annotator, groups, n_annotators, common)
+        quantile = np.where(in_group & (copies.random(len(item)) < copying), shared, quantile)
+    label = draw(y, confusion, item, annotator, quantile=quantile)
+    return CrowdLabels(item, annotator, label, len(y), n_annotators, n_classes)
+
+
+def _group_quantiles(item, annotator, groups, n_annotators: int, rng) -> tuple[np.ndarray, np.ndarray]:
+    """A random number for every (item, group) that occurs, spread over its labels; and which labels have a group."""
+    groups = np.asarray(groups)
+    if groups.shape != (n_annotators,) or groups.dtype.kind not in "iu" or (groups < -1).any():
+        raise ValueError(f"groups must be {n_annotators} whole numbers, -1 or more, found {groups}")
+    group = groups[annotator].astype(np.int64)
+    _, which = np.unique(item * (int(groups.max()) + 2) + group + 1, return_inverse=True)
+    return rng.random(int(which.max()) + 1 if len(which) else 0)[which], group >= 0
+
+
+def _check_share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must lie between 0 and 1, found {value}")
+
+
+def _check_confusion(confusion: np.ndarray) -> np.ndarray:
+    confusion = np.asarray(confusion, dtype=np.float64)
+    if confusion.ndim != 3 or confusion.shape[1] != confusion.shape[2]:
+        raise ValueError(f"confusion must have the axes annotators x classes x classes, found shape {confusion.shape}")
+    if not (confusion >= 0).all() or not np.allclose(confusion.sum(axis=2), 1, atol=1e-6):
+        raise ValueError("every row of confusion must be probabilities that sum to one; a NaN, negative or other sum was found")
+    return confusion

@@ -1,0 +1,311 @@
+"""Machine annotators: real classifiers, trained on a few images, that then label other images.
+
+The fifteen of Ibrahim, Nguyen & Fu's script (ICLR 2023): two saw 9000 images, thirteen saw 100 to 400. Their errors are
+those of a classifier: an image that is hard for one is hard for others, so labels are *not* independent given the true class,
+which every crowd model assumes. Kinds, sizes, neighbors and epochs are the script's; its slips are mended:
+
+- logistic regression is trained on its images' own labels (the script pairs the images with labels of other ones, which
+  makes guessers; ``mismatched=True`` brings that back);
+- softmax is applied once, where the script's logistic regression and one-layer network apply it twice;
+- a network sees its images in batches of 32, where the script's batch of 512 holds all of them: one step an epoch;
+- the true confusion matrices are shares. The script compares estimates with raw counts.
+
+**The same labels everywhere.** Pixels are multiples of 1/256 in float64, so inner products and distances are exact in any
+order of summation. Networks compute in float64, and start, order and dropout come from NumPy's generator: what is left to a
+machine is the last digits of a few thousand operations, which decide a label about once in a billion.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from lib import paths
+from lib.registry import unknown
+from lib.storage import write_atomically
+
+__all__ = ["EXPERTS", "MACHINES", "Machine", "answers", "crew", "fit", "subset"]
+
+SKETCH_POOL = 600
+REVISION = 1  # raised whenever a change here moves a label; part of the cache's key
+RATE, DECAY, BATCH = 1e-3, 1e-3, 32
+WIDTHS = (16, 32)  # of the convolutions; the script has 32 and 64, four times the work, which float64 makes slow
+KINDS = ("linear SVM", "RBF SVM", "polynomial SVM", "nearest neighbors", "logistic regression", "one-layer network", "CNN")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One annotator.
+
+    Attributes:
+        kind: one of :data:`KINDS`.
+        images: how many images it is trained on.
+        amount: neighbors of ``nearest neighbors``, epochs of the two networks; 0 elsewhere.
+
+    Raises:
+        ValueError: another kind, no images, or an amount that is missing or too many.
+    """
+
+    kind: str
+    images: int
+    amount: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(unknown("kind of machine", self.kind, list(KINDS)))
+        if self.images < 1 or self.amount < 0:
+            raise ValueError(f"images must be at least 1 and amount at least 0, found {self.images} and {self.amount}")
+        if (self.amount > 0) != (self.kind in ("nearest neighbors", "one-layer network", "CNN")):
+            raise ValueError(f"amount is the neighbors or epochs of machines that have such; {self.kind} got {self.amount}")
+
+    def __str__(self) -> str:
+        extra = {"nearest neighbors": f"{self.amount} ", "one-layer network": "", "CNN": ""}.get(self.kind, "")
+        epochs = f", {self.amount} epochs" if self.kind in ("one-layer network", "CNN") else ""
+        return f"{extra}{self.kind}{epochs}, {self.images} images"
+
+
+MACHINES = (
+    Machine("linear SVM", 9000),
+    Machine("CNN", 200, 5),
+    Machine("nearest neighbors", 400, 3),
+    Machine("one-layer network", 400, 10),
+    Machine("logistic regression", 300),
+    Machine("RBF SVM", 300),
+    Machine("CNN", 200, 10),
+    Machine("nearest neighbors", 9000, 5),
+    Machine("one-layer network", 300, 15),
+    Machine("logistic regression", 200),
+    Machine("polynomial SVM", 400),
+    Machine("CNN", 100, 15),
+    Machine("nearest neighbors", 300, 7),
+    Machine("one-layer network", 400, 20),
+    Machine("logistic regression", 100),
+)
+# The two that saw 9000 images. The script draws sizes with `default_rng(i).choice([100, 200, 300, 400])` and then overrides
+# these two; without the override both get 400, which is what they have where experts are absent.
+EXPERTS = (0, 7)
+_FEW = 400
+
+
+def crew(experts: bool = True, sketch: bool = False) -> tuple[Machine, ...]:
+    """The fifteen machines.
+
+    Args:
+        experts: whether two of them saw 9000 images; else these two saw 400 like the others.
+        sketch: a rough copy for tests: at most 100 images and 1 epoch, and the experts 500 images.
+    """
+    few = {} if experts else {number: replace(MACHINES[number], images=_FEW) for number in EXPERTS}
+    full = tuple(few.get(number, machine) for number, machine in enumerate(MACHINES))
+    if not sketch:
+        return full
+    return tuple(
+        replace(one, images=500 if one.images > _FEW else min(one.images, 100), amount=min(one.amount, 1)) for one in full
+    )
+
+
+def subset(number: int, machine: Machine, available: int, seed: int) -> np.ndarray:
+    """``[images]`` which of the available images annotator ``number`` is trained on, drawn without repeats.
+
+    Raises:
+        ValueError: fewer images than the machine wants.
+    """
+    if machine.images > available:
+        raise ValueError(f"annotator {number} ({machine}) needs {machine.images} images to train on, found {available}")
+    return np.random.default_rng([seed, number]).choice(available, machine.images, replace=False)
+
+
+def fit(machine: Machine, x: np.ndarray, y: np.ndarray, n_classes: int, seed: int):
+    """A fitted classifier.
+
+    Args:
+        machine: which.
+        x: ``[items, height, width]`` uint8 gray values.
+        y: ``[items]`` classes.
+        n_classes: how many there are, also where the images show fewer.
+        seed: of a network's start, order and dropout.
+
+    Returns:
+        A function from images as ``x`` to ``[items]`` int64 labels.
+
+    Raises:
+        ValueError: images of another type or shape, another number of classes than of images, or a single class.
+    """
+    _check_images(x)
+    y = np.asarray(y, dtype=np.int64)
+    if y.shape != (len(x),) or (len(y) and not 0 <= y.min() <= y.max() < n_classes):
+        raise ValueError(f"y must hold a class in 0 .. {n_classes - 1} for each of {len(x)} images, found shape {y.shape}")
+    if len(np.unique(y)) < 2:
+        raise ValueError(f"{machine} needs images of two classes to learn from, found {len(np.unique(y))}")
+    if machine.kind == "CNN":
+        return _fit_cnn(machine, x, y, n_classes, seed)
+    model = _model(machine, seed, _flat(x))
+    with warnings.catch_warnings():
+        from sklearn.exceptions import ConvergenceWarning
+
+        warnings.simplefilter("ignore", ConvergenceWarning)  # so many epochs and no more is what was asked for
+        model.fit(_flat(x), y)
+    return lambda images: model.predict(_flat(_check_images(images))).astype(np.int64)
+
+
+def answers(
+    x: np.ndarray,
+    y: np.ndarray,
+    asked: np.ndarray,
+    n_classes: int,
+    experts: bool = True,
+    mismatched: bool = False,
+    sketch: bool = False,
+    seed: int = 0,
+) -> np.ndarray:
+    """What each of the fifteen says of each image, fitted once: kept under ``machines`` in the cache folder.
+
+    Args:
+        x: ``[images, height, width]`` uint8, what annotators are trained on.
+        y: ``[images]`` their classes.
+        asked: ``[items, height, width]`` uint8, what they label.
+        n_classes: number of classes.
+        experts: whether two of them see 9000 images.
+        mismatched: whether logistic regression gets labels of other images, as in the released script.
+        sketch: as in :func:`crew`.
+        seed: of subsets and networks.
+
+    Returns:
+        ``[15, items]`` int64 labels.
+
+    Raises:
+        ValueError: as in :func:`fit` and :func:`subset`.
+    """
+    pool = hashlib.sha256()
+    for part in (x, asked, np.asarray(y, dtype=np.int64)):
+        pool.update(np.ascontiguousarray(part))
+    labels = []
+    for number, machine in enumerate(crew(experts, sketch)):
+        wrong = mismatched and machine.kind == "logistic regression"
+        content = {"revision": REVISION, "pool": pool.hexdigest(), "number": number, "seed": seed, "classes": n_classes}
+        content |= {"machine": dataclasses.asdict(machine), "mismatched": wrong}
+        key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        path = paths.cache() / "machines" / f"{key}.npy"
+        said = _stored(path, len(asked))
+        if said is None:
+            chosen = subset(number, machine, len(x), seed)
+            own = y[: len(chosen)] if wrong else y[chosen]
+            said = fit(machine, x[chosen], own, n_classes, seed=_network_seed(seed, number))(asked)
+            buffer = io.BytesIO()
+            np.save(buffer, said.astype(np.uint8), allow_pickle=False)
+            write_atomically(path, buffer.getvalue())
+        labels.append(said)
+    return np.stack(labels)
+
+
+def _stored(path: Path, items: int) -> np.ndarray | None:
+    """Labels that were kept; None where there are none, or a file that was cut off or changed."""
+    try:
+        said = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return said.astype(np.int64) if said.shape == (items,) and said.dtype == np.uint8 else None
+
+
+def _network_seed(seed: int, number: int) -> int:
+    return int(np.random.SeedSequence([seed, number, 1]).generate_state(1)[0])
+
+
+def _check_images(x: np.ndarray) -> np.ndarray:
+    if not isinstance(x, np.ndarray) or x.dtype != np.uint8 or x.ndim != 3:
+        found = f"{getattr(x, 'dtype', type(x).__name__)} {getattr(x, 'shape', '')}"
+        raise ValueError(f"machines look at uint8 images [items, height, width], found {found}")
+    return x
+
+
+def _flat(x: np.ndarray) -> np.ndarray:
+    return x.reshape(len(x), -1).astype(np.float64) / 256
+
+
+def _model(machine: Machine, seed: int, x: np.ndarray):
+    """The scikit-learn classifier."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.svm import SVC
+
+    # scikit-learn's "scale", with few enough digits that no order of summation changes it
+    width = float(f"{1 / (x.shape[1] * max(x.var(), 1e-6)):.3g}")
+    if machine.kind == "nearest neighbors":
+        return KNeighborsClassifier(min(machine.amount, machine.images), algorithm="brute")
+    if machine.kind == "one-layer network":
+        return MLPClassifier(
+            (128,),
+            alpha=DECAY,
+            batch_size=min(BATCH, machine.images),
+            learning_rate_init=RATE,
+            max_iter=machine.amount,
+            random_state=seed,
+        )
+    if machine.kind == "logistic regression":
+        return LogisticRegression(max_iter=1000)
+    kernel = {"linear SVM": "linear", "RBF SVM": "rbf", "polynomial SVM": "poly"}[machine.kind]
+    return SVC(kernel=kernel, gamma=width)
+
+
+# ---------------------------------------------------------------------- the convolutional network
+
+
+def _fit_cnn(machine: Machine, x: np.ndarray, y: np.ndarray, n_classes: int, seed: int):
+    """Two convolutions of 3 x 3, pooling, a layer of 128: the script's network at half the width; Adam, cross-entropy."""
+    rng = np.random.default_rng(seed)
+    images, truth = torch.from_numpy(x[:, None] / 256), torch.from_numpy(y)
+    weights = _cnn_start(x.shape[1:], n_classes, rng)
+    optimizer = torch.optim.Adam(weights, lr=RATE, weight_decay=DECAY)
+    with torch.enable_grad():
+        for _ in range(machine.amount):
+            order = rng.permutation(len(x))
+            for start in range(0, len(x), BATCH):
+                chosen = torch.from_numpy(order[start : start + BATCH])
+                optimizer.zero_grad()
+                F.cross_entropy(_cnn(images[chosen], weights, rng), truth[chosen]).backward()
+                optimizer.step()
+
+    def label(images: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            parts = torch.from_numpy(_check_images(images)).split(500)
+            return np.concatenate([_cnn(part[:, None].double() / 256, weights).argmax(dim=1).numpy() for part in parts])
+
+    return label
+
+
+def _cnn_start(shape: tuple[int, int], n_classes: int, rng: np.random.Generator) -> list[torch.Tensor]:
+    """Weights and biases, uniform within one over the root of a unit's inputs (PyTorch's own start)."""
+    pooled = [(side - 4) // 2 for side in shape]
+    if min(pooled) < 1:
+        raise ValueError(f"the CNN needs images of at least 6 x 6 pixels, found {shape[0]} x {shape[1]}")
+    inputs = WIDTHS[1] * pooled[0] * pooled[1]
+    start = []
+    for size in ((WIDTHS[0], 1, 3, 3), (WIDTHS[1], WIDTHS[0], 3, 3), (128, inputs), (n_classes, 128)):
+        bound = 1 / np.sqrt(np.prod(size[1:]))
+        start += [rng.uniform(-bound, bound, size), rng.uniform(-bound, bound, size[0])]
+    return [torch.from_numpy(weight).requires_grad_() for weight in start]
+
+
+def _cnn(x: torch.Tensor, weights: list[torch.Tensor], rng: np.random.Generator | None = None) -> torch.Tensor:
+    """``[batch, classes]`` logits; with dropout where a generator is given."""
+    first, first_bias, second, second_bias, hidden, hidden_bias, last, last_bias = weights
+    x = F.relu(F.conv2d(x, first, first_bias))
+    x = F.max_pool2d(F.relu(F.conv2d(x, second, second_bias)), 2)
+    x = F.relu(F.linear(_drop(x, 0.25, rng).flatten(1), hidden, hidden_bias))
+    return F.linear(_drop(x, 0.5, rng), last, last_bias)
+
+
+def _drop(x: torch.Tensor, share: float, rng: np.random.Generator | None) -> torch.Tensor:
+    """Dropout whose mask is the same on every machine, which torch does not promise for its own."""
+    if rng is None:
+        return x
+    return x * torch.from_numpy((rng.random(tuple(x.shape)) >= share) / (1 - share))

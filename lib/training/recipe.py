@@ -1,0 +1,61 @@
+"""How to train: epochs, batches, optimizer and schedule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PRECISIONS = ("float32", "mixed")
+OPTIMIZERS = ("adam", "sgd")
+SCHEDULES = ("constant", "step", "cosine", "onecycle")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train; part of every run's key. Defaults are never changed: add a field with a neutral default instead.
+
+    Attributes:
+        epochs: number of scored epochs.
+        batch_size: items in a batch.
+        passes: times that an epoch goes through the items (the papers' LabelMe holds each image ten times).
+        optimizer: ``adam`` or ``sgd``.
+        lr: learning rate (the highest one, with a schedule).
+        weight_decay: L2 term added to the gradient.
+        momentum: of SGD.
+        schedule: ``constant``, ``step`` (times ``gamma`` at each milestone), ``cosine`` or ``onecycle`` (both a step at a
+            time, to the end of training).
+        milestones: epochs of ``step``.
+        gamma: factor of ``step``.
+        crop: pixels of black border from which training images are cropped at random, anew each time; 0 for none.
+        flip: whether half of the training images are flipped from left to right, anew each time.
+        precision: ``float32``, or ``mixed``: backbones compute in bfloat16 (see :mod:`lib.training.device`).
+        compiled: on CUDA, compile the backbones; pays for long runs only.
+    """
+
+    epochs: int = 50
+    batch_size: int = 64
+    passes: int = 1
+    optimizer: str = "adam"
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    momentum: float = 0.9
+    schedule: str = "constant"
+    milestones: tuple[int, ...] = ()
+    gamma: float = 0.1
+    crop: int = 0
+    flip: bool = False
+    precision: str = "float32"
+    compiled: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "passes"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, found {getattr(self, name)!r}")
+        if not self.lr > 0:
+            raise ValueError(f"lr must be above 0, found {self.lr!r}")
+        if not isinstance(self.crop, int) or self.crop < 0:
+            raise ValueError(f"crop must be a whole number of at least 0, found {self.crop!r}")
+        choices = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": PRECISIONS}
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, found {getattr(self, name)!r}")
+        object.__setattr__(self, "milestones", tuple(self.milestones))

@@ -1,0 +1,284 @@
+"""How a method is scored: on a split after every epoch, and what a finished run's row holds, by task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from lib.aggregation import ratings
+from lib.aggregation.confusion import alignment, confusion_error
+from lib.crowd import bio_tags as bio
+from lib.datasets.tagged import token_counts
+from lib.methods.base import Method
+from lib.networks.predict import as_numpy, predict
+
+if TYPE_CHECKING:
+    from lib.datasets.kinds import CrowdData, CrowdDataset, RatingDataset
+    from lib.datasets.tagged import TaggedDataset
+    from lib.methods.ratings import RatingMethod
+
+__all__ = [
+    "accuracies", "accuracy", "classification", "correct", "errors", "evaluate", "over_epochs", "rating_scores", "regression",
+    "reported_epochs", "select_epoch", "summary", "tagging", "tags",
+]  # fmt: skip
+
+
+def evaluate(method: Method, data: CrowdData, x: Tensor, y: Tensor) -> dict[str, float]:
+    """Scores on a split of the data, made after every epoch; each becomes ``test_<name>`` and ``valid_<name>`` of the history.
+
+    Args:
+        method: trained, or in training.
+        data: what it is trained on.
+        x, y: the split's inputs and truth.
+
+    Returns:
+        ``acc`` of a classifier; those of :func:`tags` for a tagger; those of :func:`rating_scores` for numbers.
+    """
+    if method.task == "regression":
+        return rating_scores(as_numpy(method.predict, x, method), y.double().cpu().numpy())
+    return {"acc": accuracy(method, x, y)} if data.offsets is None else tags(method, data, x, y)
+
+
+def summary(method: Method, data: CrowdData, history: dict[str, list[float]]) -> dict[str, float]:
+    """What a finished run's row holds, the method's own :meth:`lib.methods.base.Method.scores` included.
+
+    Args:
+        method: trained.
+        data: what it was trained on, with whatever truth there is.
+        history: of its training.
+    """
+    if method.task == "regression":
+        return regression(method, data, history)
+    return (classification if data.offsets is None else tagging)(method, data, history)
+
+
+def accuracy(method: Method, x: Tensor, y: Tensor) -> float:
+    """Share of items whose most probable class is the true one."""
+    return float(correct(method, x, y).double().mean())
+
+
+def correct(method: Method, x: Tensor, y: Tensor) -> Tensor:
+    """``[items]`` bool, whether the most probable class is the true one."""
+    return predict(method.predict_proba, x, method).argmax(dim=1) == y
+
+
+def classification(method: Method, data: CrowdDataset, history: dict[str, list[float]]) -> dict[str, float]:
+    """Measures of a trained classifier.
+
+    Args:
+        method: trained.
+        data: what it was trained on, with whatever truth there is.
+        history: of its training.
+
+    Returns:
+        The accuracies of :func:`accuracies`; ``train_acc_last``; ``label_acc`` of a method with a posterior;
+        ``confusion_error`` of one with matrices, aligned and not; the method's own scores; ``posterior_error`` where the
+        true posterior is known.
+    """
+    scores = accuracies(history, method.warmup_epochs)
+    labeled = data.crowd.labels_per_item > 0
+    prob = as_numpy(method.predict_proba, data.x, method)
+    if data.y is not None:
+        truth = data.y.numpy()[labeled]
+        scores["train_acc_last"] = float((prob.argmax(axis=1)[labeled] == truth).mean())
+        if (posterior := method.posterior()) is not None:
+            scores["label_acc"] = float((posterior.argmax(dim=1).cpu().numpy()[labeled] == truth).mean())
+    estimate, known = method.confusion(), data.true_confusion
+    if known is None and data.y is not None:
+        known = data.crowd.true_confusion(data.y.numpy())
+    order = np.arange(data.n_classes)
+    if estimate is not None and known is not None:
+        estimate = estimate.double().cpu().numpy()
+        order = alignment(estimate, known)
+        scores["confusion_error"] = confusion_error(estimate[:, order], known)
+        scores["confusion_error_unaligned"] = confusion_error(estimate, known)
+    scores |= method.scores(data)
+    scores |= _by_test_kind(method, data)
+    if "true_posterior_test" in data.extra:
+        prob = as_numpy(method.predict_proba, data.x_test, method)
+        scores["posterior_error"] = float(np.abs(prob[:, order] - data.true_posterior_test).sum(axis=1).mean())
+    return scores
+
+
+def tags(method: Method, data: TaggedDataset, x: Tensor, y: Tensor) -> dict[str, float]:
+    """Scores of a tagger on some sentences, shares of 0 to 1.
+
+    Args:
+        method: trained, or in training.
+        data: whose tags they are.
+        x: ``[sentences, length, columns]``.
+        y: ``[tokens]`` true tags.
+
+    Returns:
+        ``acc`` of the most probable tag of each token; ``f1``, ``precision``, ``recall`` of whole entities in the most
+        probable *valid* sequence; ``f1_unconstrained`` of the most probable tags as they are.
+    """
+    prob, truth, lengths = as_numpy(method.predict_proba, x, method), y.cpu().numpy(), token_counts(x).cpu().numpy()
+    plain = prob.argmax(axis=1)
+    free = bio.entity_scores(plain, truth, lengths, data.class_names)["f1"]
+    scores = {"acc": float((plain == truth).mean())} | _entities(prob, truth, lengths, data)
+    return scores | {"f1_unconstrained": free}
+
+
+def _entities(prob: np.ndarray, truth: np.ndarray, lengths: np.ndarray, data: TaggedDataset) -> dict[str, float]:
+    log_prob = np.log(np.maximum(prob, np.finfo(np.float64).tiny))  # a hard vote has zeros
+    return bio.entity_scores(bio.decode(log_prob, lengths, data.class_names), truth, lengths, data.class_names)
+
+
+def tagging(method: Method, data: TaggedDataset, history: dict[str, list[float]]) -> dict[str, float]:
+    """Measures of a trained tagger: those of :func:`classification`, counted in tokens, and those of whole entities.
+
+    Returns:
+        Besides, ``test_f1_last``, ``_best`` and, with a validation part, ``_selected`` (by validation F1); the same of
+        precision, recall and the unconstrained F1, last epoch only; ``label_f1`` of a method with a posterior of the
+        training tokens; ``second_<measure>_last`` on a second test set where the data have one.
+    """
+    scores = classification(method, data, history) | over_epochs(history, "f1", method.warmup_epochs)
+    for measure in ("precision", "recall", "f1_unconstrained"):
+        if f"test_{measure}" in history:
+            scores[f"test_{measure}_last"] = history[f"test_{measure}"][-1]
+    if data.y is not None and (posterior := method.posterior()) is not None:
+        lengths, labeled = np.diff(data.offsets), np.add.reduceat(data.crowd.labels_per_item, data.offsets[:-1]) > 0
+        token = np.repeat(labeled, lengths)
+        prob = posterior.double().cpu().numpy()[token]
+        scores["label_f1"] = _entities(prob, data.y.numpy()[token], lengths[labeled], data)["f1"]
+    if "x_second" in data.extra:
+        second = tags(method, data, data.x_second, data.y_second)
+        scores |= {f"second_{name}_last": second[name] for name in ("f1", "precision", "recall")}
+    return scores
+
+
+def _by_test_kind(method: Method, data: CrowdDataset) -> dict[str, float]:
+    """The last epoch's accuracy on each kind of test images, where there are several."""
+    kind = np.asarray(data.extra.get("test_kind", []))
+    kinds = sorted(set(kind.tolist()))
+    if len(kinds) < 2:
+        return {}
+    right = as_numpy(method.predict_proba, data.x_test, method).argmax(axis=1) == data.y_test.numpy()
+    return {f"test_acc_last_{part}": float(right[kind == part].mean()) for part in kinds}
+
+
+def regression(method: RatingMethod, data: RatingDataset, history: dict[str, list[float]]) -> dict[str, float]:
+    """Measures of a method that predicts numbers.
+
+    Returns:
+        Those of :func:`errors`; ``train_r2_last`` of the rated items' predictions; ``label_r2`` and ``label_mae`` of a method
+        that estimates the ratings; ``bias_error`` of one with biases: root mean square over the ratings, so that an annotator
+        weighs by how much it said; the method's own scores.
+    """
+    scores = errors(history, method.warmup_epochs)
+    if data.y is not None:
+        labeled = data.crowd.labels_per_item > 0
+        truth = data.y.double().numpy()
+        fitted = as_numpy(method.predict, data.x, method)
+        scores["train_r2_last"] = rating_scores(fitted[labeled], truth[labeled])["r2"]
+        if (estimate := method.estimate()) is not None:
+            found = rating_scores(estimate.double().cpu().numpy()[labeled], truth[labeled])
+            scores |= {"label_r2": found["r2"], "label_mae": found["mae"]}
+        if (bias := method.bias()) is not None:
+            weight = ratings.weights(data.crowd)
+            known = ratings.centered(np.nan_to_num(ratings.true_bias(data.crowd, truth)), data.crowd)
+            scores["bias_error"] = float(np.sqrt(weight @ (bias.double().cpu().numpy() - known) ** 2))
+    return scores | method.scores(data)
+
+
+# ---------------------------------------------------------------------- from a history, and from predictions
+
+
+def select_epoch(valid: list[float]) -> int:
+    """The epoch with the best validation score; the last of them where several tie (Ibrahim et al. 2023 select so)."""
+    return len(valid) - 1 - int(np.argmax(valid[::-1]))
+
+
+def accuracies(history: dict[str, list[float]], warmup: int = 0) -> dict[str, float]:
+    """Test accuracies (shares, 0 to 1) of a run.
+
+    Args:
+        history: per epoch, ``test_acc`` and, where there is a validation split, ``valid_acc``.
+        warmup: epochs at the start that do not count, except where there are no others.
+
+    Returns:
+        ``test_acc_last``; ``test_acc_best``, the best *test* epoch, which the papers report and which is optimistic;
+        ``test_acc_selected``, the epoch chosen on validation labels, and ``valid_acc_selected``, its validation score.
+        Nothing without a test split.
+    """
+    return over_epochs(history, "acc", warmup)
+
+
+def over_epochs(history: dict[str, list[float]], measure: str, warmup: int = 0) -> dict[str, float]:
+    """As :func:`accuracies`, for any measure of which more is better: ``test_<measure>_last`` and so on."""
+    epochs = reported_epochs(history, measure, warmup)
+    scores = {f"test_{measure}_{name}": history[f"test_{measure}"][epoch] for name, epoch in epochs.items()}
+    if "selected" in epochs:
+        scores[f"valid_{measure}_selected"] = history[f"valid_{measure}"][epochs["selected"]]
+    return scores
+
+
+def reported_epochs(history: dict[str, list[float]], measure: str, warmup: int = 0) -> dict[str, int]:
+    """Which epochs, counted from 0, a run reports: ``last``, ``best`` on test and, with a validation split, ``selected``.
+
+    Args:
+        history, measure, warmup: as in :func:`over_epochs`. Nothing without a test split.
+    """
+    test, valid = history.get(f"test_{measure}", []), history.get(f"valid_{measure}", [])
+    if not test:
+        return {}
+    first = min(warmup, len(test) - 1)
+    epochs = {"last": len(test) - 1, "best": first + int(np.argmax(test[first:]))}
+    return epochs | ({"selected": first + select_epoch(valid[first:])} if valid else {})
+
+
+def errors(history: dict[str, list[float]], warmup: int = 0) -> dict[str, float]:
+    """Test scores of a run that predicts numbers.
+
+    Args:
+        history: per epoch ``test_<score>``, and ``valid_<score>`` where there is a validation split, for the scores of
+            :func:`rating_scores`.
+        warmup: epochs at the start that do not count, except where there are no others.
+
+    Returns:
+        ``test_<score>_last``; ``test_<score>_selected`` and ``valid_<score>_selected`` at the epoch with the least
+        validation RMSE (the last of them where several tie); each R squared also clipped at 0, as the authors' notebook of
+        Crowd Layer reports it. Nothing without a test split but the validation scores, if there are any.
+    """
+    valid = history.get("valid_rmse", [])
+    first = min(warmup, max(len(history["loss"]) - 1, 0))
+    found = {f"{name}_last": values[-1] for name, values in history.items() if name.startswith("test_")}
+    if valid:
+        epoch = first + select_epoch([-value for value in valid[first:]])
+        splits = ("test_", "valid_")
+        found |= {f"{name}_selected": values[epoch] for name, values in history.items() if name.startswith(splits)}
+    clipped = {name.replace("_r2_", "_r2_clipped_"): max(value, 0.0) for name, value in found.items() if "_r2_" in name}
+    return found | clipped
+
+
+def rating_scores(prediction: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    """How near predictions are to the truth.
+
+    Args:
+        prediction: ``[items]``.
+        y: ``[items]`` true ratings.
+
+    Returns:
+        ``mae`` and ``rmse`` in the ratings' unit; ``r2``, the share of the truth's variance that is explained, below zero
+        for predictions that are worse than its mean (NaN where the truth does not vary); ``pearson`` correlation, which a
+        constant or a factor in all predictions leaves alone (0 where one side does not vary); ``shift``, the mean of
+        prediction minus truth.
+
+    Raises:
+        ValueError: different shapes, or nothing to score.
+    """
+    if np.shape(prediction) != np.shape(y) or np.ndim(y) != 1 or not len(y):
+        raise ValueError(f"expected two equally long vectors, not empty, found shapes {np.shape(prediction)} and {np.shape(y)}")
+    error = np.asarray(prediction, dtype=np.float64) - y
+    square, total = np.mean(error**2), np.var(y)
+    moving = total > 0 and np.var(prediction) > 0
+    return {
+        "mae": float(np.abs(error).mean()),
+        "rmse": float(np.sqrt(square)),
+        "r2": float(1 - square / total) if total > 0 else float("nan"),
+        "pearson": float(np.corrcoef(prediction, y)[0, 1]) if moving else 0.0,
+        "shift": float(error.mean()),
+    }

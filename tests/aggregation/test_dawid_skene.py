@@ -1,0 +1,380 @@
+"""Votes and Dawid-Skene against arithmetic, slow loops and what must hold for any crowd."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import logsumexp, softmax
+
+from lib.aggregation.dawid_skene import dawid_skene, e_step, m_step, majority_vote, soft_vote
+from lib.crowd.labels import CrowdLabels
+from tests.strategies import crowds
+
+
+def simulated(n_items: int, per_item: int, diagonals: list[float], n_classes: int = 3, seed: int = 0):
+    """Labels by annotators who are right with the given probabilities, and the truth; items get random annotators."""
+    random = np.random.default_rng(seed)
+    truth = random.integers(n_classes, size=n_items)
+    annotator = np.argsort(random.random((n_items, len(diagonals))), axis=1)[:, :per_item].ravel()
+    item = np.repeat(np.arange(n_items), per_item)
+    right = random.random(len(item)) < np.array(diagonals)[annotator]
+    wrong = (truth[item] + random.integers(1, n_classes, size=len(item))) % n_classes
+    label = np.where(right, truth[item], wrong)
+    return CrowdLabels(item, annotator, label, n_items, len(diagonals), n_classes), truth
+
+
+def slow_m_step(posterior, crowd, smoothing):
+    """The formula, one label and one cell at a time."""
+    classes = range(crowd.n_classes)
+    confusion = np.zeros((crowd.n_annotators, crowd.n_classes, crowd.n_classes))
+    for annotator in range(crowd.n_annotators):
+        rows = [row for row in range(len(crowd)) if crowd.annotator[row] == annotator]
+        said = sorted({int(crowd.label[row]) for row in rows}) if smoothing == 0 and rows else list(classes)
+        for true in classes:
+            counts = {k: sum(posterior[crowd.item[row], true] for row in rows if crowd.label[row] == k) for k in said}
+            counts = {k: count + smoothing if smoothing else max(count, 1e-10) for k, count in counts.items()}
+            for k in said:
+                confusion[annotator, true, k] = counts[k] / sum(counts.values())
+    return confusion
+
+
+def slow_e_step(log_prior, confusion, crowd):
+    """The formula, one label at a time; ``log_prior`` is ``[items, classes]``."""
+    scores = np.array(log_prior, dtype=np.float64)
+    for item, annotator, label in zip(crowd.item, crowd.annotator, crowd.label, strict=True):
+        for true in range(crowd.n_classes):
+            probability = confusion[annotator, true, label]
+            scores[item, true] += math.log(probability)
+    labeled = np.unique(crowd.item)
+    return softmax(scores, axis=1), float(logsumexp(scores[labeled], axis=1).sum())
+
+
+def random_posterior(crowd, seed):
+    return np.random.default_rng(seed).dirichlet(np.ones(crowd.n_classes), size=crowd.n_items)
+
+
+# ------------------------------------------------------------------ votes
+
+
+def test_votes_by_hand():
+    # Item 0: 2, 2, 0. Item 1: a tie of 1 and 2. Item 2: no label. Item 3: 0.
+    crowd = CrowdLabels([0, 0, 0, 1, 1, 3], [0, 1, 2, 0, 1, 2], [2, 2, 0, 2, 1, 0], 4, 3, 3)
+    assert majority_vote(crowd).tolist() == [2, 1, -1, 0]
+    assert majority_vote(crowd).dtype == np.int64
+    third = 1 / 3
+    np.testing.assert_allclose(soft_vote(crowd), [[third, 0, 2 * third], [0, 0.5, 0.5], [third] * 3, [1, 0, 0]])
+
+
+@given(crowds())
+def test_votes_agree_with_counting(crowd):
+    hard, soft, random = majority_vote(crowd), soft_vote(crowd), majority_vote(crowd, ties="random", seed=3)
+    for item in range(crowd.n_items):
+        said = crowd.label[crowd.item == item].tolist()
+        if not said:
+            assert hard[item] == random[item] == -1
+            np.testing.assert_allclose(soft[item], 1 / crowd.n_classes)
+            continue
+        tied = [k for k in range(crowd.n_classes) if said.count(k) == max(map(said.count, said))]
+        assert hard[item] == tied[0]
+        assert random[item] in tied
+        np.testing.assert_allclose(soft[item], [said.count(k) / len(said) for k in range(crowd.n_classes)])
+
+
+def test_random_ties_are_even_and_repeatable():
+    items = 3000
+    crowd = CrowdLabels(np.repeat(np.arange(items), 3), np.tile([0, 1, 2], items), np.tile([1, 3, 2], items), items, 3, 4)
+    votes = majority_vote(crowd, ties="random", seed=0)
+    shares = np.bincount(votes, minlength=4) / items
+    np.testing.assert_allclose(shares, [0, 1 / 3, 1 / 3, 1 / 3], atol=0.04)  # over four standard deviations
+    np.testing.assert_array_equal(votes, majority_vote(crowd, ties="random", seed=0))
+    np.testing.assert_array_equal(votes, majority_vote(crowd, ties="random", seed=np.random.default_rng(0)))
+    assert (votes != majority_vote(crowd, ties="random", seed=1)).any()
+
+
+def test_majority_vote_refuses():
+    crowd = CrowdLabels([0], [0], [0], 1, 1, 2)
+    with pytest.raises(ValueError, match="ties must be 'lowest' or 'random', found 'highest'"):
+        majority_vote(crowd, ties="highest")
+    with pytest.raises(ValueError, match="random ties need a seed"):
+        majority_vote(crowd, ties="random")
+
+
+# ------------------------------------------------------------------ the check values of the specification, section 15
+
+
+SPECIFIED = CrowdLabels([0, 0, 1, 1, 2, 2, 3, 3, 3], [0, 1, 0, 2, 1, 2, 0, 1, 2], [0, 1, 2, 2, 0, 1, 1, 1, 0], 4, 3, 3)
+
+
+def test_dawid_skene_check_values_after_one_round():
+    found = dawid_skene(SPECIFIED, smoothing=0.01, start="soft", max_iterations=1)
+    np.testing.assert_allclose(found.posterior[0], [0.4956143511, 0.5010936644, 0.0032919845], atol=1e-8, rtol=0)
+    assert found.log_likelihood == pytest.approx(-6.9648274941, abs=1e-8)
+
+
+def test_dawid_skene_check_values_after_three_rounds():
+    found = dawid_skene(SPECIFIED, smoothing=0.01, start="soft", max_iterations=3, tolerance=-np.inf)
+    np.testing.assert_allclose(found.posterior[2], [0.8766970018, 0.1077013568, 0.0156016414], atol=1e-8, rtol=0)
+    assert found.log_likelihood == pytest.approx(-6.4737863979, abs=1e-8)
+    assert found.n_iterations == 3
+
+
+def test_e_step_check_values_with_a_prior_for_each_item():
+    log_prior = np.sin(1 + 3 * np.arange(4)[:, None] + np.arange(3))
+    log_prior -= logsumexp(log_prior, axis=1, keepdims=True)
+    annotator, true, said = np.ogrid[:3, :3, :3]
+    confusion = softmax((true == said) + 0.1 * np.cos(annotator + 2 * true + 3 * said), axis=2)
+    posterior, _ = e_step(log_prior, confusion, SPECIFIED)
+    np.testing.assert_allclose(posterior[0], [0.4241519059, 0.4967459187, 0.0791021754], atol=1e-8, rtol=0)
+    np.testing.assert_allclose(posterior[3], [0.2568473411, 0.5974718919, 0.1456807670], atol=1e-8, rtol=0)
+
+
+# ------------------------------------------------------------------ the two steps
+
+
+def test_e_step_by_hand():
+    # One annotator who says 1 of half the zeros but never 0 of a one: hearing 0 settles it, hearing 1 does not.
+    confusion = np.array([[[0.5, 0.5], [0.0, 1.0]]])
+    crowd = CrowdLabels([0, 1], [0, 0], [0, 1], 3, 1, 2)
+    posterior, log_likelihood = e_step(np.log([0.6, 0.4]), confusion, crowd)
+    np.testing.assert_allclose(posterior, [[1, 0], [3 / 7, 4 / 7], [0.6, 0.4]], atol=1e-12)  # item 2: the prior
+    assert log_likelihood == pytest.approx(math.log(0.6 * 0.5) + math.log(0.6 * 0.5 + 0.4))
+
+
+def test_m_step_by_hand():
+    # Items 0 and 1 by annotator 0, item 1 by annotator 1 of three; nothing by annotator 2.
+    crowd = CrowdLabels([0, 1, 1], [0, 0, 1], [0, 1, 1], 2, 3, 2)
+    posterior = np.array([[0.75, 0.25], [0.25, 0.75]])
+    plain, smooth = m_step(posterior, crowd, smoothing=0), m_step(posterior, crowd, smoothing=1)
+    np.testing.assert_allclose(plain[0], [[0.75, 0.25], [0.25, 0.75]])  # [true, said]
+    np.testing.assert_allclose(plain[1], [[0, 1], [0, 1]])  # never said 0
+    np.testing.assert_allclose(plain[2], 0.5)
+    np.testing.assert_allclose(smooth[1], [[1 / 2.25, 1.25 / 2.25], [1 / 2.75, 1.75 / 2.75]])
+    np.testing.assert_allclose(smooth[2], 0.5)
+
+
+def test_m_step_without_evidence_is_uniform_over_what_the_annotator_says():
+    crowd = CrowdLabels([0, 1], [0, 0], [0, 2], 2, 1, 3)
+    posterior = np.array([[1.0, 0, 0], [1.0, 0, 0]])  # nothing is of class 1 or 2
+    np.testing.assert_allclose(m_step(posterior, crowd, smoothing=0)[0], [[0.5, 0, 0.5]] * 3)
+    np.testing.assert_allclose(m_step(posterior, crowd, smoothing=0.01)[0, 1:], 1 / 3)
+
+
+@given(crowds(), st.integers(0, 2**32), st.sampled_from([0.0, 0.01, 2.0]))
+def test_steps_agree_with_slow_loops(crowd, seed, smoothing):
+    posterior = random_posterior(crowd, seed)
+    confusion = m_step(posterior, crowd, smoothing)
+    np.testing.assert_allclose(confusion, slow_m_step(posterior, crowd, smoothing), atol=1e-12)
+    np.testing.assert_allclose(confusion.sum(axis=2), 1, atol=1e-12)
+
+    by_item = np.log(random_posterior(crowd, seed + 1))
+    found, log_likelihood = e_step(by_item, confusion, crowd)
+    expected, expected_log_likelihood = slow_e_step(by_item, confusion, crowd)
+    np.testing.assert_allclose(found, expected, atol=1e-10)
+    assert log_likelihood == pytest.approx(expected_log_likelihood, rel=1e-10, abs=1e-10)
+
+    for_all, _ = e_step(by_item[0], confusion, crowd)
+    np.testing.assert_allclose(for_all, slow_e_step(np.tile(by_item[0], (crowd.n_items, 1)), confusion, crowd)[0], atol=1e-10)
+
+
+def test_e_step_on_more_items_than_a_block():
+    crowd, _ = simulated(10_000, 2, [0.9, 0.5, 0.7])
+    log_prior = np.log(random_posterior(crowd, 0))
+    confusion = m_step(random_posterior(crowd, 1), crowd)
+    posterior, log_likelihood = e_step(log_prior, confusion, crowd)
+    scores = log_prior.copy()
+    np.add.at(scores, crowd.item, np.log(confusion[crowd.annotator, :, crowd.label]))
+    np.testing.assert_allclose(posterior, softmax(scores, axis=1), atol=1e-12)
+    assert log_likelihood == pytest.approx(logsumexp(scores, axis=1).sum(), rel=1e-12)
+
+
+def test_e_step_leaves_its_arguments_alone():
+    crowd, _ = simulated(20, 2, [0.9, 0.5])
+    log_prior, confusion = np.log(random_posterior(crowd, 0)), m_step(random_posterior(crowd, 1), crowd)
+    before = log_prior.copy(), confusion.copy()
+    e_step(log_prior, confusion, crowd)
+    np.testing.assert_array_equal(log_prior, before[0])
+    np.testing.assert_array_equal(confusion, before[1])
+
+
+def test_unlabeled_items_add_nothing_to_the_likelihood_whatever_their_prior():
+    # A network's log-softmax in float32 sums to one only nearly; over many unlabeled items that would add up.
+    crowd = CrowdLabels([1], [0], [0], 3, 1, 2)
+    rough = np.log([[0.6, 0.5], [0.5, 0.5], [0.2, 0.1]])
+    _, log_likelihood = e_step(rough, np.array([[[0.9, 0.1], [0.3, 0.7]]]), crowd)
+    assert log_likelihood == pytest.approx(math.log(0.6), rel=1e-12)
+
+
+def test_many_labels_do_not_underflow():
+    annotators = 5000  # a product of 5000 probabilities is far below the smallest float
+    crowd = CrowdLabels(np.zeros(annotators, int), np.arange(annotators), np.arange(annotators) % 2, 1, annotators, 2)
+    confusion = np.tile([[0.6, 0.4], [0.4, 0.6]], (annotators, 1, 1))
+    posterior, log_likelihood = e_step(np.log([0.9, 0.1]), confusion, crowd)
+    np.testing.assert_allclose(posterior, [[0.9, 0.1]], atol=1e-9)  # as many votes for either class: the prior
+    assert log_likelihood == pytest.approx(annotators / 2 * math.log(0.24), rel=1e-12)
+
+
+@pytest.mark.parametrize("confusion", [np.zeros((1, 2, 2)), np.array([[[1.0, 0.0], [1.0, 0.0]]])])
+def test_impossible_labels_give_no_nan(confusion):
+    crowd = CrowdLabels([0], [0], [1], 1, 1, 2)
+    posterior, log_likelihood = e_step(np.log([0.25, 0.75]), confusion, crowd)
+    np.testing.assert_allclose(posterior, [[0.25, 0.75]])
+    assert np.isfinite(log_likelihood)
+    assert log_likelihood < -700
+
+
+# ------------------------------------------------------------------ Dawid-Skene
+
+
+@given(crowds(min_labels=1), st.sampled_from(["soft", "hard"]))
+def test_likelihood_never_falls_without_smoothing(crowd, start):
+    found = dawid_skene(crowd, smoothing=0, start=start, max_iterations=20, tolerance=-np.inf)
+    assert len(found.log_likelihoods) == found.n_iterations == 20
+    assert np.diff(found.log_likelihoods).min() > -1e-7  # the floor of 1e-10 may cost that much
+    assert found.log_likelihood == found.log_likelihoods[-1]
+
+
+@given(crowds(), st.sampled_from([0.0, 0.01]))
+def test_result_is_one_consistent_state(crowd, smoothing):
+    found = dawid_skene(crowd, smoothing=smoothing, max_iterations=7)
+    np.testing.assert_allclose(found.posterior.sum(axis=1), 1, atol=1e-12)
+    np.testing.assert_allclose(found.confusion.sum(axis=2), 1, atol=1e-12)
+    assert found.prior.sum() == pytest.approx(1)
+    posterior, log_likelihood = e_step(np.log(np.maximum(found.prior, 1e-10)), found.confusion, crowd)
+    np.testing.assert_array_equal(found.posterior, posterior)
+    assert found.log_likelihood == log_likelihood
+    np.testing.assert_array_equal(found.labels, posterior.argmax(axis=1))
+    assert found.labels.dtype == np.int64
+
+
+@given(crowds(), st.data())
+def test_order_of_annotators_items_and_classes_does_not_matter(crowd, data):
+    by_item, by_annotator, by_class = (
+        np.array(data.draw(st.permutations(range(size))), dtype=int)
+        for size in (crowd.n_items, crowd.n_annotators, crowd.n_classes)
+    )
+    sizes = (crowd.n_items, crowd.n_annotators, crowd.n_classes)
+    moved = CrowdLabels(by_item[crowd.item], by_annotator[crowd.annotator], by_class[crowd.label], *sizes)
+    options = {"smoothing": 0.1, "max_iterations": 5, "tolerance": -np.inf}
+    one, other = dawid_skene(crowd, **options), dawid_skene(moved, **options)
+    np.testing.assert_allclose(other.posterior[np.ix_(by_item, by_class)], one.posterior, atol=1e-8)
+    np.testing.assert_allclose(other.confusion[np.ix_(by_annotator, by_class, by_class)], one.confusion, atol=1e-8)
+    np.testing.assert_allclose(other.prior[by_class], one.prior, atol=1e-8)
+    assert other.log_likelihood == pytest.approx(one.log_likelihood, abs=1e-7)
+
+
+@given(crowds())
+def test_every_item_twice_changes_nothing(crowd):
+    item = np.concatenate([crowd.item, crowd.item + crowd.n_items])
+    twice = CrowdLabels(
+        item, np.tile(crowd.annotator, 2), np.tile(crowd.label, 2), 2 * crowd.n_items, crowd.n_annotators, crowd.n_classes
+    )
+    options = {"max_iterations": 5, "tolerance": -np.inf}
+    # Twice the counts need twice the smoothing.
+    one, other = dawid_skene(crowd, smoothing=0.1, **options), dawid_skene(twice, smoothing=0.2, **options)
+    np.testing.assert_allclose(other.posterior, np.tile(one.posterior, (2, 1)), atol=1e-8)
+    np.testing.assert_allclose(other.confusion, one.confusion, atol=1e-8)
+    assert other.log_likelihood == pytest.approx(2 * one.log_likelihood, abs=1e-7)
+
+
+@given(crowds(min_labels=1), st.integers(1, 4), st.integers(0, 3), st.sampled_from([0.0, 0.01]))
+def test_unlabeled_items_and_silent_annotators_cost_nothing(crowd, items, annotators, smoothing):
+    sizes = (crowd.n_items + items, crowd.n_annotators + annotators, crowd.n_classes)
+    more = CrowdLabels(crowd.item + items, crowd.annotator, crowd.label, *sizes)  # the new items come first
+    one, other = dawid_skene(crowd, smoothing=smoothing), dawid_skene(more, smoothing=smoothing)
+    assert other.n_iterations == one.n_iterations
+    assert other.log_likelihood == pytest.approx(one.log_likelihood, abs=1e-6)
+    np.testing.assert_allclose(other.posterior[items:], one.posterior, atol=1e-6)
+    np.testing.assert_allclose(other.posterior[:items], np.tile(one.prior, (items, 1)), atol=1e-6)
+    np.testing.assert_allclose(other.confusion[: crowd.n_annotators], one.confusion, atol=1e-6)
+    np.testing.assert_allclose(other.confusion[crowd.n_annotators :], 1 / crowd.n_classes)
+
+
+@pytest.mark.parametrize(("items", "annotators"), [(0, 0), (0, 2), (3, 0), (3, 2)])
+@pytest.mark.parametrize("smoothing", [0.0, 0.01])
+def test_crowds_without_labels(items, annotators, smoothing):
+    crowd = CrowdLabels([], [], [], items, annotators, 2)
+    found = dawid_skene(crowd, smoothing=smoothing)
+    np.testing.assert_array_equal(found.posterior, np.full((items, 2), 0.5))
+    np.testing.assert_array_equal(found.confusion, np.full((annotators, 2, 2), 0.5))
+    np.testing.assert_array_equal(found.prior, [0.5, 0.5])
+    assert found.log_likelihood == 0
+    assert found.converged
+    assert majority_vote(crowd).tolist() == [-1] * items
+
+
+def test_finds_the_truth_that_a_majority_hides():
+    crowd, truth = simulated(2000, 5, [0.95, 0.95, 0.4, 0.4, 0.4])
+    found = dawid_skene(crowd)
+    assert found.converged
+    by_vote, by_model = (majority_vote(crowd) == truth).mean(), (found.labels == truth).mean()
+    # Two of five who are right in 19 of 20 cases leave little doubt; a vote drowns them.
+    assert by_model > 0.95 > by_vote + 0.03
+    np.testing.assert_allclose(found.confusion, crowd.true_confusion(truth), atol=0.05)
+
+
+def test_confusion_has_the_true_class_first():
+    # Everybody says 1 of class 0 in three cases of ten, but always 1 of class 1.
+    random = np.random.default_rng(0)
+    truth = random.integers(2, size=3000)
+    said = np.where(truth[:, None] == 1, 1, random.random((3000, 7)) < 0.3).astype(int)
+    found = dawid_skene(CrowdLabels.from_dense(said))
+    np.testing.assert_allclose(found.confusion, np.tile([[0.7, 0.3], [0, 1]], (7, 1, 1)), atol=0.05)
+
+
+def test_starts():
+    crowd, _ = simulated(50, 3, [0.9, 0.6, 0.6, 0.5])
+    options = {"max_iterations": 3, "tolerance": -np.inf}
+    one_hot = np.eye(3)[majority_vote(crowd)]
+    hard = dawid_skene(crowd, start="hard", **options)
+    np.testing.assert_array_equal(hard.posterior, dawid_skene(crowd, start=one_hot, **options).posterior)
+    soft = dawid_skene(crowd, start="soft", **options)
+    np.testing.assert_array_equal(soft.posterior, dawid_skene(crowd, start=soft_vote(crowd), **options).posterior)
+    assert np.abs(hard.posterior - soft.posterior).max() > 1e-3
+
+
+def test_stops_when_the_likelihood_does():
+    crowd, _ = simulated(500, 3, [0.9, 0.7, 0.7, 0.6])
+    found = dawid_skene(crowd, smoothing=0, tolerance=1e-4)
+    gains = np.diff(found.log_likelihoods) / len(crowd)
+    assert found.converged
+    assert (gains[:-1] >= 1e-4).all()
+    assert gains[-1] < 1e-4
+    cut = dawid_skene(crowd, smoothing=0, tolerance=1e-4, max_iterations=found.n_iterations - 1)
+    assert not cut.converged
+    np.testing.assert_array_equal(cut.log_likelihoods, found.log_likelihoods[:-1])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"smoothing": -0.1}, "smoothing must be a number of at least 0, found -0.1"),
+        ({"smoothing": np.nan}, "smoothing must be a number of at least 0, found nan"),
+        ({"max_iterations": 0}, "max_iterations must be at least 1, found 0"),
+        ({"tolerance": np.nan}, "tolerance must be a number, found NaN"),
+        ({"start": "flat"}, "start must be 'soft', 'hard' or an array of posteriors, found 'flat'"),
+        ({"start": np.ones((4, 2)) / 2}, r"start must have the shape \(4, 3\), found \(4, 2\)"),
+        ({"start": np.ones((4, 3))}, r"rows of probabilities that sum to one, found \[1. 1. 1.\] in row 0"),
+        ({"start": np.tile([1.5, -0.5, 0], (4, 1))}, "rows of probabilities"),
+        ({"start": np.full((4, 3), np.nan)}, "rows of probabilities"),
+    ],
+)
+def test_dawid_skene_refuses(options, message):
+    with pytest.raises(ValueError, match=message):
+        dawid_skene(SPECIFIED, **options)
+
+
+@pytest.mark.parametrize("shape", [(4,), (3, 3), (1, 3), (4, 3, 1)])
+def test_e_step_refuses_a_prior_of_another_shape(shape):
+    with pytest.raises(ValueError, match=r"log_prior must have the shape \(3,\) or \(4, 3\), found"):
+        e_step(np.zeros(shape), np.ones((3, 3, 3)) / 3, SPECIFIED)
+
+
+def test_steps_refuse_other_shapes():
+    with pytest.raises(ValueError, match=r"confusion must have the shape \(3, 3, 3\), found \(3, 3, 2\)"):
+        e_step(np.zeros(3), np.ones((3, 3, 2)), SPECIFIED)
+    with pytest.raises(ValueError, match=r"posterior must have the shape \(4, 3\), found \(4, 2\)"):
+        m_step(np.ones((4, 2)), SPECIFIED)

@@ -1,0 +1,146 @@
+"""CIFAR-10N's labels: the facts of the published files, and that reading them runs no code of theirs."""
+
+from __future__ import annotations
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+
+from lib import datasets
+from lib.aggregation import sparsity
+from lib.datasets import cifar10n, download
+
+needs_labels = pytest.mark.needs_data("cifar10n_labels")
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """Two batches of ten images in the published shape; a test may write other files over them."""
+    rng, n = np.random.default_rng(0), 20
+    arrays = {name: rng.integers(0, 10, n) for name in ("clean_label", *cifar10n.COLUMNS.values())}
+    torch.save(arrays, tmp_path / "CIFAR-10_human.pt")
+    head = "Image-batch,Worker1-id,Work-time-in-seconds-1,Worker2-id,Work-time-in-seconds-2,Worker3-id,Work-time-in-seconds-3"
+    (tmp_path / "side_info_cifar10N.csv").write_text(f"{head}\n0--9,3,25,0,40,1,21\n10--19,4,46,2,27,3,92\n")
+    monkeypatch.setattr(download, "path", lambda relative: tmp_path / relative.split("/")[1])
+    return tmp_path, arrays
+
+
+@needs_labels
+def test_facts():
+    crowd, y = cifar10n.crowd()
+    assert (crowd.n_items, len(crowd), crowd.n_annotators, crowd.n_classes) == (50_000, 150_000, 747, 10)
+    assert set(crowd.labels_per_item) == {3}
+    assert_array_equal(np.bincount(y), 5000)
+    n = crowd.labels_per_annotator
+    assert (n.min(), np.median(n), n.max()) == (10, 80, 3070)
+    assert round((crowd.label == y[crowd.item]).mean(), 3) == 0.823
+    assert round((crowd.counts.argmax(axis=1) == y).mean(), 4) == 0.9118
+    assert crowd.class_names[y[0]] == "frog"  # the first training image of CIFAR-10
+
+
+@needs_labels
+@pytest.mark.parametrize(("variant", "noise"), [("random1", 0.1723), ("aggregate", 0.0903), ("worst", 0.4021)])
+def test_noise_is_as_published(variant, noise):
+    """17.23 %, 9.03 % and 40.21 %, by Wei et al.; the files give 9.01 % for the aggregate."""
+    crowd, y = cifar10n.crowd(variant)
+    assert len(crowd) == 50_000
+    assert (crowd.label != y[crowd.item]).mean() == pytest.approx(noise, abs=0.0003)
+
+
+@needs_labels
+def test_variants_go_together():
+    """Every single label is one of the three, with its worker; the worst is wrong wherever one of the three is."""
+    crowd, y = cifar10n.crowd()
+    triples = set(zip(crowd.item.tolist(), crowd.annotator.tolist(), crowd.label.tolist(), strict=True))
+    parts = [cifar10n.crowd(f"random{place}")[0] for place in (1, 2, 3)]
+    assert triples == {t for p in parts for t in zip(p.item.tolist(), p.annotator.tolist(), p.label.tolist(), strict=True)}
+    for variant in ("aggregate", "worst"):
+        alone = cifar10n.crowd(variant)[0].label
+        assert (crowd.counts[np.arange(len(y)), alone] > 0).all()
+    assert_array_equal(alone != y, crowd.counts[np.arange(len(y)), y] < 3)
+
+
+@needs_labels
+def test_workers_cannot_be_told_apart():
+    """What the module says of the workers' file: no more spread than among annotators who are all the same."""
+    crowd, y = cifar10n.crowd()
+    chance = [sparsity.accuracy_spread(sparsity.interchangeable(crowd, y, seed), y) for seed in range(5)]
+    assert sparsity.accuracy_spread(crowd, y) < np.mean(chance) + 4 * np.std(chance)
+
+
+def test_places_are_the_same_labels_without_workers(files):
+    _, arrays = files
+    crowd, _ = cifar10n.crowd("places")
+    assert crowd.n_annotators == 3
+    assert_array_equal(crowd.label.reshape(20, 3).T, [arrays[f"random_label{place}"] for place in (1, 2, 3)])
+    assert_array_equal(crowd.annotator, np.tile([0, 1, 2], 20))
+
+
+def test_who_gave_which_label(files):
+    _, arrays = files
+    crowd, y = cifar10n.crowd()
+    assert_array_equal(y, arrays["clean_label"])
+    dense = np.full((20, 5), -1)
+    for rows, workers in ((slice(0, 10), (3, 0, 1)), (slice(10, 20), (4, 2, 3))):
+        for place, worker in enumerate(workers, 1):
+            dense[rows, worker] = arrays[f"random_label{place}"][rows]
+    found = np.full((20, 5), -1)
+    found[crowd.item, crowd.annotator] = crowd.label
+    assert_array_equal(found, dense)
+    second, _ = cifar10n.crowd("random2")
+    assert second.n_annotators == 5  # a number means one worker, whatever the variant
+    assert_array_equal(second.annotator, [0] * 10 + [2] * 10)
+    assert_array_equal(second.label, arrays["random_label2"])
+
+
+def test_unknown_variant():
+    with pytest.raises(ValueError, match="one of all, places, random1, random2, random3, aggregate, worst; found 'rand1'"):
+        cifar10n.crowd("rand1")
+
+
+class _Command:
+    """Pickled, it asks for a call of ``os.system``."""
+
+    def __init__(self, line: str) -> None:
+        self.line = line
+
+    def __reduce__(self):
+        return os.system, (self.line,)
+
+
+def test_a_pickle_with_code_is_not_run(files):
+    folder, arrays = files
+    torch.save({**arrays, "clean_label": _Command(f"touch {folder / 'ran'}")}, folder / "CIFAR-10_human.pt")
+    with pytest.raises(pickle.UnpicklingError, match=r"GLOBAL (posix|nt)\.system"):
+        cifar10n.crowd()
+    assert not (folder / "ran").exists()
+
+
+def test_nothing_stays_allowed(files):
+    before = set(map(str, torch.serialization.get_safe_globals()))
+    cifar10n.crowd()
+    assert set(map(str, torch.serialization.get_safe_globals())) == before
+
+
+def test_other_contents_are_refused(files):
+    folder, arrays = files
+    side = (folder / "side_info_cifar10N.csv").read_text()
+    (folder / "side_info_cifar10N.csv").write_text(side.replace("10--19", "20--29"))
+    with pytest.raises(ValueError, match="a line for each 10 of 20 images, in order; found 2 lines"):
+        cifar10n.crowd()
+    torch.save({"clean_label": arrays["clean_label"]}, folder / "CIFAR-10_human.pt")
+    with pytest.raises(ValueError, match=r"must hold aggre_label, .*worse_label, equally long; found clean_label"):
+        cifar10n.crowd()
+
+
+def test_missing_files_are_told_by_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("CROWDS_MIRROR", str(tmp_path))
+    monkeypatch.setenv("CROWDS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(download, "_unreachable", {"raw.githubusercontent.com": "no connection"})
+    assert "cifar10n/CIFAR-10_human.pt" in datasets.missing("cifar10n_labels")
+    with pytest.raises(download.DataUnavailable, match="cifar10n/CIFAR-10_human"):
+        cifar10n.crowd()

@@ -1,0 +1,165 @@
+"""The named entities: facts of the published files, and made-up files for what those do not show."""
+
+import numpy as np
+import pytest
+import torch
+
+from lib import datasets
+from lib.aggregation.dawid_skene import majority_vote
+from lib.datasets import conll_ner, download
+from lib.protocols import crowdlayer_ner
+
+FIRST = "Anna B-PER ?\nsings O ?\n\nRome B-LOC O\n\n"
+# The first sentence again, a sentence of the same words with other answers, and a new one.
+SECOND = "Anna B-PER ?\nsings O ?\n\nRome B-LOC B-LOC\n\nsings ? O\n8-10 ? O\n\n"
+TRUTH = "Rome B-LOC\n\nAnna B-PER\nsings O\n\nRome O\n\nsings O\n8-10 O\n\n"
+VECTORS = "anna 1 2 3\nsings 4 5 6\nparis 7 8 9\nabsent 0 0 1\n"
+
+
+@pytest.fixture
+def made_up(tmp_path, monkeypatch):
+    """Small files in place of the published ones."""
+    contents = [FIRST, SECOND, FIRST, TRUTH, "sings O\nRome B-LOC\n\n", "Paris B-LOC\n\n"]
+    for name, text in zip(datasets.info("conll_ner").files, contents, strict=True):
+        (tmp_path / name.replace("/", "_")).write_text(text)
+    monkeypatch.setattr(download, "path", lambda name: tmp_path / name.replace("/", "_"))
+    return tmp_path
+
+
+def words(data, part=""):
+    """Words of the table, looked up again."""
+    names = ("<padding>", "<unknown>", *data.vocabulary)
+    return [[names[k] for k in row if k] for row in getattr(data, f"x{part}")[:, :, 0].tolist()]
+
+
+def test_a_sentence_of_two_files_counts_once(made_up):
+    data = datasets.load("conll_ner")
+    assert data.words == (("Anna", "sings"), ("Rome",), ("Rome",), ("sings", "8-10"))
+    assert (data.crowd.n_annotators, len(data.crowd)) == (2, 2 + 2 + 2 + 2)
+    assert [data.class_names[k] for k in data.y] == ["B-PER", "O", "B-LOC", "B-LOC", "O", "O"]
+    assert words(data) == [["<unknown>", "sings"], ["rome"], ["rome"], ["sings", "<unknown>"]]
+    assert words(data, "_test") == [["sings", "rome"]]
+    shapes = [conll_ner.SHAPES[k - 1] for k in data.x[:, :, 1].flatten().tolist() if k]
+    assert shapes == ["Title", "lower", "Title", "Title", "lower", "number"]
+    assert data.x_second.tolist() == [[[1, 1 + conll_ner.SHAPES.index("Title")]]]
+
+
+def test_words_as_they_are(made_up):
+    data = datasets.load("conll_ner", spelling=False, min_count=1)
+    assert data.x.shape == (4, 2, 1)
+    assert words(data) == [["Anna", "sings"], ["Rome"], ["Rome"], ["sings", "8-10"]]
+
+
+def test_a_file_of_all_answers_is_used_in_place_of_the_union(made_up):
+    (made_up / "answers.txt").write_text(SECOND)
+    data = datasets.load("conll_ner", answers_file=str(made_up / "answers.txt"))
+    assert data.words == (("Anna", "sings"), ("Rome",), ("sings", "8-10"))
+    union, own = datasets.fingerprint("conll_ner"), datasets.fingerprint("conll_ner", answers_file=str(made_up / "answers.txt"))
+    assert union == datasets.fingerprint("conll_ner", answers_file="") != own
+    (made_up / "copy.txt").write_text(SECOND)
+    assert datasets.fingerprint("conll_ner", answers_file=str(made_up / "copy.txt")) == own  # what it holds, not where it is
+    (made_up / "answers.txt").write_text(SECOND.replace("8-10", "8-11"))
+    assert datasets.fingerprint("conll_ner", answers_file=str(made_up / "answers.txt")) != own
+    with pytest.raises(ValueError, match=r"sentence 2 \('sings 8-11'\) has no true tags"):
+        datasets.load("conll_ner", answers_file=str(made_up / "answers.txt"))
+
+
+def test_vectors_bring_their_words(made_up):
+    (made_up / "vectors.txt").write_text(VECTORS)
+    data = datasets.load("conll_ner", vectors_file=str(made_up / "vectors.txt"))
+    assert data.vocabulary == ("sings", "rome", "anna", "paris")  # two are frequent, two have a vector and are in some sentence
+    assert words(data, "_second") == [["paris"]]
+    known = torch.isfinite(data.vectors[:, 0]).tolist()
+    assert known == [False, False, True, False, True, True]
+    assert data.vectors[2].tolist() == [4, 5, 6]
+    (config,) = crowdlayer_ner.runs(["majority-vote"], "smoke", [0], vectors_file=str(made_up / "vectors.txt"))
+    assert config.key() != crowdlayer_ner.runs(["majority-vote"], "smoke", [0])[0].key()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("anna 1 2\nrome 1\n", "line 2 must hold a word and 2 numbers, found 1"),
+        ("anna 1 x\n", r"line 1 \('anna'\): could not convert string to float"),
+        ("ANNA 1 2\n", "none of its words occurs in the sentences; expected some, in the same writing"),
+    ],
+)
+def test_broken_vectors_are_refused(tmp_path, text, message):
+    (tmp_path / "vectors.txt").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        conll_ner.read_vectors(tmp_path / "vectors.txt", ["anna", "rome"])
+    with pytest.raises(FileNotFoundError, match="no file of word vectors"):
+        conll_ner.read_vectors(tmp_path / "absent.txt", [])
+
+
+def test_a_first_line_of_sizes_is_passed_over(tmp_path):
+    (tmp_path / "vectors.txt").write_text("2 3\n" + VECTORS)
+    assert conll_ner.read_vectors(tmp_path / "vectors.txt", ["paris"])["paris"].tolist() == [7, 8, 9]
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [("1996-08-23", "number"), ("3rd", "digits and letters"), ("--", "mark"), ("lower", "lower"), ("U.N.", "UPPER"),
+     ("Rome", "Title"), ("A", "Title"), ("al-Ahram", "miXed"), ("McCain", "miXed"), ("Änne", "Title")],
+)  # fmt: skip
+def test_shapes(word, expected):
+    assert conll_ner.shape(word) == expected
+
+
+@pytest.mark.needs_data("conll_ner")
+def test_facts_of_the_published_files():
+    data = datasets.load("conll_ner")
+    facts = data.summary()
+    assert (facts["sentences"], len(set(data.words)), facts["annotators"], facts["classes"]) == (3078, 2845, 47, 9)
+    assert (facts["items"], facts["labels"]) == (41910, 207303)
+    assert (facts["test_sentences"], facts["test_items"]) == (3250, 51362)  # CoNLL's development file, as in the paper
+    assert (len(data.x_second), len(data.y_second)) == (3453, 46435)
+    assert round(facts["label_accuracy"], 4) == 0.8918
+    vote = majority_vote(data.crowd)
+    assert round(float((vote == data.y.numpy()).mean()), 4) == 0.9109
+    assert np.bincount(np.add.reduceat(data.crowd.labels_per_item, data.offsets[:-1]) // np.diff(data.offsets)).tolist() == [
+        0, 23, 65, 207, 680, 1156, 684, 231, 32,
+    ]  # fmt: skip
+    assert int(data.x[:, :, 0].max()) < 4096 > int(data.x_test[:, :, 0].max())
+
+
+# ---------------------------------------------------------------------- the grid
+
+
+def test_the_grid_at_each_scale():
+    quick = crowdlayer_ner.grid("quick", [0, 1])
+    compared = [config for config in quick if config.experiment == "conll_ner"]
+    assert len(compared) == 2 * (7 + 1)
+    assert {config.method_options.get("pretrain") for config in compared} == {None, 0, 5}
+    assert len({config.key() for config in quick}) == len(quick)
+    smoke = crowdlayer_ner.grid("smoke", [0])
+    assert {config.recipe.epochs for config in smoke} == {2}
+    paper = {config.method: config for config in crowdlayer_ner.grid("paper", [0])}
+    assert paper["true-labels"].recipe.epochs == 20
+    assert paper["crowdlayer-mw"].backbone_options == {"dimension": 300, "channels": 512}
+
+
+def test_the_rate_is_chosen_on_sentences_set_aside():
+    for config in crowdlayer_ner.tuning_grid("quick"):
+        assert config.dataset_options == {"validation": 0.2}
+        assert config.seed == crowdlayer_ner.TUNING_SEED
+
+
+def test_the_rate_is_judged_on_late_validation_epochs():
+    def row(rate, valid):
+        history = {"valid_f1": valid, "test_f1": [1 - value for value in valid]}
+        return {"config": {"recipe": {"lr": rate}}, "history": history}
+
+    rows = [row(0.1, [0.9] + [0.2] * 5), row(0.2, [0.1] + [0.3] * 5), row(0.2, [0.0] * 6)]
+    assert crowdlayer_ner.tuned(rows) == {0.1: 0.2, 0.2: 0.15}
+    assert crowdlayer_ner.chosen(rows) == 0.1
+    assert crowdlayer_ner.chosen([row(0.2, [0.5]), row(0.1, [0.5])]) == 0.1
+
+
+def test_the_rate_in_use_is_the_one_that_was_chosen():
+    from lib.runs import ledger
+
+    rows = [row for row in ledger.reference_rows("tuning_ner") if row["config"]["scale"] == "quick"]
+    if not rows:
+        pytest.skip("no committed rows of the choice")
+    assert crowdlayer_ner.chosen(rows) == crowdlayer_ner.QUICK.lr

@@ -1,0 +1,161 @@
+"""Cats and dogs: of CIFAR-10, as images and as patch features, and the user's own photographs."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+
+from lib import datasets, paths
+from lib.datasets import cifar10, dogs_vs_cats
+from lib.datasets.dogs_vs_cats import VARIABLE
+from lib.datasets.download import DataUnavailable
+
+SMALL = {"n_train": 40, "n_test": 20}
+needs_cifar10 = pytest.mark.needs_data("cifar10")
+
+
+@needs_cifar10
+def test_images_are_cifar10s_cats_and_dogs():
+    data, whole = datasets.load("cats_dogs", **SMALL, n_valid=10), datasets.load("cifar10", n_test=1000)
+    animals = {k: {bytes(x) for x in whole.x[whole.y == k].numpy()} for k in (3, 5)}
+    for x, y in ((data.x, data.y), (data.x_valid, data.y_valid)):
+        for image, label in zip(x.numpy(), y.tolist(), strict=True):
+            assert bytes(image) in animals[(3, 5)[label]]
+    assert [len(data.x), len(data.x_valid), len(data.x_test)] == [40, 10, 20]
+    assert torch.bincount(data.y).tolist() == [20, 20]
+    assert cifar10.CLASS_NAMES[3:6:2] == data.class_names
+    assert_array_equal(data.crowd.labels_per_item, 5)
+
+
+@needs_cifar10
+def test_features_are_of_the_same_images_and_kept():
+    images, made = datasets.load("cats_dogs", **SMALL), datasets.load("cats_dogs", **SMALL, filters=3)
+    assert made.x.shape == (40, 24)
+    assert made.x.dtype == torch.float32
+    assert_array_equal(made.y, images.y)
+    assert_array_equal(made.crowd.label, images.crowd.label)
+    again = datasets.load("cats_dogs", **SMALL, filters=3)
+    assert torch.equal(again.x, made.x)
+    for file in (paths.cache() / "patches").glob("*.npy"):
+        if np.load(file).shape == (40, 24):
+            file.write_bytes(file.read_bytes()[:500])  # cut off
+    assert torch.equal(datasets.load("cats_dogs", **SMALL, filters=3).x, made.x)
+
+
+@needs_cifar10
+def test_cifar10_features_are_standardized():
+    data = datasets.load("cifar10_patches", n_train=500, n_valid=50, n_test=50, filters=3)
+    assert data.x.shape == (500, 24)
+    assert_allclose(data.x.mean(dim=0), 0, atol=0.3)
+    assert_allclose(data.x.std(dim=0), 1, atol=0.4)
+    assert len(data.x_valid) == len(data.x_test) == 50
+
+
+@needs_cifar10
+def test_held_out_images_are_the_last_and_nothing_else():
+    whole = datasets.load("cifar10", n_test=10)
+    data = datasets.load("cats_dogs", test="held-out", n_valid=20)
+    last = whole.x[40_000:][(whole.y[40_000:] == 3) | (whole.y[40_000:] == 5)]
+    assert torch.equal(data.x_test, last)
+    assert set(data.test_kind) == {"held-out"}
+    first = {bytes(image) for image in whole.x[:40_000].numpy()}
+    assert all(bytes(image) in first for part in (data.x, data.x_valid) for image in part[:200].numpy())
+
+
+# ---------------------------------------------------------------------- the user's photographs
+
+
+def photograph(file, shade: int, size=(30, 20)) -> None:
+    from PIL import Image
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (shade, shade // 2, 255 - shade)).save(file, quality=95)
+
+
+@pytest.fixture(params=["kaggle", "train", "petimages"])
+def folder(request, tmp_path, monkeypatch):
+    place = tmp_path / "animals"
+    for number in range(6):
+        for shade, name in ((20, "cat"), (220, "dog")):
+            inside = {"kaggle": f"{name}.{number}.jpg", "train": f"train/{name}.{number}.jpg"}
+            photograph(place / inside.get(request.param, f"{name.title()}/{number}.jpg"), shade + 5 * number)
+    monkeypatch.setenv(VARIABLE, str(place))
+    monkeypatch.setenv("CROWDS_CACHE", str(tmp_path / "cache"))
+    return place
+
+
+def test_photographs_of_a_folder(folder):
+    data = datasets.load("dogs_vs_cats", side=16)
+    assert data.x.shape == data.x_test.shape == (6, 3, 16, 16)
+    for x, y in ((data.x, data.y), (data.x_test, data.y_test)):
+        assert_array_equal(torch.bincount(y), [3, 3])
+        assert_array_equal(x[:, 0].float().mean(dim=(1, 2)) > 128, y == 1)  # dogs are the bright ones
+    shades = torch.cat([data.x, data.x_test])[:, 0].float().mean(dim=(1, 2))
+    assert_allclose(shades.sort().values, [20 + 200 * dog + 5 * number for dog in (0, 1) for number in range(6)], atol=2)
+    assert len(data.crowd) == 30
+    again = datasets.load("dogs_vs_cats", side=16)  # from the cache
+    assert torch.equal(again.x, data.x)
+    assert_allclose(data.normalize[0], (data.x / 255).mean(dim=(0, 2, 3)), atol=1e-5)
+
+
+def test_other_photographs_are_another_collection(folder):
+    before = dogs_vs_cats.digest(folder)
+    datasets.load("dogs_vs_cats", side=16, collection=before)
+    photograph(next(folder.rglob("*og*3.jpg"), folder / "Dog" / "3.jpg"), 90, size=(60, 50))
+    assert dogs_vs_cats.digest(folder) != before
+    with pytest.raises(ValueError, match=f"the run is of {before}"):
+        datasets.load("dogs_vs_cats", side=16, collection=before)
+
+
+def test_what_cannot_be_read_is_left_out(folder):
+    broken = next(file for file in folder.rglob("*.jpg") if file.stem.endswith("0"))
+    broken.write_bytes(b"no picture")
+    data = datasets.load("dogs_vs_cats", side=16)
+    assert len(data.x) + len(data.x_test) == 11
+
+
+@pytest.mark.parametrize("prepare", ["unset", "missing", "empty", "one animal", "all broken"])
+def test_a_wrong_folder_is_explained(prepare, tmp_path, monkeypatch):
+    place = tmp_path / "animals"
+    monkeypatch.setenv("CROWDS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv(VARIABLE, "" if prepare == "unset" else str(place))
+    if prepare != "missing":
+        place.mkdir()
+    if prepare in ("one animal", "all broken"):
+        for number in range(4):
+            photograph(place / f"cat.{number}.jpg", 10)
+    if prepare == "all broken":
+        for number in range(4):
+            (place / f"dog.{number}.jpg").write_bytes(b"")
+    found = {
+        "unset": "is not set",
+        "missing": "is no folder",
+        "empty": "0 photographs of a cat",
+        "one animal": "0 photographs of a dog",
+        "all broken": "0 readable photographs of a dog",
+    }
+    with pytest.raises(DataUnavailable) as error:
+        datasets.load("dogs_vs_cats", side=16)
+    text = str(error.value)
+    assert found[prepare] in text
+    assert "should name a folder with cat.0.jpg, dog.0.jpg" in text
+    assert str(pickle.loads(pickle.dumps(error.value))) == text  # as a worker process sends it
+    if prepare != "all broken":
+        assert "CROWDS_DOGS_VS_CATS" in datasets.missing("dogs_vs_cats")
+
+
+def test_the_same_number_twice(tmp_path, monkeypatch):
+    for name in ("cat.1.jpg", "cat.2.jpg", "train/cat.2.jpg", "dog.1.jpg", "dog.2.jpg"):
+        photograph(tmp_path / "both" / name, 10)
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "both"))
+    with pytest.raises(DataUnavailable, match="two photographs of a cat with the same number"):
+        datasets.load("dogs_vs_cats")
+
+
+def test_squares_have_a_least_side(folder):
+    with pytest.raises(ValueError, match="at least 16, found 15"):
+        datasets.load("dogs_vs_cats", side=15)

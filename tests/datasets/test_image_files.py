@@ -1,0 +1,164 @@
+"""Decoded images: kept in pieces, checked, and made anew where they are wrong."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from PIL import Image
+
+from lib.datasets import download as fetch
+from lib.datasets import image_files
+from lib.datasets.image_files import Piece, Source
+
+IMAGES, LABELS = np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4), np.array([1, 0], dtype=np.uint8)
+SHA256 = image_files._digest(IMAGES, LABELS)
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    """An empty cache, no mirror, and nothing remembered."""
+    monkeypatch.setenv("CROWDS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("CROWDS_MIRROR", str(tmp_path / "nowhere"))
+    image_files._read.cache_clear()
+    yield
+    image_files._read.cache_clear()
+
+
+@pytest.fixture
+def decoded():
+    """How often the source was decoded."""
+    return []
+
+
+@pytest.fixture
+def piece(tmp_path, decoded):
+    """A piece whose one source is a file of the system."""
+    file = tmp_path / "published"
+    file.write_bytes(b"")
+
+    def decode(files):
+        decoded.append(files)
+        return IMAGES.astype(np.int64), LABELS
+
+    return Piece("toy/train", (Source((str(file),), decode, package="toys"),), SHA256)
+
+
+def test_decoded_once_and_kept(piece, decoded):
+    for _ in range(2):
+        image_files._read.cache_clear()  # as in another process
+        images, labels = image_files.read(piece)
+        assert_array_equal(images, IMAGES)
+        assert_array_equal(labels, LABELS)
+        assert images.dtype == labels.dtype == np.uint8
+    assert len(decoded) == 1
+    assert not images.flags.writeable
+    assert [path.name for path in piece.path.parent.iterdir()] == ["train.npz"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 half a file", None])
+def test_a_damaged_piece_is_made_anew(piece, decoded, damage, caplog):
+    image_files.read(piece)
+    if damage is None:  # a whole file of other images
+        packed = io.BytesIO()
+        np.savez(packed, images=IMAGES + 1, labels=LABELS)
+        damage = packed.getvalue()
+    piece.path.write_bytes(damage)
+    image_files._read.cache_clear()
+    assert_array_equal(image_files.read(piece)[0], IMAGES)
+    assert len(decoded) == 2
+    assert "made anew" in caplog.text
+
+
+def test_a_piece_that_travelled_needs_no_source(piece, decoded):
+    image_files.read(piece)
+    image_files._read.cache_clear()
+    alone = Piece(piece.name, (Source(("/nowhere/published",), piece.sources[0].decode, package="toys"),), SHA256)
+    image_files.ensure([alone])
+    assert_array_equal(image_files.read(alone)[1], LABELS)
+
+
+def test_other_images_than_expected(piece):
+    other = Piece("toy/other", piece.sources, "0" * 64)
+    with pytest.raises(ValueError, match=r"toy/other: the images decoded from published have SHA-256 .*expected 0000"):
+        image_files.read(other)
+    assert not other.path.exists()
+
+
+def test_no_source_tells_every_way():
+    missing = Piece("toy/train", (Source(("/nowhere/toy.gz",), None, package="toys"),), SHA256)
+    with pytest.raises(fetch.DataUnavailable, match=r"toy.gz.*Debian's package toys.*decoded images .*train.npz"):
+        image_files.ensure([missing])
+
+
+def test_what_is_here_comes_before_what_must_be_downloaded(piece, decoded, monkeypatch):
+    monkeypatch.setattr(fetch, "local", lambda name: None)
+    monkeypatch.setattr(fetch, "path", lambda name: pytest.fail("downloaded"))
+    both = Piece("toy/train", (Source(("toy/archive",), None), *piece.sources), SHA256)
+    assert_array_equal(image_files.read(both)[0], IMAGES)
+
+
+def test_the_next_way_where_one_fails(tmp_path, monkeypatch):
+    good = tmp_path / "good"
+
+    def download(name):
+        if name == "toy/bad":
+            raise fetch.DataUnavailable(name, "no connection")
+        good.write_bytes(b"")
+        return good
+
+    monkeypatch.setattr(fetch, "local", lambda name: None)
+    monkeypatch.setattr(fetch, "path", download)
+    sources = (Source(("toy/bad",), None), Source(("toy/good",), lambda files: (IMAGES, LABELS)))
+    assert_array_equal(image_files.read(Piece("toy/train", sources, SHA256))[0], IMAGES)
+
+
+def test_rows_of_pixels(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (5, 3, 4, 4), dtype=np.uint8)
+    Image.fromarray(images.transpose(0, 2, 3, 1).reshape(5, 16, 3)).save(tmp_path / "a.png")
+    assert_array_equal(image_files.png_rows([tmp_path / "a.png"] * 2, channels=3, side=4), np.concatenate([images, images]))
+    assert_array_equal(image_files.png_rows([tmp_path / "a.png"], channels=1, side=4), images[:, :1])
+    with pytest.raises(ValueError, match=r"a.png must have 25 RGB pixels a row, found the shape \(5, 16, 3\)"):
+        image_files.png_rows([tmp_path / "a.png"], channels=3, side=5)
+
+
+def test_jpeg_folder(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for k, name in enumerate(("cat/0000", "ant/0001", "ant/0000")):
+            packed = io.BytesIO()
+            Image.fromarray(np.full((8, 8, 3), 40 * k, dtype=np.uint8)).save(packed, "JPEG")
+            archive.writestr(f"test/{name}.jpg", packed.getvalue())
+    images, labels = image_files.jpeg_folder(tmp_path / "a.zip", ("ant", "cat"))
+    assert_array_equal(labels, [0, 0, 1])
+    assert images.shape == (3, 3, 8, 8)
+    assert_array_equal(images.mean(axis=(1, 2, 3)).round(), [80, 40, 0])
+
+
+def test_idx(tmp_path):
+    array = np.arange(12, dtype=np.uint8).reshape(2, 3, 2)
+    head = b"\0\0\x08\x03" + np.array(array.shape, dtype=">u4").tobytes()
+    (tmp_path / "a.gz").write_bytes(gzip.compress(head + array.tobytes()))
+    assert_array_equal(image_files.read_idx(tmp_path / "a.gz"), array)
+    (tmp_path / "b.gz").write_bytes(gzip.compress(b"\0\0\x0d\x03" + bytes(12)))
+    with pytest.raises(ValueError, match=r"b.gz must be an IDX array of bytes, found 00000d03"):
+        image_files.read_idx(tmp_path / "b.gz")
+
+
+def test_labels_of_a_script(tmp_path):
+    (tmp_path / "a.js").write_text("var labels=[6, 9, 9];")
+    assert_array_equal(image_files.read_js_labels(tmp_path / "a.js"), [6, 9, 9])
+
+
+def test_decoding_by_the_command_line(piece, monkeypatch, capsys):
+    absent = Piece("toy/absent", (Source(("/nowhere/toy.gz",), None, package="toys"),), SHA256)
+    monkeypatch.setitem(image_files._pieces, "toy", (piece,))
+    monkeypatch.setitem(image_files._optional, "toy", (absent,))
+    assert image_files.main(["toy"]) == 0
+    assert capsys.readouterr().out.strip() == str(piece.path)
+    assert piece.path.is_file()
+    with pytest.raises(ValueError, match=r"no images of 'toys'; there are those of .*mnist"):
+        image_files.main(["toys"])

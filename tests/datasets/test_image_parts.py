@@ -1,0 +1,282 @@
+"""The image data sets: published facts, parts, test images of two kinds, and crowds on the training images alone."""
+
+from __future__ import annotations
+
+import pickle
+import tarfile
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+
+from lib import datasets
+from lib.datasets import cifar10, cifar10n, download, image_files, image_parts
+from lib.datasets.image_parts import Images
+from lib.datasets.kinds import CrowdDataset
+
+SMALL = {"n_train": 200, "n_valid": 100, "n_test": 100}
+ALL = [pytest.param(name, marks=pytest.mark.needs_data(name)) for name in ("cifar10", "cifar10n", "fashion_mnist", "mnist")]
+SHAPES = {"cifar10": (3, 32, 32), "cifar10n": (3, 32, 32), "fashion_mnist": (1, 28, 28), "mnist": (1, 28, 28)}
+cifar10_images = pytest.mark.needs_data("cifar10")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_sizes(name):
+    data = datasets.load(name, **SMALL)
+    shapes = [tuple(part.shape) for part in (data.x, data.x_valid, data.x_test)]
+    assert shapes == [(size, *SHAPES[name]) for size in (200, 100, 100)]
+    assert data.x.dtype == torch.uint8
+    for y in (data.y, data.y_valid) if name != "mnist" else ():  # digits are not equally frequent
+        assert set(torch.bincount(y, minlength=10).tolist()) == {len(y) // 10}
+    assert data.crowd.n_items == 200
+    assert set(data.crowd.labels_per_item) == {3}
+
+
+@pytest.mark.needs_data("cifar10n")
+def test_cifar10n_is_split_as_in_the_paper():
+    data = datasets.load("cifar10n")
+    assert_array_equal(torch.bincount(data.y), np.full(10, 4500))
+    assert_array_equal(torch.bincount(data.y_valid), np.full(10, 500))
+    crowd, y = cifar10n.crowd()
+    first = np.sort(np.concatenate([np.flatnonzero(y == k)[:4500] for k in range(10)]))
+    assert_array_equal(data.y, y[first])
+    expected = crowd.select_items(first)
+    assert_array_equal(data.crowd.annotator, expected.annotator)
+    assert_array_equal(data.crowd.label, expected.label)
+    assert (data.crowd.n_annotators, len(data.crowd)) == (747, 135_000)
+    assert data.normalize == ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+
+
+@pytest.mark.needs_data("cifar10n")
+@pytest.mark.parametrize(("variant", "noise"), [("aggregate", 0.0903), ("worst", 0.4021), ("random1", 0.1723)])
+def test_cifar10n_variants(variant, noise):
+    data = datasets.load("cifar10n", variant=variant, n_valid=0, n_test=10)
+    assert data.x_valid is None
+    assert 1 - data.summary()["label_accuracy"] == pytest.approx(noise, abs=0.0003)
+
+
+@cifar10_images
+def test_cifar10_labels_go_with_the_images():
+    """The first training image is a frog on green ground; class means of the channels are the published data's."""
+    data = datasets.load("cifar10", n_test=10)
+    assert data.class_names[data.y[0]] == "frog"
+    mean = data.x.double().mean(dim=(0, 2, 3)) / 255
+    assert_allclose(mean, [0.4914, 0.4822, 0.4465], atol=5e-5)
+    blue = [float(data.x[data.y == k, 2].double().mean()) for k in range(10)]
+    assert data.class_names[int(np.argmax(blue))] == "airplane"  # the sky
+
+
+@cifar10_images
+def test_test_images_of_two_kinds():
+    lossless, jpeg, mixed = (datasets.load("cifar10", n_train=10, test=test) for test in ("lossless", "jpeg", "mixed"))
+    assert [len(data.x_test) for data in (lossless, jpeg, mixed)] == [1000, 10_000, 10_000]
+    assert [set(data.test_kind.tolist()) for data in (lossless, jpeg, mixed)] == [{"lossless"}, {"jpeg"}, {"lossless", "jpeg"}]
+    assert_array_equal(mixed.x_test[:1000], lossless.x_test)
+    assert (mixed.test_kind[:1000] == "lossless").all()
+    assert_array_equal(torch.bincount(mixed.y_test), np.full(10, 1000))
+    # The k-th image of a class is the same photograph in both: that is what leaves each of them in `mixed` once.
+    for k in range(10):
+        exact, compressed = lossless.x_test[lossless.y_test == k].double(), jpeg.x_test[jpeg.y_test == k].double()
+        error = ((exact - compressed[: len(exact)]) ** 2).mean(dim=(1, 2, 3))
+        other = ((exact - compressed[1 : len(exact) + 1]) ** 2).mean(dim=(1, 2, 3))
+        assert error.median() < other.median() / 10
+        left = mixed.x_test[(mixed.y_test == k) & torch.from_numpy(mixed.test_kind == "jpeg")]
+        assert_array_equal(left, jpeg.x_test[jpeg.y_test == k][len(exact) :])
+
+
+@cifar10_images
+def test_unknown_test_images():
+    with pytest.raises(ValueError, match="test must be one of lossless, official, jpeg, mixed, all, found 'clean'"):
+        datasets.load("cifar10", test="clean")
+
+
+@pytest.mark.needs_data("mnist")
+def test_mnist_facts():
+    data = datasets.load("mnist")
+    assert (len(data.x), len(data.x_test), data.x_valid) == (60_000, 3000, None)
+    assert_array_equal(data.y[:5], [5, 0, 4, 1, 9])
+
+
+@pytest.mark.needs_data("fashion_mnist")
+def test_fashion_mnist_facts():
+    data = datasets.load("fashion_mnist", n_valid=6000)
+    assert [len(part) for part in (data.x, data.x_valid, data.x_test)] == [54_000, 6000, 10_000]
+    assert_array_equal(torch.bincount(data.y), np.full(10, 5400))
+    x = torch.cat([data.x, data.x_valid]).double() / 255
+    assert_allclose([x.mean(), x.std()], [part[0] for part in data.normalize], atol=5e-5)
+
+
+# ---------------------------------------------------------------------- the official archive
+
+
+@pytest.fixture
+def archive(tmp_path, monkeypatch):
+    """A tiny archive in the official layout, which torchvision reads."""
+    torchvision = pytest.importorskip("torchvision")
+    rng, folder = np.random.default_rng(0), tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    found = []
+    for name in (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"):
+        batch = {"data": rng.integers(0, 256, (10, 3072), dtype=np.uint8), "labels": rng.integers(0, 10, 10).tolist()}
+        (folder / name).write_bytes(pickle.dumps(batch))
+        found.append(batch)
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list(cifar10.CLASS_NAMES)}))
+    file = tmp_path / "mirror" / "cifar-10-python.tar.gz"
+    file.parent.mkdir()
+    with tarfile.open(file, "w:gz") as tar:
+        tar.add(folder, "cifar-10-batches-py")
+    kind = torchvision.datasets.CIFAR10
+    for name in ("train_list", "test_list"):
+        monkeypatch.setattr(kind, name, [(entry, None) for entry, _ in getattr(kind, name)])
+    monkeypatch.setattr(kind, "tgz_md5", None)
+    monkeypatch.setattr(kind, "meta", {**kind.meta, "md5": None})
+    cifar10._archive.cache_clear()
+    yield file, found
+    cifar10._archive.cache_clear()
+
+
+def test_the_official_archive_is_read_in_order(archive):
+    file, batches = archive
+    pixels_, labels = cifar10._from_archive([file], start=20, size=30)
+    assert pixels_.shape == (30, 3, 32, 32)
+    assert_array_equal(pixels_.reshape(30, -1), np.concatenate([batch["data"] for batch in batches[2:5]]))
+    assert_array_equal(labels, np.concatenate([batch["labels"] for batch in batches[2:5]]))
+    tested, _ = cifar10._from_archive([file], start=50, size=10)
+    assert_array_equal(tested.reshape(10, -1), batches[5]["data"])
+    assert sorted(path.name for path in file.parent.iterdir()) == [file.name]
+
+
+@cifar10_images
+def test_official_test_images_that_cannot_be_had_are_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(download, "local", lambda name: None)
+
+    def refuse(name):
+        raise download.DataUnavailable(name, "the download failed: no connection")
+
+    official = replace(cifar10._OFFICIAL, name="cifar10/absent")
+    monkeypatch.setattr(cifar10, "_OFFICIAL", official)
+    monkeypatch.setattr(download, "path", refuse)
+    with pytest.raises(download.DataUnavailable, match=r"cifar-10-python.tar.gz is not available: the download failed"):
+        cifar10.load_images("official")
+
+
+@pytest.mark.parametrize(
+    ("archive_here", "jpeg_here", "meant"),
+    [(True, True, "official"), (True, False, "official"), (False, True, "mixed"), (False, False, "official")],
+)
+def test_all_test_images_are_the_official_ones_where_they_can_be_had(monkeypatch, archive_here, jpeg_here, meant):
+    monkeypatch.setattr(cifar10, "_OFFICIAL", SimpleNamespace(is_local=archive_here))
+    monkeypatch.setattr(cifar10, "_COMPRESSED", SimpleNamespace(is_local=jpeg_here))
+    assert cifar10.meant("all") == meant
+    assert all(cifar10.meant(test) == test for test in cifar10.TESTS if test != "all")
+
+
+@cifar10_images
+def test_all_test_images_say_what_they_are():
+    data = datasets.load("cifar10", n_train=10, test="all")
+    assert len(data.x_test) == 10_000
+    assert set(data.test_kind.tolist()) == ({"lossless", "jpeg"} if cifar10.meant("all") == "mixed" else {"lossless"})
+
+
+# ---------------------------------------------------------------------- parts and crowds
+
+
+def test_parts_by_hand():
+    y = np.array([0, 1, 0, 1, 0, 1, 0, 1])
+    train, valid = image_parts.parts(8, y, n_valid=2)
+    assert_array_equal(valid, [6, 7])
+    assert_array_equal(train, np.arange(6))
+    train, valid = image_parts.parts(8, y, n_train=4, n_valid=2, subset_seed=1)
+    assert_array_equal(np.bincount(y[train]), [2, 2])
+    assert not set(train) & set(valid)
+    assert_array_equal(train, image_parts.parts(8, y, n_train=4, n_valid=2, subset_seed=1)[0])
+
+
+def test_the_validation_images_are_the_same_whatever_the_subset():
+    y = np.random.default_rng(0).integers(0, 10, 1000)
+    splits = [image_parts.parts(1000, y, n_train, 100, seed) for n_train, seed in ((None, 0), (300, 0), (300, 1))]
+    for train, valid in splits:
+        assert_array_equal(valid, splits[0][1])
+        assert not set(train) & set(valid)
+    assert not np.array_equal(splits[1][0], splits[2][0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n_valid": 8}, "n_valid must lie between 0 and 7"),
+        ({"n_valid": -1}, "n_valid must lie between 0 and 7"),
+        ({"n_train": 7, "n_valid": 2}, "n_train must lie between 1 and the 6 images"),
+        ({"n_train": 0}, "n_train must lie between 1 and the 8 images"),
+    ],
+)
+def test_parts_that_do_not_exist(changes, message):
+    with pytest.raises(ValueError, match=message):
+        image_parts.parts(8, np.tile([0, 1], 4), **changes)
+
+
+def test_a_plain_crowd():
+    y = np.repeat(np.arange(10), 300)
+    crowd, confusion = image_parts.simulated("plain", y, 10, 3, {"accuracy": 0.7, "annotators": 5, "labels_per_item": 2})
+    assert confusion.shape == (5, 10, 10)
+    assert (crowd.n_annotators, len(crowd)) == (5, 6000)
+    assert (crowd.label == y[crowd.item]).mean() == pytest.approx(0.7, abs=0.03)
+    again, _ = image_parts.simulated("plain", y, 10, 3, {"accuracy": 0.7, "annotators": 5, "labels_per_item": 2})
+    assert_array_equal(crowd.label, again.label)
+
+
+@pytest.mark.parametrize("options", [{"crowd": "nobody"}, {"crowd_options": {"accurracy": 0.7}}])
+@pytest.mark.needs_data("mnist")
+def test_unknown_crowds_and_options(options):
+    with pytest.raises(ValueError, match=r"nobody|accurracy"):
+        datasets.load("mnist", n_train=10, **options)
+
+
+@pytest.mark.needs_data("mnist")
+def test_crowds_differ_by_their_seed_alone():
+    data, other = (datasets.load("mnist", **SMALL, crowd_seed=seed) for seed in (0, 1))
+    assert torch.equal(data.x, other.x)
+    assert not np.array_equal(data.crowd.label, other.crowd.label)
+
+
+def test_fingerprints_need_no_files_and_keep_apart_what_differs(monkeypatch):
+    monkeypatch.setattr(download, "path", lambda name: pytest.fail("looked for a file"))
+    options = [{}, {"n_valid": 5000}, {"test": "mixed"}, {"crowd": "rec-IND-I"}, {"crowd_options": {"accuracy": 0.7}}]
+    prints = [datasets.fingerprint("cifar10", **chosen) for chosen in options]
+    assert len(set(prints)) == len(prints)
+    assert datasets.fingerprint("cifar10", crowd="plain", test="lossless") == prints[0]
+
+
+def test_images_are_taken():
+    found = Images(np.arange(12).reshape(3, 1, 2, 2), np.array([5, 6, 7]))
+    assert_array_equal(found.take(np.array([2, 0])).y, [7, 5])
+    assert len(found) == 3
+
+
+# ---------------------------------------------------------------------- bytes in a CrowdDataset
+
+
+def bytes_dataset(**changes):
+    crowd, _ = image_parts.simulated("plain", np.array([0, 1]), 2, 0, {"annotators": 3})
+    x, y = torch.arange(2 * 3 * 2 * 2, dtype=torch.uint8).reshape(2, 3, 2, 2), torch.tensor([0, 1])
+    fields = {"name": "small", "title": "Small", "x": x, "crowd": crowd, "y": y, "x_test": x, "y_test": y}
+    normalize = ((0.5,) * 3, (0.25,) * 3)
+    return CrowdDataset(**{**fields, "class_names": ("no", "yes"), "normalize": normalize, **changes})
+
+
+def test_bytes_with_their_normalization():
+    assert bytes_dataset().x.dtype == torch.uint8
+    with pytest.raises(ValueError, match=r"x must be uint8 \[items, channels, height, width\].*found torch.float32"):
+        bytes_dataset(x=torch.zeros(2, 3, 2, 2))
+    with pytest.raises(ValueError, match=r"x must be float32 \[items, ...\].*found torch.uint8"):
+        bytes_dataset(normalize=None)
+    with pytest.raises(ValueError, match="normalize must hold 3 means and deviations"):
+        bytes_dataset(normalize=((0.5,), (0.25,)))
+
+
+def test_pieces_are_registered():
+    assert {"cifar10", "fashion_mnist", "mnist"} <= set(image_files._pieces)
+    assert all(piece.sha256 for piece in cifar10.PIECES)

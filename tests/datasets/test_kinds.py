@@ -1,0 +1,348 @@
+"""Taggers: sentences in batches, padding that counts for nothing, and methods that learn from tokens as from items."""
+
+import functools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from lib import methods, networks
+from lib.crowd.labels import CrowdLabels
+from lib.datasets import _split
+from lib.datasets.batches import TrainingData, by_length
+from lib.methods import crowd_layer
+from lib.training import loop, scoring
+from lib.training.recipe import Recipe
+from tests.tagged_toys import TAGS, TRUTH, WORDS, tagged
+
+METHODS = (
+    "true-labels", "majority-vote", "dawid-skene", "dl-em", "crowdlayer-vw", "crowdlayer-vwb", "crowdlayer-mw"
+)  # fmt: skip
+SMALL = {"words": 16, "dimension": 6, "channels": 7, "hidden": 4, "dropout": 0.0}
+
+
+def network(data, **options):
+    return functools.partial(networks.build, "tagger", data.x.shape[1:], len(TAGS), **SMALL | options)
+
+
+def build(name, data, dtype=torch.float64, seed=0, **options):
+    """A method in evaluation mode, so that no dropout differs."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return methods.build(name, network(data), data.crowd, truth=data.y, **options).to(dtype).eval()
+
+
+def batches(data, size=2, seed=0):
+    return list(TrainingData(data, torch.device("cpu")).batches(size, np.random.default_rng(seed)))
+
+
+# ---------------------------------------------------------------------- data
+
+
+def test_tokens_are_the_items():
+    data = tagged()
+    assert data.crowd.n_items == data.offsets[-1] == len(data.y) == 11
+    facts = data.summary()
+    assert (facts["sentences"], facts["items"], facts["test_items"], facts["labels"]) == (4, 11, 11, 19)
+    assert facts["label_accuracy"] == pytest.approx(15 / 19)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda data: {"x": data.x.float()},
+            r"x must be int64 \[sentences, length, columns\] of 1 columns, found torch.float32",
+        ),
+        (lambda data: {"x_test": data.x.repeat(1, 1, 2)}, "x_test must be int64 .* of 1 columns"),
+        (lambda data: {"x": data.x - 1}, "indices of at least 0, found -1"),
+        (lambda data: {"x": data.x.flip(1)}, "found a token after it in row 1"),
+        (lambda data: {"x": data.x[1:]}, "labels are of 11 items, found 6 tokens"),
+        (lambda data: {"y_test": data.y[1:]}, r"y_test must be int64 \[11\]"),
+        (lambda data: {"y": data.y + 1}, "must lie in 0 .. 4, found 1 .. 5"),
+        (lambda data: {"crowd": data.crowd.select_labels(np.arange(19) > 0)}, "found 4 of 5 tags of annotator 0 in sentence 0"),
+    ],
+)
+def test_what_does_not_fit_is_refused(change, words):
+    data = tagged()
+    fields = {"y": None} if "x" in change(data) else {}
+    with pytest.raises(ValueError, match=words):
+        replace(data, **fields | change(data))
+
+
+def test_a_validation_part_is_whole_sentences():
+    part = _split(tagged(), 0.5, seed=1)
+    assert len(part.x) == len(part.x_valid) == 2
+    assert len(part.y) + len(part.y_valid) == 11
+    order = dict(zip(WORDS, TRUTH, strict=True))
+    for words, y in ((part.words, part.y), (part.words_valid, part.y_valid)):
+        assert [TAGS[k] for k in y] == [tag for sentence in words for tag in order[sentence]]
+    tokens = [word for sentence in part.words for word in sentence]
+    assert part.crowd.n_items == len(tokens)
+
+
+# ---------------------------------------------------------------------- batches
+
+
+def test_a_pass_visits_every_label_once():
+    data = tagged()
+    seen = []
+    for batch in batches(data):
+        tokens = int((batch.x[:, :, 0] != 0).sum())
+        assert len(batch.items) == tokens
+        assert int(batch.position.max()) < tokens
+        items = batch.items[batch.position]
+        seen += zip(items.tolist(), batch.annotator.tolist(), batch.label.tolist(), strict=True)
+        row = torch.repeat_interleave(torch.arange(len(batch.x)), (batch.x[:, :, 0] != 0).sum(dim=1))
+        for token, item in enumerate(batch.items.tolist()):  # the words of the batch are those of its items
+            sentence = int(np.searchsorted(data.offsets, item, side="right")) - 1
+            assert torch.equal(batch.x[row[token]], data.x[sentence])
+    crowd = data.crowd
+    assert sorted(seen) == sorted(zip(crowd.item.tolist(), crowd.annotator.tolist(), crowd.label.tolist(), strict=True))
+
+
+def test_an_untagged_sentence_costs_nothing():
+    data = tagged()
+    crowd = data.crowd.select_labels(~np.isin(data.crowd.item, [6, 7, 8]))
+    data = replace(data, crowd=crowd)
+    assert TrainingData(data, torch.device("cpu")).labeled.tolist() == [0, 1, 3]
+    assert sum(len(batch.x) for batch in batches(data)) == 3
+
+
+def test_batches_are_of_similar_length_and_random():
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 60, size=640)
+    edges = list(range(0, 641, 32))
+    order = rng.permutation(640)
+    found = by_length(order, lengths, edges, rng)
+    assert sorted(found) == list(range(640))
+    padded = sum(32 * lengths[part].max() for part in np.split(found, edges[1:-1]))
+    at_random = sum(32 * lengths[part].max() for part in np.split(order, edges[1:-1]))
+    assert padded < 1.15 * lengths.sum() < 1.7 * lengths.sum() < at_random
+    again = by_length(rng.permutation(640), lengths, edges, rng)
+    assert not np.array_equal(found, again)
+
+
+# ---------------------------------------------------------------------- the network
+
+
+def test_padding_counts_for_nothing():
+    short, long = tagged(longest=5), tagged(longest=9)
+    method = build("crowdlayer-mw", short)
+    gradients = []
+    for data in (short, long):
+        method.zero_grad()
+        (batch,) = batches(data, size=8)
+        loss = method.loss(batch)
+        loss.backward()
+        gradients.append([loss.detach(), *(parameter.grad.clone() for parameter in method.parameters())])
+    for one, other in zip(*gradients, strict=True):
+        assert torch.equal(one, other)
+    table = method.backbone.trunk.tables[0]
+    assert not table.weight.grad[0].any()
+    assert table.weight.grad[2:].any(dim=1).sum() == len({word for sentence in WORDS for word in sentence})
+
+
+def test_a_token_does_not_depend_on_its_batch(monkeypatch):
+    data = tagged()
+    backbone = build("majority-vote", data).backbone
+    alone = torch.cat([backbone(sentence[None]) for sentence in data.x])
+    together = backbone(data.x)
+    monkeypatch.setattr("lib.networks.tagger.CHUNK", 2)
+    in_parts = backbone(data.x)  # sorted by length, then put back
+    torch.testing.assert_close(alone, together)
+    torch.testing.assert_close(alone, in_parts)
+
+
+def test_neighbors_and_what_came_before_are_seen():
+    data = tagged()
+    backbone = build("majority-vote", data).backbone
+    changed = data.x.clone()
+    changed[0, 4] = 15
+    moved = (backbone(data.x) - backbone(changed)).abs().sum(dim=1) > 1e-12
+    assert moved.tolist() == [False, False, True, True, True] + [False] * 6  # two words back, no other sentence
+
+
+def test_pretrained_vectors_are_taken_over():
+    data = tagged()
+    vectors = torch.full((12, 6), torch.nan)
+    vectors[3], vectors[5] = 1.0, -2.0
+    with_vectors = replace(data, extra=data.extra | {"vectors": vectors})
+    plain, method = build("majority-vote", data, torch.float32), build("majority-vote", data, torch.float32)
+    method.backbone.prepare(with_vectors)
+    before, after = (m.backbone.trunk.tables[0].weight for m in (plain, method))
+    assert torch.equal(after[3], vectors[3])
+    assert torch.equal(after[5], vectors[5])
+    same = torch.ones(16, dtype=torch.bool)
+    same[[3, 5]] = False
+    assert torch.equal(before[same], after[same])
+    fitted = build("majority-vote", data, torch.float32)
+    loop.fit(fitted, with_vectors, Recipe(epochs=1, batch_size=4, lr=1e-12))
+    torch.testing.assert_close(fitted.backbone.trunk.tables[0].weight[3], vectors[3])
+
+
+def test_a_network_that_does_not_fit_is_refused():
+    data = tagged()
+    with pytest.raises(ValueError, match="toy needs a tagger with words=11 or more, found 5"):
+        network(data, words=5)().prepare(data)
+    vectors = replace(data, extra={"vectors": torch.zeros(11, 3)})
+    with pytest.raises(ValueError, match="have the dimension 3, the tagger has dimension=6"):
+        network(data)().prepare(vectors)
+    with pytest.raises(ValueError, match="width must be odd"):
+        network(data, width=4)()
+    with pytest.raises(ValueError, match=r"\(length, columns\), found inputs of shape \(7,\)"):
+        networks.build("tagger", (7,), 3)
+
+
+# ---------------------------------------------------------------------- methods
+
+
+def slow_crowd_layer(method, data):
+    """Sentence by sentence, token by token, annotator by annotator, in the paper's terms; MW, VW and VW+B."""
+    prob = torch.softmax(method.backbone(data.x), dim=1).detach().numpy()
+    weight = method.weight.detach().numpy()
+    bias = method.bias.detach().numpy() if hasattr(method, "bias") else np.zeros((3, 5))
+    given = {(i, r): k for i, r, k in zip(data.crowd.item, data.crowd.annotator, data.crowd.label, strict=True)}
+    losses = []
+    for token in range(11):
+        for r in range(3):
+            if (token, r) not in given:
+                continue  # masked
+            logits = [
+                sum(prob[token, j] * weight[r, j, k] for j in range(5)) if weight.ndim == 3 else weight[r, k] * prob[token, k]
+                for k in range(5)
+            ] + bias[r]
+            losses.append(np.log(np.exp(logits).sum()) - logits[given[token, r]])
+    return np.mean(losses)
+
+
+@pytest.mark.parametrize("name", ["crowdlayer-mw", "crowdlayer-vw", "crowdlayer-vwb"])
+def test_crowd_layers_agree_with_a_loop(name):
+    data = tagged()
+    method = build(name, data)
+    with torch.no_grad():
+        for parameter in (method.weight, *([method.bias] if hasattr(method, "bias") else [])):
+            parameter += torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    (batch,) = batches(data, size=8)
+    assert method.loss(batch).item() == pytest.approx(slow_crowd_layer(method, data), rel=1e-12)
+
+
+def test_fixed_targets_agree_with_a_loop():
+    data = tagged()
+    method = build("majority-vote", data)
+    log_prob = torch.log_softmax(method.backbone(data.x), dim=1).detach().numpy()
+    vote = [np.bincount(data.crowd.label[data.crowd.item == token], minlength=5).argmax() for token in range(11)]
+    (batch,) = batches(data, size=8)
+    assert method.loss(batch).item() == pytest.approx(-np.mean([log_prob[t, k] for t, k in enumerate(vote)]), rel=1e-12)
+
+
+def test_a_masked_token_has_no_gradient():
+    """The label of a token that an annotator did not give, whatever the others said, moves nothing of the annotator's."""
+    data = tagged()
+    method = build("crowdlayer-mw", data)
+    (batch,) = batches(replace(data, crowd=data.crowd.select_labels(data.crowd.annotator == 2)), size=8)
+    prob = torch.softmax(method.backbone(batch.x), dim=1)
+    prob.retain_grad()
+    crowd_layer.label_cross_entropy(method.annotator_logits(prob, batch.position, batch.annotator), batch.label).backward()
+    assert not method.weight.grad[:2].any()
+    assert method.weight.grad[2].any()
+    data = replace(data, crowd=data.crowd.select_labels(data.crowd.annotator == 0))  # who left out sentence 2
+    (batch,) = batches(data, size=8)
+    whole = torch.softmax(method.backbone(data.x), dim=1)
+    whole.retain_grad()
+    logits = method.annotator_logits(whole, batch.items[batch.position], batch.annotator)
+    crowd_layer.label_cross_entropy(logits, batch.label).backward()
+    assert not whole.grad[6:9].any()
+    assert (whole.grad[[*range(6), 9, 10]] != 0).any(dim=1).all()
+
+
+class Largest(TorchDispatchMode):
+    """How many numbers the largest tensor holds that was made meanwhile."""
+
+    def __init__(self):
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        for tensor in made if isinstance(made, tuple | list) else [made]:
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage().data_ptr() not in self.known:
+                self.numbers = max(self.numbers, tensor.numel())
+        return made
+
+
+def test_the_loss_costs_what_the_labels_cost():
+    """Not tokens x annotators x classes, which would be a thousand times as much here."""
+    data = tagged()
+    labels = data.crowd
+    many = CrowdLabels(labels.item, labels.annotator * 4000, labels.label, 11, 8001, 5, class_names=TAGS)
+    data = replace(data, crowd=many)
+    method = build("crowdlayer-mw", data)
+    (batch,) = batches(data, size=8)
+    prob = torch.softmax(method.backbone(batch.x), dim=1).detach()
+    watch = Largest()
+    watch.known = {method.weight.untyped_storage().data_ptr()}
+    with watch, torch.no_grad():
+        method.annotator_logits(prob, batch.position, batch.annotator)
+    assert 0 < watch.numbers <= len(labels) * 5 * 5
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_learns_to_tag(name):
+    data = tagged()
+    method = build(name, data, torch.float32, **({"pretrain": 5} if name.startswith("crowdlayer") else {}))
+    history = loop.fit(method, data, Recipe(epochs=30, batch_size=2, lr=0.03)).history
+    assert history["loss"][-1] < history["loss"][0]
+    assert {"test_acc", "test_f1", "test_precision", "test_recall", "test_f1_unconstrained"} <= set(history)
+    row = scoring.summary(method, data, history)
+    assert row["test_f1_last"] == history["test_f1"][-1] == row["second_f1_last"]
+    assert row["test_f1_best"] == max(history["test_f1"])
+    if name == "true-labels":
+        assert row["test_f1_last"] == row["label_f1"] == 1.0
+    if method.posterior() is not None:
+        assert 0 < row["label_f1"] <= 1
+
+
+def test_the_first_stage_trains_on_votes():
+    """With no epoch of the second stage's rate, the Crowd Layer's network is the majority vote's."""
+    data, recipe = tagged(), Recipe(epochs=1, batch_size=4, lr=0.02)
+    layer, vote = (build(name, data, torch.float32) for name in ("crowdlayer-mw", "majority-vote"))
+    layer.pretrain = 3
+    stages = []
+    place = TrainingData(data, torch.device("cpu"))
+
+    def fit(other, data=place, **changes):
+        stages.append((type(other).__name__, other.backbone is layer.backbone, changes))
+        return loop._train(other, data, replace(recipe, **changes), np.random.default_rng(0), False)
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layer.prepare(place, fit)
+        torch.manual_seed(0)
+        loop._train(vote, place, replace(recipe, epochs=3), np.random.default_rng(0), False)
+    assert stages == [("MajorityVote", True, {"epochs": 3})]
+    for one, other in zip(layer.backbone.parameters(), vote.backbone.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert torch.equal(layer.weight, torch.eye(5).repeat(3, 1, 1))
+
+
+def test_scores_are_of_valid_sequences():
+    data = tagged()
+    method = build("true-labels", data)
+    logits = torch.zeros(11, 5, dtype=torch.float64)
+    logits[torch.arange(11), data.y] = 5.0
+    logits[3] = torch.tensor([3.0, 2.9, 0.0, 0.0, 0.0])  # "New": O a little above B-LOC, "York" stays I-LOC
+    method.backbone.forward = lambda x: logits
+    scores = scoring.tags(method, data, data.x, data.y)
+    assert scores["acc"] == pytest.approx(10 / 11)
+    assert scores["f1"] == 1.0  # since I-LOC needs a beginning
+    assert scores["f1_unconstrained"] == pytest.approx(4 / 5)  # New York without New
+
+
+def test_a_selected_epoch_goes_by_validation_f1():
+    data = _split(tagged(), 0.25, seed=0)
+    history = {"test_acc": [0.5, 0.6], "valid_acc": [0.9, 0.8], "test_f1": [0.3, 0.4], "valid_f1": [0.2, 0.1]}
+    row = scoring.summary(build("majority-vote", data), data, history)
+    assert (row["test_f1_selected"], row["valid_f1_selected"], row["test_f1_best"]) == (0.3, 0.2, 0.4)

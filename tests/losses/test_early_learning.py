@@ -1,0 +1,151 @@
+"""Robust learners: values by hand, slow loops, gradients, and which items co-teaching keeps."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from lib.losses.early_learning import EarlyLearning, early_learning_penalty, exchange, forget_rate, small_losses
+from tests.worked_example import CROWD, LOGITS, batch_of, build, check_gradients, put, random_example, scramble
+
+
+def table(n_items=4, n_classes=3, momentum=0.7):
+    return EarlyLearning(n_items, n_classes, momentum).double()
+
+
+# ------------------------------------------------------------------ early-learning regularization
+
+
+def test_penalty_by_hand():
+    prob = torch.tensor([[0.8, 0.2], [0.5, 0.5]], dtype=torch.float64)
+    target = torch.tensor([[0.5, 0.25], [0.1, 0.3]], dtype=torch.float64)
+    # 0.8 * 0.5 + 0.2 * 0.25 = 0.45 and 0.5 * 0.1 + 0.5 * 0.3 = 0.2
+    assert early_learning_penalty(prob, target).item() == pytest.approx((math.log(0.55) + math.log(0.8)) / 2, abs=1e-12)
+
+
+def test_running_means_by_hand():
+    early = table()
+    prob = torch.tensor([[0.6, 0.3, 0.1], [0.2, 0.2, 0.6]], dtype=torch.float64)
+    items = torch.tensor([3, 1])
+    first = early(prob, items)
+    assert_close(early.target[3], 0.3 * prob[0])  # the table is updated first, as in the released code
+    assert first.item() == pytest.approx(np.mean(np.log(1 - 0.3 * (prob**2).sum(dim=1).numpy())), abs=1e-12)
+    early(prob.flip(0), items)
+    assert_close(early.target[3], 0.7 * 0.3 * prob[0] + 0.3 * prob[1])
+    assert_close(early.target[1], 0.7 * 0.3 * prob[1] + 0.3 * prob[0])
+    assert not early.target[[0, 2]].any()
+
+
+def test_evaluation_leaves_the_table():
+    early = table().eval()
+    early.target[:] = 1 / 3
+    before = early.target.clone()
+    prob = torch.softmax(LOGITS, dim=1)
+    assert_close(early(prob, torch.arange(4)), torch.tensor(math.log(2 / 3), dtype=torch.float64))
+    assert torch.equal(early.target, before)
+
+
+def test_penalty_pulls_toward_early_predictions_whatever_the_target_says():
+    logits = torch.zeros(1, 3, dtype=torch.float64, requires_grad=True)
+    early = torch.tensor([[0.1, 0.8, 0.1]], dtype=torch.float64)
+    (slope,) = torch.autograd.grad(early_learning_penalty(torch.softmax(logits, dim=1), early), logits)
+    assert slope[0, 1] < 0 < slope[0, 0]  # descent raises the class that was believed early
+    assert slope.sum().item() == pytest.approx(0, abs=1e-12)
+
+
+def test_penalty_gradient():
+    target = torch.softmax(LOGITS.flip(0), dim=1)
+    logits = LOGITS.clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: early_learning_penalty(torch.softmax(z, dim=1), target), logits)
+    (slope,) = torch.autograd.grad(early_learning_penalty(torch.softmax(logits, dim=1), target), logits)
+    p = torch.softmax(LOGITS, dim=1)
+    inner = (p * target).sum(dim=1, keepdim=True)
+    assert_close(slope, -p * (target - inner) / (1 - inner) / 4)  # the paper's Lemma, and mean over four items
+
+
+def test_certain_predictions_stay_finite():
+    early = table(momentum=0.0)
+    prob = torch.eye(3, dtype=torch.float64)[[0, 1, 2, 0]].requires_grad_()
+    penalty = early(prob, torch.arange(4))
+    penalty.backward()
+    assert torch.isfinite(penalty)
+    assert -10 < penalty.item() < -8  # log of about two ten-thousandths
+    assert torch.isfinite(prob.grad).all()
+    certain = torch.eye(3, dtype=torch.float64)
+    assert early_learning_penalty(certain, certain).item() == pytest.approx(math.log(1e-4))
+
+
+def test_no_gradient_through_the_table():
+    early = table(momentum=0.5)
+    prob = torch.softmax(LOGITS, dim=1).requires_grad_()
+    (slope,) = torch.autograd.grad(early(prob, torch.arange(4)), prob)
+    inner = (early.target * prob).sum(dim=1, keepdim=True)
+    assert_close(slope, (-early.target / (1 - inner) / 4).detach())
+    early(prob, torch.arange(4))  # a second pass does not reach into the first one's graph
+    assert not early.target.requires_grad
+
+
+def test_momentum_refused():
+    for momentum in (-0.1, 1.0):
+        with pytest.raises(ValueError, match=f"below 1, found {momentum}"):
+            EarlyLearning(3, 2, momentum)
+
+
+# ------------------------------------------------------------------ co-teaching
+
+
+def test_small_losses():
+    losses = torch.tensor([3.0, 1.0, 2.0, 1.0, 5.0])
+    assert small_losses(losses, 0.4).tolist() == [1, 3, 2]
+    assert small_losses(losses, 0.0).tolist() == [1, 3, 2, 0, 4]
+    assert small_losses(losses, 1.0).tolist() == [1]
+    assert small_losses(losses[:1], 0.9).tolist() == [0]
+
+
+def test_exchange_hands_over_what_the_other_finds_easy():
+    first, second = torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor([4.0, 3.0, 2.0, 1.0])
+    for_first, for_second = exchange(first, second, 0.5)
+    assert for_first.tolist() == [3, 2]
+    assert for_second.tolist() == [0, 1]
+
+
+def test_forget_rate():
+    assert [forget_rate(epoch, 0.4) for epoch in (0, 5, 10, 60)] == pytest.approx([0, 0.2, 0.4, 0.4])
+    assert forget_rate(1, 0.3, ramp=2) == pytest.approx(0.15)
+    with pytest.raises(ValueError, match=r"found 1\.2 and 10"):
+        forget_rate(0, 1.2)
+    with pytest.raises(ValueError, match=r"found 0\.2 and 0"):
+        forget_rate(0, 0.2, ramp=0)
+
+
+# ------------------------------------------------------------------ majority vote with the penalty
+
+
+def test_majority_vote_with_penalty_slowly():
+    method = scramble(build("majority-vote-elr", CROWD, weight=2.0, momentum=0.6))
+    batch = batch_of(CROWD, LOGITS, items=[2, 0, 3])
+    p = torch.softmax(method.backbone(batch.x), dim=1).detach().numpy()
+    vote = [0, 0, 1]  # ties go to the lower class
+    expected = np.mean([-math.log(p[i, vote[i]]) + 2 * math.log(1 - 0.4 * p[i] @ p[i]) for i in range(3)])
+    assert method.loss(batch).item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_majority_vote_with_weight_zero_is_majority_vote():
+    example = random_example()
+    plain, regularized = build("majority-vote", example.crowd), build("majority-vote-elr", example.crowd, weight=0.0)
+    assert plain.loss(example.batch).item() == regularized.loss(example.batch).item()
+
+
+def test_majority_vote_gradients_and_refusals():
+    example = random_example()
+    method = scramble(build("majority-vote-elr", example.crowd))
+    put(method.early.target, torch.softmax(example.logits.flip(0), dim=1).to(method.early.target.dtype))
+    check_gradients(method.eval(), example.batch)
+    one = batch_of(example.crowd, example.logits, items=[3])
+    assert torch.isfinite(method.train().loss(one))
+    with pytest.raises(ValueError, match="weight must not be negative, found -1"):
+        build("majority-vote-elr", CROWD, weight=-1)

@@ -1,0 +1,238 @@
+"""CoNAL: the known values, slow loops over labels, and a gate that looks at item and annotator."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from lib import methods
+from lib import networks as backbones
+from lib.training.loop import fit
+from lib.training.recipe import Recipe
+from tests.worked_example import (
+    CROWD,
+    LOGITS,
+    MATRICES,
+    batch_of,
+    build,
+    check_gradients,
+    put,
+    random_example,
+    scramble,
+    small_dataset,
+)
+
+COMMON = torch.tensor([[(j == k) + 0.05 * np.sin(j + 2 * k) for k in range(3)] for j in range(3)], dtype=torch.float64)
+
+
+def unit(vector: np.ndarray) -> np.ndarray:
+    return vector / np.sqrt((vector**2).sum())
+
+
+def slow_gate(method, x: np.ndarray, annotator: int, normalize: bool = True) -> float:
+    (inner, inner_bias), (outer, outer_bias) = (
+        (layer.weight.detach().numpy(), layer.bias.detach().numpy()) for layer in method.item_gate
+    )
+    items = outer @ (inner @ x + inner_bias) + outer_bias
+    one_hot = np.eye(method.n_annotators)[annotator]
+    people = unit(method.annotator_gate.weight.detach().numpy() @ one_hot + method.annotator_gate.bias.detach().numpy())
+    return 1 / (1 + math.exp(-(unit(items) if normalize else items) @ people))
+
+
+def slow_loss(method, example, mix: str) -> float:
+    prob = method.predict_proba(example.logits).detach().numpy()
+    common, own = method.common.detach().numpy(), method.own.detach().numpy()
+    if mix == "probabilities":
+        common, own = (np.exp(table) / np.exp(table).sum(axis=-1, keepdims=True) for table in (common, own))
+    terms = []
+    for item, r, label in zip(example.crowd.item, example.crowd.annotator, example.crowd.label, strict=True):
+        omega = slow_gate(method, example.logits[item].numpy(), r)
+        mixed = [sum(prob[item, j] * (omega * common[j, k] + (1 - omega) * own[r, j, k]) for j in range(4)) for k in range(4)]
+        said = np.exp(mixed) / np.exp(mixed).sum() if mix == "logits" else mixed
+        terms.append(-math.log(said[label]))
+    apart = sum(math.sqrt(((own[r] - common) ** 2).sum()) for r in (0, 1, 3, 4))  # annotator 2 gave no label
+    return sum(terms) / len(terms) - method.weight * apart
+
+
+def small(crowd, **options):
+    """A gate of few numbers, so that differences are quickly taken."""
+    return build("conal", crowd, **({"gate_size": 3, "gate_width": 2} | options))
+
+
+# ------------------------------------------------------------------ the loss
+
+
+def test_known_values():
+    method = build("conal", CROWD)
+    put(method.own, MATRICES)
+    put(method.common, COMMON)
+    batch = batch_of(CROWD, LOGITS)
+    omega = torch.sigmoid(0.5 * torch.cos((batch.position + batch.annotator).double()))
+    triples = (batch.position, batch.annotator, batch.label)
+    entropy = method.cross_entropy(torch.softmax(LOGITS, dim=1), omega, *triples)
+    assert entropy.item() == pytest.approx(1.0585460608, abs=1e-9)
+    assert method.distance().item() == pytest.approx(0.7253901971, abs=1e-9)
+    method.gate = lambda read, position, annotator: omega
+    assert method.loss(batch).item() == pytest.approx(1.0585388069, abs=1e-9)
+
+
+@pytest.mark.parametrize("mix", ["logits", "probabilities"])
+def test_slow_loop(mix):
+    example = random_example()
+    method = scramble(small(example.crowd, mix=mix, weight=0.1))
+    assert method.loss(example.batch).item() == pytest.approx(slow_loss(method, example, mix), abs=1e-12)
+
+
+def test_at_the_start_the_gate_does_not_matter():
+    example = random_example()
+    loss, other = (build("conal", example.crowd, seed=seed).loss(example.batch) for seed in (0, 1))
+    assert_close(loss, other)
+    expected = torch.nn.functional.cross_entropy(
+        2 * torch.softmax(example.logits, dim=1)[example.batch.position], example.batch.label
+    )
+    assert_close(loss, expected)
+
+
+def test_starts_with_finite_gradients():
+    # Own and common matrices are equal, where a distance has no slope.
+    example = random_example()
+    method = build("conal", example.crowd)
+    method.loss(example.batch).backward()
+    assert all(value.grad.isfinite().all() for value in method.parameters())
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"mix": "probabilities"}, {"gate_input": "features"}, {"normalize_items": False}], ids=str
+)
+def test_gradients_and_batch_of_one(options):
+    example = random_example()
+    method = scramble(small(example.crowd, weight=0.1, **options)).eval()
+    check_gradients(method, example.batch)
+    check_gradients(method, batch_of(example.crowd, example.logits, items=[3]))
+
+
+def test_silent_annotator_stays_at_its_start():
+    example = random_example()
+    method = build("conal", example.crowd, weight=0.1)
+    optimizer = torch.optim.Adam(method.parameters(), lr=0.1)
+    for _ in range(3):
+        method.step(example.batch, optimizer)
+    assert_close(method.own[2], 2 * torch.eye(4, dtype=torch.float64))
+    assert not torch.equal(method.own[1], method.own[2])
+    assert method.confusion().isfinite().all()
+
+
+def test_order_of_items_does_not_matter():
+    example = random_example()
+    method = scramble(small(example.crowd))
+    turned = batch_of(example.crowd, example.logits, items=[3, 0, 5, 1, 4, 2])
+    assert_close(method.loss(turned), method.loss(example.batch))
+
+
+# ------------------------------------------------------------------ the gate
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_gate(normalize):
+    example = random_example()
+    method = scramble(small(example.crowd, normalize_items=normalize), size=2.0)
+    batch = example.batch
+    gate = method.gate(batch.x, batch.position, batch.annotator).detach().numpy()
+    pairs = zip(batch.position.tolist(), batch.annotator.tolist(), strict=True)
+    assert gate == pytest.approx([slow_gate(method, batch.x[i].numpy(), r, normalize) for i, r in pairs])
+    bound = 1 / (1 + math.exp(-1))
+    assert ((gate < bound) & (gate > 1 - bound)).all() == normalize
+
+
+def test_gate_reads_flattened_input_or_features():
+    data = small_dataset(items=5)
+    x = data.x.reshape(5, 2, 2)
+    make = functools.partial(backbones.build, "mlp", (2, 2), 3, width=7, dropout=0.0)
+    reads_input, reads_features = (methods.build("conal", make, data.crowd, gate_input=read) for read in ("input", "features"))
+    assert (reads_input.item_gate[0].in_features, reads_features.item_gate[0].in_features) == (4, 7)
+    for method, reaches in ((reads_input, False), (reads_features, True)):
+        seen = {}
+        gate = method.gate
+        method.gate = lambda *arguments, gate=gate, seen=seen: seen.setdefault("gate", gate(*arguments))
+        method.loss(batch_of(data.crowd, x))
+        slopes = torch.autograd.grad(seen["gate"].sum(), list(method.backbone.trunk.parameters()), allow_unused=True)
+        assert all((slope is not None) == reaches for slope in slopes)
+
+
+@pytest.mark.parametrize("mix", ["logits", "probabilities"])
+def test_confusion_uses_the_mean_gate_of_training(mix):
+    example = random_example()
+    method = scramble(small(example.crowd, mix=mix))
+    common, own = (table.detach() for table in method.matrices())
+
+    def expected(gate):
+        mixed = gate[:, None, None] * common + (1 - gate)[:, None, None] * own
+        return torch.softmax(mixed, dim=2) if mix == "logits" else mixed
+
+    even = torch.full((5,), 0.5, dtype=torch.float64)
+    assert_close(method.confusion(), expected(even))
+    first, second = (batch_of(example.crowd, example.logits, items=part) for part in ([0, 1, 2], [3, 4, 5]))
+    method.loss(first)  # of an earlier epoch
+    method.begin_epoch(1, None)
+    method.loss(first)
+    method.loss(second)
+    method.eval()
+    method.loss(first)  # only training counts
+    pairs = list(zip(example.crowd.item, example.crowd.annotator, strict=True))
+    for r in (0, 1, 3, 4):
+        even[r] = np.mean([slow_gate(method, example.logits[i].numpy(), a) for i, a in pairs if a == r])
+    assert_close(method.confusion(), expected(even))
+    assert_close(method.confusion().sum(dim=2), torch.ones(5, 4, dtype=torch.float64))
+
+
+def test_set_confusion():
+    given = torch.softmax(3 * MATRICES, dim=2)
+    method = build("conal", CROWD)
+    method.loss(batch_of(CROWD, LOGITS))
+    method.set_confusion(given)
+    assert_close(method.confusion(), given)
+    assert_close(torch.softmax(method.common, dim=1), torch.softmax(given.log().mean(dim=0), dim=1))
+    mixture = build("conal", CROWD, mix="probabilities")
+    before = mixture.confusion()
+    mixture.set_confusion(given)
+    assert_close(mixture.confusion(), before)
+
+
+# ------------------------------------------------------------------ training
+
+
+@pytest.mark.parametrize(("reset_adam", "steps"), [(False, 6), (True, 2)])
+def test_reset_adam(reset_adam, steps):
+    data = small_dataset(items=40)
+    make = functools.partial(backbones.build, "linear", (4,), 3)
+    method = methods.build("conal", make, data.crowd, reset_adam=reset_adam)
+    counted = []
+    step = method.step
+
+    def watched(batch, optimizer):
+        loss = step(batch, optimizer)
+        counted.append(int(optimizer.state[method.own]["step"]))
+        return loss
+
+    method.step = watched
+    fit(method, data, Recipe(epochs=3, batch_size=20))
+    assert len(counted) == 6
+    assert counted[-1] == steps
+
+
+def test_groups_and_refusals():
+    method = build("conal", CROWD)
+    networks, matrices = method.parameter_groups(0.1, 0.5)
+    assert (networks["weight_decay"], matrices["weight_decay"]) == (0.5, 0)
+    assert len(networks["params"] + matrices["params"]) == len(list(method.parameters()))
+    with pytest.raises(ValueError, match="logits, probabilities, found 'both'"):
+        build("conal", CROWD, mix="both")
+    with pytest.raises(ValueError, match="input, features, found 'image'"):
+        build("conal", CROWD, gate_input="image")
+    with pytest.raises(ValueError, match="found 0, 128 and 1e-05"):
+        build("conal", CROWD, gate_size=0)

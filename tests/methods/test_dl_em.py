@@ -1,0 +1,214 @@
+"""DL-EM: the known posterior, each round against slow loops, and what the released variant does differently."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from lib.aggregation.dawid_skene import e_step, majority_vote
+from lib.crowd.labels import CrowdLabels
+from lib.datasets.batches import TrainingData
+from lib.datasets.kinds import CrowdDataset
+from lib.training.loop import fit
+from lib.training.recipe import Recipe
+from tests.worked_example import (
+    CROWD,
+    LOGITS,
+    MATRICES,
+    batch_of,
+    build,
+    check_gradients,
+    random_example,
+    scramble,
+    small_dataset,
+)
+
+
+def held(crowd, x):
+    """What a method is given between epochs."""
+    names = tuple(map(str, range(crowd.n_classes)))
+    data = CrowdDataset("toy", "Toy", x.float(), crowd, None, None, None, class_names=names)
+    found = TrainingData(data, torch.device("cpu"))
+    found.x = x  # in float64
+    return found
+
+
+def method_and_data(**options):
+    """In float64 throughout; the network's class probabilities of the items."""
+    example = random_example()
+    method = scramble(build("dl-em", example.crowd, **options)).double()
+    prob = method.predict_proba(example.logits).detach().numpy()
+    return method, held(example.crowd, example.logits), prob
+
+
+def slow_e_step(prob, confusion, crowd):
+    target = prob.copy()
+    for item, r, label in zip(crowd.item, crowd.annotator, crowd.label, strict=True):
+        target[item] *= confusion[r, :, label]
+    return target
+
+
+def slow_counts(target, crowd):
+    counts = np.zeros((crowd.n_annotators, crowd.n_classes, crowd.n_classes))
+    for item, r, label in zip(crowd.item, crowd.annotator, crowd.label, strict=True):
+        counts[r, :, label] += target[item]
+    return counts
+
+
+# ------------------------------------------------------------------ the paper's rounds
+
+
+def test_known_posterior():
+    log_prob, confusion = torch.log_softmax(LOGITS, dim=1).numpy(), torch.softmax(MATRICES, dim=2).numpy()
+    posterior, _ = e_step(log_prob, confusion, CROWD)
+    assert posterior[0].tolist() == pytest.approx([0.4241519059, 0.4967459187, 0.0791021754], abs=1e-9)
+    assert posterior[3].tolist() == pytest.approx([0.2568473411, 0.5974718919, 0.1456807670], abs=1e-9)
+    # The same through the method: a round begins with the E-step, from the matrices of the round before.
+    method = build("dl-em", CROWD).double()
+    method._confusion.copy_(torch.from_numpy(confusion))
+    method.begin_epoch(1, held(CROWD, LOGITS))
+    assert_close(method.posterior(), torch.from_numpy(posterior), rtol=0, atol=1e-12)
+
+
+def test_first_round_is_majority_vote():
+    method, data, _ = method_and_data()
+    method.begin_epoch(0, data)
+    vote = np.eye(4)[majority_vote(data.crowd)]
+    assert_close(method.posterior(), torch.from_numpy(vote))
+    counts = slow_counts(vote, data.crowd) + 0.01
+    assert_close(method.confusion(), torch.from_numpy(counts / counts.sum(axis=2, keepdims=True)))
+
+
+@pytest.mark.parametrize("smoothing", [0.01, 1.0])
+def test_later_rounds_slow_loop(smoothing):
+    method, data, prob = method_and_data(smoothing=smoothing)
+    method.begin_epoch(0, data)
+    for epoch in (1, 2):
+        target = slow_e_step(prob, method.confusion().numpy(), data.crowd)
+        target /= target.sum(axis=1, keepdims=True)
+        counts = slow_counts(target, data.crowd) + smoothing
+        method.begin_epoch(epoch, data)
+        assert_close(method.posterior(), torch.from_numpy(target))
+        assert_close(method.confusion(), torch.from_numpy(counts / counts.sum(axis=2, keepdims=True)))
+
+
+def test_loss_is_cross_entropy_against_the_posterior():
+    method, data, prob = method_and_data()
+    method.begin_epoch(0, data)
+    method.begin_epoch(1, data)
+    expected = -(method.posterior().numpy() * np.log(prob)).sum(axis=1).mean()
+    assert method.loss(batch_of(data.crowd, data.x)).item() == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["dl-em", "dl-em-released"])
+def test_gradients_and_batch_of_one(name):
+    example = random_example()
+    method = scramble(build(name, example.crowd)).double()
+    method.begin_epoch(1, held(example.crowd, example.logits))
+    check_gradients(method, example.batch)
+    check_gradients(method, batch_of(example.crowd, example.logits, items=[3]))
+    assert not method.target.requires_grad
+
+
+def test_annotator_without_labels_is_uniform():
+    method, data, _ = method_and_data()
+    for epoch in (0, 1):
+        method.begin_epoch(epoch, data)
+        assert_close(method.confusion()[2], torch.full((4, 4), 0.25, dtype=torch.float64))
+
+
+def test_unlabeled_item_keeps_the_networks_belief():
+    logits = torch.tensor([[1.0, 0.0], [0.3, 0.6]], dtype=torch.float64)
+    crowd = CrowdLabels([0], [0], [0], 2, 1, 2)
+    method = build("dl-em", crowd).double()
+    for epoch in (0, 1):
+        method.begin_epoch(epoch, held(crowd, logits))
+    assert_close(method.posterior()[1], torch.softmax(logits[1], dim=0))
+    assert not torch.allclose(method.posterior()[0], torch.softmax(logits[0], dim=0), atol=1e-3)
+
+
+def test_looks_at_the_network_without_dropout():
+    data = small_dataset()
+    method = build("dl-em", data.crowd, width=4).float()
+    method.backbone.trunk = torch.nn.Sequential(method.backbone.trunk, torch.nn.Dropout(0.9))
+    method.train()
+    given = TrainingData(data, torch.device("cpu"))
+    tables = []
+    for _ in range(2):
+        method.begin_epoch(0, given)
+        method.begin_epoch(1, given)
+        tables.append(method.posterior().clone())
+        method.target.copy_(torch.eye(3)[majority_vote(data.crowd)])
+    assert torch.equal(*tables)
+    assert method.training
+
+
+def test_better_than_the_votes_it_starts_from():
+    """Annotator 1 is mostly wrong and annotator 2 often; rounds find out."""
+    data = small_dataset(accuracies=(0.95, 0.2, 0.3))
+    method = build("dl-em", data.crowd, width=4).float()
+    fit(method, data, Recipe(epochs=20, batch_size=16, lr=0.05))
+
+    def right(posterior):
+        return (posterior.argmax(dim=1) == data.y).double().mean().item()
+
+    vote = torch.from_numpy(majority_vote(data.crowd))
+    assert right(method.posterior()) > (vote == data.y).double().mean().item() + 0.1
+    diagonal = method.confusion().diagonal(dim1=1, dim2=2).mean(dim=1)
+    assert diagonal.argmax() == 0
+
+
+# ------------------------------------------------------------------ as released
+
+
+def test_released_first_round_is_majority_vote():
+    method, data, _ = method_and_data(variant="released")
+    method.begin_epoch(0, data)
+    assert_close(method.target, torch.eye(4, dtype=torch.float64)[majority_vote(data.crowd)])
+
+
+def test_released_rounds_slow_loop():
+    """Matrices from the network alone, with one added to the counts but not to their total; targets not normalized."""
+    method, data, prob = method_and_data(variant="released")
+    counts = slow_counts(prob, data.crowd)
+    spoke = [0, 1, 3, 4]  # annotator 2 gave no label
+    confusion = np.ones_like(counts)
+    confusion[spoke] = (1 + counts[spoke]) / counts[spoke].sum(axis=2, keepdims=True)
+    target = slow_e_step(prob, confusion, data.crowd)
+    method.begin_epoch(0, data)
+    method.begin_epoch(1, data)
+    assert_close(method.target, torch.from_numpy(target))
+    assert (method.target.sum(dim=1) - 1).abs().min() > 1e-3
+    assert_close(method._confusion[spoke], torch.from_numpy(confusion[spoke]))
+    # What it tells is normalized nonetheless.
+    assert_close(method.confusion().sum(dim=2), torch.ones(5, 4, dtype=torch.float64))
+    assert_close(method.posterior(), torch.from_numpy(target / target.sum(axis=1, keepdims=True)))
+    assert method.target.isfinite().all()
+
+
+def test_released_weighs_items_by_their_evidence():
+    method, data, prob = method_and_data(variant="released")
+    method.begin_epoch(1, data)
+    batch = batch_of(data.crowd, data.x)
+    expected = -(method.target.numpy() * np.log(prob)).sum() / 6
+    assert method.loss(batch).item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_wrong_variant_is_named():
+    with pytest.raises(ValueError, match="variant must be one of paper, released, found 'aggnet'"):
+        build("dl-em", CROWD, variant="aggnet")
+
+
+def test_a_certain_network_does_not_break_the_e_step():
+    """The network rules out what both annotators say."""
+    logits = torch.tensor([[800.0, 0.0]], dtype=torch.float64)
+    crowd = CrowdLabels([0, 0], [0, 1], [1, 1], 1, 2, 2)
+    method = build("dl-em", crowd).double()
+    for epoch in range(3):
+        method.begin_epoch(epoch, held(crowd, logits))
+        assert method.posterior().isfinite().all()
+        assert math.isfinite(method.loss(batch_of(crowd, logits)).item())

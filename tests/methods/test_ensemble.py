@@ -1,0 +1,100 @@
+"""Ensembles: each member trains as it would alone, and the whole is the mean of its parts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from lib import methods, networks
+from lib.training.loop import fit
+from lib.training.recipe import Recipe
+from tests.worked_example import CROWD, build, random_example, scramble, small_dataset
+
+RECIPE = Recipe(epochs=3, batch_size=16, lr=0.01)
+
+
+def make(name, data, **options):
+    """Without dropout, whose masks a member would draw in another order than alone."""
+    torch.manual_seed(0)
+    return methods.build(name, lambda: networks.build("mlp", (4,), 3, width=8, dropout=0.0), data.crowd, **options)
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, replace(RECIPE, optimizer="sgd", weight_decay=0.01, schedule="onecycle")])
+@pytest.mark.parametrize("base", ["crowdlayer-mw", "majority-vote", "dl-em", "geocrowdnet-w"])
+def test_a_member_trains_as_it_would_alone(base, recipe):
+    data = small_dataset()
+    alone, ensemble = make(base, data), make("ensemble", data, base=base)
+    fit(alone, data, recipe)
+    fit(ensemble, data, recipe)
+    for mine, other in zip(ensemble.members[0].parameters(), alone.parameters(), strict=True):
+        assert torch.equal(mine, other)
+    first, second = ([*member.parameters()] for member in ensemble.members)
+    assert not torch.equal(first[0], second[0])
+
+
+def test_loss_of_training_is_the_mean_of_the_members():
+    data = small_dataset()
+    ensemble = make("ensemble", data, size=3)
+    members = [fit(member, data, RECIPE).history["loss"] for member in make("ensemble", data, size=3).members]
+    expected = [sum(losses) / 3 for losses in zip(*members, strict=True)]
+    assert fit(ensemble, data, RECIPE).history["loss"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_means():
+    example = random_example()
+    ensemble = scramble(build("ensemble", example.crowd, size=3))
+    assert len(ensemble.members) == 3
+    for whole, part in (
+        (ensemble.loss(example.batch), lambda member: member.loss(example.batch)),
+        (ensemble.predict_proba(example.logits), lambda member: torch.softmax(member.backbone(example.logits), dim=1)),
+        (ensemble.confusion(), lambda member: torch.softmax(member.weight, dim=2)),
+    ):
+        parts = [part(member).detach() for member in ensemble.members]
+        assert_close(whole.detach(), sum(parts) / 3)
+        assert not torch.allclose(parts[0], parts[1])
+    assert ensemble.posterior() is None
+
+
+def test_posterior_and_missing_matrices():
+    data = small_dataset()
+    ensemble = make("ensemble", data, base="dl-em")
+    fit(ensemble, data, RECIPE)
+    assert_close(ensemble.posterior(), (ensemble.members[0].posterior() + ensemble.members[1].posterior()) / 2)
+    assert make("ensemble", data, base="majority-vote").confusion() is None
+
+
+def test_starting_matrices_reach_all_members():
+    ensemble = scramble(build("ensemble", CROWD))
+    wanted = torch.softmax(torch.randn(3, 3, 3, dtype=torch.float64), dim=2)
+    ensemble.set_confusion(wanted)
+    assert all(torch.allclose(member.confusion(), wanted) for member in ensemble.members)
+
+
+def test_options_reach_the_base():
+    ensemble = build("ensemble", CROWD, base="geocrowdnet-f", base_options={"weight": 0.25})
+    assert [member.weight for member in ensemble.members] == [0.25, 0.25]
+    groups = ensemble.parameter_groups(0.1, 0.5)
+    assert [group["weight_decay"] for group in groups] == [0.5, 0.0] * 2
+    listed = [id(p) for group in groups for p in group["params"]]
+    assert sorted(listed) == sorted(id(p) for p in ensemble.parameters())
+    assert build("ensemble", CROWD, base="ccc", base_options={"warmup": 4}).warmup_epochs == 4
+    assert build("crowdlayer-mw-ensemble", CROWD).warmup_epochs == 0
+
+
+def test_scores_are_means(monkeypatch):
+    ensemble = build("ensemble", CROWD)
+    values = iter([{"a": 1.0}, {"a": 2.0}])
+    monkeypatch.setattr(type(ensemble.members[0]), "scores", lambda self, data: next(values))
+    assert ensemble.scores(None) == {"a": 1.5}
+
+
+def test_what_cannot_be_built():
+    with pytest.raises(ValueError, match="at least 1 member, found size 0"):
+        build("ensemble", CROWD, size=0)
+    with pytest.raises(ValueError, match="unknown method 'crowdlayer-nw'; did you mean 'crowdlayer-"):
+        build("ensemble", CROWD, base="crowdlayer-nw")
+    with pytest.raises(ValueError, match="has no option 'wieght'"):
+        build("ensemble", CROWD, base_options={"wieght": 1})

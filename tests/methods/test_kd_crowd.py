@@ -1,0 +1,570 @@
+"""KD-Crowd: equal to its base without guidance, the guided loss slowly, and what each stage may see and hands on."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from lib import methods, networks
+from lib.aggregation import held_out_labels
+from lib.aggregation.confusion import confusion_error
+from lib.crowd.labels import CrowdLabels
+from lib.datasets.batches import TrainingData
+from lib.losses.distillation import Distillation
+from lib.methods import kd_stages
+from lib.methods.kd_crowd import WEIGHTS, guided_loss
+from lib.methods.kd_stages import Stage, Student, corrections
+from lib.training.loop import fit
+from lib.training.recipe import Recipe
+from tests.worked_example import CROWD, batch_of, build, check_gradients, put, random_example, scramble, small_dataset
+
+RECIPE = Recipe(epochs=3, batch_size=16, lr=0.01)
+DATA = small_dataset()
+SINGLE = ["ccem", "conal", "crowdlayer-mw", "dl-em", "doctornet", "geocrowdnet-f", "majority-vote", "max-mig", "trace-reg",
+          "unionnet-b"]  # fmt: skip
+WITH_MATRICES = ["ccem", "crowdlayer-mw", "geocrowdnet-w", "trace-reg"]
+
+
+def make(name, data=DATA, seed=0, backbone="mlp", **options):
+    torch.manual_seed(seed)
+    network = functools.partial(networks.build, backbone, tuple(data.x.shape[1:]), data.n_classes)
+    return methods.build(name, network, data.crowd, **options)
+
+
+def train(name, data=DATA, recipe=RECIPE, seed=0, **options):
+    method = make(name, data, seed, **options)
+    return method, fit(method, data, recipe, seed=seed)
+
+
+def predictions(n_items, n_classes, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.softmax(1.5 * torch.randn(n_items, n_classes, generator=generator, dtype=torch.float64), dim=1).numpy()
+
+
+def guided(base, crowd, prob, weight=0.7, loss="mig", items=None, **options):
+    """In stage 2 with given predictions of stage 1, without training anything."""
+    method = build("kd-crowd", crowd, base=base, weight=weight, **options)
+    method._teaching = None
+    method.guide = Distillation(torch.from_numpy(prob), items, loss)
+    method.final.loss = functools.partial(guided_loss, method.final, method.final.loss, method.guide, weight)
+    return method
+
+
+# ------------------------------------------------------------------ without guidance it is its base
+
+
+@pytest.mark.parametrize("base", [*SINGLE, "weighted-doctornet"])
+def test_weight_zero_is_the_base(base):
+    alone, plain = train(base)
+    wrapped, same = train("kd-crowd", base=base, weight=0.0)
+    assert plain.history == same.history
+    for name, value in alone.state_dict().items():
+        assert torch.equal(value, wrapped.final.state_dict()[name]), name
+    assert torch.equal(alone.eval().predict_proba(DATA.x), wrapped.eval().predict_proba(DATA.x))
+    assert (alone.confusion() is None) == (wrapped.confusion() is None)
+    assert wrapped.stages == {}
+    assert wrapped.scores(DATA) == alone.scores(DATA)
+
+
+def test_the_final_model_starts_as_its_base_would():
+    alone, wrapped = make("crowdlayer-mw"), make("kd-crowd")
+    teacher, student = wrapped._teaching.teacher, wrapped._teaching.student
+    for name, value in alone.state_dict().items():
+        assert torch.equal(value, wrapped.final.state_dict()[name]), name
+    heads = [method.backbone.head.weight for method in (wrapped.final, teacher, student)]
+    assert len({tuple(head.flatten().tolist()) for head in heads}) == 3  # three networks, none from another's weights
+
+
+def test_only_the_final_model_learns_in_the_last_stage():
+    wrapped = make("kd-crowd", base="ccem")
+    learning = {id(p) for group in wrapped.parameter_groups(0.1, 0.5) for p in group["params"]}
+    assert learning == {id(p) for p in wrapped.final.parameters()} == {id(p) for p in wrapped.parameters()}
+    assert [group["weight_decay"] for group in wrapped.parameter_groups(0.1, 0.5)] == [0.5, 0.0]
+
+
+# ------------------------------------------------------------------ the guided loss
+
+
+@pytest.mark.parametrize("loss", ["mig", "kl", "ce"])
+@pytest.mark.parametrize("base", SINGLE)
+def test_guided_loss_slowly(base, loss):
+    example = random_example()
+    alone = scramble(build(base, example.crowd))
+    prob = predictions(6, 4)
+    method = guided(base, example.crowd, prob, loss=loss)
+    method.final.load_state_dict(alone.state_dict())
+    p, prior = alone.predict_proba(example.batch.x).detach().numpy(), (prob.sum(axis=0) + 1) / 10
+    if loss == "mig":
+        chance = np.mean([sum(p[i] * prob[j] / prior) for i in range(6) for j in range(6)])
+        distillation = chance - np.mean([1 + math.log(sum(p[i] * prob[i] / prior)) for i in range(6)])
+    elif loss == "kl":
+        distillation = np.mean((prob * np.log(prob / p)).sum(axis=1))
+    else:
+        distillation = -np.mean([math.log(p[i, prob[i].argmax()]) for i in range(6)])
+    expected = alone.loss(example.batch).item() + 0.7 * distillation
+    assert method.loss(example.batch).item() == pytest.approx(expected, abs=1e-10)
+
+
+@pytest.mark.parametrize("base", SINGLE)
+def test_gradients(base):
+    example = random_example()
+    small = {"conal": {"gate_width": 3, "gate_size": 2}}
+    method = scramble(guided(base, example.crowd, predictions(6, 4), base_options=small.get(base)))
+    check_gradients(method, example.batch)
+
+
+@pytest.mark.parametrize(("base", "passes"), [("ccem", 1), ("conal", 1), ("doctornet", 0)])
+def test_one_pass_and_one_dropout_mask(base, passes):
+    """The guidance sees the very predictions that the base's own loss sees."""
+    example = random_example()
+    method = guided(base, example.crowd, predictions(6, 4))
+    seen = []
+    method.final.backbone.head.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    method.loss(example.batch)
+    assert len(seen) == passes
+    assert len(method.final.backbone.head._forward_hooks) == 1  # none of ours stays behind
+
+
+def test_no_guidance_of_the_matrices():
+    example = random_example()
+    plain, method = build("ccem", example.crowd), guided("ccem", example.crowd, predictions(6, 4), weight=5.0)
+    for trained in (plain, method):
+        trained.loss(example.batch).backward()
+    assert torch.equal(plain.confusion_logits.grad, method.final.confusion_logits.grad)
+    assert not torch.allclose(plain.backbone.head.weight.grad, method.backbone.head.weight.grad)
+    assert not method.final.confusion_logits.grad[2].any()  # annotator 2 gave no label
+
+
+def test_batch_of_one():
+    example = random_example()
+    for base in SINGLE:
+        method = guided(base, example.crowd, predictions(6, 4))
+        loss = method.loss(batch_of(example.crowd, example.logits, items=[4]))
+        loss.backward()
+        assert torch.isfinite(loss)
+        assert torch.isfinite(method.backbone.head.weight.grad if base != "doctornet" else method.final.head_weight.grad).all()
+
+
+def test_a_bases_own_step_is_kept():
+    method = guided("conal", random_example().crowd, predictions(6, 4), base_options={"reset_adam": True})
+    optimizer = torch.optim.Adam(method.parameters())
+    for epoch in range(2):
+        method.begin_epoch(epoch, None)
+        for step in range(2):
+            method.step(random_example().batch, optimizer)
+            assert optimizer.state[method.final.own]["step"] == step + 1  # forgotten at the epoch's start
+
+
+# ------------------------------------------------------------------ matrices to start at
+
+
+@pytest.mark.parametrize("base", WITH_MATRICES)
+def test_set_confusion(base):
+    method = scramble(build(base, random_example().crowd))
+    wanted = torch.softmax(2 * torch.randn(5, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64), dim=2)
+    method.set_confusion(wanted)
+    assert_close(method.confusion(), wanted)
+    wrapped = build("kd-crowd", random_example().crowd, base=base, weight=0.0)
+    wrapped.set_confusion(wanted)
+    assert_close(wrapped.confusion(), wanted)
+
+
+def test_a_trace_keeps_its_size():
+    method = build("trace-reg", CROWD)
+    before = torch.nn.functional.softplus(method.rho).sum(dim=2)
+    method.set_confusion(torch.full((3, 3, 3), 1 / 3, dtype=torch.float64))
+    assert_close(torch.nn.functional.softplus(method.rho).sum(dim=2), before)
+
+
+@pytest.mark.parametrize("base", ["crowdlayer-vw", "majority-vote", "doctornet"])
+def test_without_such_matrices_nothing_changes(base):
+    method = build(base, CROWD)
+    before = {name: value.clone() for name, value in method.state_dict().items()}
+    method.set_confusion(torch.full((3, 3, 3), 1 / 3, dtype=torch.float64))
+    for name, value in method.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+# ------------------------------------------------------------------ the stages
+
+
+class Recorder:
+    """Stands where training would, and keeps what it was called with."""
+
+    def __init__(self, epochs=1):
+        self.calls, self.epochs = [], epochs
+
+    def __call__(self, method, data=None, **changes):
+        self.calls.append((method, data, changes))
+        for epoch in range(changes.get("epochs", self.epochs)):
+            method.begin_epoch(epoch, data)
+            method.end_epoch(epoch, data)
+        return {"loss": [0.0] * changes.get("epochs", self.epochs)}
+
+
+def test_held_out_labels_stay_out_of_the_first_stages():
+    method = make("kd-crowd", base="weighted-doctornet", held_out=0.2)
+    visible, hidden = method._teaching.visible, method._teaching.hidden
+    teacher, student = method._teaching.teacher, method._teaching.student
+    recorder, data = Recorder(), TrainingData(DATA, torch.device("cpu"))
+    method.prepare(data, recorder)
+    # The teacher's own first stage, the teacher, the student, and the final model's first stage, which sees all labels.
+    assert [call[0] for call in recorder.calls] == [teacher.first, teacher, student, method.final.first]
+    assert [call[1].crowd if call[1] else None for call in recorder.calls] == [visible, visible, DATA.crowd, None]
+    assert len(hidden) == round(0.2 * len(DATA.crowd))
+    assert len(visible) + len(hidden) == len(DATA.crowd)
+    assert visible.labels_per_item.min() >= 1
+    assert_close(teacher.target.double(), torch.from_numpy(visible.counts / visible.counts.sum(axis=1, keepdims=True)),
+                 atol=1e-6, rtol=0)  # fmt: skip
+    assert method.final.target.double().numpy() == pytest.approx(DATA.crowd.counts / 3, abs=1e-6)
+
+
+def test_the_student_never_sees_a_label():
+    """Other labels with the same items labeled: the same student, to the last bit."""
+    trained = []
+    for crowd in (DATA.crowd, CrowdLabels(DATA.crowd.item, DATA.crowd.annotator, 2 - DATA.crowd.label, 90, 3, 3)):
+        data = replace(DATA, crowd=crowd)
+        student = make_student(data)
+        fit(student, data, RECIPE)
+        trained.append(student.backbone.head.weight)
+    assert torch.equal(*trained)
+
+
+def make_student(data, learner="elr", prob=None, **options):
+    torch.manual_seed(0)
+    student = Student(functools.partial(networks.build, "mlp", (4,), 3), data.crowd, learner, **options)
+    prob = predictions(90, 3) if prob is None else prob
+    student.guide = kd_stages.guide(prob, TrainingData(data, torch.device("cpu")), "mig", "kl")
+    return student
+
+
+def test_stages_hand_on_what_they_chose():
+    method, _ = train("kd-crowd", base="ccem", student_epochs=5, teacher_temperature=2.0)
+    teacher, student = method.stages["teacher"], method.stages["student"]
+    assert (len(teacher.history["test_acc"]), len(student.history["loss"])) == (3, 5)
+    assert (teacher.epoch, teacher.temperature) == (2, 2.0)
+    assert 0 <= student.epoch < 5
+    assert student.temperature in held_out_labels.TEMPERATURES
+    for stage in (teacher, student):
+        assert stage.prob.sum(axis=1) == pytest.approx(np.ones(90))
+        assert math.isfinite(stage.score)
+    assert_close(method.guide.teacher.double(), torch.from_numpy(student.prob), atol=1e-6, rtol=0)
+    assert method._teaching is None
+
+
+def test_epoch_by_held_out_labels():
+    """Every epoch of student (and teacher) is offered, and the best one kept."""
+    method = make("kd-crowd", base="ccem", teacher_epoch="held-out", student_temperature=1.0)
+    teaching_ = method._teaching
+    offers = {}
+    original = teaching_._predict
+
+    def predict(trained, data):
+        prob = original(trained, data)
+        offers.setdefault(id(trained), []).append(held_out_labels.score(prob, teaching_.visible, teaching_.hidden))
+        return prob
+
+    teaching_._predict = predict
+    ids = [id(teaching_.teacher), id(teaching_.student)]
+    fit(method, DATA, RECIPE)
+    assert [len(offers[i]) for i in ids] == [3, 3]
+    assert method.stages["student"].epoch == int(np.argmax(offers[ids[1]]))
+    assert method.stages["student"].score == pytest.approx(max(offers[ids[1]]))
+
+
+@pytest.mark.parametrize(("learner", "expected"), [("none", 1), ("elr", 2), ("early-stopping", 2)])
+def test_last_epoch_without_a_robust_learner(learner, expected, monkeypatch):
+    offered = []
+    monkeypatch.setattr(
+        held_out_labels.Choice, "offer", lambda self, epoch, prob: offered.append(epoch) or keep(self, epoch, prob)
+    )
+
+    def keep(choice, epoch, prob):
+        choice.best = held_out_labels.Chosen(prob, 1.0, epoch, 0.0)
+
+    train("kd-crowd", robust=learner, recipe=replace(RECIPE, epochs=2))
+    assert len(offered) - 1 == expected  # the teacher offers its last epoch only
+
+
+def test_final_model_starts_at_the_implied_matrices():
+    start = {}
+    for warm in (None, False):
+        method = make("kd-crowd", base="ccem", warm_confusion=warm)
+        before = method.confusion()
+        method.prepare(TrainingData(DATA, torch.device("cpu")), Recorder(2))
+        start[warm] = method.confusion()
+    assert torch.equal(start[False], before)
+    implied = np.maximum(held_out_labels.fit_confusion(method.stages["student"].prob, DATA.crowd), 1e-3)
+    assert_close(start[None].double(), torch.from_numpy(implied / implied.sum(axis=2, keepdims=True)), atol=1e-5, rtol=0)
+
+
+def test_start_alone_without_guidance():
+    method, _ = train("kd-crowd", base="ccem", weight=0.0, warm_confusion=True)
+    assert method.guide is None
+    assert set(method.stages) == {"teacher", "student"}
+
+
+def test_distillation_of_each_stage():
+    """The student's loss alone decides the student; the final one's never reaches back."""
+    students = {}
+    for name, options in {
+        "mig": {},
+        "final kl": {"final_distillation": "kl"},
+        "kl": {"distillation": "kl"},
+        "student kl": {"student_distillation": "kl"},
+    }.items():
+        method, _ = train("kd-crowd", base="ccem", **options)
+        students[name] = method.stages["student"].prob
+        assert method.guide.loss == ("kl" if name in ("kl", "final kl") else "mig")
+    assert np.array_equal(students["mig"], students["final kl"])
+    assert np.array_equal(students["kl"], students["student kl"])
+    assert not np.array_equal(students["mig"], students["kl"])
+
+
+def test_posterior_of_the_teacher():
+    """With weightless features the classifier says the same of all items; only the labels tell them apart."""
+    data = replace(DATA, x=0 * DATA.x, x_test=None, y_test=None)
+    shown = {}
+    for output in kd_stages.OUTPUTS:
+        method = make("kd-crowd", data, base="ccem", teacher_output=output, teacher_temperature=1.0)
+        visible, teacher = method._teaching.visible, method._teaching.teacher
+        teacher.set_confusion(torch.from_numpy(predictions(9, 3).reshape(3, 3, 3)))
+        method.prepare(TrainingData(data, torch.device("cpu")), Recorder())
+        shown[output] = method.stages["teacher"].prob
+    assert np.ptp(shown["classifier"], axis=0).max() < 1e-6
+    confusion = teacher.confusion().double().numpy()
+    for item in (0, 7, 31):
+        rows = visible.item == item
+        product = shown["classifier"][item] * confusion[visible.annotator[rows], :, visible.label[rows]].prod(axis=0)
+        assert shown["posterior"][item] == pytest.approx(product / product.sum(), abs=1e-6)
+
+
+def test_a_random_teacher_with_permuted_classes_gives_a_permuted_student():
+    """The gain knows classes only by the teacher's names for them."""
+    right = np.where(np.eye(3)[DATA.y.numpy()] > 0, 0.8, 0.1)
+    for order in ([0, 1, 2], [2, 0, 1]):
+        student = make_student(DATA, prob=right[:, order])
+        fit(student, DATA, replace(RECIPE, epochs=8))
+        said = student.eval().predict_proba(DATA.x).argmax(dim=1).numpy()
+        assert (np.array(order)[said] == DATA.y.numpy()).mean() > 0.95
+
+
+# ------------------------------------------------------------------ the student's learners
+
+
+def test_elr_student_slowly():
+    prob = predictions(90, 3)
+    student = make_student(DATA, elr_weight=2.0, elr_momentum=0.6, prob=prob).eval()
+    target = predictions(90, 3, seed=5)
+    put(student.early.target, torch.from_numpy(target).float())
+    batch = batch_of(DATA.crowd, DATA.x, items=[3, 50, 7])
+    p = student.predict_proba(batch.x).detach().double().numpy()
+    penalty = np.mean([math.log(1 - p[row] @ target[item]) for row, item in enumerate((3, 50, 7))])
+    plain = student.guide(torch.from_numpy(np.log(p)), batch.items).item()
+    assert student.loss(batch).item() == pytest.approx(plain + 2 * penalty, abs=1e-5)
+
+
+def test_co_teaching_student_slowly():
+    prob = predictions(90, 3)
+    student = make_student(DATA, "co-teaching", prob=prob).eval()
+    student.noise = 0.5
+    batch = batch_of(DATA.crowd, DATA.x, items=range(10))
+    views = [torch.log_softmax(network(batch.x), dim=1) for network in (student.backbone, student.other)]
+    evidence = [(view.detach().exp().numpy() * prob[:10] / student.guide.prior.numpy()).sum(axis=1) for view in views]
+    for epoch, kept in ((0, 10), (5, 8), (10, 5)):
+        student.begin_epoch(epoch, None)
+        # Each learns from the items that the other finds easiest.
+        easy = [np.sort(np.argsort(-e)[:kept]) for e in evidence]
+        parts = [student.guide(views[0][easy[1]], batch.items[easy[1]]), student.guide(views[1][easy[0]], batch.items[easy[0]])]
+        assert_close(student.loss(batch), sum(parts))
+    student.loss(batch).backward()
+    assert student.other.head.weight.grad.any()
+    assert torch.equal(student.predict_proba(batch.x), torch.softmax(student.backbone(batch.x), dim=1))
+
+
+def test_co_teachings_noise_is_the_teachers_doubt():
+    method = make("kd-crowd", robust="co-teaching", teacher_temperature=3.0)
+    student = method._teaching.student
+    method.prepare(TrainingData(DATA, torch.device("cpu")), Recorder())
+    assert student.noise == pytest.approx(1 - method.stages["teacher"].prob.max(axis=1).mean())
+
+
+def test_student_corrects_a_teacher_that_is_wrong_at_random():
+    """A third of a doubtful teacher's classes are drawn at random; the early student is nearly always right."""
+    random = np.random.default_rng(0)
+    data = small_dataset(items=240)
+    y = data.y.numpy()
+    said = np.where(random.random(240) < 0.4, random.integers(0, 3, 240), y)
+    prob = np.where(np.eye(3)[said] > 0, 0.6, 0.2)
+    for learner in ("elr", "co-teaching"):
+        torch.manual_seed(0)
+        student = Student(functools.partial(networks.build, "mlp", (4,), 3), data.crowd, learner)
+        student.guide = kd_stages.guide(prob, TrainingData(data, torch.device("cpu")), "mig", "kl")
+        student.noise = 0.3
+        fit(student, data, replace(RECIPE, epochs=10))
+        right = student.eval().predict_proba(data.x).argmax(dim=1).numpy() == y
+        assert (said == y).mean() < 0.8 < 0.97 < right.mean()
+
+
+# ------------------------------------------------------------------ weights by held-out labels
+
+
+def test_weight_of_stage_2_by_held_out_labels():
+    """Each weight is tried without the hidden labels, and the one that explains them best is used with all of them."""
+    method = make("kd-crowd", base="ccem", weight=None)
+    visible, crowds, weights = method._teaching.visible, [], []
+    original = method._switch_roles
+
+    def switch_roles(final, data, weight):
+        original(final, data, weight)
+        crowds.append(data.crowd)
+        weights.append((weight, final.loss.args[3]))
+
+    method._switch_roles = switch_roles
+    fit(method, DATA, RECIPE)
+    assert crowds[:3] == [visible] * 3
+    assert crowds[3] is DATA.crowd
+    best = max(method.rivals, key=method.rivals.get)
+    assert weights == [(weight, weight) for weight in (*WEIGHTS, best)]
+    scores = method.scores(DATA)
+    assert scores["weight"] == best
+    assert [scores[f"final_held_out_{weight:g}"] for weight in WEIGHTS] == list(method.rivals.values())
+    assert len(set(method.rivals.values())) == 3
+
+
+def test_the_weight_that_explains_held_out_labels_is_chosen():
+    """A student that knows the truth, few labels and a long training: the more guidance the better."""
+    method = make("kd-crowd", base="ccem", weight=None)
+    truth = np.where(np.eye(3)[DATA.y.numpy()] > 0, 0.98, 0.01)
+    teaching_ = method._teaching
+    for prob in (truth, truth[:, [1, 2, 0]]):
+        method.stages = {"student": Stage(prob, 1.0, 0, 0.0, {})}
+        method.warm_confusion = False
+        data = TrainingData(DATA, torch.device("cpu"))
+
+        def fit_first(other, data=data, **changes):
+            replaced = replace(DATA, crowd=data.crowd)
+            return fit(other, replaced, replace(RECIPE, epochs=10)).history
+
+        found = method._compare_weights(data, fit_first)
+        assert method._teaching is teaching_
+        order = sorted(found, key=found.get)
+        assert order[-1 if prob is truth else 0] == 3.0
+
+
+def test_weight_of_early_learning_by_held_out_labels():
+    method, _ = train("kd-crowd", base="ccem", elr_weight=None)
+    student = method.stages["student"]
+    assert list(student.rivals) == list(kd_stages.ELR_WEIGHTS)
+    assert student.score == max(student.rivals.values())
+    scores = method.scores(DATA)
+    assert [scores[f"student_held_out_elr_{weight:g}"] for weight in (0, 1, 3)] == list(student.rivals.values())
+
+
+def test_other_learners_have_no_such_weight():
+    method = make("kd-crowd", robust="co-teaching", elr_weight=None)
+    assert method._teaching.rivals == []
+
+
+# ------------------------------------------------------------------ scores
+
+
+def test_scores_by_hand():
+    y = torch.tensor([0, 1, 1, 0])
+    crowd = CrowdLabels([0, 1, 2], [0, 0, 1], [0, 1, 0], 4, 2, 2)  # nobody labeled item 3
+    data = replace(small_dataset(items=4), x=torch.zeros(4, 2), crowd=crowd, y=y, x_test=None, y_test=None,
+                   class_names=("a", "b"))  # fmt: skip
+    history = {"loss": [1.0, 1.0, 1.0], "test_acc": [0.5, 0.75, 0.25]}
+    teacher = Stage(np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.1, 0.9]]), 1.0, 2, math.nan, {"loss": [0.0]})
+    student = Stage(np.array([[0.6, 0.4], [0.7, 0.3], [0.3, 0.7], [0.1, 0.9]]), 1.5, 1, -0.25, history)
+    scores = kd_stages.scores({"teacher": teacher, "student": student}, data)
+    known = data.crowd.true_confusion(y.numpy())
+    errors = [confusion_error(held_out_labels.fit_confusion(stage.prob, crowd), known) for stage in (teacher, student)]
+    assert scores == pytest.approx({
+        "teacher_epoch": 2, "teacher_temperature": 1, "teacher_train_acc": 2 / 3, "teacher_confusion_error": errors[0],
+        "student_epoch": 1, "student_temperature": 1.5, "student_train_acc": 2 / 3, "student_confusion_error": errors[1],
+        "student_held_out": -0.25, "student_test_acc_last": 0.25, "student_test_acc_best": 0.75,
+        "student_test_acc_used": 0.75, "errors_fixed": 1.0, "correct_broken": 0.5,
+    })  # fmt: skip
+    assert "teacher_train_acc" not in kd_stages.scores({"teacher": teacher}, replace(data, y=None))
+
+
+def test_corrections():
+    right = np.array([True, True, False, True])
+    assert corrections(right, ~right) == pytest.approx({"errors_fixed": 1, "correct_broken": 1})
+    assert corrections(right, right) == pytest.approx({"errors_fixed": 0, "correct_broken": 0})
+    assert corrections(np.array([True]), np.array([False])) == {"correct_broken": 1}
+    assert corrections(np.array([False]), np.array([False])) == {"errors_fixed": 0}
+
+
+# ------------------------------------------------------------------ edges
+
+
+def test_unlabeled_items_and_a_silent_annotator():
+    labels = np.full((90, 4), -1)
+    labels[DATA.crowd.item, DATA.crowd.annotator] = DATA.crowd.label  # annotator 3 says nothing
+    labels[60:] = -1
+    data = replace(DATA, crowd=CrowdLabels.from_dense(labels, n_classes=3))
+    for base in ("crowdlayer-mw", "max-mig"):
+        method, fitted = train("kd-crowd", data, base=base)
+        assert np.isfinite(fitted.history["loss"]).all()
+        assert torch.isfinite(method.confusion()).all()
+        assert len(method.guide.negatives.memory) == 60
+        assert np.isfinite(method.stages["student"].prob).all()
+
+
+def test_one_label_an_item():
+    data = replace(DATA, crowd=DATA.crowd.select_labels(DATA.crowd.annotator == DATA.crowd.item % 3))
+    method = make("kd-crowd", data, held_out=0.1)
+    assert np.count_nonzero(method._teaching.visible.labels_per_item) == 81
+    fitted = fit(method, data, RECIPE)
+    assert np.isfinite(fitted.history["loss"]).all()
+
+
+def test_nothing_held_out():
+    method, _ = train("kd-crowd", held_out=0.0)
+    assert [(stage.epoch, stage.temperature) for stage in method.stages.values()] == [(2, 1.0), (2, 1.0)]
+    assert "student_held_out" not in method.scores(DATA)
+
+
+def test_same_seed_same_numbers():
+    runs = [train("kd-crowd", base="ccem", robust="co-teaching") for _ in range(2)]
+    assert runs[0][1].history == runs[1][1].history
+    assert np.array_equal(runs[0][0].stages["student"].prob, runs[1][0].stages["student"].prob)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"base": "ccc"}, "cannot guide 'ccc'"),
+        ({"base": "crowdlayer-mw-ensemble"}, "cannot guide"),
+        ({"base": "kd-crowd"}, "cannot guide 'kd-crowd'"),
+        ({"base": "nobody"}, "unknown method 'nobody'"),
+        ({"base_options": {"depth": 3}}, "no option 'depth'"),
+        ({"held_out": 0.0, "weight": None}, "a weight is chosen by held-out labels: .* above 0, found 0"),
+        ({"held_out": 0.0, "elr_weight": None}, "a weight is chosen by held-out labels: .* above 0, found 0"),
+        ({"weight": -1.0}, "not negative, found 'mig' and -1"),
+        ({"distillation": "mse"}, "one of mig, kl, ce, found 'mse'"),
+        ({"final_distillation": "mse"}, "among mig, kl, ce .* found 'mse'"),
+        ({"divergence": "tv"}, "divergence must be one of kl, pearson, js, found 'tv'"),
+        ({"robust": "mixup"}, "robust must be one of elr, .* found 'mixup'"),
+        ({"elr_weight": -1.0}, "elr_weight must not be negative, or None .* found -1"),
+        ({"elr_momentum": 1.0}, "momentum must be at least 0 and below 1, found 1"),
+        ({"teacher_output": "votes"}, "one of classifier, posterior, found 'votes'"),
+        ({"teacher_output": "posterior", "base": "majority-vote"}, "confusion matrices, which 'majority-vote' has not"),
+        ({"teacher_epoch": "best"}, "one of last, held-out, found 'best'"),
+        ({"student_temperature": 0.0}, "student_temperature must be above 0, or None for a choice, found 0"),
+        ({"held_out": 1.0}, "at least 0 and below 1, found 1"),
+        ({"held_out": 0.0, "robust": "early-stopping"}, "held_out must be above 0, found 0"),
+        ({"held_out": 0.0, "teacher_epoch": "held-out"}, "held_out must be above 0, found 0"),
+    ],
+)
+def test_refusals(options, message):
+    with pytest.raises(ValueError, match=message):
+        build("kd-crowd", CROWD, **options)

@@ -1,0 +1,325 @@
+"""Methods that predict a rating: slow loops, gradients, what is fixed, and what holds for each of them."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from torch.testing import assert_close
+
+from lib import methods, networks
+from lib.aggregation import ratings
+from lib.crowd.labels import CrowdRatings
+from lib.datasets.batches import Batch, TrainingData
+from lib.datasets.kinds import RatingDataset
+from lib.training import scoring
+from lib.training.loop import fit
+from lib.training.recipe import Recipe
+from tests.worked_example import check_gradients, scramble
+
+ITEMS, ANNOTATORS, WIDTH, SILENT = 40, 7, 5, 2
+RECIPE = Recipe(epochs=4, batch_size=16, lr=0.01)
+every_method = pytest.mark.parametrize("name", methods.names("regression"))
+LAYERS = ["crowdlayer-s", "crowdlayer-b", "crowdlayer-sb"]
+
+
+def toy(unlabeled=0) -> RatingDataset:
+    """Features that tell the number, ratings with biases, none by annotator SILENT; and as many more items unrated."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(ITEMS, WIDTH))
+    y = 3 + x @ np.array([1.0, -0.5, 0.3, 0.0, 0.2])
+    bias = np.array([0.0, 1.5, 9.0, -1.0, 0.5, 0.0, -0.8])
+    values = y[:, None] + bias + 0.2 * random.normal(size=(ITEMS, ANNOTATORS))
+    hidden = random.random(values.shape) < 0.5
+    hidden[np.arange(ITEMS), random.choice([0, 1, 3, 4, 5, 6], size=ITEMS)] = False
+    hidden[:, SILENT] = True
+    values = np.concatenate([np.where(hidden, np.nan, values), np.full((unlabeled, ANNOTATORS), np.nan)])
+    x = torch.from_numpy(np.concatenate([x, np.ones((unlabeled, WIDTH))])).float()
+    y = torch.from_numpy(np.concatenate([y, np.zeros(unlabeled)])).float()
+    return RatingDataset("toy", "Toy", x, CrowdRatings.from_dense(values), y, x[:ITEMS].clone(), y[:ITEMS].clone())
+
+
+DATA = toy()
+
+
+def build(name, data=DATA, backbone="linear", seed=0, **options):
+    make = functools.partial(networks.build, backbone, (WIDTH,), 1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return methods.build(name, make, data.crowd, truth=data.y, **options)
+
+
+def double(name, data=DATA, **options):
+    """In float64."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        return build(name, data, **options)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def fitted(name, data=DATA, backbone="linear", seed=0, recipe=RECIPE, **options):
+    method = build(name, data, backbone, seed, **options)
+    return method, fit(method, data, recipe, seed=seed).history
+
+
+def whole(data=DATA, items=None):
+    """All items as a batch of float64."""
+    part = data.crowd.select_items(np.arange(len(data.x)) if items is None else np.array(items))
+    x = data.x.double() if items is None else data.x.double()[items]
+    triples = (torch.tensor(column) for column in (part.item, part.annotator, part.value))
+    return Batch(x, torch.arange(len(data.x)) if items is None else torch.tensor(items), *triples)
+
+
+# ------------------------------------------------------------------ every method
+
+
+@every_method
+def test_trains_to_finite_numbers(name):
+    method, history = fitted(name, backbone="mlp")
+    assert set(history) == {"loss"} | {f"test_{score}" for score in ("mae", "rmse", "r2", "pearson", "shift")}
+    assert all(np.isfinite(values).all() for values in history.values())
+    assert method.predict(DATA.x).shape == (ITEMS,)
+    assert not method.training
+    summary = scoring.summary(method, DATA, history)
+    assert all(np.isfinite(value) for value in summary.values())
+    assert summary["test_r2_last"] == history["test_r2"][-1]
+    with pytest.raises(TypeError, match="predicts ratings, not classes"):
+        method.predict_proba(DATA.x)
+
+
+@every_method
+def test_learns_what_can_be_learned(name):
+    history = fitted(name, recipe=replace(RECIPE, epochs=100, lr=0.03), **({"annotator_lr": 3.0} if name in LAYERS else {}))[1]
+    # Scales alone cannot hold the biases. Nothing tells how harsh the crowd is as a whole, which costs R squared.
+    assert history["test_pearson"][-1] > 0.95
+    assert history["loss"][-1] < history["loss"][0]
+
+
+@every_method
+def test_same_seed_same_bits(name):
+    (method, history), (again, repeated) = (fitted(name, backbone="mlp") for _ in range(2))
+    assert history == repeated
+    for key, value in method.state_dict().items():
+        assert torch.equal(value, again.state_dict()[key]), key
+
+
+@every_method
+def test_unlabeled_items_and_truth_change_nothing(name):
+    history = fitted(name)[1]
+    assert fitted(name, toy(unlabeled=6))[1] == history
+    wrong = replace(DATA, y=DATA.y.roll(1), y_test=DATA.y_test.roll(1))
+    assert (fitted(name, wrong)[1]["loss"] == history["loss"]) == (name != "true-ratings")
+
+
+@every_method
+def test_names_of_the_annotators_do_not_matter(name):
+    crowd, order = DATA.crowd, np.random.default_rng(3).permutation(ANNOTATORS)  # the new place of each annotator
+    turned = CrowdRatings(crowd.item, order[crowd.annotator], crowd.value, ITEMS, ANNOTATORS)
+    method, history = fitted(name)
+    other, repeated = fitted(name, replace(DATA, crowd=turned))
+    assert_allclose(repeated["loss"], history["loss"], rtol=1e-4)
+    if method.bias() is not None:
+        assert_close(other.bias()[torch.from_numpy(order)], method.bias(), rtol=1e-3, atol=1e-4)
+
+
+@every_method
+def test_batch_of_one_and_gradients(name):
+    method = scramble(double(name))
+    for batch in (whole(), whole(items=[4])):
+        check_gradients(method, batch)
+
+
+@every_method
+def test_units_do_not_matter(name):
+    """Ratings in percent: the same training, predictions a hundred times as large."""
+    crowd = DATA.crowd
+    percent = CrowdRatings(crowd.item, crowd.annotator, 100 * crowd.value, ITEMS, ANNOTATORS)
+    other = replace(DATA, crowd=percent, y=100 * DATA.y, y_test=100 * DATA.y_test)
+    (method, history), (scaled, repeated) = fitted(name), fitted(name, other)
+    assert_allclose(repeated["loss"], history["loss"], rtol=1e-3)
+    assert_allclose(repeated["test_r2"], history["test_r2"], rtol=1e-2, atol=1e-3)
+    assert_close(scaled.predict(DATA.x), 100 * method.predict(DATA.x), rtol=1e-2, atol=0.5)
+
+
+def test_center_and_scale_can_be_told():
+    method = build("ratings-mean", center=1.0, scale=4.0)
+    assert method.standardized(9.0) == 2.0
+    assert_close(method.predict(DATA.x), 1 + 4 * method.output(DATA.x))
+    assert build("ratings-mean").center == pytest.approx(DATA.crowd.value.mean())
+    with pytest.raises(ValueError, match=r"scale must be above 0, found 0\.0"):
+        build("ratings-mean", scale=0.0)
+    same = CrowdRatings([0, 1], [0, 0], [0.5, 0.5], ITEMS, ANNOTATORS)
+    assert build("ratings-mean", replace(DATA, crowd=same)).scale == 1
+
+
+# ------------------------------------------------------------------ fixed targets
+
+
+def test_mean_and_truth_slowly():
+    crowd, terms = DATA.crowd, {"ratings-mean": [], "true-ratings": []}
+    method = double("ratings-mean")
+    f = method.output(DATA.x.double()).tolist()
+    for item in range(ITEMS):
+        said = [v for i, v in zip(crowd.item, crowd.value, strict=True) if i == item]
+        for name, target in (("ratings-mean", sum(said) / len(said)), ("true-ratings", DATA.y[item].item())):
+            terms[name].append((f[item] - (target - crowd.value.mean()) / crowd.value.std()) ** 2)
+    for name, squares in terms.items():
+        assert double(name).loss(whole()).item() == pytest.approx(sum(squares) / ITEMS, abs=1e-12)
+
+
+def test_truth_must_be_there():
+    with pytest.raises(ValueError, match="true-ratings needs the true rating of each of the 40 items, found none"):
+        build("true-ratings", replace(DATA, y=None))
+
+
+# ------------------------------------------------------------------ EM
+
+
+def test_em_rounds_slowly():
+    """The first epoch trains on the means; then an E-step around the network's predictions begins each."""
+    method, crowd = double("ratings-em", prior=1.0), DATA.crowd
+    data = TrainingData(replace(DATA, x=DATA.x.double().float()), torch.device("cpu"))
+    method.float()
+    method.begin_epoch(0, data)
+    assert_allclose(method.target.numpy(), ratings.mean_rating(crowd), rtol=1e-6)
+    prediction = method.predict(DATA.x).detach().double().numpy()
+    mean = method.target.double().numpy()
+    believed = ratings.m_step(prediction, mean, np.zeros(ITEMS), crowd, 1.0)
+    for epoch in (1, 2):
+        method.begin_epoch(epoch, data)
+        if epoch == 2:
+            believed = ratings.m_step(prediction, *ratings.e_step(prediction, believed, crowd), crowd, 1.0)
+        assert_allclose(method.target.numpy(), ratings.e_step(prediction, believed, crowd)[0], rtol=1e-5)
+    assert_allclose(method.bias().numpy(), believed.bias, rtol=1e-5)
+    assert method.bias()[SILENT] == 0
+
+
+def test_em_weighs_by_precision():
+    """One annotator says the truth, two say anything. (What is left is the constant: how far the three are off together.)"""
+    random = np.random.default_rng(0)
+    values = DATA.y.numpy()[:, None] + np.array([0.01, 2.0, 2.0]) * random.normal(size=(ITEMS, 3))
+    data = replace(DATA, crowd=CrowdRatings.from_dense(values))
+    method, history = fitted("ratings-em", data, recipe=replace(RECIPE, epochs=30, lr=0.03))
+    assert scoring.summary(method, data, history)["label_r2"] > 0.9
+    mean, history = fitted("ratings-mean", data)
+    assert scoring.summary(mean, data, history)["label_r2"] < 0.5
+
+
+def test_a_negative_prior_is_refused():
+    with pytest.raises(ValueError, match="prior must be at least 0, found -1"):
+        build("ratings-em", prior=-1)
+
+
+# ------------------------------------------------------------------ crowd layer
+
+
+@pytest.mark.parametrize("free", [False, True])
+@pytest.mark.parametrize("name", LAYERS)
+def test_layer_slowly(name, free):
+    method = scramble(double(name, free=free, prior=3.0))
+    crowd = DATA.crowd
+    f = method.output(DATA.x.double()).tolist()
+    n = crowd.labels_per_annotator
+    scale, bias = [1.0] * ANNOTATORS, [0.0] * ANNOTATORS
+    if "s" in name.split("-")[1]:
+        raw = method.raw_scale.tolist()
+        common = 0.0 if free else sum(n[r] * raw[r] for r in range(ANNOTATORS)) / len(crowd) - 1
+        scale = [value - common for value in raw]
+    if "b" in name.split("-")[1]:
+        raw = method.raw_bias.tolist()
+        common = 0.0 if free else sum(n[r] * raw[r] for r in range(ANNOTATORS)) / len(crowd)
+        bias = [value - common for value in raw]
+    total = 0.0
+    for i, r, value in zip(crowd.item, crowd.annotator, crowd.value, strict=True):
+        total += (scale[r] * f[i] + bias[r] - (value - crowd.value.mean()) / crowd.value.std()) ** 2
+    prior = 3 * (sum((s - 1) ** 2 for s in scale) + sum(b**2 for b in bias)) / len(crowd)
+    assert method.loss(whole()).item() == pytest.approx(total / len(crowd) + prior, abs=1e-10)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_constant_and_factor_cannot_move(name):
+    method = fitted(name, annotator_lr=10.0)[0]
+    share = torch.as_tensor(ratings.weights(DATA.crowd)).float()
+    for line, mean in zip(method.lines(), (1.0, 0.0), strict=True):
+        if line is not None:
+            assert (share @ line).item() == pytest.approx(mean, abs=1e-5)
+            assert (line - line[SILENT]).abs().max() > 0.05  # though each has learned
+    free = fitted(name, free=True, annotator_lr=10.0)[0]
+    moved = [abs((share @ line).item() - mean) for line, mean in zip(free.lines(), (1.0, 0.0), strict=True) if line is not None]
+    assert max(moved) > 1e-3
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_common_constant_changes_nothing(name):
+    """What is common to all raw parameters is taken off, so it has no gradient."""
+    method = double(name)
+    before = method.loss(whole())
+    before.backward()
+    for parameter in (p for key, p in method.named_parameters() if key.startswith("raw_")):
+        assert parameter.grad.sum().item() == pytest.approx(0, abs=1e-12)
+        with torch.no_grad():
+            parameter.add_(0.7)
+    assert_close(method.loss(whole()), before)
+
+
+@pytest.mark.parametrize("name", ["ratings-mean", *LAYERS])
+def test_what_was_not_rated_adds_nothing_to_the_gradient(name):
+    """An item without ratings in the batch, and an annotator without any: exactly zero."""
+    data = toy(unlabeled=1)
+    method = double(name, data, free=True) if name in LAYERS else double(name, data)
+    batch = whole(data)
+    if name in LAYERS:  # the others never see such an item
+        batch.x.requires_grad_()
+        method.loss(batch).backward()
+        assert (batch.x.grad[-1] == 0).all()
+        assert all((p.grad[SILENT] == 0).all() for key, p in method.named_parameters() if key.startswith("raw_"))
+    visited = torch.cat([b.items for b in TrainingData(data, torch.device("cpu")).batches(8, np.random.default_rng(0))])
+    assert sorted(visited.tolist()) == list(range(ITEMS))
+
+
+@pytest.mark.parametrize("name", ["crowdlayer-b", "crowdlayer-sb"])
+def test_biases_are_found(name):
+    recipe = replace(RECIPE, epochs=150, lr=0.02)
+    method, history = fitted(name, recipe=recipe, annotator_lr=3.0)
+    known = ratings.centered(np.nan_to_num(ratings.true_bias(DATA.crowd, DATA.y.double().numpy())), DATA.crowd)
+    found = method.bias().numpy()
+    rated = DATA.crowd.labels_per_annotator > 0
+    assert np.corrcoef(found[rated], known[rated])[0, 1] > 0.97
+    assert scoring.summary(method, DATA, history)["bias_error"] < 0.3
+
+
+def test_the_layer_has_a_rate_of_its_own_and_no_decay():
+    network, lines = build("crowdlayer-sb", annotator_lr=5.0).parameter_groups(lr=0.1, weight_decay=0.2)
+    assert (network["lr"], network["weight_decay"], lines["lr"], lines["weight_decay"]) == (0.1, 0.2, 0.5, 0.0)
+    assert len(lines["params"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"variant": "MW"}, r"variant must be one of S, B, S\+B, found 'MW'"),
+        ({"prior": -1.0}, "expected prior >= 0 and annotator_lr > 0, found -1.0 and 1.0"),
+        ({"annotator_lr": 0.0}, "expected prior >= 0 and annotator_lr > 0, found 0.0 and 0.0"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        build("crowdlayer-sb", **options)
+
+
+# ------------------------------------------------------------------ what a run keeps
+
+
+def test_errors_of_a_history():
+    history = {"loss": [1, 1, 1], "test_r2": [0.3, -0.2, -0.1], "test_rmse": [1, 2, 3], "valid_rmse": [0.5, 0.4, 0.4]}
+    found = scoring.errors(history)
+    assert (found["test_r2_last"], found["test_r2_clipped_last"]) == (-0.1, 0.0)
+    assert (found["test_r2_selected"], found["test_rmse_selected"], found["valid_rmse_selected"]) == (-0.1, 3, 0.4)
+    assert scoring.errors(history | {"valid_rmse": [0.1, 0.4, 0.4]})["test_r2_clipped_selected"] == 0.3
+    assert scoring.errors(history | {"valid_rmse": [0.1, 0.4, 0.4]}, warmup=1)["test_rmse_selected"] == 3
+    assert scoring.errors({"loss": [1.0]}) == {}

@@ -1,0 +1,232 @@
+"""Backbones: shapes, the networks of the papers, and options that are not there."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from lib import networks
+
+# A tagger, which reads indices of words and gives a row for each word, has its own tests (test_tagged.py).
+every_backbone = pytest.mark.parametrize("name", [name for name in networks.names() if name != "tagger"])
+# Inputs for the backbones that do not take the usual images.
+SHAPES = {"linear": (6,), "mlp": (6,), "mlp-norm": (6,), "lenet": (1, 28, 28), "vgg": (1, 28, 28)}
+SHAPES["dogs-vs-cats"] = (3, 150, 150)
+
+
+def shape_of(name):
+    return SHAPES.get(name, (3, 32, 32))
+
+
+@every_backbone
+def test_features_then_head(name):
+    torch.manual_seed(0)
+    backbone = networks.build(name, shape_of(name), 4).eval()
+    x = torch.randn(5, *shape_of(name))
+    features = backbone.features(x)
+    assert features.shape == (5, backbone.n_features)
+    assert torch.equal(backbone(x), backbone.head(features))
+    assert backbone(x).shape == (5, 4)
+    assert backbone(x[:1]).shape == (1, 4)
+    assert (backbone.n_classes, backbone.x_shape) == (4, shape_of(name))
+    assert isinstance(backbone.head, nn.Linear)
+
+
+@every_backbone
+def test_every_weight_gets_a_gradient(name):
+    torch.manual_seed(0)
+    backbone = networks.build(name, shape_of(name), 4)
+    backbone(torch.randn(8, *shape_of(name))).square().sum().backward()
+    trained = [value for value in backbone.parameters() if value.requires_grad]  # a scale may be fixed by design
+    assert all(value.grad is not None and value.grad.any() for value in trained)
+
+
+@every_backbone
+def test_weights_come_from_the_global_generator(name):
+    def head(seed):
+        torch.manual_seed(seed)
+        return networks.build(name, shape_of(name), 4).head.weight
+
+    assert torch.equal(head(1), head(1))
+    assert not torch.equal(head(1), head(2))
+
+
+@every_backbone
+def test_unknown_option_is_an_error(name):
+    with pytest.raises(ValueError, match=f"backbone '{name}' has no option 'widht'; it has: "):
+        networks.build(name, shape_of(name), 4, widht=3)
+
+
+def test_linear_is_logistic_regression():
+    backbone = networks.build("linear", (2, 3), 4)
+    assert sum(value.numel() for value in backbone.parameters()) == 6 * 4 + 4
+    x = torch.randn(5, 2, 3)
+    assert torch.equal(backbone(x), x.flatten(1) @ backbone.head.weight.T + backbone.head.bias)
+
+
+def test_mlp_is_the_labelme_network():
+    backbone = networks.build("mlp", (512,), 8)
+    assert [type(layer) for layer in backbone.trunk] == [nn.Flatten, nn.Linear, nn.ReLU, nn.Dropout]
+    assert (backbone.trunk[1].in_features, backbone.n_features, backbone.trunk[3].p) == (512, 128, 0.5)
+    small = networks.build("mlp", (512,), 8, width=16, dropout=0.25)
+    assert (small.n_features, small.trunk[3].p) == (16, 0.25)
+
+
+def test_mlp_norm_is_the_music_network():
+    backbone = networks.build("mlp-norm", (124,), 10)
+    norms = [layer for layer in backbone.trunk if isinstance(layer, nn.BatchNorm1d)]
+    assert [layer.num_features for layer in norms] == [124, 128]
+    assert not any(layer.affine for layer in norms)
+    features = backbone.features(3 + 2 * torch.randn(256, 124, generator=torch.Generator().manual_seed(0)))
+    assert features.mean(dim=0).abs().max() < 1e-4
+    assert (features.std(dim=0, unbiased=False) - 1).abs().max() < 1e-2
+
+
+def test_dropout_only_in_training():
+    backbone = networks.build("mlp", (6,), 4)
+    x = torch.randn(5, 6)
+    torch.manual_seed(0)
+    assert not torch.equal(backbone(x), backbone(x))
+    assert torch.equal(backbone.eval()(x), backbone(x))
+
+
+def test_defaults_are_the_options():
+    assert networks.defaults("mlp") == {"width": 128, "dropout": 0.5}
+    assert networks.defaults("linear") == {}
+
+
+def test_unknown_backbone_is_an_error():
+    with pytest.raises(ValueError, match="unknown backbone 'mpl'; did you mean 'mlp'"):
+        networks.build("mpl", (6,), 4)
+
+
+# ---------------------------------------------------------------------- images as bytes
+
+
+def test_bytes_are_normalized_by_channel():
+    images = torch.tensor([[[[0, 255]], [[51, 102]]]], dtype=torch.uint8)  # one image, two channels, 1 x 2
+    backbone = networks.build("linear", (2, 1, 2), 3, normalize=((0.5, 0.2), (0.25, 0.1)))
+    expected = torch.tensor([[[[-2.0, 2.0]], [[0.0, 2.0]]]])
+    torch.testing.assert_close(backbone.inputs(images), expected)
+    torch.testing.assert_close(backbone(images), backbone(expected))
+    assert backbone.double().inputs(images).dtype == torch.float64
+    assert "_scale" not in backbone.state_dict()
+
+
+def test_bytes_need_a_normalization():
+    backbone = networks.build("linear", (1, 2, 2), 3)
+    with pytest.raises(ValueError, match="the inputs are bytes: build the backbone with normalize"):
+        backbone(torch.zeros(1, 1, 2, 2, dtype=torch.uint8))
+
+
+def test_features_are_not_touched():
+    x = torch.randn(4, 5)
+    assert networks.build("mlp", (5,), 3).inputs(x) is x
+
+
+# ---------------------------------------------------------------------- networks on images
+
+
+def weights(module: nn.Module) -> int:
+    return sum(value.numel() for value in module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "x_shape", "expected"),
+    [
+        ("lenet", (1, 28, 28), 61_706),  # LeNet-5
+        ("resnet9", (3, 32, 32), 6_575_370),
+        ("resnet18", (3, 32, 32), 11_173_962),  # the number given for CIFAR everywhere
+        ("resnet34", (3, 32, 32), 21_282_122),
+        ("vgg16", (3, 32, 32), 14_728_266),
+    ],
+)
+def test_number_of_weights(name, x_shape, expected):
+    assert weights(networks.build(name, x_shape, 10)) == expected
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet34"])
+def test_residual_networks_are_torchvisions_with_another_stem(name):
+    models = pytest.importorskip("torchvision").models
+    theirs = getattr(models, name)(num_classes=10)
+    theirs.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
+    theirs.maxpool = nn.Identity()
+    ours = networks.build(name, (3, 32, 32), 10)
+    pairs = list(zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True))
+    assert all(value.shape == other.shape for (_, value), other in pairs)
+    ours.load_state_dict({key: other for (key, _), other in pairs})
+    x = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))
+        torch.testing.assert_close(ours.train()(x), theirs.train()(x))
+
+
+def test_residual_networks_start_as_torchvisions():
+    torch.manual_seed(0)
+    block = networks.build("resnet18", (3, 32, 32), 10).trunk[3]
+    assert float(block.conv1.weight.detach().std()) == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.02)
+    assert block.bn1.weight.eq(1).all()
+
+
+def test_the_stem_of_ccc_makes_smaller_maps():
+    x = torch.randn(1, 3, 32, 32)
+    stems = [networks.build("resnet18", (3, 32, 32), 10, padding=padding).trunk[0](x) for padding in (0, 1)]
+    assert [tuple(stem.shape[2:]) for stem in stems] == [(30, 30), (32, 32)]
+
+
+@pytest.mark.parametrize("name", ["resnet-small", "resnet9", "resnet18", "vgg"])
+def test_gray_images_of_another_size(name):
+    backbone = networks.build(name, (1, 28, 28), 3).eval()
+    assert backbone(torch.randn(2, 1, 28, 28)).shape == (2, 3)
+
+
+def test_the_small_network_is_as_large_as_asked():
+    small, wide, deep = (
+        networks.build("resnet-small", (1, 28, 28), 10, **options) for options in ({}, {"width": 32}, {"depth": 2})
+    )
+    assert small.n_features == 64
+    assert wide.n_features == 128
+    assert weights(small) < weights(deep) < weights(wide)
+
+
+@pytest.mark.parametrize(
+    ("name", "x_shape"), [("lenet", (8, 8)), ("resnet18", (3, 8, 8)), ("resnet9", (3, 4, 4)), ("vgg", (784,))]
+)
+def test_what_is_no_image_or_too_small(name, x_shape):
+    with pytest.raises(ValueError, match=r"needs images of \(channels, height, width\)"):
+        networks.build(name, x_shape, 10)
+
+
+def test_vgg_needs_a_depth_for_each_width():
+    with pytest.raises(ValueError, match=r"a width and a depth for each stage, found widths \(8, 16\) and depths \(1,\)"):
+        networks.build("vgg", (1, 28, 28), 10, widths=(8, 16), depths=(1,))
+
+
+@pytest.mark.parametrize("name", ["lenet", "resnet-small"])
+def test_half_precision_stays_in_the_trunk(name):
+    torch.manual_seed(0)
+    backbone = networks.build(name, (1, 28, 28), 3)
+    x = torch.randn(8, 1, 28, 28)
+    whole = backbone(x)
+    backbone.half = True
+    half = backbone(x)
+    assert half.dtype == torch.float32
+    assert not torch.equal(half, whole)
+    torch.testing.assert_close(half, whole, rtol=0.1, atol=0.1)
+    half.sum().backward()
+    assert all(value.grad.dtype == torch.float32 for value in backbone.parameters())
+
+
+def test_channels_last_changes_the_layout_alone():
+    torch.manual_seed(0)
+    backbone = networks.build("resnet-small", (3, 32, 32), 3).eval()
+    x = torch.randn(4, 3, 32, 32)
+    with torch.no_grad():
+        before = backbone(x)
+        backbone.channels_last = True
+        backbone.to(memory_format=torch.channels_last)
+        assert backbone.trunk[0](x.contiguous(memory_format=torch.channels_last)).is_contiguous(
+            memory_format=torch.channels_last
+        )
+        torch.testing.assert_close(backbone(x), before)

@@ -1,0 +1,71 @@
+"""Figures of annotators: what is drawn, in which order, and what they refuse."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib.aggregation import annotator_report
+from lib.aggregation.dawid_skene import dawid_skene
+from lib.crowd.labels import CrowdLabels
+from lib.plotting import crowds, style
+
+
+@pytest.fixture
+def report() -> pd.DataFrame:
+    y = np.arange(40) % 2
+    dense = np.stack([y, y, np.where(np.arange(40) < 10, 1 - y, y), np.zeros_like(y), np.full_like(y, -1)], axis=1)
+    crowd = CrowdLabels.from_dense(dense, annotator_names=["ann", "ben", "cy", "dee", "eve"])
+    fitted = dawid_skene(crowd)
+    return annotator_report.report(crowd, fitted.posterior, fitted.confusion)
+
+
+def legend_of(fig) -> list[str]:
+    (legend,) = fig.legends
+    return [legend.get_title().get_text(), *(text.get_text() for text in legend.get_texts())]
+
+
+def test_annotators_go_from_the_best_to_the_worst(report, tmp_path, monkeypatch):
+    monkeypatch.setenv("CROWDS_FIGURES", str(tmp_path))
+    fig, data = crowds.accuracies(report)
+    assert data.annotator.tolist() == ["ann", "ben", "cy", "dee"]  # eve gave no label
+    assert data.group.tolist() == ["no sign of guessing"] * 3 + ["looks random"]
+    assert data.accuracy.is_monotonic_decreasing
+    assert data.accuracy.iloc[0] > 90  # percent
+    (axis,) = fig.axes
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["ann (40)", "ben (40)", "cy (40)", "dee (40)"]
+    assert legend_of(fig) == ["(mean and 95 % interval)", "no sign of guessing", "looks random"]
+    style.save(fig, "01_made_up", "accuracies", data)  # every axis has a name
+
+
+def test_groups_and_truth_are_shown(report):
+    groups = {"ann": "good", "ben": "good", "cy": "middling", "dee": "bad", "eve": "bad"}
+    truth = dict.fromkeys(groups, 0.5)
+    fig, data = crowds.accuracies(report, groups, truth, legend="kind")
+    assert data.true_accuracy.tolist() == [50] * 4
+    assert legend_of(fig) == ["kind\n(mean and 95 % interval)", "good", "middling", "bad", "true accuracy"]
+
+
+def test_too_many_groups_or_nobody(report):
+    few = report[report.n_labels == 0]
+    with pytest.raises(ValueError, match="nobody gave a label"):
+        crowds.accuracies(few)
+    many = pd.concat([report.head(1).assign(annotator=f"a{i}") for i in range(7)], ignore_index=True)
+    with pytest.raises(ValueError, match="at most 6 groups can be told apart, found 7"):
+        crowds.accuracies(many, groups={name: name for name in many.annotator})
+
+
+def test_images_say_who_said_what(tmp_path, monkeypatch):
+    monkeypatch.setenv("CROWDS_FIGURES", str(tmp_path))
+    crowd = CrowdLabels.from_dense([[0, 1], [-1, 1], [-1, -1]], annotator_names=["ann", "ben"], class_names=["cat", "dog"])
+    fig, data = crowds.disagreement(np.zeros((3, 2, 2)), crowd, [0, 2, 1], np.array([0, 1, 1]), columns=2)
+    titles = [axis.get_title() for axis in fig.axes]
+    assert titles == ["ann: cat\nben: dog", "", "ben: dog", ""]
+    assert [axis.get_xlabel() for axis in fig.axes] == ["true: cat", "true: dog", "true: dog", ""]
+    assert data.to_records(index=False).tolist() == [
+        (0, "cat", "ann", "cat"), (0, "cat", "ben", "dog"), (1, "dog", "ben", "dog"),
+    ]  # fmt: skip
+    style.save(fig, "00_made_up", "disagreement", data)
+    with pytest.raises(ValueError, match="no items were given"):
+        crowds.disagreement(np.zeros((3, 2, 2)), crowd, [], np.array([0, 1, 1]))

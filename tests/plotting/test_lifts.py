@@ -1,0 +1,95 @@
+"""Paired differences by hand, and figures that show what the table says."""
+
+from __future__ import annotations
+
+import math
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from lib.plotting import lifts
+from lib.results import claims
+from lib.results.rows import frame, summary
+
+
+def row(method, seed, acc, dataset="labelme", case="real", error=0.5):
+    config = {"experiment": "e", "dataset": dataset, "case": case, "method": method, "seed": seed, "scale": "quick"}
+    return {"config": config, "metrics": {"test_acc_last": acc, "confusion_error": error}}
+
+
+def added(name):
+    return f"{name}+kd"
+
+
+ROWS = [
+    row("ccem", 0, 0.80), row("ccem", 1, 0.70), row("ccem", 2, 0.10),
+    row("ccem+kd", 0, 0.81), row("ccem+kd", 1, 0.73), row("ccem+kd", 3, 0.99),
+    row("dl-em", 0, 0.60), row("dl-em+kd", 0, 0.50, error=0.2),
+    row("ccem", 0, 0.9, "digits", "correlated"), row("ccem+kd", 0, 0.9, "digits", "correlated"),
+    row("max-mig", 0, 0.9),
+]  # fmt: skip
+FRAME = frame(ROWS)
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    plt.close("all")
+
+
+def test_lifts_by_hand():
+    table = claims.lifts(FRAME, "test_acc_last", ["dl-em", "ccem", "max-mig"], added)
+    assert list(table["method"]) == ["dl-em", "ccem", "ccem"]
+    assert list(table["n_seeds"]) == [1, 2, 1]  # only seeds that both sides have; the last on the digits
+    assert list(table["mean"]) == pytest.approx([-10, 2, 0], abs=1e-9)
+    half = 12.706 * math.sqrt(2) / math.sqrt(2)  # Student's t for one degree of freedom, and the two gaps 1 and 3
+    assert table.loc[1, ["ci_low", "ci_high"]].tolist() == pytest.approx([2 - half, 2 + half], abs=1e-3)
+    assert math.isnan(table.loc[0, "ci_low"])
+    errors = claims.lifts(FRAME, "confusion_error", ["dl-em"], added)
+    assert errors["mean"].tolist() == pytest.approx([-0.3])  # no share, so no percent
+
+
+def test_equal_to_the_claims_difference():
+    table = claims.lifts(FRAME, "test_acc_last", ["ccem"], added)
+    sides = [claims.sample(FRAME, "test_acc_last", method=name, dataset="labelme") for name in ("ccem+kd", "ccem")]
+    claim = claims.difference("better", "here", *sides)
+    assert table.loc[0, ["mean", "ci_low", "ci_high"]].tolist() == pytest.approx([claim.ours, claim.ci_low, claim.ci_high])
+
+
+def test_two_values_of_a_seed_are_refused():
+    with pytest.raises(ValueError, match=r"on labelme \(real\): name what differs"):
+        claims.lifts(frame([*ROWS, row("ccem", 0, 0.3)]), "test_acc_last", ["ccem"], added)
+
+
+def test_mean_over_methods_needs_all_of_them():
+    found = claims.mean_sample(FRAME, "test_acc_last", ["ccem", "dl-em"], dataset="labelme")
+    assert found.values == pytest.approx({0: 70})
+    assert (found.scale, found.unit) == ("quick", "%")
+    assert claims.mean_sample(FRAME, "confusion_error", ["dl-em+kd"]).values == {0: 0.2}
+    assert claims.mean_sample(FRAME, "test_acc_last", ["ccem", "conal"]).values == {}
+    assert claims.mean_sample(FRAME, "test_acc_last", ["ccem"], dataset="music").values == {}
+
+
+def test_dots_show_the_table():
+    table = claims.lifts(FRAME, "test_acc_last", ["ccem", "dl-em"], added)
+    fig, drawn = lifts.dots(table, "points gained", titles={"labelme": "LabelMe", "digits, correlated": "Digits"})
+    assert drawn is table
+    assert [axis.get_title() for axis in fig.axes] == ["LabelMe", "Digits"]
+    assert [container[0].get_xdata()[0] for container in fig.axes[0].containers] == pytest.approx([2, -10])
+    assert fig.get_supxlabel() == "points gained; bar: 95 % interval, 1 to 2 seeds"
+    with pytest.raises(ValueError, match="nothing to draw"):
+        lifts.dots(table[:0], "points")
+
+
+def test_dumbbells_show_both_ends_and_the_floor():
+    table = summary(FRAME, ["confusion_error"])
+    fig, drawn = lifts.dumbbells(table, added, {("labelme", "real"): 0.1}, "error", ("alone", "guided", "floor"))
+    assert drawn[["method", "without", "added"]].to_numpy().tolist() == [
+        ["ccem", 0.5, 0.5], ["dl-em", 0.5, pytest.approx(0.2)], ["ccem", 0.5, 0.5]
+    ]  # fmt: skip
+    assert drawn["floor"].tolist()[:2] == [0.1, 0.1]
+    assert pd.isna(drawn["floor"].iloc[2])
+    assert fig.axes[0].lines[-1].get_xdata() == [0.1, 0.1]
+    with pytest.raises(ValueError, match="both without and with"):
+        lifts.dumbbells(table, str.upper, {}, "error", ("a", "b", "c"))

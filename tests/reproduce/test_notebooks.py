@@ -1,0 +1,228 @@
+"""Every committed notebook, found and not listed: how it is built, what it shows, and that its code still trains."""
+
+import base64
+import dataclasses
+import json
+import re
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from lib import datasets, paths, protocols
+from lib.reproduce import normalized, notebooks
+from lib.results import claims, tables
+
+FOUND = notebooks.discover()
+COMMON = {"scale": "str", "seeds": "list", "device": "str", "recompute": "bool"}
+COMMITTED = paths.ROOT / "figures"  # paths.figures() is a temporary folder here, see conftest.py
+MACHINE_PATH = re.compile(r"(?<![\w.])/(?:root|home|work|tmp|Users|usr|opt|mnt|var)/\w|[A-Z]:\\Users")
+ADDRESS = re.compile(r"\b0x[0-9a-f]{8,}")
+
+MAX_CELLS = 40
+MAX_CELL_LINES = 30
+MAX_STDOUT_LINES = 15  # a cell
+MAX_PICTURE = 150_000  # bytes
+MAX_FILE = 500_000  # bytes
+
+each = pytest.mark.parametrize("notebook", FOUND, ids=lambda notebook: notebook.stem)
+each_reproduction = pytest.mark.parametrize(
+    "notebook", [n for n in FOUND if int(n.number) >= 10], ids=lambda notebook: notebook.stem
+)
+each_with_data = pytest.mark.parametrize(
+    "notebook", [pytest.param(n, marks=pytest.mark.needs_data(*n.data), id=n.stem) for n in FOUND]
+)
+
+
+def read(notebook):
+    """The raw JSON, and its code cells with their sources joined."""
+    content = json.loads(notebook.path.read_text(encoding="utf-8"))
+    code = [
+        SimpleNamespace(
+            source="".join(cell["source"]),
+            count=cell["execution_count"],
+            outputs=cell["outputs"],
+            tags=cell["metadata"].get("tags", []),
+        )
+        for cell in content["cells"]
+        if cell["cell_type"] == "code"
+    ]
+    return content, code
+
+
+def texts(output):
+    """Everything readable in an output; pictures are not."""
+    for kind, value in output.get("data", {}).items():
+        if not kind.startswith("image/") or kind == "image/svg+xml":
+            yield value if isinstance(value, str) else "".join(map(str, value))
+    yield "".join(output.get("text", ()))
+
+
+# ---------------------------------------------------------------------- how it is built
+
+
+@each
+def test_the_name_says_number_paper_and_result(notebook):
+    assert re.fullmatch(r"[0-9]{2}(_[a-z0-9]+)+", notebook.stem)
+    assert notebook.title != notebook.stem, "the first text cell must start with a heading"
+
+
+def test_numbers_are_given_once():
+    numbers = [notebook.number for notebook in FOUND]
+    assert len(set(numbers)) == len(numbers), numbers
+
+
+@each
+def test_one_parameters_cell_with_the_common_names(notebook):
+    _, code = read(notebook)
+    assert [notebooks.PARAMETERS_TAG in cell.tags for cell in code].count(True) == 1
+    annotations = {p.name: p.annotation for p in notebook.parameters}
+    assert annotations | COMMON == annotations, f"expected {COMMON}"
+    assert all(parameter.help for parameter in notebook.parameters), "every parameter has a comment that explains it"
+    # What is committed is the cheap, checkable case.
+    assert notebook.default("scale") == "quick"
+    assert notebook.default("device") == "cpu"
+    assert notebook.default("recompute") is False
+    seeds = notebook.default("seeds")
+    assert seeds
+    assert len(set(seeds)) == len(seeds)
+    assert all(type(seed) is int for seed in seeds)
+    for parameter in notebook.parameters:
+        notebooks.check_parameters(notebook, {parameter.name: parameter.default})
+
+
+@each
+def test_the_metadata_is_complete(notebook):
+    content, _ = read(notebook)
+    companion = content["metadata"]["companion"]
+    assert set(companion) == {"reproduces", "data", "minutes"}
+    assert bool(companion["reproduces"]) or int(notebook.number) < 10
+    assert set(companion["data"]) <= set(datasets.names())
+    assert set(companion["minutes"]) <= set(protocols.SCALES)
+    assert companion["minutes"]["quick"] > 0
+    assert all(isinstance(minutes, int | float) for minutes in companion["minutes"].values())
+
+
+@each
+def test_its_runs_need_the_data_it_names(notebook):
+    """Else a machine without the data would fail where it should skip by name."""
+    needed = {config.dataset for config in protocols.grid(notebook.stem, "quick", notebook.default("seeds"))}
+    with_files = {name for name in needed if datasets.info(name).files}
+    assert with_files <= set(notebook.data)
+
+
+@each
+def test_it_is_made_of_short_cells_with_words_between(notebook):
+    content, code = read(notebook)
+    kinds = [cell["cell_type"] for cell in content["cells"]]
+    assert len(kinds) <= MAX_CELLS
+    assert kinds.count("markdown") >= kinds.count("code")
+    long = {cell.count: lines for cell in code if (lines := len(cell.source.splitlines())) > MAX_CELL_LINES}
+    assert not long, f"lines by cell: {long}"
+
+
+@each
+def test_its_code_knows_no_machine(notebook):
+    content, _ = read(notebook)
+    for cell in content["cells"]:
+        assert not MACHINE_PATH.search("".join(cell["source"])), "".join(cell["source"])
+
+
+# ---------------------------------------------------------------------- what it shows
+
+
+@each
+def test_it_is_committed_as_in_place_leaves_it(notebook):
+    content, _ = read(notebook)
+    again = normalized.dumps(notebooks.normalize(content))
+    assert notebook.path.read_text(encoding="utf-8") == again, "run python -m lib.reproduce --in-place"
+
+
+@each
+def test_it_ran_from_top_to_bottom(notebook):
+    content, code = read(notebook)
+    ran = [cell for cell in code if cell.source.strip()]
+    assert [cell.count for cell in ran] == list(range(1, len(ran) + 1))
+    assert len(ran) == len(code), "an empty code cell"
+    assert normalized.is_complete(content)
+    assert content["metadata"]["kernelspec"]["name"] == "python3"
+    assert not any(normalized.INJECTED_TAG in cell.tags for cell in code)
+
+
+@each
+def test_its_outputs_are_quiet_and_know_no_machine(notebook):
+    _, code = read(notebook)
+    for cell in code:
+        where = f"In [{cell.count}]"
+        for output in cell.outputs:
+            assert output["output_type"] != "error", where
+            assert output.get("name") != "stderr", (where, "".join(output["text"]))
+            for text in texts(output):
+                assert not MACHINE_PATH.search(text), (where, text[:500])
+                assert not ADDRESS.search(text), (where, text[:500])
+        printed = [line for o in cell.outputs if o.get("name") == "stdout" for line in "".join(o["text"]).splitlines()]
+        assert len(printed) <= MAX_STDOUT_LINES, where
+
+
+@each
+def test_its_pictures_are_png_and_the_file_is_small(notebook):
+    _, code = read(notebook)
+    for cell in code:
+        for output in cell.outputs:
+            for kind, value in output.get("data", {}).items():
+                assert kind in ("text/plain", "text/html", "text/markdown", "image/png"), (cell.count, kind)
+                if kind == "image/png":
+                    assert len(base64.b64decode("".join(value))) <= MAX_PICTURE, f"In [{cell.count}]"
+    assert notebook.path.stat().st_size <= MAX_FILE
+
+
+@each_reproduction
+def test_its_table_and_claims_are_committed(notebook):
+    folder = COMMITTED / notebook.stem
+    table = pd.read_csv(folder / "table.csv")
+    assert list(table.columns) == tables.COLUMNS
+    assert len(table)
+    assert (folder / "table.md").read_text(encoding="utf-8").startswith("|")
+    raw = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
+    assert raw
+    names = {field.name for field in dataclasses.fields(claims.Claim)}
+    for claim in raw:
+        assert set(claim) == names
+        assert claim["claim"]
+        assert claim["source"]
+        assert claim["verdict"] in claims.VERDICTS
+        if claim["verdict"] != "not run at paper scale":
+            assert claim["scale"] in protocols.SCALES
+            assert claim["ours"] is not None
+        if claim["ci_low"] is not None:
+            assert claim["ci_low"] <= claim["ours"] <= claim["ci_high"]
+
+
+@each_reproduction
+def test_each_picture_lies_beside_its_numbers(notebook):
+    folder = COMMITTED / notebook.stem
+    pictures = {path.stem for path in folder.glob("*.png")}
+    assert pictures
+    assert pictures <= {path.stem for path in folder.glob("*.csv")}
+
+
+# ---------------------------------------------------------------------- that its code still trains
+
+
+@each_with_data
+def test_it_runs_at_smoke_and_leaves_the_committed_files(notebook, tmp_path):
+    environment = {
+        "CROWDS_LEDGER": "",
+        "CROWDS_RUNS": str(tmp_path / "runs"),
+        "CROWDS_FIGURES": str(tmp_path / "figures"),
+    }
+    parameters = {"scale": "smoke", "seeds": [0, 1], "recompute": True}
+    output = notebooks.execute(notebook, parameters, tmp_path / notebook.path.name, environment=environment)
+    assert normalized.is_complete(notebooks.normalize(json.loads(output.read_text(encoding="utf-8"))))
+    if protocols.grid(notebook.stem, "smoke", [0, 1]):
+        assert list((tmp_path / "runs").glob("*/*.json")), "it trained nothing, in spite of recompute"
+    made, committed = (
+        sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+        for folder in (tmp_path / "figures" / notebook.stem, COMMITTED / notebook.stem)
+    )
+    assert made == committed, "figures/ holds other files than the notebook makes; run --in-place"

@@ -1,0 +1,290 @@
+"""The engine under the notebooks, on toy notebooks: finding, inspecting, running, normalizing."""
+
+import copy
+import json
+import os
+import pickle
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from lib import paths
+from lib.reproduce import normalized, notebooks
+
+PARAMETERS = 'scale: str = "quick"  # smoke or quick\nseeds: list[int] = [0, 1]\nrate: float = 0.5\nwho: str | None = None'
+
+
+def write(folder, stem, *code, parameters=PARAMETERS, companion=None):
+    """A toy notebook: a title, its parameters cell, then one cell for each text in ``code``."""
+    cells = [new_markdown_cell(f"# Toy {stem}\n\nWords.")]
+    if parameters is not None:
+        cells.append(new_code_cell(parameters, metadata={"tags": ["parameters"]}))
+    cells += [new_code_cell(source) for source in code]
+    metadata = {"companion": companion or {"reproduces": "Table 1", "data": ["digits"], "minutes": {"quick": 0.1}}}
+    path = folder / f"{stem}.ipynb"
+    nbformat.write(new_notebook(cells=cells, metadata=metadata), path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty notebooks folder, with the build folder beside it."""
+    monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(paths, "BUILD", tmp_path / "build")
+    paths.NOTEBOOKS.mkdir()
+    return paths.NOTEBOOKS
+
+
+# ---------------------------------------------------------------------- finding
+
+
+def test_discover_reads_title_metadata_and_parameters(folder):
+    write(folder, "20_second")
+    write(folder, "10_first", companion={"reproduces": "Table 3", "data": ["labelme"], "minutes": {"quick": 2}})
+    (folder / "draft.ipynb").write_text("{}")  # no number: none of ours
+    first, second = notebooks.discover()
+    assert (first.stem, first.number, second.stem) == ("10_first", "10", "20_second")
+    assert (first.title, first.reproduces, first.data) == ("Toy 10_first", "Table 3", ("labelme",))
+    assert first.minutes == {"quick": 2}
+    assert [(p.name, p.annotation, p.default, p.help) for p in first.parameters] == [
+        ("scale", "str", "quick", "smoke or quick"),
+        ("seeds", "list[int]", [0, 1], ""),
+        ("rate", "float", 0.5, ""),
+        ("who", "str | None", None, ""),
+    ]
+    assert first.default("seeds") == [0, 1]
+    assert first.default("nothing") is None
+
+
+def test_parameter_help_after_a_value_with_a_hash_and_accents(folder):
+    path = write(folder, "10_a", parameters="color: str = 'é#1'  # après # twice\nn = -3")
+    color, n = notebooks.inspect(path).parameters
+    assert (color.default, color.help) == ("é#1", "après # twice")
+    assert (n.annotation, n.default) == ("int", -3)
+
+
+@pytest.mark.parametrize("source", ["a: int = 1 + len('x')", "import os", "a: int", "a, b = 1, 2", "a: int = ("])
+def test_a_parameters_cell_of_anything_but_literals_is_refused(folder, source):
+    path = write(folder, "10_a", parameters=source)
+    with pytest.raises(notebooks.NotebookError, match=r"10_a\.ipynb: the parameters cell"):
+        notebooks.inspect(path)
+
+
+@pytest.mark.parametrize("content", ["not JSON", "[]", '{"nbformat": 3}', '{"cells": []}'])
+def test_a_file_that_is_no_notebook_is_named(folder, content):
+    (folder / "10_broken.ipynb").write_text(content)
+    with pytest.raises(notebooks.NotebookError, match=r"10_broken\.ipynb is no notebook"):
+        notebooks.discover()
+
+
+def test_select_takes_numbers_stems_and_paths_in_notebook_order(folder):
+    for stem in ("00_start", "10_labelme", "23_real"):
+        write(folder, stem)
+    stems = [notebook.stem for notebook in notebooks.select(["23_real", "10", "notebooks/10_labelme.ipynb"])]
+    assert stems == ["10_labelme", "23_real"]
+    assert len(notebooks.select(None)) == 3
+    assert notebooks.select([]) == []
+
+
+def test_select_names_what_exists_and_the_nearest(folder):
+    write(folder, "10_labelme")
+    with pytest.raises(notebooks.NotebookError, match=r"unknown notebook '10_labelmee'.*mean '10_labelme'.*Known: 10_lab"):
+        notebooks.select(["10_labelmee"])
+    with pytest.raises(notebooks.NotebookError, match="unknown notebook '1'"):
+        notebooks.select(["1"])
+
+
+# ---------------------------------------------------------------------- parameters
+
+
+def test_fitting_parameters_pass(folder):
+    notebook = notebooks.inspect(write(folder, "10_a"))
+    notebooks.check_parameters(notebook, {"scale": "smoke", "seeds": [3], "rate": 1, "who": None})
+    notebooks.check_parameters(notebook, {"who": "x", "seeds": []})
+
+
+def test_an_unknown_parameter_is_an_error_that_lists_the_known(folder):
+    notebook = notebooks.inspect(write(folder, "10_a"))
+    with pytest.raises(notebooks.NotebookError, match=r"10_a.*'seed'.*mean 'seeds'.*scale, seeds, rate, who"):
+        notebooks.check_parameters(notebook, {"seed": [1]})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("scale", 3), ("seeds", "0"), ("seeds", ["0"]), ("seeds", [True]), ("rate", "x"), ("who", 1)]
+)
+def test_a_parameter_of_the_wrong_type_is_an_error(folder, name, value):
+    notebook = notebooks.inspect(write(folder, "10_a"))
+    with pytest.raises(notebooks.NotebookError, match=f"parameter '{name}' must be .*found"):
+        notebooks.check_parameters(notebook, {name: value})
+
+
+def test_parameters_are_checked_before_anything_runs(folder):
+    notebook = notebooks.inspect(write(folder, "10_a", "1/0"))
+    with pytest.raises(notebooks.NotebookError, match="unknown parameter"):
+        notebooks.execute(notebook, {"sclae": "quick"})
+    assert not paths.BUILD.exists()
+
+
+# ---------------------------------------------------------------------- running
+
+
+def test_execute_injects_parameters_and_runs_in_the_notebooks_folder(folder, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    seen = (
+        "import os, pathlib, lib.paths\n"
+        "keys = ['OMP_NUM_THREADS', 'PYTHONHASHSEED', 'TQDM_DISABLE', 'MPLBACKEND', 'TOY']\n"
+        "print(scale, rate, pathlib.Path.cwd(), {key: os.environ.get(key) for key in keys})"
+    )
+    source = write(folder, "10_a", seen)
+    before = source.read_bytes()
+    output = notebooks.execute(notebooks.inspect(source), {"scale": "smoke"}, environment={"TOY": "yes"})
+    assert output == paths.BUILD / "notebooks" / "10_a.ipynb"
+    printed = nbformat.read(output, 4).cells[-1].outputs
+    assert [piece.name for piece in printed] == ["stdout"]  # no notice on stderr either
+    assert printed[0].text.startswith(f"smoke 0.5 {folder} ")
+    environment = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "TQDM_DISABLE": "1"}
+    assert str(environment)[1:-1] in printed[0].text
+    assert "'TOY': 'yes'" in printed[0].text
+    assert "'MPLBACKEND': 'agg'" not in printed[0].text
+    assert source.read_bytes() == before
+    assert list(output.parent.iterdir()) == [output]  # the partial copy is gone
+    assert os.environ["MPLBACKEND"] == "agg"  # and our own environment is as it was
+    assert "TOY" not in os.environ
+
+
+def test_a_failing_cell_is_named_and_its_output_kept_apart(folder):
+    notebook = notebooks.inspect(write(folder, "10_a", "print('so far')", "raise KeyError('no such thing')"))
+    old = paths.BUILD / "notebooks" / "10_a.ipynb"
+    old.parent.mkdir(parents=True)
+    old.write_text("complete run of yesterday")
+    with pytest.raises(notebooks.NotebookFailed, match=r"10_a: cell In \[3\] raised KeyError: .no such thing") as caught:
+        notebooks.execute(notebook)
+    partial = old.with_name("10_a.partial.ipynb")
+    assert str(partial) in str(caught.value)
+    assert "so far" in partial.read_text()
+    assert old.read_text() == "complete run of yesterday"
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)  # it comes from a worker process
+
+
+def test_a_cell_out_of_time_and_a_dead_kernel_are_failures(folder):
+    slow = notebooks.inspect(write(folder, "10_slow", "import time\ntime.sleep(60)"))
+    with pytest.raises(notebooks.NotebookFailed, match="10_slow: CellTimeoutError"):
+        notebooks.execute(slow, timeout=1)
+    dead = notebooks.inspect(write(folder, "11_dead", "import os\nos._exit(3)"))
+    with pytest.raises(notebooks.NotebookFailed, match="11_dead: DeadKernelError"):
+        notebooks.execute(dead)
+
+
+def test_missing_data_gives_the_reasons(folder, monkeypatch):
+    datasets = pytest.importorskip("lib.datasets")
+    path = write(folder, "10_a", companion={"data": ["digits", "music"]})
+    monkeypatch.setattr(datasets, "missing", {"digits": None, "music": "no network"}.get)
+    assert notebooks.missing_data(notebooks.inspect(path)) == [("music", "no network")]
+
+
+# ---------------------------------------------------------------------- normalizing
+
+
+def dirty_notebook():
+    """What papermill leaves: stamps, injected parameters, pieces of a stream, odd counts, a foreign kernel."""
+    picture = new_output("display_data", data={"image/png": "aGVsbG8=\n", "text/plain": "<Figure>"})
+    cells = [
+        new_markdown_cell("# T", id="x1", metadata={"papermill": {"duration": 1}, "tags": []}),
+        new_code_cell("scale = 'quick'", id="x2", execution_count=2, metadata={"tags": ["parameters"]}),
+        new_code_cell("scale = 'smoke'", id="x3", execution_count=3, metadata={"tags": ["injected-parameters"]}),
+        new_code_cell(
+            "scale",
+            id="x4",
+            execution_count=7,
+            metadata={"execution": {"iopub.busy": "2020"}, "scrolled": True},
+            outputs=[
+                new_output("stream", name="stdout", text="a\n"),
+                new_output("stream", name="stdout", text="b"),
+                new_output("stream", name="stderr", text="c"),
+                picture,
+                new_output("execute_result", data={"text/plain": "'quick'"}, execution_count=7),
+            ],
+        ),
+        new_code_cell("", id="x5"),
+        new_code_cell("scale", id="x6", execution_count=9),
+    ]
+    metadata = {
+        "papermill": {"input_path": "/somewhere"},
+        "kernelspec": {"name": "my-conda-env", "display_name": "mine", "language": "python"},
+        "language_info": {"name": "python", "version": "3.12.1"},
+        "widgets": {"state": {}},
+        "companion": {"data": ["digits"]},
+    }
+    return new_notebook(cells=cells, metadata=metadata)
+
+
+def test_normalize_takes_the_traces_out():
+    notebook = dirty_notebook()
+    before = copy.deepcopy(notebook)
+    clean = notebooks.normalize(notebook)
+    assert notebook == before  # not changed
+    assert set(clean["metadata"]) == {"kernelspec", "language_info", "companion"}
+    assert clean["metadata"]["kernelspec"] == {"name": "python3", "display_name": "Python 3", "language": "python"}
+    assert "version" not in clean["metadata"]["language_info"]
+    assert [cell["metadata"] for cell in clean["cells"]] == [{}, {"tags": ["parameters"]}, {}, {}, {}]
+    code = [cell for cell in clean["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == [1, 2, None, 3]
+    outputs = code[1]["outputs"]
+    assert [output.get("name") or output["output_type"] for output in outputs] == [
+        "stdout",
+        "stderr",
+        "display_data",
+        "execute_result",
+    ]
+    assert outputs[0]["text"] == "a\nb"
+    assert outputs[3]["execution_count"] == 2
+
+
+def test_normalize_gives_stable_unique_ids():
+    clean = notebooks.normalize(dirty_notebook())
+    ids = [cell["id"] for cell in clean["cells"]]
+    assert len(set(ids)) == len(ids)
+    assert ids[4] == ids[2] + "-2"  # the same source twice
+    longer = dirty_notebook()
+    longer.cells.insert(1, new_markdown_cell("New words"))
+    assert [cell["id"] for cell in notebooks.normalize(longer)["cells"]][2:] == ids[1:]
+
+
+def test_normalize_twice_changes_nothing_and_the_bytes_are_stable(tmp_path):
+    clean = notebooks.normalize(dirty_notebook())
+    assert notebooks.normalize(clean) == clean
+    text = normalized.dumps(clean)
+    assert text.endswith("}\n")
+    assert json.loads(text)["cells"][2]["outputs"][0]["text"] == ["a\n", "b"]
+    path = tmp_path / "n.ipynb"
+    path.write_text(text, encoding="utf-8")
+    for read in (nbformat.read(path, 4), json.loads(text)):  # with joined and with split lines
+        assert normalized.dumps(notebooks.normalize(read)) == text
+    nbformat.write(nbformat.read(path, 4), path)  # saving without a change is no change
+    assert path.read_text(encoding="utf-8") == text
+
+
+def test_dumps_refuses_what_is_no_notebook():
+    clean = notebooks.normalize(dirty_notebook())
+    del clean["cells"][1]["outputs"]
+    with pytest.raises(nbformat.ValidationError):
+        normalized.dumps(clean)
+
+
+def test_is_complete_wants_every_cell_run_in_order_without_errors():
+    clean = notebooks.normalize(dirty_notebook())
+    assert normalized.is_complete(clean)
+    stopped = copy.deepcopy(clean)
+    stopped["cells"][-1]["execution_count"] = None
+    assert not normalized.is_complete(stopped)
+    raised = copy.deepcopy(clean)
+    raised["cells"][-1]["outputs"] = [{"output_type": "error", "ename": "E", "evalue": "", "traceback": []}]
+    assert not normalized.is_complete(raised)
+
+
+def test_running_and_normalizing_twice_gives_the_same_bytes(folder):
+    notebook = notebooks.inspect(write(folder, "10_a", "print(1)\nprint(2)\nprint({3, 'x'})", "{'a', 'b', 'c'}"))
+    texts = {normalized.dumps(notebooks.normalize(nbformat.read(notebooks.execute(notebook), 4))) for _ in range(2)}
+    assert len(texts) == 1
+    assert normalized.is_complete(notebooks.normalize(json.loads(texts.pop())))

@@ -1,0 +1,43 @@
+"""What has been run of a large table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from lib.results.coverage import coverage, found, largest
+from lib.runs import ledger
+from lib.runs.config import RunConfig
+
+
+@pytest.fixture
+def grids(tmp_path, monkeypatch):
+    """Two scales; at the larger one, one column has all of its runs and the other one of two."""
+    monkeypatch.setenv("CROWDS_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("CROWDS_REFERENCE", str(tmp_path / "reference"))
+    monkeypatch.delenv("CROWDS_LEDGER", raising=False)
+    base = RunConfig("toy", "digits", "majority-vote", case="a")
+    quick = [replace(base, seed=seed) for seed in (0, 1)]
+    paper = [replace(base, case=case, scale="paper", seed=seed) for case in ("a", "b") for seed in (0, 1)]
+    for config in [*quick, *paper[:3]]:
+        row = {"key": config.key(), "config": {"experiment": "toy"}, "metrics": {}, "seconds": 1.0}
+        ledger.write(row | {"provenance": {}, "history": {}})
+    return {"quick": quick, "paper": paper}
+
+
+def test_found_keeps_the_order(grids):
+    assert [row is not None for row in found(grids["paper"])] == [True, True, True, False]
+
+
+def test_coverage_counts(grids):
+    table = coverage(grids, {"digits": "Digits"})
+    assert table.to_dict("records") == [
+        {"data": "Digits", "case": "a", "quick": "2", "paper": "2"},
+        {"data": "Digits", "case": "b", "quick": "–", "paper": "1 of 2"},
+    ]
+
+
+def test_largest_complete_scale(grids):
+    assert largest(grids) == {("digits", "a"): "paper", ("digits", "b"): None}
+    assert largest({"quick": grids["quick"]}) == {("digits", "a"): "quick"}

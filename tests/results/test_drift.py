@@ -1,0 +1,136 @@
+"""Drift: tolerances by hand, and every verdict."""
+
+import math
+from statistics import stdev
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib.results import drift
+
+
+def rows(values, metric="test_acc_last", **config):
+    """One row a seed, as the ledger has them."""
+    config = {"experiment": "e", "dataset": "d", "case": "real", "method": "m", "scale": "quick"} | config
+    return [{"config": config | {"seed": seed}, "metrics": {metric: value}} for seed, value in enumerate(values)]
+
+
+def verdicts(fresh, reference):
+    return drift.compare(fresh, reference)["verdict"].tolist()
+
+
+def test_a_reference_older_than_a_field_of_the_recipe_is_still_found():
+    old = rows([0.8, 0.9], recipe={"epochs": 5})
+    new = rows([0.8, 0.9], recipe={"epochs": 5, "crop": 0, "flip": False})  # their defaults
+    assert verdicts(new, old) == ["identical"]
+    other = rows([0.8, 0.9], recipe={"epochs": 5, "crop": 4})
+    assert "identical" not in verdicts(other, old)
+
+
+def test_an_option_at_its_default_may_be_written_out_or_not():
+    old, new = (rows([0.8, 0.9], method="ccc", method_options={"groups": 5} | more) for more in ({}, {"rate": 0.5}))
+    assert set(drift.compare(new, old)["verdict"]) == {"identical"}
+    other = rows([0.8, 0.9], method="ccc", method_options={"groups": 5, "rate": 0.1})
+    assert set(drift.compare(other, old)["verdict"]) == {"no reference"}
+
+
+def test_tolerance_by_hand():
+    # Student's t for 99 % and 2 degrees of freedom is 9.9248 (any printed table).
+    values = [0.80, 0.82, 0.84]
+    expected = 9.9248 * stdev(values) * math.sqrt(1 / 5 + 1 / 3) + 0.002 * 0.82
+    assert drift.tolerance(values, 5) == pytest.approx(expected, rel=1e-5)
+    assert drift.tolerance([0.5, 0.5], 1) == pytest.approx(0.001)  # no spread: the floor alone
+    assert math.isnan(drift.tolerance([0.5], 3))
+
+
+def test_the_tolerance_holds_new_seeds_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    outside = 0
+    for _ in range(2000):
+        reference, fresh = rng.normal(0, 1, 5), rng.normal(0, 1, 3)  # mean 0: the floor adds next to nothing
+        outside += abs(fresh.mean() - reference.mean()) > drift.tolerance(reference, 3)
+    assert 0.005 < outside / 2000 < 0.015
+
+
+def test_each_verdict():
+    reference = rows([0.80, 0.82, 0.84])
+    assert verdicts(rows([0.80, 0.82, 0.84]), reference) == ["identical"]
+    assert verdicts(rows([0.84, 0.80, 0.82 + 1e-12]), reference) == ["identical"]  # the mean is what is compared
+    assert verdicts(rows([0.83, 0.83, 0.83]), reference) == ["within"]
+    assert verdicts(rows([0.2, 0.3, 0.2]), reference) == ["outside"]
+    assert verdicts(rows([0.8], method="new"), reference) == ["no reference"]
+    assert verdicts(rows([0.8]), rows([0.7])) == ["one seed"]
+    assert verdicts(rows([0.7]), rows([0.7])) == ["identical"]
+
+
+def test_a_wild_fresh_run_does_not_widen_its_own_tolerance():
+    frame = drift.compare(rows([0.1, 0.9, 0.1]), rows([0.80, 0.81, 0.82]))
+    assert frame["verdict"].tolist() == ["outside"]
+    assert frame["tolerance"][0] == pytest.approx(drift.tolerance([0.80, 0.81, 0.82], 3))
+
+
+@pytest.mark.parametrize("value", [None, math.nan])
+def test_a_number_that_became_nan_or_vanished_is_outside(value):
+    reference = rows([0.5, 0.6])
+    assert verdicts(rows([0.5, value]), reference) == ["outside"]
+    assert verdicts(rows([value, value]), rows([value, value])) == ["identical"]
+    frame = drift.compare(rows([0.3], metric="other"), reference)
+    assert dict(zip(frame["metric"], frame["verdict"], strict=True)) == {
+        "test_acc_last": "outside",
+        "other": "no reference",
+    }
+    assert frame["metric"][0] == "test_acc_last"
+
+
+def test_settings_that_a_table_does_not_show_are_kept_apart():
+    slow, fast = rows([0.9, 0.9], recipe={"lr": 0.1}), rows([0.5, 0.5], recipe={"lr": 0.2})
+    frame = drift.compare([*slow, *fast], [*fast, *slow])
+    assert frame["verdict"].tolist() == ["identical", "identical"]
+    assert sorted(frame["fresh"]) == [0.5, 0.9]
+
+
+def test_other_seeds_than_the_reference_has():
+    frame = drift.compare(rows([0.8, 0.81]), rows([0.80, 0.81, 0.82, 0.81]))
+    assert (frame["n_fresh"][0], frame["n_reference"][0]) == (2, 4)
+    assert frame["difference"][0] == pytest.approx(-0.005)
+
+
+def test_the_largest_deviation_comes_first_in_units_of_its_tolerance():
+    reference = [*rows([0.1, 0.9], method="noisy"), *rows([0.80, 0.81], method="steady"), *rows([1.0, 1.0], method="same")]
+    fresh = [*rows([0.5, 0.1], method="noisy"), *rows([0.90, 0.91], method="steady"), *rows([1.0, 1.0], method="same")]
+    frame = drift.compare(fresh, reference)
+    assert frame["method"].tolist() == ["steady", "noisy", "same"]
+
+
+def test_summary_counts_and_explains_only_what_lies_outside():
+    reference = rows([0.80, 0.82, 0.84])
+    quiet = drift.summary(drift.compare(rows([0.80, 0.82, 0.84]), reference))
+    assert quiet == "Drift from the reference: 1 identical."
+    loud = drift.summary(drift.compare([*rows([0.1, 0.1]), *rows([1.0], method="new")], reference))
+    assert "1 OUTSIDE, 1 without a reference" in loud
+    assert "Outside their tolerance: 1 of 2" in loud
+    assert "nothing to compare" in drift.summary(drift.compare([], reference))
+
+
+def test_table_shows_deviations_only():
+    reference = rows([0.80, 0.82, 0.84])
+    assert drift.table(drift.compare(rows([0.80, 0.82, 0.84]), reference)) == ""
+    assert drift.table(drift.compare([], [])) == ""
+    fresh = [*rows([0.1, 0.1]), *rows([0.2], method="new")]
+    text = drift.table(drift.compare(fresh, reference))
+    assert "outside" in text
+    assert "2/3" in text
+    assert "new" not in text
+    many = drift.compare([row for i in range(9) for row in rows([0.1], method=f"m{i}")],
+                         [row for i in range(9) for row in rows([0.8, 0.9], method=f"m{i}")])  # fmt: skip
+    assert len(drift.table(many, limit=4).splitlines()) == 5
+
+
+def test_the_csv_holds_everything(tmp_path):
+    frame = drift.compare([*rows([0.1, 0.1]), *rows([0.2], method="new")], rows([0.80, 0.82]))
+    drift.write(frame, tmp_path / "build" / "drift.csv")
+    back = pd.read_csv(tmp_path / "build" / "drift.csv")
+    assert list(back.columns) == drift.COLUMNS
+    assert back["verdict"].tolist() == frame["verdict"].tolist()
+    np.testing.assert_allclose(back["fresh"], frame["fresh"])

@@ -1,0 +1,571 @@
+"""Tables: rows in, summaries, the papers' numbers beside them, files and the README's generated parts."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from IPython.core.formatters import DisplayFormatter
+from scipy import stats
+
+from lib import paths
+from lib.results import claims, papers, ranking, tables
+from lib.results import readme as results_readme
+from lib.results.rows import frame, missing, save_table, show_source, summary
+from lib.storage import os, write_atomically
+
+NAMES = {"majority-vote": "DL-MV", "crowdlayer-mw": "DL-CL (MW)", "true-labels": "DL-TRUE"}
+
+
+def row(method="majority-vote", seed=0, dataset="labelme", case="real", scale="quick", options=None, **metrics):
+    config = {"experiment": "made_up", "dataset": dataset, "case": case, "method": method, "seed": seed, "scale": scale}
+    key = f"{dataset}-{case}-{method}-{scale}-{seed}"
+    return {"key": key, "config": config | {"dataset_options": options or {}}, "metrics": metrics, "history": {}}
+
+
+@pytest.fixture
+def figures(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("CROWDS_FIGURES", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def printed_numbers(tmp_path, monkeypatch):
+    text = """paper,result_id,dataset,case,method,metric,mean,std,source
+First (A et al. 2018),Table 1,LabelMe,real,DL-MV,test_acc,0.772,,text
+First (A et al. 2018),Table 1,LabelMe,real,DL-CL (MW),test_acc,0.839,,text
+First (A et al. 2018),Table 1,LabelMe,real,DL-TRUE,test_acc,0.912,,text
+First (A et al. 2018),old,LabelMe,real,DL-MV,test_acc,0.764,,text
+Second (B et al. 2024),Table 2,LabelMe,real,MajorVote,test_acc_last_pct,77.19,1.18,text
+Second (B et al. 2024),Table 2,CIFAR-10N,IND-I,MajorVote,test_acc_best_pct,81.08,0.05,text
+"""
+    path = tmp_path / "paper_results.csv"
+    path.write_text(text)
+    monkeypatch.setattr(paths, "PAPER_RESULTS", path)
+
+
+def made_up_rows():
+    values = {"majority-vote": [0.78, 0.80, 0.79], "crowdlayer-mw": [0.84, 0.85]}
+    return [row(method, seed, test_acc_last=x) for method, numbers in values.items() for seed, x in enumerate(numbers)]
+
+
+# ---------------------------------------------------------------------------------------------- frame, summary, missing
+
+
+def test_frame_has_one_line_a_run_and_metric():
+    found = frame([row(seed=3, test_acc_last=0.8, label_acc=0.9), None, row(seed=4, test_acc_last=0.7)])
+    assert list(found.columns) == ["experiment", "dataset", "case", "method", "metric", "value", "seed", "scale"]
+    assert found[["metric", "value", "seed"]].to_numpy().tolist() == [
+        ["test_acc_last", 0.8, 3],
+        ["label_acc", 0.9, 3],
+        ["test_acc_last", 0.7, 4],
+    ]
+
+
+def test_frame_passes_over_what_a_run_does_not_define():
+    found = frame([row(confusion_error=None, label_acc=math.nan, test_acc_last=0.5)])
+    assert list(found["metric"]) == ["test_acc_last"]
+
+
+def test_frame_takes_further_columns_and_other_names_from_the_config():
+    rows = [row(options={"n_labels": 300}, test_acc_last=0.5)]
+    found = frame(rows, n_labels="dataset_options.n_labels", case=lambda config: f"seed {config['seed']}")
+    assert list(found.columns[:5]) == ["experiment", "dataset", "case", "method", "n_labels"]
+    assert found.loc[0, "n_labels"] == 300
+    assert found.loc[0, "case"] == "seed 0"
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "message"),
+    [
+        ([{"config": {}}], {}, r"\['metrics'\] missing, found \['config'\]"),
+        ([row(test_acc_last=0.5)], {"n": "dataset_options.n_labels"}, "no 'n_labels' in"),
+        ([row(test_acc_last=0.5)], {"n": "seed.deeper"}, "no 'deeper' in 0"),
+        ([row(test_acc_last=0.5)], {"metric": "seed"}, "cannot be named 'metric'"),
+    ],
+)
+def test_frame_names_what_is_wrong(rows, columns, message):
+    with pytest.raises(ValueError, match=message):
+        frame(rows, **columns)
+
+
+def test_summary_by_hand():
+    found = summary(made_up_rows())
+    columns = ["dataset", "case", "method", "metric", "scale", "mean", "std", "n_seeds"]
+    assert list(found.columns) == columns
+    assert list(found["method"]) == ["majority-vote", "crowdlayer-mw"]
+    np.testing.assert_allclose(found["mean"], [0.79, 0.845])
+    np.testing.assert_allclose(found["std"], [0.01, math.sqrt(2) * 0.005])  # n - 1 in the denominator
+    assert list(found["n_seeds"]) == [3, 2]
+
+
+def test_summary_of_one_seed_has_no_spread():
+    assert math.isnan(summary([row(test_acc_last=0.5)])["std"][0])
+
+
+def test_summary_keeps_the_order_of_rows_and_of_the_wanted_metrics():
+    rows = [row("b", 0, a=1.0, z=2.0), row("a", 0, z=3.0, a=4.0)]
+    found = summary(rows, ["z", "a"])
+    assert found[["method", "metric", "mean"]].to_numpy().tolist() == [
+        ["b", "z", 2.0], ["b", "a", 1.0], ["a", "z", 3.0], ["a", "a", 4.0],
+    ]  # fmt: skip
+
+
+def test_summary_keeps_scales_apart():
+    found = summary([row(test_acc_last=0.5), row(scale="paper", test_acc_last=0.9)])
+    assert list(found["scale"]) == ["quick", "paper"]
+
+
+def test_summary_refuses_to_average_over_different_settings():
+    rows = [row(options={"n_labels": n}, test_acc_last=0.5) for n in (300, 1000)]
+    with pytest.raises(ValueError, match=r"two values for dataset 'labelme'.*seed 0.*different names"):
+        summary(rows)
+    assert len(summary(rows, n_labels="dataset_options.n_labels")) == 2
+
+
+def test_summary_names_an_unknown_metric():
+    with pytest.raises(ValueError, match="no row has the metric 'test_f1'; found: test_acc_last"):
+        summary(made_up_rows(), ["test_f1"])
+
+
+def test_summary_shows_what_was_expected_and_not_run():
+    wanted = [row(method, seed)["config"] for method in ("majority-vote", "dl-em") for seed in (0, 1)]
+    found = summary(made_up_rows(), ["test_acc_last"], expected=wanted)
+    last = found.iloc[-1]
+    assert (last["method"], last["scale"], last["n_seeds"]) == ("dl-em", "quick", 0)
+    assert math.isnan(last["mean"])
+    assert len(found) == 3
+
+
+def test_summary_of_nothing_still_shows_what_was_expected():
+    found = summary([], ["test_acc_last"], expected=[row()["config"]])
+    assert tables.show(found).to_numpy().tolist() == [["labelme", "Majority vote", "quick", "–"]]
+    assert summary([]).empty
+
+
+def test_summary_with_expected_runs_needs_the_columns_again():
+    rows = [row(options={"n_labels": 300}, test_acc_last=0.5)]
+    data = frame(rows, n_labels="dataset_options.n_labels")
+    with pytest.raises(ValueError, match="the column 'n_labels'"):
+        summary(data, expected=[rows[0]["config"]])
+
+
+def test_missing_lists_seeds():
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        seed: int
+        experiment: str = "made_up"
+        dataset: str = "labelme"
+        case: str = "real"
+        method: str = "majority-vote"
+        scale: str = "quick"
+
+        def key(self):
+            return f"{self.dataset}-{self.case}-{self.method}-{self.scale}-{self.seed}"
+
+    wanted = [Config(seed) for seed in range(5)]
+    rows = [row(seed=seed, test_acc_last=0.5) for seed in (0, 2)]
+    found = missing(wanted, [*rows, None])
+    assert found.to_dict("records") == [
+        {"dataset": "labelme", "case": "real", "method": "majority-vote", "scale": "quick", "missing seeds": "1, 3, 4"}
+    ]
+    assert repr(missing(wanted[:1], rows)) == "(an empty table)"
+
+
+# ---------------------------------------------------------------------------------------------- the papers' numbers
+
+
+def test_paper_reads_the_committed_numbers():
+    found = papers.paper("Crowd Layer", result_id="demo notebook", dataset="labelme", method="DL-CL (MW)")
+    assert found[["metric", "mean"]].to_numpy().tolist() == [["test_acc", 0.839]]
+    found = papers.paper("CCC", result_id="Table 2", dataset="music", metric="test_acc_last_pct", method=["CCC"])
+    assert found[["mean", "std"]].to_numpy().tolist() == [[72.89, 0.68]]
+
+
+@pytest.mark.usefixtures("printed_numbers")
+def test_paper_is_not_particular_about_case_and_hyphens():
+    assert papers.paper("second", dataset="cifar10n", case="ind-i")["mean"].tolist() == [81.08]
+    assert len(papers.paper("First", result_id=["Table 1", "old"])) == 4
+
+
+@pytest.mark.usefixtures("printed_numbers")
+@pytest.mark.parametrize(
+    ("paper", "where", "message"),
+    [
+        ("Third", {}, r"no paper 'Third' here; they have 'First \(A et al. 2018\)', 'Second"),
+        ("First", {"dataset": "music"}, "no dataset 'music' here; they have 'LabelMe'"),
+        ("First", {"epoch": "3"}, "cannot be chosen by 'epoch'"),
+    ],
+)
+def test_paper_names_what_there_is(paper, where, message):
+    with pytest.raises(ValueError, match=message):
+        papers.paper(paper, **where)
+
+
+@pytest.mark.usefixtures("printed_numbers")
+def test_printed_is_one_number_as_shown():
+    assert papers.printed("First", result_id="Table 1", method="DL-TRUE") == pytest.approx(91.2)
+    assert papers.printed("Second", dataset="LabelMe") == 77.19
+    with pytest.raises(ValueError, match=r"expected one printed number, found 2: Table 1, LabelMe, real, DL-MV"):
+        papers.printed("First", method="DL-MV")
+
+
+@pytest.mark.usefixtures("printed_numbers")
+def test_beside_joins_by_the_given_names():
+    theirs = papers.paper("First", result_id="Table 1")
+    found = papers.beside(summary(made_up_rows()), theirs, NAMES, {"test_acc_last": "test_acc"})
+    assert found[["method", "n_seeds", "paper_mean"]].to_numpy().tolist() == [
+        ["majority-vote", 3, 0.772],
+        ["crowdlayer-mw", 2, 0.839],
+        ["true-labels", 0, 0.912],  # the paper has it, we did not run it
+    ]
+    assert found["paper_std"].isna().all()
+
+
+@pytest.mark.usefixtures("printed_numbers")
+def test_beside_brings_percent_to_fractions_and_back():
+    theirs = papers.paper("Second", dataset="labelme")
+    names = {"majority-vote": "MajorVote"}
+    found = papers.beside(summary([row(test_acc_last=0.8)]), theirs, names)
+    np.testing.assert_allclose(found[["paper_mean", "paper_std"]], [[0.7719, 0.0118]])
+    found = papers.beside(summary([row(test_acc_last_pct=80.0)]), theirs, names)
+    np.testing.assert_allclose(found[["paper_mean", "paper_std"]], [[77.19, 1.18]])
+
+
+@pytest.mark.usefixtures("printed_numbers")
+def test_beside_leaves_blank_what_the_paper_does_not_have():
+    theirs = papers.paper("Second", dataset="labelme")
+    ours = summary([row(test_acc_last=0.8, label_acc=0.7), row("other", test_acc_last=0.6)])
+    found = papers.beside(ours, theirs, {"majority-vote": "MajorVote"})
+    assert found["paper_mean"].notna().tolist() == [True, False, False]
+
+
+@pytest.mark.usefixtures("printed_numbers")
+def test_beside_takes_other_names_of_data_and_case():
+    theirs = papers.paper("Second", dataset="cifar10n")
+    ours = summary([row(dataset="tiny", case="first", test_acc_best=0.8)])
+    names = {"majority-vote": "MajorVote"}
+    found = papers.beside(ours, theirs, names, datasets={"tiny": "CIFAR-10N"}, cases={"first": "IND-I"})
+    assert found["paper_mean"].tolist() == pytest.approx([0.8108])
+
+
+@pytest.mark.usefixtures("printed_numbers")
+def test_beside_refuses_ambiguity_and_unknown_names():
+    ours, metrics = summary(made_up_rows()), {"test_acc_last": "test_acc"}
+    with pytest.raises(ValueError, match="two numbers for"):
+        papers.beside(ours, papers.paper("First"), NAMES, metrics)
+    with pytest.raises(ValueError, match="no method 'DL-XX'; it has: DL-MV, DL-CL"):
+        papers.beside(ours, papers.paper("First"), {"majority-vote": "DL-XX"}, metrics)
+
+
+# ---------------------------------------------------------------------------------------------- what is shown and saved
+
+
+def shown_example():
+    theirs = papers.paper("First", result_id="Table 1")
+    return papers.beside(summary(made_up_rows()), theirs, NAMES, {"test_acc_last": "test_acc"})
+
+
+@pytest.mark.usefixtures("printed_numbers")
+def test_show_writes_cells_for_readers():
+    titles = {"majority-vote": "Vote", "crowdlayer-mw": "Layer", "true-labels": "Truth", "test_acc_last": "accuracy (%)"}
+    found = tables.show(shown_example(), titles=titles)
+    assert list(found.columns) == ["data", "method", "scale", "accuracy (%)", "paper: accuracy (%)"]
+    assert found.to_numpy().tolist() == [
+        ["labelme", "Vote", "quick", "79.0 ± 1.0 (3)", "77.2"],
+        ["labelme", "Layer", "quick", "84.5 ± 0.7 (2)", "83.9"],
+        ["labelme", "Truth", "quick", "–", "91.2"],
+    ]
+
+
+def test_show_keeps_other_units_and_cases_that_matter():
+    rows = [row(case=case, confusion_error=0.1234) for case in ("real", "IND-I")]
+    found = tables.show(summary(rows))
+    assert list(found["case"]) == ["real", "IND-I"]
+    assert found.iloc[0, -1] == "0.123 (1)"
+    assert "paper" not in " ".join(found.columns)
+
+
+def test_show_is_whole_plain_and_safe():
+    table = tables.Table({"claim": ["a < b " * 40], "n": ["1"]})
+    assert "..." not in table._repr_html_()
+    assert "a &lt; b" in table._repr_html_()
+    assert "style scoped" not in table._repr_html_()
+    assert "a < b " * 39 in repr(table)
+    with pd.option_context("display.width", 20, "display.max_columns", 1):
+        assert "n" in repr(table).splitlines()[0].split()
+
+
+def test_markdown_by_hand():
+    table = pd.DataFrame({"a|b": ["x\ny", "p|q"], "n": ["1", "–"]})
+    assert tables.markdown(table) == "| a\\|b | n |\n| --- | --- |\n| x y | 1 |\n| p\\|q | – |\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"), [(0.04, 1, "0.0"), (-0.04, 1, "0.0"), (-0.06, 1, "-0.1"), (math.nan, 1, "–"), (None, 2, "–")]
+)
+def test_number(value, digits, text):
+    assert tables.number(value, digits) == text
+
+
+@pytest.mark.parametrize(
+    ("metric", "share"),
+    [("test_acc_last", True), ("label_acc", True), ("confusion_error", False), ("test_acc_last_pct", False), ("accept", False)],
+)
+def test_which_metrics_are_shares(metric, share):
+    assert tables.is_share(metric) is share
+
+
+@pytest.mark.usefixtures("printed_numbers")
+def test_save_table_writes_the_agreed_columns_and_the_same_bytes_twice(figures):
+    table = shown_example()
+    save_table("10_made_up", table)
+    first = {path.name: path.read_bytes() for path in (figures / "10_made_up").iterdir()}
+    save_table("10_made_up", table)
+    assert {path.name: path.read_bytes() for path in (figures / "10_made_up").iterdir()} == first
+    assert set(first) == {"table.csv", "table.md"}
+    lines = first["table.csv"].decode().splitlines()
+    assert lines[0] == "dataset,case,method,metric,mean,std,n_seeds,scale,paper_mean,paper_std"
+    assert lines[1] == "labelme,real,majority-vote,test_acc_last,0.79,0.01,3,quick,0.772,"
+    assert lines[3] == "labelme,real,true-labels,test_acc_last,,,0,quick,0.912,"
+    assert "79.0 ± 1.0 (3) | 77.2 |" in first["table.md"].decode()
+
+
+def test_save_table_without_a_paper_has_empty_columns(figures):
+    save_table("10_made_up", summary([row(test_acc_last=0.5)]))
+    assert pd.read_csv(figures / "10_made_up" / "table.csv")["paper_mean"].isna().all()
+
+
+def test_save_table_refuses_other_columns(figures):
+    table = summary([row(options={"n": 3}, test_acc_last=0.5)], n="dataset_options.n")
+    with pytest.raises(ValueError, match=r"found .*\bn\b.*Put what separates the lines into 'case'"):
+        save_table("10_made_up", table)
+    assert not (figures / "10_made_up").exists()
+
+
+def test_show_source_shows_the_code_and_no_path():
+    code = show_source(tables.is_share, docstring=False)
+    body = 'not metric.endswith("_pct") and not SHARES.isdisjoint(metric.split("_"))'
+    assert code.data == f"def is_share(metric: str) -> bool:\n    return {body}"
+    whole = show_source(tables.is_share)
+    assert "Whether a metric is a share" in whole.data
+    assert "highlight" in whole._repr_html_()
+    assert str(paths.ROOT) not in whole._repr_html_() + repr(whole)
+    assert show_source(tables.Table.__repr__).data.startswith("def __repr__")  # indented in its class
+
+
+# ---------------------------------------------------------------------------------------------- writing
+
+
+def test_writing_replaces_whole_files_only(tmp_path, monkeypatch):
+    path = tmp_path / "deep" / "file.txt"
+    write_atomically(path, "first\n")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"could not write 7 bytes \(No space left on device\).*file\.txt") as caught:
+        write_atomically(path, "second\n")
+    assert caught.value.errno == errno.ENOSPC
+    assert path.read_text() == "first\n"
+    assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
+
+
+def test_writing_below_a_file_names_the_file(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match=r"could not write 3 bytes .*inside"):
+        write_atomically(tmp_path / "file" / "inside", "abc")
+
+
+# ---------------------------------------------------------------------------------------------- ranks
+
+
+def ranked_rows(scores):
+    """``scores[method][block]``; even blocks are LabelMe's, odd ones Music's."""
+    return [
+        row(method, seed=block // 2, dataset=("labelme", "music")[block % 2], test_acc_last=value)
+        for method, values in scores.items()
+        for block, value in enumerate(values)
+    ]
+
+
+def test_ranks_by_hand():
+    scores = {"a": [0.9, 0.8, 0.7, 0.9], "b": [0.8, 0.8, 0.6, 0.5], "c": [0.1, 0.2, 0.9, 0.6]}
+    found = ranking.ranks(ranked_rows(scores), "test_acc_last")
+    # ranks in the four blocks: a 1, 1.5, 2, 1; b 2, 1.5, 3, 3; c 3, 3, 1, 2
+    assert found.average.to_dict() == {"a": 1.375, "c": 2.25, "b": 2.375}
+    assert list(found.average.index) == ["a", "c", "b"]
+    expected = stats.friedmanchisquare(*scores.values())
+    assert (found.statistic, found.p_value) == pytest.approx((expected.statistic, expected.pvalue))
+    assert found.critical_difference == pytest.approx(2.343 * math.sqrt(3 * 4 / (6 * 4)), abs=1e-3)  # Demšar's table 5a
+    assert len(found.blocks) == 4
+
+
+def test_ranks_of_errors_turn_around():
+    scores = {"a": [0.1, 0.2], "b": [0.3, 0.4]}
+    assert list(ranking.ranks(ranked_rows(scores), "test_acc_last", lower_is_better=True).average) == [1, 2]
+    assert ranking.ranks(ranked_rows(scores), "test_acc_last").average.to_dict() == {"b": 1, "a": 2}
+
+
+def test_ranks_take_a_summary_with_one_block_a_data_set():
+    scores = {"a": [0.9, 0.8, 0.9, 0.8], "b": [0.1, 0.9, 0.1, 0.9]}
+    found = ranking.ranks(summary(ranked_rows(scores)), "test_acc_last")
+    assert len(found.blocks) == 2
+    assert found.average.to_dict() == {"a": 1.5, "b": 1.5}
+    assert math.isnan(found.p_value)  # Friedman's test needs three methods
+
+
+def test_ranks_leave_incomplete_blocks_out_and_say_so():
+    rows = ranked_rows({"a": [0.9, 0.8, 0.7], "b": [0.8, 0.7, 0.6], "c": [0.7, 0.6]})
+    found = ranking.ranks(rows, "test_acc_last")
+    assert (len(found.blocks), found.n_left_out) == (2, 1)
+    with pytest.raises(ValueError, match=r"3 methods and 3 blocks, 1 of them complete.*\{'c': 2\}"):
+        ranking.ranks([r for r in rows if r["key"] != "labelme-real-c-quick-0"], "test_acc_last")
+
+
+def test_ranks_refuse_two_values_in_one_place():
+    rows = ranked_rows({"a": [0.9, 0.8], "b": [0.8, 0.7]})
+    with pytest.raises(ValueError, match=r"two values of 'a' in the block \['labelme', 'real', 'quick', 0\]"):
+        ranking.ranks([*rows, rows[0]], "test_acc_last")
+
+
+def test_groups_join_what_does_not_differ():
+    average = pd.Series({"a": 1.0, "b": 2.0, "c": 2.9, "d": 5.0})
+    ranks = ranking.Ranks(average, pd.DataFrame(), 0, 0.0, 0.0, 1.5, 0.05, "m")
+    assert ranks.groups == [("a", "b"), ("b", "c")]
+    assert dataclasses.replace(ranks, critical_difference=2.0).groups == [("a", "b", "c")]
+    assert dataclasses.replace(ranks, critical_difference=0.5).groups == []
+    assert dataclasses.replace(ranks, critical_difference=9.0).groups == [("a", "b", "c", "d")]
+
+
+# ---------------------------------------------------------------------------------------------- README
+
+
+README = """# Title
+
+<!-- generated:claims -->
+old
+<!-- end -->
+
+<!-- generated:methods -->
+<!-- end -->
+
+Between.
+
+<!-- generated:results -->
+<!-- end -->
+After.
+"""
+
+
+@pytest.fixture
+def filled(figures):
+    save_table("10_made_up", summary(made_up_rows()))
+    won = claims.Claim("A beats B (points)", "Paper, Table 1", 6.7, 5.5, 4.9, 6.1, 3, "quick", "reproduced")
+    lost = dataclasses.replace(won, claim="B | A", verdict="not reproduced", paper_value=None, ci_low=None, ci_high=None)
+    claims.save("10_made_up", [won, lost])
+    claims.save("20_other", [dataclasses.replace(won, verdict="not run at paper scale")])
+    (figures / "20_other" / "methods.md").write_text("| method |\n")
+    return figures
+
+
+def test_readme_sections_show_hits_and_misses(filled):
+    parts = results_readme.readme_sections(filled)
+    assert set(parts) == {"claims", "results", "methods"}
+    assert parts["methods"] == "| method |"
+    assert parts["claims"].startswith("3 claims: 1 reproduced, 0 trend only, 1 not reproduced, 1 not run at paper scale.")
+    assert "| [10 made up](notebooks/10_made_up.ipynb) | 1 |  | 1 |  |" in parts["claims"]
+    assert "| [20 other](notebooks/20_other.ipynb) |  |  |  | 1 |" in parts["claims"]
+    assert "| A beats B (points) | Paper, Table 1 | 6.7 | 5.5 [4.9, 6.1] | 3 | quick | reproduced |" in parts["claims"]
+    assert "| B \\| A | Paper, Table 1 | – | 5.500 | 3 | quick | not reproduced |" in parts["claims"]
+    assert parts["claims"].count("<details>") == 2
+    assert "<summary>10 made up</summary>" in parts["results"]
+    assert "[10 made up](notebooks/10_made_up.ipynb)" in parts["results"]
+    assert "| 79.0 ± 1.0 (3) |" in parts["results"]
+
+
+def test_readme_sections_of_nothing(tmp_path):
+    assert results_readme.readme_sections(tmp_path) == {
+        "claims": "No claims yet.",
+        "results": "No results yet.",
+        "methods": "No methods yet.",
+    }
+
+
+def test_update_readme_twice_changes_nothing(filled, tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text(README)
+    assert results_readme.update_readme(readme) is True
+    once = readme.read_bytes()
+    assert results_readme.update_readme(readme) is False
+    assert readme.read_bytes() == once
+    text = once.decode()
+    assert "old" not in text
+    assert "A beats B" in text.split("<!-- generated:claims -->")[1].split("<!-- end -->")[0]
+    assert text.startswith("# Title\n")
+    assert "\nBetween.\n" in text
+    assert text.endswith("<!-- end -->\nAfter.\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("# Title\n", "must have the line '<!-- generated:claims -->' once.*found 0"),
+        (README + README, "found 2"),
+        ("<!-- generated:claims -->\n", "has no '<!-- end -->' after it"),
+        (README.replace("old\n<!-- end -->", "old"), "has no '<!-- end -->' after it"),
+    ],
+)
+def test_update_readme_names_a_missing_marker(tmp_path, text, message):
+    readme = tmp_path / "README.md"
+    readme.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        results_readme.update_readme(readme, figures_folder=tmp_path)
+    assert readme.read_text() == text
+
+
+def test_update_readme_knows_its_parts(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text(README)
+    assert results_readme.update_readme(readme, ["claims"], tmp_path) is True
+    with pytest.raises(ValueError, match="no generated part 'figures'; there are claims, results, methods"):
+        results_readme.update_readme(readme, ["figures"], tmp_path)
+
+
+def test_a_table_that_is_none_is_named(figures):
+    (figures / "10_x").mkdir()
+    (figures / "10_x" / "table.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match=r"10_x.table\.csv must have the columns dataset, case.*found a, b"):
+        results_readme.readme_sections(figures)
+
+
+def test_claims_that_are_none_are_named(figures):
+    (figures / "10_x").mkdir()
+    (figures / "10_x" / "claims.json").write_text(json.dumps([{"claim": "a"}]))
+    with pytest.raises(ValueError, match=r"claims\.json is no list of claims"):
+        results_readme.readme_sections(figures)
+
+
+def test_tables_need_neither_torch_nor_matplotlib():
+    code = (
+        "import sys; from lib.results import claims, readme; "
+        "print(sorted({'torch', 'matplotlib', 'IPython'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_a_notebook_shows_a_table_as_it_is_meant():
+    shown, _ = DisplayFormatter().format(tables.Table({"method": ["Majority vote"], "n": ["–"]}))
+    assert shown["text/plain"].split() == ["method", "n", "Majority", "vote", "–"]
+    assert "<th></th>" not in shown["text/html"]  # no index
+    assert set(shown) == {"text/plain", "text/html"}

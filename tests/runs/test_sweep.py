@@ -1,0 +1,637 @@
+"""Runs: keys, rows, and sweeps that are killed, fail, run out of time, or go through other executors."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from lib import datasets, methods, paths
+from lib.methods.base import Method
+from lib.methods.geocrowdnet import GeoCrowdNet
+from lib.runs import ledger, schedule
+from lib.runs import sweep as runs
+from lib.runs.config import RunConfig
+from lib.runs.sweep import RunFailed, sweep
+from lib.training import loop
+from lib.training.recipe import Recipe
+from tests.worked_example import small_dataset
+
+RECIPE = Recipe(epochs=2, batch_size=200)
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    """Empty ledgers of our own; the default order."""
+    for variable in ("RUNS", "REFERENCE"):
+        monkeypatch.setenv(f"CROWDS_{variable}", str(tmp_path / variable.lower()))
+    monkeypatch.setenv("CROWDS_LEDGER", "")
+    return tmp_path
+
+
+def config(seed=0, method="crowdlayer-mw", **changes):
+    return RunConfig("toy", "digits", method, recipe=RECIPE, seed=seed, **changes)
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Runs that take no time; the list of seeds that were trained. A seed in ``trained.failing`` raises."""
+
+    class Trained(list):
+        failing = frozenset()
+
+    seeds = Trained()
+
+    def train(given, device="cpu", progress=False):
+        if given.seed in seeds.failing:
+            raise ValueError(f"no luck with {given.seed}")
+        seeds.append(given.seed)
+        return row_of(given), None
+
+    monkeypatch.setattr(runs, "train", train)
+    return seeds
+
+
+def row_of(given, seconds=1.0, value=None, age=0.0):
+    made = datetime.fromtimestamp(time.time() - age, UTC).isoformat(timespec="seconds")
+    metrics = {"test_acc_last": given.seed / 100 if value is None else value}
+    settings = json.loads(json.dumps(asdict(given)))
+    provenance = {"made": made}
+    return {"key": given.key(), "config": settings, "metrics": metrics, "seconds": seconds, "provenance": provenance}
+
+
+def run(configs, **options):
+    """In this process, so that what a test has replaced is used."""
+    return sweep(configs, progress=False, **({"workers": 1} | options))
+
+
+def seeds_of(rows):
+    return [None if row is None else row["config"]["seed"] for row in rows]
+
+
+# ------------------------------------------------------------------ keys
+
+
+def test_key_is_of_sixteen_digits_and_repeatable():
+    assert len(config().key()) == 16
+    assert int(config().key(), 16) >= 0
+    assert config().key() == config().key()
+
+
+def test_the_scheme_of_keys_does_not_move(monkeypatch):
+    """A change here would make every committed row unfindable."""
+    monkeypatch.setattr(datasets, "fingerprint", lambda name, **options: "0123456789abcdef")
+    monkeypatch.setattr(methods, "info", lambda name: SimpleNamespace(revision=1, options={}))
+    changed = config(seed=3, method_options={"variant": "VW"}, backbone_options={"width": 16}, scale="smoke")
+    plain = RunConfig("toy", "digits", "crowdlayer-mw")
+    assert (plain.key(), changed.key()) == ("72349c16224580d0", "f36443b35ad608b6")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"experiment": "other"},
+        {"dataset": "music"},
+        {"dataset_options": {"annotators": 7}},
+        {"method": "ccem"},
+        {"method_options": {"variant": "VW"}},
+        {"backbone": "linear"},
+        {"backbone_options": {"width": 64}},
+        {"recipe": replace(RECIPE, epochs=3)},
+        {"recipe": replace(RECIPE, lr=2e-3)},
+        {"recipe": replace(RECIPE, milestones=(1,))},
+        {"case": "ten passes"},
+        {"scale": "smoke"},
+        {"seed": 1},
+    ],
+    ids=lambda changes: "-".join(changes),
+)
+def test_key_changes_with_everything_that_decides_a_number(changes):
+    assert replace(config(), **changes).key() != config().key()
+
+
+def test_every_field_of_a_recipe_is_in_the_key():
+    different = Recipe(
+        epochs=3, batch_size=7, passes=2, optimizer="sgd", lr=0.5, weight_decay=0.1, momentum=0.5, schedule="step",
+        milestones=(1,), gamma=0.5, crop=1, flip=True, precision="mixed", compiled=True,
+    )  # fmt: skip
+    keys = {replace(config(), recipe=Recipe()).key()}
+    for name, value in asdict(different).items():
+        assert value != getattr(Recipe(), name), f"give {name} a value here that is not its default"
+        keys.add(replace(config(), recipe=replace(Recipe(), **{name: value})).key())
+    assert len(keys) == 1 + len(asdict(different))
+
+
+def test_key_changes_with_the_revision(monkeypatch):
+    before, info = config().key(), methods.info("crowdlayer-mw")
+    monkeypatch.setattr(methods, "info", lambda name: replace(info, revision=info.revision + 1))
+    assert config().key() != before
+
+
+def test_key_changes_with_the_data(monkeypatch):
+    before = config().key()
+    monkeypatch.setattr(datasets, "fingerprint", lambda name, **options: "0123456789abcdef")
+    assert config().key() != before
+
+
+def test_key_does_not_mind_whether_a_default_is_written_out():
+    explicit = config(case="real", scale="quick", method_options={"variant": "MW"}, backbone_options={"dropout": 0.5})
+    assert explicit.key() == config().key()
+    preset = config(method="crowdlayer-vw", method_options={"variant": "VW"})
+    assert preset.key() == config(method="crowdlayer-vw").key()
+
+
+def test_a_field_that_is_added_later_moves_no_key():
+    @dataclass(frozen=True)
+    class Later(RunConfig):
+        precision: str = "full"
+        stages: list = field(default_factory=list)
+
+    later = Later(**{**vars(config()), "recipe": RECIPE})
+    assert later.key() == config().key()
+    assert replace(later, precision="half").key() != config().key()
+
+
+def test_key_does_not_depend_on_the_order_of_options():
+    one, other = ({"width": 3, "dropout": 0.1}, {"dropout": 0.1, "width": 3})
+    assert config(backbone_options=one).key() == config(backbone_options=other).key()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "crowdlayer"}, "unknown method 'crowdlayer'"),
+        ({"dataset": "digit"}, "unknown data set 'digit'"),
+        ({"backbone": "resnet"}, "unknown backbone 'resnet'"),
+        ({"dataset_options": {"annotator": 3}}, "'annotator'; did you mean 'annotators'"),
+        ({"method_options": {"weight": float("nan")}}, "Out of range float values"),
+    ],
+)
+def test_what_does_not_exist_has_no_key(changes, message):
+    with pytest.raises(ValueError, match=message):
+        replace(config(), **changes).key()
+
+
+def test_describe_names_the_run():
+    assert config(seed=4).describe() == "toy: crowdlayer-mw on digits (real, quick, seed 4)"
+
+
+# ------------------------------------------------------------------ one run
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A data set of ninety items in place of the digits."""
+    data = small_dataset()
+    monkeypatch.setattr(runs, "_dataset", lambda name, options: data)
+    return data
+
+
+def test_a_row_tells_everything(small):
+    row, method = runs.train(config(method="dawid-skene"))
+    assert set(row) == {"key", "config", "metrics", "history", "seconds", "provenance"}
+    assert row["key"] == config(method="dawid-skene").key()
+    assert row["config"]["recipe"]["batch_size"] == 200
+    expected = {"test_acc_last", "test_acc_best", "train_acc_last", "label_acc", "confusion_error"}
+    assert expected | {"confusion_error_unaligned"} == set(row["metrics"])
+    assert set(row["history"]) == {"loss", "test_acc"}
+    assert all(len(values) == 2 for values in row["history"].values())
+    assert {"made", "code", "data", "device", "processor", "torch", "numpy", "python"} == set(row["provenance"])
+    assert row["provenance"]["data"] == datasets.fingerprint("digits")
+    assert ledger.made(row) == pytest.approx(time.time(), abs=60)
+    assert isinstance(method, Method)
+    assert json.loads(json.dumps(row, allow_nan=False)) == row
+    assert ledger.own_rows() == []
+
+
+def test_arrays_are_kept_on_request_and_move_no_key(small):
+    plain, kept = config(method="crowdlayer-mw"), replace(config(method="crowdlayer-mw"), keep=("correct", "confusion"))
+    assert plain.key() == kept.key()
+    (row,) = runs.sweep([kept], progress=False)
+    assert row["config"] == runs.train(plain)[0]["config"]
+    arrays, data = ledger.arrays(row), small
+    assert set(arrays) == {"correct_last", "correct_best", "confusion"}
+    right = np.unpackbits(arrays["correct_last"], count=len(data.y_test))
+    assert right.mean() == pytest.approx(row["metrics"]["test_acc_last"], abs=1e-6)
+    assert arrays["confusion"].shape == (data.crowd.n_annotators, data.n_classes, data.n_classes)
+
+
+def test_a_row_without_the_arrays_that_are_asked_for_is_trained_again(small):
+    (row,) = runs.sweep([config()], progress=False)
+    assert "arrays" not in row
+    (row,) = runs.sweep([replace(config(), keep=("correct",))], progress=False)
+    assert row["arrays"]["names"] == ["correct_best", "correct_last"]
+    assert runs.sweep([config()], progress=False) == [row]
+
+
+def test_unknown_arrays_are_named(small):
+    with pytest.raises(ValueError, match="keep must name arrays that the method has, of correct, confusion; found 'bias'"):
+        runs.train(replace(config(), keep=("bias",)))
+
+
+def test_metrics_by_hand(small):
+    row, method = runs.train(config(method="dawid-skene"))
+    share = (method.predict_proba(small.x).argmax(dim=1) == small.y).double().mean().item()
+    assert row["metrics"]["test_acc_last"] == pytest.approx(share, abs=1e-6)  # its test items are the training items
+    assert row["metrics"]["train_acc_last"] == pytest.approx(share, abs=1e-6)
+    share = (method.posterior().argmax(dim=1) == small.y).double().mean().item()
+    assert row["metrics"]["label_acc"] == pytest.approx(share, abs=1e-6)
+    difference = np.abs(method.confusion().numpy() - small.crowd.true_confusion(small.y.numpy()))
+    assert row["metrics"]["confusion_error_unaligned"] == pytest.approx(difference.sum(axis=(1, 2)).mean() / 3, abs=1e-6)
+
+
+def test_switched_classes_are_put_right_for_one_of_the_two_errors(small, monkeypatch):
+    """A method that calls class 0 by the name of class 1, and so on, consistently: all it has learned is right."""
+    known = small.crowd.true_confusion(small.y.numpy())
+    turned = torch.from_numpy(np.roll(known, 1, axis=1))
+    monkeypatch.setattr(GeoCrowdNet, "confusion", lambda self: turned)
+    metrics = runs.train(config(method="ccem"))[0]["metrics"]
+    assert metrics["confusion_error"] == 0
+    assert metrics["confusion_error_unaligned"] > 0.5
+
+
+def test_unlabeled_items_are_not_scored_as_training_items(small, monkeypatch):
+    crowd = small.crowd.select_labels(small.crowd.item < 30)
+    monkeypatch.setattr(runs, "_dataset", lambda name, options: replace(small, crowd=crowd))
+    row, method = runs.train(config(method="majority-vote"))
+    share = (method.posterior()[:30].argmax(dim=1) == small.y[:30]).double().mean().item()
+    assert row["metrics"]["label_acc"] == pytest.approx(share, abs=1e-6)
+
+
+def test_a_method_without_matrices_has_no_error_of_them(small):
+    assert "confusion_error" not in runs.train(config(method="majority-vote"))[0]["metrics"]
+    assert "label_acc" not in runs.train(config(method="ccem"))[0]["metrics"]
+
+
+def test_a_validation_split_selects_an_epoch(small, monkeypatch):
+    given = replace(small, x_valid=small.x[:9], y_valid=small.y[:9])
+    monkeypatch.setattr(runs, "_dataset", lambda name, options: given)
+    metrics = runs.train(config())[0]["metrics"]
+    assert {"test_acc_selected", "valid_acc_selected"} <= set(metrics)
+
+
+def test_data_without_truth_has_no_scores_of_it(small, monkeypatch):
+    given = replace(small, y=None, x_test=None, y_test=None)
+    monkeypatch.setattr(runs, "_dataset", lambda name, options: given)
+    assert runs.train(config())[0]["metrics"] == {}
+
+
+def test_same_seed_same_bits(small):
+    numbers = [{name: runs.train(config(seed))[0][name] for name in ("metrics", "history")} for seed in (0, 0, 1)]
+    assert numbers[0] == numbers[1] != numbers[2]
+
+
+def test_the_seed_decides_the_start_of_the_network(small, monkeypatch):
+    heads = []
+    monkeypatch.setattr(
+        runs, "fit", lambda method, *rest, **options: heads.append(method.backbone.head.weight) or loop.Fit({}, 0.0)
+    )
+    torch.manual_seed(99)
+    for seed in (0, 0, 1):
+        runs.train(config(seed))
+    assert torch.equal(heads[0], heads[1])
+    assert not torch.equal(heads[0], heads[2])
+    assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(99)))  # is left alone
+
+
+def test_trains_on_one_thread_without_denormal_numbers(small, monkeypatch):
+    seen, fit = [], loop.fit
+
+    def denormal():
+        return float(torch.tensor([1e-30]) * torch.tensor([1e-10]))
+
+    def watched(*arguments, **options):
+        seen.append((torch.get_num_threads(), denormal()))
+        return fit(*arguments, **options)
+
+    monkeypatch.setattr(runs, "fit", watched)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        runs.train(config())
+        assert seen == [(1, 0.0)]
+        assert torch.get_num_threads() == 2
+        assert denormal() > 0
+    finally:
+        torch.set_num_threads(before)
+
+
+# ------------------------------------------------------------------ sweeps and the ledger
+
+
+def test_rows_come_in_the_order_of_the_configurations(trained):
+    assert seeds_of(run([config(seed) for seed in (3, 1, 2)])) == [3, 1, 2]
+    assert sorted(trained) == [1, 2, 3]
+
+
+def test_what_is_there_is_not_trained_again(trained):
+    first = run([config(seed) for seed in range(3)])
+    assert run([config(seed) for seed in range(3)]) == first
+    assert sorted(trained) == [0, 1, 2]
+
+
+def test_deleting_one_row_trains_exactly_that_run_again(trained):
+    configs = [config(seed) for seed in range(4)]
+    run(configs)
+    trained.clear()
+    (paths.runs() / "toy" / f"{configs[2].key()}.json").unlink()
+    run(configs)
+    assert trained == [2]
+
+
+def test_the_same_configuration_twice_is_trained_once(trained):
+    rows = run([config(1), config(2), config(1)])
+    assert seeds_of(rows) == [1, 2, 1]
+    assert sorted(trained) == [1, 2]
+
+
+def test_find(trained):
+    assert runs.find(config()) is None
+    rows = run([config()])
+    assert runs.find(config()) == rows[0]
+
+
+def test_recompute_trains_all_anew_even_in_the_same_second(trained):
+    run([config(0), config(1)])
+    trained.clear()
+    run([config(0), config(1)], recompute=True)
+    assert sorted(trained) == [0, 1]
+
+
+def test_newer_than_goes_on_with_a_killed_recompute(trained):
+    ledger.write(row_of(config(0), age=1000))
+    ledger.write(row_of(config(1)))
+    rows = run([config(seed) for seed in range(3)], recompute=True, newer_than=time.time() - 100)
+    assert sorted(trained) == [0, 2]
+    assert seeds_of(rows) == [0, 1, 2]
+
+
+def test_newer_than_sees_a_fresh_own_row_behind_an_old_reference_row(trained):
+    ledger.write_reference("toy", [row_of(config(0), value=0.1, age=1000)])
+    ledger.write(row_of(config(0), value=0.2))
+    rows = run([config(0)], newer_than=time.time() - 100)
+    assert rows[0]["metrics"]["test_acc_last"] == 0.2
+    assert trained == []
+
+
+def test_reference_rows_alone(trained, monkeypatch):
+    ledger.write_reference("toy", [row_of(config(0))])
+    ledger.write(row_of(config(1)))
+    monkeypatch.setenv("CROWDS_LEDGER", "reference")
+    assert seeds_of(run([config(0)])) == [0]
+    with pytest.raises(ValueError) as error:
+        run([config(0), config(1)])
+    for part in ("1 of 2 runs are not in the reference ledger", config(1).describe(), str(paths.reference()), "Unset"):
+        assert part in str(error.value)
+    with pytest.raises(ValueError, match="trained anew"):
+        run([config(0)], recompute=True)
+    assert trained == []
+
+
+def test_each_trained_row_is_handed_over_once(trained):
+    run([config(0)])
+    handed = []
+    run([config(0), config(1), config(2)], on_row=handed.append)
+    assert sorted(seeds_of(handed)) == [1, 2]
+
+
+def test_rows_are_handed_over_as_they_come(trained, monkeypatch):
+    """Not at the end: on one worker each row is there before the next run begins."""
+    order = []
+    real = runs.train
+
+    def train(given, *rest, **options):
+        order.append(f"train {given.seed}")
+        return real(given, *rest, **options)
+
+    monkeypatch.setattr(runs, "train", train)
+    run([config(0), config(1)], on_row=lambda row: order.append(f"row {row['config']['seed']}"))
+    assert order == ["train 0", "row 0", "train 1", "row 1"]
+
+
+def test_cuda_asked_for_and_absent(trained, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(ValueError, match="'cuda' was asked for"):
+        run([config()], device="cuda")
+    assert trained == []
+
+
+# ------------------------------------------------------------------ failures
+
+
+def test_a_failing_run_lets_the_others_finish(trained):
+    trained.failing = frozenset({1})
+    with pytest.raises(RunFailed, match=r"1 runs failed, the first: toy: .*seed 1\): no luck with 1") as error:
+        run([config(seed) for seed in range(4)])
+    assert isinstance(error.value.__cause__, ValueError)
+    assert sorted(seeds_of(ledger.own_rows())) == [0, 2, 3]
+    trained.clear()
+    trained.failing = frozenset()
+    run([config(seed) for seed in range(4)])
+    assert trained == [1]
+
+
+def test_a_full_disk_fails_the_run_and_leaves_no_half_row(trained, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(RunFailed, match="No space left on device"):
+            run([config(0)])
+    assert ledger.own_rows() == []
+    assert not list(paths.runs().rglob("*.tmp"))
+    run([config(0)])
+    assert seeds_of(ledger.own_rows()) == [0]
+
+
+def test_a_wrong_option_names_the_run(small):
+    with pytest.raises(RunFailed, match=r"seed 3\): method 'ccem' has no option 'wieght'; it has: penalty, weight, start"):
+        run([config(3, method="ccem", method_options={"wieght": 0.1})])
+
+
+class Broken(Executor):
+    """As a pool whose worker was killed: at once, or while a run was under way."""
+
+    _max_workers = 2
+
+    def __init__(self, at_once):
+        self.at_once = at_once
+
+    def submit(self, fn, /, *args, **kwargs):
+        error = BrokenProcessPool("A process in the process pool was terminated abruptly")
+        if self.at_once:
+            raise error
+        future = Future()
+        future.set_exception(error)
+        return future
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_killed_worker_is_told_in_words(trained, at_once):
+    with pytest.raises(RunFailed, match=r"a worker process died \(killed, or out of memory\).*run again to go on") as error:
+        run([config(seed) for seed in range(5)], executor=Broken(at_once))
+    if not at_once:
+        assert all(config(seed).describe() in str(error.value) for seed in (0, 1))
+        assert config(4).describe() not in str(error.value)
+
+
+# ------------------------------------------------------------------ time
+
+
+class Clock:
+    """A clock that only runs move."""
+
+    def __init__(self, monkeypatch, seconds):
+        self.now = 1000.0
+        for module in (runs, schedule):
+            monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: self.now))
+        self.started = []
+
+        def train(given, device="cpu", progress=False):
+            self.started.append((given.method, given.seed))
+            self.now += seconds[given.method]
+            return row_of(given, seconds=seconds[given.method]), None
+
+        monkeypatch.setattr(runs, "train", train)
+
+
+def test_no_run_is_started_that_would_not_end_in_time(monkeypatch):
+    clock = Clock(monkeypatch, {"crowdlayer-mw": 4.0})
+    rows = run([config(seed) for seed in range(4)], deadline=1010.0)
+    assert seeds_of(rows) == [0, 1, None, None]
+    assert clock.now <= 1010
+
+
+def test_earlier_rows_tell_how_long_a_run_takes(monkeypatch):
+    clock = Clock(monkeypatch, {"crowdlayer-mw": 20.0})
+    ledger.write(row_of(config(0), seconds=20.0))
+    assert seeds_of(run([config(0), config(1)], deadline=1010.0)) == [0, None]
+    assert clock.started == []
+
+
+def test_a_finished_run_tells_how_long_its_like_will_take(monkeypatch):
+    """And of a run that is like none so far, that it may take as long as the longest."""
+    clock = Clock(monkeypatch, {"crowdlayer-mw": 2.0, "ccem": 6.0, "trace-reg": 1.0})
+    grid = [config(seed, method=method) for seed in (0, 1) for method in ("crowdlayer-mw", "ccem", "trace-reg")]
+    run(grid, deadline=1012.0)
+    # At 1008 the third method is unknown and might take six seconds; of the others one is known to take two.
+    assert clock.started == [("crowdlayer-mw", 0), ("ccem", 0), ("crowdlayer-mw", 1)]
+
+
+def test_what_fits_is_started_where_something_longer_does_not(monkeypatch):
+    clock = Clock(monkeypatch, {"crowdlayer-mw": 20.0, "ccem": 3.0})
+    ledger.write(row_of(config(9), seconds=20.0))
+    ledger.write(row_of(config(9, method="ccem"), seconds=3.0))
+    rows = run([config(0), config(0, method="ccem"), config(1, method="ccem")], deadline=1008.0)
+    assert [row is not None for row in rows] == [False, True, True]
+    assert clock.started == [("ccem", 0), ("ccem", 1)]
+
+
+def test_with_a_deadline_every_method_gets_its_first_seed_first(monkeypatch):
+    clock = Clock(monkeypatch, {"crowdlayer-mw": 1.0, "ccem": 1.0})
+    run([config(seed, method=method) for method in ("crowdlayer-mw", "ccem") for seed in (0, 1)], deadline=1002.5)
+    assert clock.started == [("crowdlayer-mw", 0), ("ccem", 0)]
+
+
+def test_a_deadline_that_has_passed_starts_nothing(monkeypatch):
+    clock = Clock(monkeypatch, {"crowdlayer-mw": 1.0})
+    assert run([config(0)], deadline=999.0) == [None]
+    assert clock.started == []
+
+
+def test_without_a_deadline_long_runs_go_first(monkeypatch):
+    clock = Clock(monkeypatch, {"crowdlayer-mw": 1.0, "ccem": 5.0})
+    for method, seconds in (("crowdlayer-mw", 1.0), ("ccem", 5.0)):
+        ledger.write(row_of(config(9, method=method), seconds=seconds))
+    run([config(0), config(0, method="ccem")])
+    assert clock.started == [("ccem", 0), ("crowdlayer-mw", 0)]
+
+
+# ------------------------------------------------------------------ executors
+
+
+def test_threads_give_the_numbers_of_one_process(small):
+    """Dropout draws from the process's one generator, which runs side by side would share."""
+    configs = [config(seed) for seed in range(6)]
+    alone = [runs.train(given)[0] for given in configs]
+    with ThreadPoolExecutor(3) as pool:
+        rows = run(configs, executor=pool)
+    for row, expected in zip(rows, alone, strict=True):
+        assert (row["metrics"], row["history"]) == (expected["metrics"], expected["history"])
+    assert len(ledger.own_rows()) == 6
+
+
+SWEEP = """
+import multiprocessing, sys, time
+from lib.runs.config import RunConfig
+from lib.runs.sweep import sweep
+from lib.training.recipe import Recipe
+
+if __name__ == "__main__":
+    def on_row(row):
+        print("row", *(child.pid for child in multiprocessing.active_children()), flush=True)
+        finished.append(row)
+        if len(finished) == 2:
+            time.sleep(600)
+
+    finished = []
+    configs = [RunConfig("toy", "digits", "crowdlayer-mw", recipe=Recipe(epochs=2, batch_size=200), seed=seed)
+               for seed in range(7)]
+    sweep(configs, workers=2, progress=False, on_row=on_row)
+"""
+
+
+def test_kill_9_in_the_middle_of_a_sweep(folders):
+    """No finished run is lost, no worker stays behind, and the sweep goes on with what is missing."""
+    script = folders / "sweep.py"
+    script.write_text(SWEEP)
+    environment = os.environ | {"PYTHONPATH": str(paths.ROOT)}
+    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment)
+    workers = {int(pid) for _ in range(2) for pid in process.stdout.readline().split()[1:]}
+    process.send_signal(signal.SIGKILL)
+    process.stdout.close()
+    assert process.wait() == -signal.SIGKILL
+    assert len(workers) == 2
+    deadline = time.monotonic() + 60
+    while (left := list(filter(_alive, workers))) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left, "a worker outlived its parent"
+
+    before = {path: path.read_bytes() for path in paths.runs().rglob("*.json")}
+    finished = ledger.own_rows()  # each can be read
+    assert 2 <= len(finished) < 7
+    configs = [config(seed) for seed in range(7)]
+    trained = []
+    rows = run(configs, on_row=lambda row: trained.append(row["config"]["seed"]))
+    assert sorted(trained + seeds_of(finished)) == list(range(7))
+    assert {path: path.read_bytes() for path in before} == before
+    # Made by a pool or here, the numbers are the same.
+    again = runs.train(configs[finished[0]["config"]["seed"]])[0]
+    assert (again["metrics"], again["history"]) == (finished[0]["metrics"], finished[0]["history"])
+    assert seeds_of(rows) == list(range(7))
+
+
+def _alive(pid):
+    import psutil
+
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE  # nobody may be there to collect it
+    except psutil.NoSuchProcess:
+        return False

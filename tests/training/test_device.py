@@ -1,0 +1,284 @@
+"""The engine: precision and layout, images as bytes in the training loop, determinism, and the end of memory."""
+
+from __future__ import annotations
+
+import functools
+import os
+import types
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from lib import methods, networks
+from lib.datasets import image_parts
+from lib.datasets.augmentation import Augmentation
+from lib.datasets.batches import TrainingData
+from lib.datasets.kinds import CrowdDataset
+from lib.methods.base import Method
+from lib.networks.predict import predict
+from lib.runs import config
+from lib.training import device
+from lib.training.loop import fit
+from lib.training.recipe import Recipe
+
+CPU = torch.device("cpu")
+NORMALIZE = ((0.5,), (0.25,))
+
+
+def toy(items=40, **changes) -> CrowdDataset:
+    """Bright squares on the left or on the right, as bytes, and a plain crowd."""
+    rng = np.random.default_rng(0)
+    y = np.arange(items) % 2
+    x = rng.integers(0, 80, (items, 1, 12, 12), dtype=np.uint8)
+    for item, side in enumerate(y):
+        x[item, :, 4:8, 2 + 5 * side : 5 + 5 * side] += 150
+    crowd, confusion = image_parts.simulated("plain", y, 2, 0, {"annotators": 4, "accuracy": 0.9})
+    x, y = torch.from_numpy(x), torch.from_numpy(y)
+    fields = {"x": x, "y": y, "x_test": x, "y_test": y, "crowd": crowd, "true_confusion": confusion}
+    return CrowdDataset("toy", "Toy", **fields, class_names=("left", "right"), normalize=NORMALIZE, **changes)
+
+
+DATA = toy()
+
+
+def build(name="crowdlayer-mw", backbone="lenet", data=DATA, **options):
+    make = functools.partial(networks.build, backbone, data.x.shape[1:], data.n_classes, normalize=data.normalize)
+    torch.manual_seed(0)
+    return methods.build(name, make, data.crowd, truth=data.y, **options)
+
+
+# ---------------------------------------------------------------------- images as bytes
+
+
+@pytest.mark.parametrize("name", [name for name in methods.names() if methods.info(name).task == "classification"])
+def test_every_method_trains_on_bytes_as_on_the_same_floats(name):
+    options = {"ccc": {"warmup": 1, "groups": 2, "per_class": 4}}.get(name, {})
+    floats = replace(DATA, x=(DATA.x / 255 - 0.5) / 0.25, x_test=(DATA.x_test / 255 - 0.5) / 0.25, normalize=None)
+    histories = [
+        fit(build(name, data=data, **options), data, Recipe(epochs=2, batch_size=16, lr=1e-3)).history
+        for data in (DATA, floats)
+    ]
+    assert_close(histories[0]["loss"], histories[1]["loss"], rtol=1e-4, atol=1e-5)
+
+
+def test_learns_from_bytes_with_augmentation():
+    # A flip would exchange the classes, so the images are only shifted.
+    history = fit(build("true-labels"), DATA, Recipe(epochs=10, batch_size=8, lr=3e-3, crop=1)).history
+    assert history["test_acc"][-1] == 1
+
+
+def test_augmentation_is_part_of_the_seed_and_of_training_alone():
+    seen = []
+
+    class Watching(Method):
+        def loss(self, batch):
+            seen.append(batch.x)
+            return self.backbone(batch.x).square().mean()
+
+    def losses(seed, **changes):
+        method = Watching(lambda: build().backbone, DATA.crowd)
+        return fit(method, DATA, Recipe(epochs=1, batch_size=8, **changes), seed=seed).history["loss"]
+
+    assert losses(1, crop=2, flip=True) == losses(1, crop=2, flip=True)
+    assert losses(1, crop=2) != losses(1, crop=2, flip=True) != losses(1)
+    assert {x.dtype for x in seen} == {torch.uint8}
+
+
+def test_without_augmentation_the_order_of_batches_is_what_it_was():
+    data = TrainingData(DATA, CPU)
+    plain, with_none = (
+        [batch.items for batch in data.batches(8, np.random.default_rng(3), augmentation)]
+        for augmentation in (None, Augmentation())
+    )
+    assert all(torch.equal(one, other) for one, other in zip(plain, with_none, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"crop": -1}, "crop must be"),
+        ({"crop": 1.5}, "crop must be"),
+        ({"precision": "half"}, "precision must be one of float32"),
+    ],
+)
+def test_recipes_that_make_no_sense(changes, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe(**changes)
+
+
+def test_new_settings_move_no_key():
+    assert config.RunConfig("a", "digits", "majority-vote", recipe=Recipe(epochs=3)).key() == "e71379a11fbdcd6c"
+    assert "crop" not in config._without_defaults(Recipe(epochs=3))
+    assert config._without_defaults(Recipe(precision="mixed")) == {"precision": "mixed"}
+
+
+# ---------------------------------------------------------------------- precision, layout, compilation
+
+
+CUDA = types.SimpleNamespace(type="cuda")  # as far as `adapt` looks
+
+
+def test_a_cpu_in_float32_changes_the_layout_alone():
+    method = build()
+    before = method.backbone(DATA.x)
+    device.adapt(method, CPU, "float32", compiled=True)
+    assert not method.backbone.half
+    assert method.backbone.channels_last
+    assert_close(method.backbone(DATA.x), before)
+
+
+def test_a_cpu_computes_the_trunk_in_bfloat16_where_it_is_asked_to():
+    method = build()
+    before = method.backbone(DATA.x)
+    device.adapt(method, CPU, "mixed")
+    after = method.backbone(DATA.x)
+    assert after.dtype == method.backbone.trunk[0].weight.dtype == torch.float32
+    assert 0 < (after - before).abs().max() < 0.05 * before.abs().max()
+
+
+def test_a_network_without_convolutions_keeps_its_layout():
+    method = build(backbone="mlp")
+    device.adapt(method, CPU)
+    assert not method.backbone.channels_last
+
+
+@pytest.mark.parametrize(("precision", "half"), [("float32", False), ("mixed", True)])
+def test_cuda_takes_images_channels_last_and_mixed_precision_in_half(precision, half):
+    method = build("ensemble", backbone="resnet-small")
+    device.adapt(method, CUDA, precision)
+    for member in method.members:
+        assert (member.backbone.half, member.backbone.channels_last) == (half, True)
+        assert member.backbone.trunk[0].weight.dtype == torch.float32
+        assert member.backbone.trunk[3].conv1.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("gradient", ["full", "head"])
+def test_ccc_corrects_alike_in_half_precision(gradient, monkeypatch):
+    """What a bfloat16 trunk computes has three digits; the crowd's part stays in float32, so the correction keeps its sign
+    and size."""
+    recipe, found = Recipe(epochs=2, batch_size=20, lr=1e-2), []
+    for half in (False, True):
+        method = build("ccc", "resnet-small", gradient=gradient, warmup=1, groups=2, per_class=6)
+        for member in method.members:
+            member.backbone.half = member.backbone.channels_last = half
+        corrections, inner = [], method.correction
+        method.correction = lambda *given, inner=inner, corrections=corrections: (
+            corrections.append(inner(*given)) or corrections[-1]
+        )
+        fit(method, DATA, recipe)
+        found.append(torch.stack(corrections))
+    assert found[0].dtype == found[1].dtype == torch.float32
+    assert found[1].abs().max() > 0
+    cosine = torch.nn.functional.cosine_similarity(found[0][0].flatten(), found[1][0].flatten(), dim=0)
+    assert cosine > 0.9
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"), [("ccc", {"gradient": "head"}, True), ("ccc", {}, False), ("dl-em", {}, True)]
+)
+def test_only_what_nobody_looks_into_is_compiled(name, options, expected, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(device, "compile_trunk", compiled.append)
+    options = options | ({"groups": 2} if name == "ccc" else {})
+    device.adapt(build(name, **options), CUDA, compiled=True)
+    assert bool(compiled) is expected
+
+
+def test_a_compiled_trunk_computes_the_same(monkeypatch):
+    monkeypatch.setattr(device, "COMPILER", "eager")  # traced, but not turned into machine code, which takes long
+    plain, compiled = build(backbone="resnet-small"), build(backbone="resnet-small")
+    device.compile_trunk(compiled.backbone)
+    recipe = Recipe(epochs=2, batch_size=16, lr=1e-3)
+    assert_close(fit(plain, DATA, recipe).history, fit(compiled, DATA, recipe).history)
+    assert list(plain.state_dict()) == list(compiled.state_dict())
+    torch._dynamo.reset()
+
+
+# ---------------------------------------------------------------------- determinism
+
+
+def test_a_cpu_needs_no_settings():
+    with device.deterministic(CPU):
+        assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_cuda_settings_are_left_as_they_were(monkeypatch):
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    before = (torch.backends.cudnn.benchmark, torch.utils.deterministic.fill_uninitialized_memory)
+    with device.deterministic(CUDA):
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert (torch.backends.cudnn.benchmark, torch.utils.deterministic.fill_uninitialized_memory) == before
+
+
+# ---------------------------------------------------------------------- when memory ends
+
+
+class Greedy(Method):
+    """Fits so many items in a step, and so many in evaluation."""
+
+    def __init__(self, fits, evaluates=10_000):
+        super().__init__(lambda: build().backbone, DATA.crowd)
+        self.fits, self.evaluates, self.seen = fits, evaluates, []
+
+    def loss(self, batch):
+        if len(batch.x) > self.fits:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        assert int(batch.position.max()) < len(batch.x)
+        return self.backbone(batch.x).square().mean()
+
+    def predict_proba(self, x):
+        if len(x) > self.evaluates:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: not enough memory")
+        self.seen.append(len(x))
+        return super().predict_proba(x)
+
+
+@pytest.mark.parametrize(("fits", "advice"), [(9, "a step with 8 items fits: use batch_size=8"), (1, "not even a step with 2")])
+def test_the_end_of_memory_names_a_batch_size_that_fits(fits, advice):
+    with pytest.raises(device.OutOfMemory, match=f"with 32 items needs more memory than this machine has; {advice}"):
+        fit(Greedy(fits), DATA, Recipe(epochs=1, batch_size=32))
+
+
+def test_other_errors_are_passed_on():
+    def step(batch):
+        raise RuntimeError("shapes cannot be multiplied")
+
+    method = Greedy(100)
+    method.loss = step
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        fit(method, DATA, Recipe(epochs=1, batch_size=32))
+
+
+def test_evaluation_goes_on_in_smaller_batches():
+    method = Greedy(100, evaluates=11)
+    fit(method, DATA, Recipe(epochs=1, batch_size=32))
+    assert max(method.seen) <= 11
+    assert sum(method.seen) == len(DATA.x_test)
+    method.evaluates = 0
+    with pytest.raises(RuntimeError, match="not enough memory"):
+        predict(method.predict_proba, DATA.x, method)
+
+
+def test_part_of_a_batch_keeps_its_labels():
+    batch = next(TrainingData(DATA, CPU).batches(10, np.random.default_rng(0)))
+    part = device.part_of(batch, 4)
+    assert len(part.x) == len(part.items) == 4
+    assert torch.equal(part.x, batch.x[:4])
+    assert set(part.position.tolist()) == {0, 1, 2, 3}
+    assert len(part.label) == len(part.annotator) == 12
+    assert torch.equal(part.label, batch.label[batch.position < 4])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", ["crowdlayer-mw", "ccc", "conal", "geocrowdnet-f"])
+def test_the_same_seed_gives_the_same_numbers_on_cuda(name):
+    options = {"warmup": 1, "groups": 2, "per_class": 4, "gradient": "head"} if name == "ccc" else {}
+    recipe = Recipe(epochs=3, batch_size=8, lr=1e-2, crop=1, precision="mixed")
+    first, again = (fit(build(name, "resnet-small", **options), DATA, recipe, device="cuda").history for _ in range(2))
+    assert first == again

@@ -1,0 +1,413 @@
+"""The training loop: batches, seeds, schedules, devices, and losses that are not finite."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.testing import assert_close
+
+from lib import methods, networks
+from lib.crowd.labels import CrowdLabels
+from lib.datasets.batches import TrainingData
+from lib.datasets.kinds import CrowdDataset
+from lib.methods.base import Method
+from lib.networks import predict as in_batches
+from lib.networks.predict import predict
+from lib.training import loop, scoring
+from lib.training.device import check_device
+from lib.training.loop import fit
+from lib.training.recipe import Recipe
+from tests.strategies import crowds
+from tests.worked_example import small_dataset
+
+CPU = torch.device("cpu")
+DATA = small_dataset()
+
+
+def build(name="crowdlayer-mw", data=DATA, backbone="mlp", seed=0, **options):
+    make = functools.partial(networks.build, backbone, tuple(data.x.shape[1:]), data.n_classes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return methods.build(name, make, data.crowd, truth=data.y, **options)
+
+
+def held(crowd):
+    """A data set of these labels whose single feature is the number of the item."""
+    x = torch.arange(crowd.n_items, dtype=torch.float32)[:, None]
+    names = tuple(map(str, range(crowd.n_classes)))
+    return TrainingData(CrowdDataset("toy", "Toy", x, crowd, None, None, None, class_names=names), CPU)
+
+
+def state(method):
+    return torch.cat([value.double().flatten() for value in method.state_dict().values()])
+
+
+class Recording(Method):
+    """Does nothing but remember what it was asked."""
+
+    def __init__(self, data=DATA):
+        super().__init__(functools.partial(networks.build, "linear", tuple(data.x.shape[1:]), 3), data.crowd)
+        self.calls, self.sizes, self.rates, self.losses = [], [], [], None
+
+    def prepare(self, data, fit):
+        self.calls.append("prepare")
+
+    def begin_epoch(self, epoch, data):
+        self.calls.append(f"begin {epoch}")
+
+    def end_epoch(self, epoch, data):
+        self.calls.append(f"end {epoch}")
+
+    def step(self, batch, optimizer):
+        self.sizes.append(len(batch.x))
+        self.rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        return torch.tensor(1.0 if self.losses is None else self.losses.pop(0))
+
+
+# ------------------------------------------------------------------ batches
+
+
+@given(crowd=crowds(max_items=30), batch_size=st.integers(1, 12), seed=st.integers(0, 99))
+def test_a_pass_shows_every_label_once(crowd, batch_size, seed):
+    batches = list(held(crowd).batches(batch_size, np.random.default_rng(seed)))
+    items = torch.cat([batch.items for batch in batches]).tolist() if batches else []
+    assert sorted(items) == np.flatnonzero(crowd.labels_per_item).tolist()  # unlabeled items are passed over
+    shown = []
+    for batch in batches:
+        assert torch.equal(batch.x[:, 0].long(), batch.items)
+        shown += zip(batch.items[batch.position].tolist(), batch.annotator.tolist(), batch.label.tolist(), strict=True)
+    assert sorted(shown) == list(zip(crowd.item.tolist(), crowd.annotator.tolist(), crowd.label.tolist(), strict=True))
+
+
+@given(crowd=crowds(max_items=30, min_labels=1), batch_size=st.integers(1, 12))
+def test_batches_are_full_but_for_the_last(crowd, batch_size):
+    sizes = [len(batch.x) for batch in held(crowd).batches(batch_size, np.random.default_rng(0))]
+    assert all(size == batch_size for size in sizes[:-1])
+    assert 1 <= sizes[-1] <= batch_size + 1
+    if batch_size > 1 and len(sizes) > 1:
+        assert sizes[-1] > 1
+
+
+@pytest.mark.parametrize(("items", "sizes"), [(9, [4, 5]), (10, [4, 4, 2]), (8, [4, 4]), (1, [1]), (5, [5]), (3, [3])])
+def test_a_last_item_alone_joins_its_neighbors(items, sizes):
+    data = held(CrowdLabels.from_dense(np.zeros((items, 2), dtype=int), n_classes=2))
+    assert [len(batch.x) for batch in data.batches(4, np.random.default_rng(0))] == sizes
+
+
+def test_batch_normalization_survives_a_last_item_alone():
+    data = small_dataset(items=33)
+    history = fit(build(data=data, backbone="mlp-norm"), data, Recipe(epochs=1, batch_size=16)).history
+    assert np.isfinite(history["loss"]).all()
+
+
+def test_every_pass_has_another_order():
+    generator = np.random.default_rng(0)
+    data = TrainingData(DATA, CPU)
+    first, second = (torch.cat([batch.items for batch in data.batches(16, generator)]) for _ in range(2))
+    assert not torch.equal(first, second)
+    assert torch.equal(first.sort().values, second.sort().values)
+
+
+def test_passes_multiply_the_steps_of_an_epoch():
+    method = Recording()
+    history = fit(method, DATA, Recipe(epochs=2, batch_size=40, passes=3)).history
+    assert method.sizes == [40, 40, 10] * 3 * 2
+    assert len(history["loss"]) == 2
+
+
+# ------------------------------------------------------------------ other labels on the same items
+
+
+def test_with_crowd_changes_the_labels_and_copies_nothing():
+    data = TrainingData(DATA, CPU)
+    other = data.with_crowd(DATA.crowd.select_labels(DATA.crowd.item < 6))
+    assert other.x is data.x
+    assert other.labeled.tolist() == list(range(6))
+    assert len(data.labeled) == 90
+    assert sum(len(batch.x) for batch in other.batches(4, np.random.default_rng(0))) == 6
+
+
+def test_with_crowd_of_other_items_is_an_error():
+    with pytest.raises(ValueError, match="about the same 90 items, found 10"):
+        TrainingData(DATA, CPU).with_crowd(DATA.crowd.select_items(np.arange(10)))
+
+
+def test_a_stage_trains_on_the_labels_it_is_given():
+    """``prepare`` gets a function that trains another method by the same recipe, with changes."""
+    few = DATA.crowd.select_labels(DATA.crowd.item < 6)
+    inner = Recording()
+
+    class Staged(Recording):
+        def prepare(self, data, fit):
+            self.history = fit(inner, data=data.with_crowd(few), epochs=3)
+
+    method = Staged()
+    fit(method, DATA, Recipe(epochs=1, batch_size=100))
+    assert inner.sizes == [6] * 3
+    assert len(method.history["loss"]) == 3
+    assert method.sizes == [90]
+
+
+def test_no_labeled_item_is_an_error():
+    empty = replace(DATA, crowd=DATA.crowd.select_labels(np.zeros(len(DATA.crowd), dtype=bool)))
+    with pytest.raises(ValueError, match="none of the 90 items has a label"):
+        fit(build(), empty, Recipe(epochs=1))
+
+
+def test_data_of_other_sizes_is_an_error():
+    other = small_dataset(accuracies=(0.9, 0.8))
+    with pytest.raises(ValueError, match=r"built for \(3, 3\) annotators and classes, the data have \(2, 3\)"):
+        fit(build(), other, Recipe(epochs=1))
+
+
+# ------------------------------------------------------------------ seeds
+
+
+def test_same_seed_same_bits():
+    recipe = Recipe(epochs=3, batch_size=16)
+    runs = []
+    for seed in (0, 0, 1):
+        method = build()
+        runs.append((fit(method, DATA, recipe, seed=seed).history, state(method)))
+    assert runs[0][0] == runs[1][0]
+    assert torch.equal(runs[0][1], runs[1][1])
+    assert not torch.equal(runs[0][1], runs[2][1])
+
+
+def test_the_callers_random_numbers_do_not_matter_and_are_left_alone():
+    recipe, states = Recipe(epochs=2, batch_size=16), []
+    for before in (1, 2):
+        torch.manual_seed(before)
+        expected = torch.Generator().manual_seed(before)
+        method = build()
+        fit(method, DATA, recipe)
+        states.append(state(method))
+        assert torch.equal(torch.rand(3), torch.rand(3, generator=expected))
+    assert torch.equal(*states)
+
+
+def test_looking_at_the_scores_changes_nothing():
+    """Scoring draws no random numbers: fewer splits, same weights."""
+    method, other = build(), build()
+    fit(method, DATA, Recipe(epochs=2, batch_size=16))
+    fit(other, replace(DATA, x_test=None, y_test=None), Recipe(epochs=2, batch_size=16))
+    assert torch.equal(state(method), state(other))
+
+
+# ------------------------------------------------------------------ the order of things
+
+
+def test_hooks_come_in_order():
+    method = Recording()
+    fit(method, DATA, Recipe(epochs=2, batch_size=90))
+    assert method.calls == ["prepare", "begin 0", "end 0", "begin 1", "end 1"]
+
+
+def test_trains_in_training_mode_scores_in_evaluation_mode():
+    modes = []
+
+    class Watching(Recording):
+        def step(self, batch, optimizer):
+            modes.append(("step", self.training))
+            return super().step(batch, optimizer)
+
+        def predict_proba(self, x):
+            modes.append(("score", self.training))
+            assert not torch.is_grad_enabled()
+            return super().predict_proba(x)
+
+    method = Watching().eval()
+    fit(method, DATA, Recipe(epochs=2, batch_size=90))
+    assert modes == [("step", True), ("score", False)] * 2
+    assert not method.training
+
+
+def test_history_has_the_scores_there_are():
+    valid = replace(DATA, x_valid=DATA.x[:9], y_valid=DATA.y[:9])
+    without = replace(DATA, x_test=None, y_test=None, y=None)
+    expected = {"loss", "test_acc", "valid_acc"}, {"loss", "test_acc"}, {"loss"}
+    for data, names in zip((valid, DATA, without), expected, strict=True):
+        history = fit(Recording(), data, Recipe(epochs=2, batch_size=90)).history
+        assert set(history) == names
+        assert all(len(values) == 2 for values in history.values())
+
+
+def test_accuracy_is_a_share_of_all_items():
+    class Fixed(nn.Module):
+        def predict_proba(self, x):
+            return torch.eye(3)[x[:, 0].long()]
+
+    x = torch.tensor([[0.0], [1.0], [2.0], [0.0]])
+    assert scoring.accuracy(Fixed(), x, torch.tensor([0, 1, 2, 2])) == 0.75
+
+
+def test_learns():
+    history = fit(build("majority-vote"), DATA, Recipe(epochs=20, batch_size=16, lr=0.01)).history
+    assert history["test_acc"][-1] > 0.95
+    assert history["loss"][-1] < history["loss"][0]
+
+
+def test_predict_goes_through_large_inputs_in_parts(monkeypatch):
+    monkeypatch.setattr(in_batches, "EVALUATION_BATCH", 4)
+    sizes = []
+
+    def function(x):
+        sizes.append(len(x))
+        return 2 * x
+
+    module = nn.Dropout()
+    x = torch.randn(10, 3)
+    assert torch.equal(predict(function, x, module), 2 * x)
+    assert sizes == [4, 4, 2]
+    assert module.training
+
+
+# ------------------------------------------------------------------ optimizer and schedule
+
+
+def test_adam_and_sgd_by_hand():
+    """One step on one weight with the gradient 2, decay 0.5 on the weight 1."""
+    expected = {
+        "adam": 1 - 0.1,  # the first step of Adam has the size of the rate
+        "sgd": 1 - 0.1 * (2 + 0.5 * 1),
+    }
+    for optimizer, value in expected.items():
+        weight = nn.Parameter(torch.ones(1))
+        method = SimpleNamespace(
+            parameter_groups=lambda lr, decay, w=weight: [{"params": [w], "lr": lr, "weight_decay": decay}]
+        )
+        made = loop._optimizer(method, Recipe(optimizer=optimizer, lr=0.1, weight_decay=0.5))
+        weight.grad = torch.full((1,), 2.0)
+        made.step()
+        assert weight.item() == pytest.approx(value, abs=1e-6), optimizer
+
+
+def test_momentum_reaches_sgd():
+    made = loop._optimizer(build(), Recipe(optimizer="sgd", momentum=0.3, weight_decay=0.2))
+    assert isinstance(made, torch.optim.SGD)
+    assert {(group["momentum"], group["weight_decay"]) for group in made.param_groups} == {(0.3, 0.2)}
+
+
+def rates(**settings):
+    """The learning rate of each step: four epochs of three batches."""
+    method = Recording()
+    fit(method, DATA, Recipe(epochs=4, batch_size=30, lr=0.1, **settings))
+    return np.array(method.rates).reshape(4, 3)
+
+
+def test_constant_schedule():
+    assert_close(rates(), np.full((4, 3), 0.1))
+
+
+def test_step_schedule_drops_at_milestones():
+    found = rates(schedule="step", milestones=(1, 3), gamma=0.5)
+    assert_close(found, 0.1 * np.repeat([[1], [0.5], [0.5], [0.25]], 3, axis=1))
+
+
+def test_milestones_count_only_with_their_schedule():
+    assert_close(rates(milestones=(1,)), np.full((4, 3), 0.1))
+
+
+def test_cosine_schedule_ends_with_training():
+    step = np.arange(12)
+    assert_close(rates(schedule="cosine").ravel(), 0.05 * (1 + np.cos(np.pi * step / 12)))
+
+
+def test_onecycle_schedule_rises_and_falls_within_training():
+    found = rates(schedule="onecycle").ravel()
+    assert found[0] == pytest.approx(0.1 / 25)
+    assert found.max() == pytest.approx(0.1, rel=0.02)
+    assert found.argmax() in (2, 3)  # three tenths of the way
+    assert found[-1] == pytest.approx(0.1 / 25 / 1e4, abs=1e-6)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "onecycle"])
+def test_schedules_count_the_batches_there_are(schedule):
+    """31 items in tens are three batches, not four: the last one joins. The schedule still ends with the last step."""
+    method = Recording(small_dataset(items=31))
+    fit(method, small_dataset(items=31), Recipe(epochs=3, batch_size=10, passes=2, lr=0.1, schedule=schedule))
+    assert len(method.rates) == 3 * 2 * 3
+    assert method.rates[-1] < 0.1 * 0.01
+
+
+# ------------------------------------------------------------------ recipes
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "epochs must be a whole number of at least 1, found 0"),
+        ({"epochs": 2.5}, r"epochs must be a whole number of at least 1, found 2\.5"),
+        ({"batch_size": -1}, "batch_size must be a whole number of at least 1, found -1"),
+        ({"passes": 0}, "passes must be a whole number of at least 1, found 0"),
+        ({"lr": 0.0}, r"lr must be above 0, found 0\.0"),
+        ({"lr": float("nan")}, "lr must be above 0, found nan"),
+        ({"optimizer": "adamw"}, "optimizer must be one of adam, sgd, found 'adamw'"),
+        ({"schedule": "linear"}, "schedule must be one of constant, step, cosine, onecycle, found 'linear'"),
+    ],
+)
+def test_wrong_recipes_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe(**settings)
+
+
+def test_recipes_can_come_from_a_ledger_row():
+    assert Recipe(milestones=[1, 2]) == Recipe(milestones=(1, 2))
+    assert hash(Recipe(milestones=[1, 2])) == hash(Recipe(milestones=(1, 2)))
+
+
+# ------------------------------------------------------------------ what goes wrong
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_loss_that_is_not_finite_names_epoch_and_batch(value):
+    method = Recording()
+    method.losses = [1.0] * 3 + [1.0, value, 1.0]
+    with pytest.raises(FloatingPointError, match=rf"the loss is {value} at epoch 1, batch 1 of 3"):
+        fit(method, DATA, Recipe(epochs=3, batch_size=30))
+
+
+def test_a_diverging_method_is_noticed():
+    with pytest.raises(FloatingPointError, match="the loss is"):
+        fit(build("majority-vote"), DATA, Recipe(epochs=5, batch_size=16, optimizer="sgd", lr=1e30))
+
+
+def test_cuda_asked_for_and_absent(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(ValueError, match=r"'cuda' was asked for, but torch .* finds 0 CUDA devices"):
+        fit(build(), DATA, Recipe(epochs=1), device="cuda")
+
+
+def test_a_cuda_device_too_many(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert check_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(ValueError, match=r"'cuda:2' was asked for, but torch .* finds 2 CUDA devices"):
+        check_device("cuda:2")
+
+
+@pytest.mark.parametrize("device", ["gpu", "mps", "", "cpu:x"])
+def test_unknown_device_is_named(device):
+    with pytest.raises(ValueError, match=f"unknown device '{device}'; expected cpu, cuda or cuda:N"):
+        check_device(device)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", methods.names("classification"))
+def test_the_same_on_cuda(name):
+    """Without dropout, whose random numbers are the device's own."""
+    results = []
+    for device in ("cpu", "cuda"):
+        method = build(name, backbone="linear")
+        results.append(fit(method, DATA, Recipe(epochs=3, batch_size=30, lr=0.01), device=device).history["loss"])
+    assert_close(*map(np.array, results), rtol=1e-3, atol=1e-5)

@@ -1,0 +1,136 @@
+"""Scores: which epoch counts, and the error of confusion matrices by hand, against a loop, and turned around."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib.aggregation.confusion import alignment, confusion_error
+from lib.training.scoring import accuracies, select_epoch
+
+HISTORY = {"loss": [1.0, 0.5, 0.4], "test_acc": [0.5, 0.8, 0.7], "valid_acc": [0.9, 0.6, 0.9]}
+
+
+def random_matrices(annotators=4, classes=3, seed=0):
+    return np.random.default_rng(seed).dirichlet(np.ones(classes), size=(annotators, classes))
+
+
+# ------------------------------------------------------------------ accuracies
+
+
+def test_last_best_and_selected():
+    assert accuracies(HISTORY) == {
+        "test_acc_last": 0.7,
+        "test_acc_best": 0.8,
+        "test_acc_selected": 0.7,  # of two equally good validation epochs the later one
+        "valid_acc_selected": 0.9,
+    }
+
+
+def test_selection_does_not_look_at_the_test_items():
+    other = HISTORY | {"test_acc": [0.1, 0.2, 0.3]}
+    assert accuracies(other)["test_acc_selected"] == 0.3
+    assert accuracies(other)["valid_acc_selected"] == 0.9
+
+
+def test_without_a_validation_split_nothing_is_selected():
+    assert accuracies({"test_acc": [0.5, 0.8, 0.7]}) == {"test_acc_last": 0.7, "test_acc_best": 0.8}
+
+
+def test_without_a_test_split_there_is_no_accuracy():
+    assert accuracies({"loss": [1.0]}) == {}
+
+
+def test_warm_up_epochs_do_not_count():
+    history = {"test_acc": [0.9, 0.6, 0.7], "valid_acc": [0.9, 0.8, 0.7]}
+    found = accuracies(history, warmup=1)
+    assert (found["test_acc_best"], found["test_acc_selected"], found["test_acc_last"]) == (0.7, 0.6, 0.7)
+    # Where there is nothing but warm-up, the last epoch stands for the run.
+    assert accuracies(history, warmup=10)["test_acc_best"] == 0.7
+
+
+@given(st.lists(st.sampled_from([0.1, 0.2, 0.3]), min_size=1))
+def test_the_selected_epoch_is_the_last_of_the_best(valid):
+    epoch = select_epoch(valid)
+    assert valid[epoch] == max(valid)
+    assert max(valid[epoch + 1 :], default=0.0) < max(valid)
+
+
+# ------------------------------------------------------------------ confusion matrices
+
+
+def test_error_by_hand():
+    truth = np.array([[[1.0, 0.0], [0.0, 1.0]], [[0.5, 0.5], [0.5, 0.5]]])
+    estimate = np.array([[[0.9, 0.1], [0.0, 1.0]], [[0.5, 0.5], [1.0, 0.0]]])
+    # The first annotator is off by 0.2 of 2 rows, the second by 1.0.
+    assert confusion_error(estimate, truth) == pytest.approx((0.2 / 2 + 1.0 / 2) / 2)
+
+
+def test_error_lies_between_zero_and_two():
+    truth = np.eye(3)[None]
+    assert confusion_error(truth, truth) == 0.0
+    assert confusion_error(np.roll(truth, 1, axis=2), truth) == 2.0
+
+
+def test_error_against_a_loop():
+    estimate, truth = random_matrices(seed=0), random_matrices(seed=1)
+    truth[0] = 0  # gave no label
+    truth[1, 2] = 0  # saw no item of class 2
+    errors = []
+    for r in (1, 2, 3):
+        rows = [j for j in range(3) if truth[r, j].sum() > 0]
+        difference = sum(abs(estimate[r, j, k] - truth[r, j, k]) for j in rows for k in range(3))
+        errors.append(difference / sum(truth[r, j].sum() for j in rows))
+    assert confusion_error(estimate, truth) == pytest.approx(np.mean(errors))
+
+
+def test_what_was_never_seen_does_not_count():
+    estimate, truth = random_matrices(seed=0), random_matrices(seed=1)
+    truth[0], truth[1, 2] = 0, 0
+    before = confusion_error(estimate, truth)
+    estimate[0], estimate[1, 2] = np.eye(3), [1, 0, 0]
+    assert confusion_error(estimate, truth) == before
+
+
+def test_error_notices_a_transposed_estimate():
+    truth = random_matrices()
+    assert confusion_error(truth.transpose(0, 2, 1), truth) > 0.1
+
+
+@given(st.permutations(range(4)), st.integers(0, 50))
+def test_alignment_undoes_one_permutation_of_the_true_classes(order, seed):
+    truth = 0.7 * np.eye(4) + 0.3 * random_matrices(3, 4, seed)
+    estimate = truth[:, list(order)]  # class order[j] is called j
+    assert (estimate[:, alignment(estimate, truth)] == truth).all()
+
+
+def test_alignment_is_the_best_of_all():
+    estimate, truth = random_matrices(seed=2), random_matrices(seed=3)
+
+    def agreement(order):
+        return (estimate[:, list(order)] * truth).sum()
+
+    best = max(itertools.permutations(range(3)), key=agreement)
+    assert alignment(estimate, truth).tolist() == list(best)
+
+
+def test_alignment_is_one_for_all_annotators():
+    """Classes switched in a single annotator's matrix are that matrix's error."""
+    truth = np.repeat(np.eye(3)[None], 4, axis=0)
+    estimate = truth.copy()
+    estimate[3] = np.roll(np.eye(3), 1, axis=0)
+    assert alignment(estimate, truth).tolist() == [0, 1, 2]
+    assert confusion_error(estimate[:, alignment(estimate, truth)], truth) == pytest.approx(2 / 4)
+
+
+def test_what_cannot_be_compared():
+    with pytest.raises(ValueError, match=r"equal shapes, found \(4, 3, 3\) and \(3, 3, 3\)"):
+        confusion_error(random_matrices(4), random_matrices(3))
+    with pytest.raises(ValueError, match=r"equal shapes, found \(4, 3, 3\) and \(4, 2, 2\)"):
+        alignment(random_matrices(), random_matrices(classes=2))
+    with pytest.raises(ValueError, match="no annotator has a true confusion matrix"):
+        confusion_error(random_matrices(), np.zeros((4, 3, 3)))
