@@ -15,15 +15,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lib import backbones, methods, training
-from lib.backbones import Backbone
-from lib.crowd import CrowdLabels
-from lib.datasets import CrowdDataset
-from lib.files import write_atomically
-from lib.methods import Method
+from lib import methods, networks
+from lib.crowd.labels import CrowdLabels
+from lib.datasets.kinds import CrowdDataset
+from lib.methods.base import Method
+from lib.networks import Backbone
 from lib.own_data.features import Source
 from lib.own_data.tables import Refusal, shown
-from lib.training import Recipe
+from lib.storage import write_atomically
+from lib.training.loop import fit
+from lib.training.recipe import Recipe
 
 __all__ = ["METHODS", "Classifier", "HeldOut", "held_out", "load", "recipe_for", "train"]
 
@@ -39,7 +40,9 @@ Progress = Callable[[str], None]
 def recipe_for(n_items: int) -> Recipe:
     """How to train on so many items: about as many steps whatever their number, within 10 and 50 epochs."""
     batch = int(2 ** np.clip(np.round(np.log2(max(n_items, 1) / 50)), 5, 9))
-    return Recipe(epochs=int(np.clip(1000 * batch // max(n_items, 1), 10, 50)), batch_size=batch, lr=0.001 * (batch / 32) ** 0.5)
+    return Recipe(
+        epochs=int(np.clip(1000 * batch // max(n_items, 1), 10, 50)), batch_size=batch, lr=0.001 * (batch / 32) ** 0.5
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,9 +126,9 @@ def train(
     """
     mean, scale = _scale(features)
     x, recipe = _scaled(features, mean, scale), recipe or recipe_for(crowd.n_items)
-    networks = tuple(_train(x, crowd, method, recipe, seed, device) for seed in seeds)
+    trained = tuple(_train(x, crowd, method, recipe, seed, device) for seed in seeds)
     names = tuple(map(str, crowd.class_names))
-    return Classifier(networks, source, tuple(map(str, features.columns)), mean, scale, names)
+    return Classifier(trained, source, tuple(map(str, features.columns)), mean, scale, names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,15 +196,15 @@ def load(path: str | Path) -> Classifier:
             about = json.loads(arrays["about"].tobytes())
             if about["format"] != FORMAT:
                 raise Refusal(f"{path} is a classifier of format {about['format']}; this version reads {FORMAT}")
-            networks = []
+            loaded = []
             for number in range(about["networks"]):
-                network = backbones.build(about["backbone"], (len(about["columns"]),), len(about["class_names"]))
+                network = networks.build(about["backbone"], (len(about["columns"]),), len(about["class_names"]))
                 state = {name: torch.from_numpy(arrays[f"{number}/{name}"].copy()) for name in network.state_dict()}
                 network.load_state_dict(state)
-                networks.append(network.eval())
+                loaded.append(network.eval())
             source = Source(about["kind"], tuple(about["source"]))
             names = tuple(about["columns"]), tuple(about["class_names"])
-            return Classifier(tuple(networks), source, names[0], arrays["mean"], arrays["scale"], names[1])
+            return Classifier(tuple(loaded), source, names[0], arrays["mean"], arrays["scale"], names[1])
     except (KeyError, zipfile.BadZipFile, UnicodeDecodeError, TypeError) as error:
         raise Refusal(f"{path} is no classifier that this program has written: {error!r}") from error
     except ValueError as error:
@@ -239,12 +242,14 @@ def _scaled(features: pd.DataFrame, mean, scale) -> torch.Tensor:
 
 
 def _train(x: torch.Tensor, crowd: CrowdLabels, method: str, recipe: Recipe, seed: int, device: str) -> Backbone:
-    data = CrowdDataset("your-own", "Your own labels", x, crowd, None, None, None, class_names=tuple(map(str, crowd.class_names)))
+    data = CrowdDataset(
+        "your-own", "Your own labels", x, crowd, None, None, None, class_names=tuple(map(str, crowd.class_names))
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        make = functools.partial(backbones.build, BACKBONE, tuple(x.shape[1:]), crowd.n_classes)
+        make = functools.partial(networks.build, BACKBONE, tuple(x.shape[1:]), crowd.n_classes)
         fitted = methods.build(method, make, crowd)
-        training.fit(fitted, data, recipe, seed=seed, device=device)
+        fit(fitted, data, recipe, seed=seed, device=device)
     if type(fitted).predict_proba is not Method.predict_proba:
         raise ValueError(f"{method!r} predicts with more than its backbone; expected one of {', '.join(METHODS)}")
     return fitted.backbone.cpu().eval()

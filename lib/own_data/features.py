@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from lib import embeddings
-from lib.crowd import CrowdLabels
+from lib.crowd.labels import CrowdLabels
+from lib.datasets import image_features, sentence_vectors
 from lib.own_data.intake import Intake, folded
 from lib.own_data.tables import Refusal, TextTable, read_table, shown
 
@@ -62,17 +62,51 @@ def read_source(intake: Intake, source: Source, path: str | Path = "", match: st
     """
     if source.kind == "columns":
         features, notes = read_numbers(path, decimal)
-        return features, arrange(replace(intake, notes=[*intake.notes, *notes]), list(features.index), match), Source(
-            "columns", tuple(features.columns)
+        return (
+            features,
+            arrange(replace(intake, notes=[*intake.notes, *notes]), list(features.index), match),
+            Source("columns", tuple(features.columns)),
         )
     if source.kind == "text":
         column = source.columns[0]
         texts = read_texts(intake.table, column, intake.item_column)
         arranged = arrange(intake, list(texts.index), "exact")
-        return _frame(_of_texts(texts.tolist()), texts.index), arranged, source
+        return text_features(texts), arranged, source
     files = image_files(path)
     arranged = arrange(intake, list(files.index), match)
-    return _frame(_of_images(files.tolist()), files.index), arranged, source
+    return image_features_of(files), arranged, source
+
+
+def check(intake: Intake, source: Source, path: str | Path, match: str, decimal: str) -> str:
+    """What is understood of the features, in words; no network is asked.
+
+    Raises:
+        Refusal: as :func:`read_source`.
+    """
+    if source.kind == "columns":
+        features, notes = read_numbers(path, decimal)
+        names = list(features.index)
+    elif source.kind == "text":
+        names = list(read_texts(intake.table, source.columns[0], intake.item_column).index)
+        notes = [f"{len(names)} texts"]
+    else:
+        names = list(image_files(path).index)
+        notes = [f"{len(names)} images"]
+    unlabeled = (
+        len(names)
+        - arrange(intake, names, match if source.kind != "text" else "exact").crowd.labels_per_item.astype(bool).sum()
+    )
+    return "\n".join([f"features: {'; '.join(notes)}", f"items without a label: {unlabeled}"])
+
+
+def text_features(texts: pd.Series) -> pd.DataFrame:
+    """``[texts, 384]``, by item."""
+    return _frame(_of_texts(texts.tolist()), texts.index)
+
+
+def image_features_of(files: pd.Series) -> pd.DataFrame:
+    """``[images, 1280]``, by item."""
+    return _frame(_of_images(files.tolist()), files.index)
 
 
 def read_numbers(path: str | Path, decimal: str = "", columns: tuple[str, ...] = ()) -> tuple[pd.DataFrame, list[str]]:
@@ -89,13 +123,17 @@ def read_numbers(path: str | Path, decimal: str = "", columns: tuple[str, ...] =
     table = read_table(path)
     frame = table.frame
     if frame.shape[1] < 2:
-        raise Refusal(f"{table.path.name}: expected a column of item names and at least one of numbers, found {shown(frame.columns)}")
+        raise Refusal(
+            f"{table.path.name}: expected a column of item names and at least one of numbers, found {shown(frame.columns)}"
+        )
     items = frame.iloc[:, 0].str.strip()
     if (items == "").any():
         raise Refusal(f"{table.place(int(np.flatnonzero(items == '')[0]))}: a row without the name of its item")
     if (again := items.duplicated()).any():
         row = int(np.flatnonzero(again)[0])
-        raise Refusal(f"{table.place(row)}: item {items[row]!r} again; one row an item is expected, {int(again.sum())} are too many")
+        raise Refusal(
+            f"{table.place(row)}: item {items[row]!r} again; one row an item is expected, {int(again.sum())} are too many"
+        )
     if lost := [name for name in columns if name not in frame.columns[1:]]:
         raise Refusal(f"{table.path.name}: the classifier needs the columns {shown(columns)}; missing are {shown(lost)}")
     names = list(columns or frame.columns[1:])
@@ -111,7 +149,9 @@ def read_numbers(path: str | Path, decimal: str = "", columns: tuple[str, ...] =
 
 def _numbers(table: TextTable, name: str, comma: bool) -> np.ndarray:
     cells = table.frame[name].str.strip()
-    values = pd.to_numeric(cells.str.replace(",", ".", regex=False) if comma else cells, errors="coerce").to_numpy(dtype=np.float64)
+    values = pd.to_numeric(cells.str.replace(",", ".", regex=False) if comma else cells, errors="coerce").to_numpy(
+        dtype=np.float64
+    )
     wrong = np.flatnonzero(~np.isfinite(values))
     if len(wrong) == 0:
         return values
@@ -122,7 +162,9 @@ def _numbers(table: TextTable, name: str, comma: bool) -> np.ndarray:
         how = f"leave the column out, code its values as numbers, or, if it is text, say --text {name}"
     else:
         how = "fill the cell or leave out the row"
-    raise Refusal(f"{place}: column {name!r} must hold finite numbers, found {found!r}; {len(wrong)} such cells. To mend it, {how}")
+    raise Refusal(
+        f"{place}: column {name!r} must hold finite numbers, found {found!r}; {len(wrong)} such cells. To mend it, {how}"
+    )
 
 
 def read_texts(table: TextTable, column: str, item: str) -> pd.Series:
@@ -202,7 +244,7 @@ def _places(wanted: list[str], names: list[str], key: Callable[[str], str]) -> n
 
 def _of_texts(texts: list[str]) -> np.ndarray:
     try:
-        return embeddings.sentences(texts)
+        return sentence_vectors.sentences(texts)
     except ModuleNotFoundError as error:
         raise Refusal(f"texts need a pretrained network: {error}") from error
 
@@ -210,8 +252,6 @@ def _of_texts(texts: list[str]) -> np.ndarray:
 def _of_images(files: list[Path]) -> np.ndarray:
     """``[images, 1280]`` of images of any size."""
     from PIL import Image
-
-    from lib.datasets import image_features
 
     parts = []
     sizes = set()

@@ -14,14 +14,25 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib.crowd import CrowdLabels
+from lib.crowd.labels import CrowdLabels
 from lib.own_data.tables import Refusal, TextTable, natural, read_table, shown
 
 __all__ = ["Intake", "Options", "folded", "read_labels"]
 
 NAMES = {
     "item": ("item", "item_id", "items", "task", "task_id", "unit", "image", "text", "file", "filename", "id", "question"),
-    "annotator": ("annotator", "annotator_id", "worker", "worker_id", "workerid", "rater", "coder", "labeler", "user", "user_id"),
+    "annotator": (
+        "annotator",
+        "annotator_id",
+        "worker",
+        "worker_id",
+        "workerid",
+        "rater",
+        "coder",
+        "labeler",
+        "user",
+        "user_id",
+    ),
     "label": ("label", "labels", "class", "answer", "choice", "category", "annotation", "response"),
 }
 KNOWN = ("known", "gold", "gold_label", "truth", "true", "true_label", "ground_truth")
@@ -63,6 +74,7 @@ class Intake:
     Attributes:
         crowd: the labels, with the names in the file.
         known: ``[items]`` known class, -1 where it is not known.
+        first_said: ``[classes]`` rank by where the file says it first, to decide ties whatever classes are called.
         notes: sentences for the user.
         table: the file, for a column of text.
         item_column: in it.
@@ -70,6 +82,7 @@ class Intake:
 
     crowd: CrowdLabels
     known: np.ndarray
+    first_said: np.ndarray
     notes: list[str] = field(default_factory=list)
     table: TextTable | None = None
     item_column: str = "item"
@@ -113,7 +126,9 @@ def read_labels(source: str | Path | pd.DataFrame, options: Options = Options())
     notes += more
     classes = list(options.classes) or natural(frame["label"].unique().tolist())
     if unseen := sorted(set(frame["label"]) - set(classes)):
-        raise Refusal(f"{_where(frame, table, frame['label'] == unseen[0])}: the label {unseen[0]!r} is none of the classes given")
+        raise Refusal(
+            f"{_where(frame, table, frame['label'] == unseen[0])}: the label {unseen[0]!r} is none of the classes given"
+        )
     if len(classes) < 2:
         raise Refusal(f"all labels are {classes[0]!r}: nothing to decide. If there are more classes, name them all: --classes")
     if frame["item"].nunique() < 2:
@@ -124,7 +139,9 @@ def read_labels(source: str | Path | pd.DataFrame, options: Options = Options())
     crowd = CrowdLabels.from_frame(
         frame, items=item_names, annotators=natural(frame["annotator"].unique().tolist()), classes=classes
     )
-    return Intake(crowd, known, [*table.notes, *notes, *more], table, roles["item"])
+    said = list(dict.fromkeys([*frame.sort_values("row", kind="stable")["label"], *classes]))
+    first_said = np.array([said.index(name) for name in classes])
+    return Intake(crowd, known, first_said, [*table.notes, *notes, *more], table, roles["item"])
 
 
 # ---------------------------------------------------------------------- columns
@@ -258,7 +275,9 @@ def _cells(frame: pd.DataFrame, table: TextTable, options: Options) -> tuple[pd.
     notes, frame = [], frame.copy()
     for role in ("item", "annotator"):
         if (empty := frame[role].str.strip() == "").any():
-            raise Refusal(f"{_where(frame, table, empty)}: {int(empty.sum())} labels without {role}; fill the cell or leave out the row")
+            raise Refusal(
+                f"{_where(frame, table, empty)}: {int(empty.sum())} labels without {role}; fill the cell or leave out the row"
+            )
     empty = frame["label"].str.strip() == ""
     if empty.any():
         notes.append(f"{int(empty.sum())} empty labels left out, the first in {_where(frame, table, empty)}")
@@ -324,7 +343,9 @@ def _classes(frame: pd.DataFrame, table: TextTable, options: Options) -> None:
         )
     for mark in ("|", ";"):
         parts = frame["label"].str.contains(mark, regex=False)
-        if parts.any() and {part.strip() for value in frame["label"][parts].unique() for part in value.split(mark)} & set(values):
+        if parts.any() and {part.strip() for value in frame["label"][parts].unique() for part in value.split(mark)} & set(
+            values
+        ):
             found = frame["label"][parts].iloc[0]
             raise Refusal(f"{_where(frame, table, parts)}: several answers in one cell, {found!r}; one class a label is needed")
     numbers = pd.to_numeric(pd.Series(values), errors="coerce")
@@ -368,7 +389,9 @@ def _known(frame: pd.DataFrame, classes: list[str], table: TextTable, options: O
     told = frame.loc[frame["known"].str.strip() != "", ["item", "known"]]
     if options.trusted:
         if options.trusted not in set(frame["annotator"]):
-            raise Refusal(f"there is no annotator {options.trusted!r} to be trusted; there are {shown(frame['annotator'].unique())}")
+            raise Refusal(
+                f"there is no annotator {options.trusted!r} to be trusted; there are {shown(frame['annotator'].unique())}"
+            )
         trusted = frame[frame["annotator"] == options.trusted]
         told = pd.concat([told, trusted[["item", "label"]].set_axis(["item", "known"], axis=1)])
     if options.known:
@@ -397,4 +420,3 @@ def _known(frame: pd.DataFrame, classes: list[str], table: TextTable, options: O
 
 def _where(frame: pd.DataFrame, table: TextTable, mask: pd.Series) -> str:
     return table.place(int(frame.loc[mask, "row"].iloc[0]))
-

@@ -8,10 +8,9 @@ from scipy import sparse
 from scipy.special import gammaln, xlogy
 from scipy.stats import norm
 
-from lib import aggregate
-from lib.crowd import CrowdLabels
-from lib.own_data import fusion, judging
-from lib.own_data.fusion import Estimate
+from lib.crowd.labels import CrowdLabels
+from lib.aggregation import fusion, judging
+from lib.aggregation.fusion import Estimate
 
 __all__ = ["CLASSIFIER", "annotator_table", "cleaned_labels", "decided", "label_quality", "to_relabel"]
 
@@ -134,7 +133,7 @@ def decided(estimate: Estimate, crowd: CrowdLabels, order: np.ndarray) -> np.nda
     return np.where(best, order, crowd.n_classes).argmin(axis=1)
 
 
-def cleaned_labels(crowd: CrowdLabels, estimate: Estimate, label: np.ndarray) -> pd.DataFrame:
+def cleaned_labels(crowd: CrowdLabels, estimate: Estimate, label: np.ndarray, known: np.ndarray) -> pd.DataFrame:
     """One line an item.
 
     Returns:
@@ -155,7 +154,7 @@ def cleaned_labels(crowd: CrowdLabels, estimate: Estimate, label: np.ndarray) ->
     table["confidence"] = prob[np.arange(len(label)), label]
     table["n_labels"] = crowd.labels_per_item
     table["votes"] = counts[np.arange(len(label)), label].astype(int)
-    table["majority_vote"], table["tied"] = votes, tied
+    table["majority_vote"], table["tied"], table["known"] = votes, tied, known >= 0
     return pd.concat([table, pd.DataFrame(prob, columns=[f"p({name})" for name in names])], axis=1)
 
 
@@ -174,7 +173,9 @@ def label_quality(crowd: CrowdLabels, estimate: Estimate, prob: np.ndarray | Non
     return pd.DataFrame(dict(zip(["item", "annotator", "label", "score"], [*values, score], strict=True)))
 
 
-def to_relabel(crowd: CrowdLabels, estimate: Estimate, annotators: pd.DataFrame, known: np.ndarray, prob: np.ndarray | None) -> pd.DataFrame:
+def to_relabel(
+    crowd: CrowdLabels, estimate: Estimate, annotators: pd.DataFrame, known: np.ndarray, prob: np.ndarray | None
+) -> pd.DataFrame:
     """Which items next, and by whom: those most worth one more label first, known ones left out.
 
     Worth is the information (bits) that one label of a typical annotator is expected to give of the class. Where accuracies cannot
@@ -201,7 +202,9 @@ def to_relabel(crowd: CrowdLabels, estimate: Estimate, annotators: pd.DataFrame,
         gain = 1 - prob[np.arange(len(p)), best]
     else:
         gain = 1.0 / (1 + crowd.labels_per_item)
-    table = pd.DataFrame({"item": pd.Series(crowd.item_names, dtype=object), "n_labels": crowd.labels_per_item, "label": names[best]})
+    table = pd.DataFrame(
+        {"item": pd.Series(crowd.item_names, dtype=object), "n_labels": crowd.labels_per_item, "label": names[best]}
+    )
     table["confidence"] = p.max(axis=1) if estimate.told_apart else np.nan
     table["runner_up"] = names[rest.argmax(axis=1)] if estimate.told_apart else ""
     table["gain"] = gain
@@ -222,11 +225,6 @@ def _whom(crowd: CrowdLabels, annotators: pd.DataFrame) -> np.ndarray:
     asked[crowd.item[near], rank[crowd.annotator[near]]] = True
     names = np.array(crowd.annotator_names, dtype=object)[order]
     return np.where(asked.all(axis=1), "", names[asked.argmin(axis=1)])
-
-
-def majority(crowd: CrowdLabels) -> np.ndarray:
-    """``[items]`` the vote, ties to the lowest; -1 without labels."""
-    return aggregate.majority_vote(crowd)
 
 
 def _entropy(prob: np.ndarray) -> np.ndarray:

@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from lib.crowd import CrowdLabels
-from lib.own_data import fusion
-from lib.own_data.fusion import Estimate
+from lib.crowd.labels import CrowdLabels
+from lib.aggregation import fusion
+from lib.aggregation.fusion import Estimate
 
 __all__ = ["accuracies", "likelihoods"]
 
@@ -54,7 +54,9 @@ def accuracies(
     for _ in range(replicates):
         drawn = np.bincount(rng.integers(0, crowd.n_items, crowd.n_items), minlength=crowd.n_items)
         weight = drawn.astype(np.float64) if replicates > 1 else None
-        fit = fusion.fitted(crowd, (kind, estimate.leaning), shares, known, several, start=estimate.people, weight=weight, rounds=10)
+        fit = fusion.fitted(
+            crowd, (kind, estimate.leaning), shares, known, several, start=estimate.people, weight=weight, rounds=10
+        )
         q = fusion.support(crowd, fit.posterior, fit.accuracy, fit.confusion)[judged]
         told = known[crowd.item[judged]]
         q[told >= 0] = (told == crowd.label[judged])[told >= 0]

@@ -25,8 +25,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib import aggregate
-from lib.crowd import CrowdLabels
+from lib.aggregation.dawid_skene import e_step, soft_vote
+from lib.crowd.labels import CrowdLabels
 
 __all__ = ["Estimate", "estimate", "support"]
 
@@ -150,7 +150,7 @@ def fitted(
         weight: ``[items]`` how often each counts (of a resample).
     """
     kind, leaning = model
-    posterior = aggregate.soft_vote(crowd) if start is None else start.copy()
+    posterior = soft_vote(crowd) if start is None else start.copy()
     fixed = np.flatnonzero(known >= 0)
     _fix(posterior, fixed, known)
     mask = (known >= 0) if len(fixed) and start is None else used
@@ -162,7 +162,7 @@ def fitted(
             scores = coin_scores(crowd, accuracy) + prior
         else:
             accuracy, confusion = _confusions(crowd, posterior, counted, leaning, floor)
-            scores, _ = aggregate.e_step(np.zeros(crowd.n_classes), confusion, crowd)
+            scores, _ = e_step(np.zeros(crowd.n_classes), confusion, crowd)
             scores = np.log(np.maximum(scores, 1e-300)) + prior
         before, posterior, mask = posterior, _softmax(scores), used
         _fix(posterior, fixed, known)
@@ -349,7 +349,7 @@ def _checked(crowd: CrowdLabels, prob, known) -> np.ndarray:
 
 def class_shares(crowd: CrowdLabels, known: np.ndarray) -> np.ndarray:
     """``[1, classes]`` log of the vote's shares; of the known classes too, where there are some."""
-    votes = aggregate.soft_vote(crowd)[crowd.labels_per_item > 0].sum(axis=0)
+    votes = soft_vote(crowd)[crowd.labels_per_item > 0].sum(axis=0)
     if (known >= 0).any():  # a shared error shifts the votes, so known classes decide
         votes = np.bincount(known[known >= 0], minlength=crowd.n_classes)
     return np.log((votes + SHARES) / (votes + SHARES).sum())[None]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from lib.crowd import CrowdLabels
+from lib.crowd.labels import CrowdLabels
 
 __all__ = ["agreement", "alpha", "kappas"]
 
