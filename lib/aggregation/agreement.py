@@ -1,8 +1,8 @@
 """How far people agree: Krippendorff's alpha with an interval, Cohen's kappa for each pair.
 
-``alpha = 1 - observed disagreement / disagreement expected by chance``, over the items with two labels or more: 1 is full agreement, 0 what
-chance gives. ``kappa`` is the same of two people, with the class shares of each. Both are undefined where there is nothing to compare, or
-where everybody says one and the same class.
+``alpha = 1 - observed disagreement / disagreement expected by chance``, over the items with two labels or more: 1 is full
+agreement, 0 what chance gives. ``kappa`` is the same of two people, with the class shares of each. Both are undefined where
+there is nothing to compare, or where everybody says one and the same class.
 
 References: Krippendorff, *Content Analysis*, 2004, chapter 11; Cohen (Educational and Psychological Measurement 20(1), 1960).
 """

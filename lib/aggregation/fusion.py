@@ -5,14 +5,15 @@ among the annotators it may end up believing nobody else. Four rules keep it fro
 
 * **The class shares are those of the vote.** Learned along, they let a frequent class swallow the others.
 * **Only as many parameters as held-out labels pay for.** The first model is one coin per annotator, who is right with
-  probability ``a[r]`` and otherwise says any wrong class alike, leaning on the crowd's mean with the weight of sixteen labels. It is
-  replaced by one that leans less or more, or by full confusion matrices (whose rows lean on the annotator's coin and on the errors
-  of the crowd), only if labels that were hidden are predicted better, by more than the standard error of the difference.
+  probability ``a[r]`` and otherwise says any wrong class alike, leaning on the crowd's mean with the weight of sixteen
+  labels. It is replaced by one that leans less or more, or by full confusion matrices (whose rows lean on the annotator's
+  coin and on the errors of the crowd), only if labels that were hidden are predicted better, by more than the standard
+  error of the difference.
 * **Agreement is counted where people can agree**: on items with two labels or more, or with a known class.
 * **A classifier may say who is better than whom, never how good people are on the whole.** Its probabilities, made without the
   item's own labels, take the place of the class shares after a temperature and a share of doubt have been fitted to the labels.
-  The crowd's mean accuracy stays at least what people's agreement among themselves allows (the upper end of its interval). Where
-  nobody overlaps, that is nearly one, and labels are kept.
+  The crowd's mean accuracy stays at least what people's agreement among themselves allows (the upper end of its interval).
+  Where nobody overlaps, that is nearly one, and labels are kept.
 
 What no method of this kind can see: errors that annotators share. Only items whose class is known show them.
 

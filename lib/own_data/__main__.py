@@ -21,8 +21,9 @@ import pandas as pd
 from lib.own_data import features as sources
 from lib.own_data.classifier import load
 from lib.own_data.features import MATCHES, Source
+from lib.own_data.folder import safe_csv, settings_of, write
 from lib.own_data.intake import Options, read_labels
-from lib.own_data.outcome import fit, safe_csv, settings_of
+from lib.own_data.outcome import fit
 from lib.own_data.page import sentences
 from lib.own_data.tables import Refusal, read_table
 from lib.storage import write_atomically
@@ -66,7 +67,7 @@ def _run(given: argparse.Namespace) -> int:
     outcome = fit(intake, source, path, options, given.match, given.decimal, device=given.device, progress=_say)
     _say("writing")
     extra = {"match": given.match, "decimal": given.decimal, "device": given.device}
-    outcome.write(given.out, settings_of(options, given.labels, source, path, extra))
+    write(outcome, given.out, settings_of(options, given.labels, source, path, extra))
     told, warned = sentences(outcome)
     print("\n" + "\n".join([*told, *(f"beware: {text}" for text in warned if text not in outcome.intake.notes)]))
     print(f"\n{time.monotonic() - started:.0f} s; the report is {Path(given.out) / 'report.html'}")

@@ -211,7 +211,8 @@ def arrange(intake: Intake, names: list[str], match: str = "exact") -> Intake:
         helps = [m for m in MATCHES if m != match and (_places(list(crowd.item_names), names, MATCHES[m]) >= 0).all()]
         hint = f"They fit if compared by {helps[0]}: say --match {helps[0]}" if helps else "Leave out their labels, or add them"
         raise Refusal(
-            f"{len(lost)} of {crowd.n_items} labeled items have no features: {shown(lost)}; the features are of {shown(names)}. {hint}"
+            f"{len(lost)} of {crowd.n_items} labeled items have no features: {shown(lost)}; the features are of "
+            f"{shown(names)}. {hint}"
         )
     if len(np.unique(place)) < len(place):
         raise Refusal(f"compared by {match}, several labeled items are one item of the features; rename them")

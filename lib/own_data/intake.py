@@ -1,7 +1,7 @@
 """What a file of labels says, told before anything is computed.
 
-Columns are found by name, exports of Mechanical Turk, Appen and Label Studio by their columns. Whatever can be understood in two ways is
-refused with the line of the file and the option that decides it; nothing is merged or left out silently.
+Columns are found by name, exports of Mechanical Turk, Appen and Label Studio by their columns. Whatever can be understood
+in two ways is refused with the line of the file and the option that decides it; nothing is merged or left out silently.
 """
 
 from __future__ import annotations
@@ -67,6 +67,9 @@ class Options:
     trusted: str = ""
 
 
+DEFAULTS = Options()
+
+
 @dataclass(frozen=True, eq=False)
 class Intake:
     """What was understood.
@@ -105,7 +108,7 @@ class Intake:
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
-def read_labels(source: str | Path | pd.DataFrame, options: Options = Options()) -> Intake:
+def read_labels(source: str | Path | pd.DataFrame, options: Options = DEFAULTS) -> Intake:
     """Read a file, or a frame, of labels.
 
     Raises:
@@ -178,7 +181,8 @@ def _long(table: TextTable, options: Options) -> tuple[pd.DataFrame, dict[str, s
         _refuse_soft(table, found)
     if lost := [role for role in NAMES if not found[role]]:
         raise Refusal(
-            f"{table.path.name}: which column holds the {lost[0]}? Its columns are {shown(columns, 20)}; name one: --{lost[0]} COLUMN"
+            f"{table.path.name}: which column holds the {lost[0]}? Its columns are {shown(columns, 20)}; name one: "
+            f"--{lost[0]} COLUMN"
         )
     if not known and (gold := _called(columns, KNOWN)) and (frame[gold] != "").any():
         notes.append(f"column {gold!r} is not used; if it holds known classes, say --known-column {gold}")
@@ -231,7 +235,8 @@ def _wide(table: TextTable, item: str, notes: list[str]):
     cells = table.frame[people].to_numpy()
     if len(np.unique(cells)) > max(30, len(cells) // 2):
         raise Refusal(
-            f"{table.path.name}: which columns hold annotator and label? Its columns are {shown(table.frame.columns, 20)}; name them: "
+            f"{table.path.name}: which columns hold annotator and label? Its columns are "
+            f"{shown(table.frame.columns, 20)}; name them: "
             "--annotator COLUMN --label COLUMN"
         )
     row, column = np.nonzero(np.ones(cells.shape, dtype=bool))
@@ -254,7 +259,8 @@ def _refuse_soft(table: TextTable, found: dict[str, str]) -> None:
     values = table.frame[rest].apply(pd.to_numeric, errors="coerce")
     if len(rest) > 1 and np.allclose(values.sum(axis=1), 1, atol=1e-3):
         raise Refusal(
-            f"{table.place(0)}: columns {shown(rest)} add up to one, so labels are probabilities. One class a label is needed: make a "
+            f"{table.place(0)}: columns {shown(rest)} add up to one, so labels are probabilities. One class a label "
+            f"is needed: make a "
             "column of the most probable class"
         )
 
@@ -324,7 +330,8 @@ def _one_spelling(frame: pd.DataFrame, role: str, table: TextTable, options: Opt
         first = groups[groups["key"] == groups["key"].iloc[0]]["name"].tolist()
         place = _where(frame, table, frame[role] == first[-1])
         raise Refusal(
-            f"{place}: are {shown(first)} one {role}? {groups['key'].nunique()} {role}s are written in several ways. If so, say "
+            f"{place}: are {shown(first)} one {role}? {groups['key'].nunique()} {role}s are written in several ways. "
+            f"If so, say "
             "--merge-spellings; else rename them"
         )
     spellings = spellings.sort_values("n", ascending=False, kind="stable")
@@ -338,7 +345,8 @@ def _classes(frame: pd.DataFrame, table: TextTable, options: Options) -> None:
     values = frame["label"].unique()
     if (lists := frame["label"].str.match(r"\s*[\[{(].*[\]})]\s*$")).any():
         raise Refusal(
-            f"{_where(frame, table, lists)}: the label is a list, {frame['label'][lists].iloc[0]!r}; {int(lists.sum())} such labels. One class "
+            f"{_where(frame, table, lists)}: the label is a list, {frame['label'][lists].iloc[0]!r}; "
+            f"{int(lists.sum())} such labels. One class "
             "a label is needed: make one yes/no question of each class, with a file of its own"
         )
     for mark in ("|", ";"):
@@ -352,12 +360,14 @@ def _classes(frame: pd.DataFrame, table: TextTable, options: Options) -> None:
     if numbers.notna().all() and (numbers != numbers.round()).any() and not options.classes:
         broken = frame["label"] == values[(numbers != numbers.round()).to_numpy()][0]
         raise Refusal(
-            f"{_where(frame, table, broken)}: the label {frame['label'][broken].iloc[0]!r} is a measurement, not a class. Cut the numbers into "
+            f"{_where(frame, table, broken)}: the label {frame['label'][broken].iloc[0]!r} is a measurement, not a "
+            f"class. Cut the numbers into "
             "classes first (for ratings: lib.crowd.CrowdRatings)"
         )
     if len(values) > 20 and 2 * len(values) > len(frame) and not options.classes:
         raise Refusal(
-            f"{len(values)} different labels among {len(frame)}: these are no classes. Is {table.path.name}'s column of labels the right one? "
+            f"{len(values)} different labels among {len(frame)}: these are no classes. Is {table.path.name}'s column "
+            f"of labels the right one? "
             "Name it: --label COLUMN"
         )
 
@@ -372,8 +382,10 @@ def _without_repeats(frame: pd.DataFrame, table: TextTable, options: Options) ->
         row = frame[again].iloc[0]
         first = frame[(frame["item"] == row["item"]) & (frame["annotator"] == row["annotator"])].iloc[0]
         raise Refusal(
-            f"{table.place(row['row'])}: {row['annotator']!r} labeled {row['item']!r} again ({row['label']!r}; in line {first['row'] + 2} "
-            f"{first['label']!r}). {int(again.sum())} such rows, {equal} of them with an equal label. Say which counts: --duplicates first, "
+            f"{table.place(row['row'])}: {row['annotator']!r} labeled {row['item']!r} again ({row['label']!r}; in "
+            f"line {first['row'] + 2} "
+            f"{first['label']!r}). {int(again.sum())} such rows, {equal} of them with an equal label. Say which "
+            f"counts: --duplicates first, "
             "last or none"
         )
     keep = {"first": "first", "last": "last", "none": False}[options.duplicates]

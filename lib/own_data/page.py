@@ -1,4 +1,4 @@
-"""``report.html``: one file with everything in it, the summary in plain words first. Names from the user's files are escaped."""
+"""``report.html``: one file with everything in it, the summary in plain words first. All names are escaped."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ __all__ = ["confidence_chart", "islands", "relabeling_chart", "report_page", "se
 
 ROWS = 20  # of a table on the page
 STYLE = """body{font:16px/1.5 system-ui,sans-serif;color:#222;max-width:60rem;margin:2rem auto;padding:0 1rem}
-table{border-collapse:collapse;font-size:14px;margin:1rem 0}th,td{border-bottom:1px solid #ddd;padding:.3rem .7rem;text-align:left}
-td.number,th.number{text-align:right}img{max-width:100%}.lead li{margin:.4rem 0}h2{margin-top:2.5rem}.warning{background:#fff3d6;padding:.6rem 1rem}"""
+table{border-collapse:collapse;font-size:14px;margin:1rem 0}th,td{border-bottom:1px solid #ddd;padding:.3rem
+.7rem;text-align:left} td.number,th.number{text-align:right}img{max-width:100%}.lead li{margin:.4rem
+0}h2{margin-top:2.5rem}.warning{background:#fff3d6;padding:.6rem 1rem}"""
 
 
 def report_page(outcome: Outcome) -> str:
@@ -79,7 +80,8 @@ def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
     top = tables["agreement"].iloc[0]
     if np.isfinite(top["value"]):
         told.append(
-            f"Two people agree on {100 * top['agreement']:.0f} % of the items that both labeled; Krippendorff's alpha is {top['value']:.2f} "
+            f"Two people agree on {100 * top['agreement']:.0f} % of the items that both labeled; Krippendorff's alpha "
+            f"is {top['value']:.2f} "
             f"(95 % interval {top['ci_low']:.2f} to {top['ci_high']:.2f}; 1 is full agreement, 0 is chance)."
         )
     if found.told_apart:
@@ -92,14 +94,16 @@ def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
         told.append(f"About {wrong:.0f} of the {len(cleaned):,} cleaned labels are expected to be wrong.")
     else:
         warned.append(
-            "Too few items have two labels or a known class, so nobody's accuracy can be told, nor which labels are wrong. The labels are kept as "
+            "Too few items have two labels or a known class, so nobody's accuracy can be told, nor which labels are "
+            "wrong. The labels are kept as "
             "they are, without confidences. A second label for a few hundred items would change that."
         )
     voted = ~cleaned["tied"] & (cleaned["n_labels"] > 0)
     changed, tied = int((voted & (cleaned["label"] != cleaned["majority_vote"])).sum()), int(cleaned["tied"].sum())
     told.append(f"{changed:,} cleaned labels differ from the vote; {tied:,} votes were tied.")
     told.append(
-        f"Held-out labels chose {'one coin per annotator' if found.model == 'one coin' else 'a confusion matrix per annotator'}; the fit has "
+        f"Held-out labels chose "
+        f"{'one coin per annotator' if found.model == 'one coin' else 'a confusion matrix per annotator'}; the fit has "
         + ("converged." if found.converged else "not converged.")
         if found.told_apart
         else "Each label counts alike."
@@ -115,10 +119,13 @@ def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
             )
             text += f"{100 * line['ci_high']:.0f}) of the items, if its errors are not theirs"
         told.append(f"{text}.")
+    if top["ci_low"] <= 0:
+        warned.append("People agree no more than chance would have them: the labels may say nothing of the classes.")
     if people["looks_random"].any():
         names = people.loc[people["looks_random"], "annotator"]
         told.append(
-            f"{len(names)} annotators look as if they guessed: {', '.join(map(str, names[:5]))}{', ...' if len(names) > 5 else ''}."
+            f"{len(names)} annotators look as if they guessed: "
+            f"{', '.join(map(str, names[:5]))}{', ...' if len(names) > 5 else ''}."
         )
     if found.told_apart and not found.converged:
         warned.append("The fit had not settled when its rounds ended: take confidences with caution.")
@@ -128,7 +135,8 @@ def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
         )
     if not known and found.told_apart:
         warned.append(
-            "Errors that people share cannot be seen from labels alone: they confirm each other. To check, give the classes of some items that "
+            "Errors that people share cannot be seen from labels alone: they confirm each other. To check, give the "
+            "classes of some items that "
             "you know (--known FILE, --known-column, --trusted)."
         )
     return told, [*warned, *outcome.intake.notes]

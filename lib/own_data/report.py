@@ -8,9 +8,9 @@ from scipy import sparse
 from scipy.special import gammaln, xlogy
 from scipy.stats import norm
 
-from lib.crowd.labels import CrowdLabels
 from lib.aggregation import fusion, judging
 from lib.aggregation.fusion import Estimate
+from lib.crowd.labels import CrowdLabels
 
 __all__ = ["CLASSIFIER", "annotator_table", "cleaned_labels", "decided", "label_quality", "to_relabel"]
 
@@ -26,12 +26,13 @@ def annotator_table(
     """One line an annotator, and one of the classifier, the last.
 
     ``looks_random``: the labels may be unrelated to the items (``p_guessing`` above 0.01) *and* somebody who draws labels from
-    shares of their own, whatever the item, would give them ten times more likely than a typical annotator. The first half spares
-    those who are wrong in a system, the second those who gave too few labels to tell.
+    shares of their own, whatever the item, would give them ten times more likely than a typical annotator. The first half
+    spares those who are wrong in a system, the second those who gave too few labels to tell.
 
     Returns:
-        Columns annotator, n_labels, n_judged (on items with two labels or more, or a known class), accuracy, ci_low, ci_high, confusions
-        ("3 → 8 (40 %)": of the 3, 40 % are called 8), p_guessing, looks_random; and the line of the classifier, None without one.
+        Columns annotator, n_labels, n_judged (on items with two labels or more, or a known class), accuracy, ci_low,
+        ci_high, confusions ("3 → 8 (40 %)": of the 3, 40 % are called 8), p_guessing, looks_random; and the line of the
+        classifier, None without one.
     """
     several = (crowd.labels_per_item >= 2) | (known >= 0)
     said = None if prob is None else prob.argmax(axis=1)
@@ -73,11 +74,13 @@ def _typical_errors(crowd: CrowdLabels, posterior: np.ndarray) -> np.ndarray:
 
 
 def _guessing(crowd: CrowdLabels, estimate: Estimate, several: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """``[annotators]`` p-value of guessing, and how much better guessing explains the labels (log10); NaN where nothing is known.
+    """``[annotators]`` p-value of guessing, and how much better guessing explains the labels (log10); NaN where nothing is
+    known.
 
-    Under guessing, an annotator's labels could as well be exchanged among the items. Two statistics are compared with what exchanges
-    give, by their exact means and variances and a normal tail: agreement with the others, and the cell (class, label) of the
-    table that is farthest off (times the number of cells), which also finds somebody who is wrong in a system.
+    Under guessing, an annotator's labels could as well be exchanged among the items. Two statistics are compared with what
+    exchanges give, by their exact means and variances and a normal tail: agreement with the others, and the cell (class,
+    label) of the table that is farthest off (times the number of cells), which also finds somebody who is wrong in a
+    system.
     """
     size, n = crowd.n_annotators, crowd.n_classes
     if not estimate.told_apart:
@@ -128,7 +131,8 @@ def _others(crowd: CrowdLabels, estimate: Estimate, rows: np.ndarray) -> np.ndar
 
 
 def decided(estimate: Estimate, crowd: CrowdLabels, order: np.ndarray) -> np.ndarray:
-    """``[items]`` the most probable class; of equals the one that is first in ``order`` ``[classes]``, whatever classes are called."""
+    """``[items]`` the most probable class; of equals the one that is first in ``order`` ``[classes]``, whatever classes are
+    called."""
     best = estimate.posterior >= estimate.posterior.max(axis=1, keepdims=True) - 1e-9
     return np.where(best, order, crowd.n_classes).argmin(axis=1)
 
@@ -137,9 +141,9 @@ def cleaned_labels(crowd: CrowdLabels, estimate: Estimate, label: np.ndarray, kn
     """One line an item.
 
     Returns:
-        Columns item, label, confidence, n_labels, votes (for this label), majority_vote (``a|b`` where classes are tied; empty where
-        nobody labeled the item), tied, known, and the probability of each class. Confidence and probabilities are empty where
-        accuracies cannot be told apart.
+        Columns item, label, confidence, n_labels, votes (for this label), majority_vote (``a|b`` where classes are tied;
+        empty where nobody labeled the item), tied, known, and the probability of each class. Confidence and probabilities
+        are empty where accuracies cannot be told apart.
     """
     counts, names = crowd.counts, np.array(crowd.class_names, dtype=object)
     top = (counts == counts.max(axis=1, keepdims=True)) & (counts > 0)
@@ -178,12 +182,12 @@ def to_relabel(
 ) -> pd.DataFrame:
     """Which items next, and by whom: those most worth one more label first, known ones left out.
 
-    Worth is the information (bits) that one label of a typical annotator is expected to give of the class. Where accuracies cannot
-    be told apart, worth is what the classifier says against the label, or 1 less for each label that an item has.
+    Worth is the information (bits) that one label of a typical annotator is expected to give of the class. Where accuracies
+    cannot be told apart, worth is what the classifier says against the label, or 1 less for each label that an item has.
 
     Returns:
-        Columns item, n_labels, label, confidence, runner_up, gain, ask: the annotator of whom most is known to be good (lower end of the
-        interval) and who has not labeled the item; empty where nobody is left.
+        Columns item, n_labels, label, confidence, runner_up, gain, ask: the annotator of whom most is known to be good
+        (lower end of the interval) and who has not labeled the item; empty where nobody is left.
     """
     p, names = estimate.posterior, np.array(crowd.class_names, dtype=object)
     best = p.argmax(axis=1)

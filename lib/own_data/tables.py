@@ -7,7 +7,7 @@ import csv
 import gzip
 import io
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -70,7 +70,7 @@ def read_table(path: str | Path) -> TextTable:
     table.frame.columns = [str(column).strip() for column in table.frame.columns]
     first = table.frame.columns[0] if table.frame.shape[1] else ""
     if first in ("", "Unnamed: 0") and table.frame.iloc[:, 0].tolist() == [str(i) for i in range(len(table.frame))]:
-        table.frame.drop(columns=first, inplace=True)  # noqa: PD002
+        table = replace(table, frame=table.frame.iloc[:, 1:])
         table.notes.append("the first column, without a name, counts the rows: left out")
     if (again := table.frame.columns[table.frame.columns.duplicated()]).size:
         raise Refusal(f"{path.name} has two columns called {again[0]!r}; rename one of them")
