@@ -50,7 +50,7 @@ def reference() -> Path:
 
 def site() -> Path:
     """Where ``make site`` writes the pages; what it makes them from goes beside it (both ignored by git)."""
-    return _movable("CROWDS_BUILD", BUILD) / "site"
+    return build() / "site"
 
 
 def figures(notebook: str | None = None) -> Path:
