@@ -16,8 +16,14 @@ PIP := $(RUN) -m pip install -qq --disable-pip-version-check --no-input --retrie
 # What only a CUDA build of torch needs. Its CPU build has other hashes, so it comes by version from the index that is named.
 CUDA := /^(nvidia-|cuda-|triton==|torch==|torchvision==)/
 
+# The site has packages of its own, without torch.
+SITE_VENV := .venv-site
+SITE_RUN := $(SITE_VENV)/bin/python
+SITE_READY := $(SITE_VENV)/.installed
+SITE_LOCK := requirements-site.txt
+
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test faults lab bench lock
+.PHONY: help reproduce test faults lab site test-site bench lock
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -36,12 +42,20 @@ faults: $(READY) ## files damaged by the thousand, passes killed and two at once
 lab: $(READY) ## JupyterLab on the notebooks (ARGS="--no-browser --port 8890", ...)
 	$(RUN) -m jupyterlab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks $(ARGS)
 
+site: $(SITE_READY) ## the readers' site into build/site, from what is committed (ARGS="--no-api" leaves out the reference)
+	$(SITE_RUN) -m lib.site $(ARGS)
+
+test-site: $(SITE_READY) ## the built site in a browser: links, formulas, keyboard, phone, accessibility
+	$(SITE_RUN) -m pytest -c tests/site/pytest.ini tests/site/test_browser.py $(ARGS)
+
 bench: $(READY) ## time and memory beside peer libraries, into figures/benchmarks/
 	$(RUN) -m tests.benchmarks.bench $(ARGS)
 
-lock: ## make requirements.txt anew from requirements.in (needs uv; ARGS="--upgrade" takes newer versions)
+lock: ## make both locks anew from their .in files (needs uv; ARGS="--upgrade" takes newer versions)
 	$(UV) pip compile requirements.in --universal --python-version 3.11 --fork-strategy fewest \
 	  --generate-hashes --no-annotate --quiet -o $(LOCK) $(ARGS)
+	$(UV) pip compile requirements-site.in --universal --python-version 3.11 --fork-strategy fewest \
+	  --generate-hashes --no-annotate --quiet -o $(SITE_LOCK) $(ARGS)
 
 # A .venv whose Python has been uninstalled counts as missing.
 ifneq ($(shell test -x $(RUN) && echo works),works)
@@ -62,4 +76,14 @@ else
 	@$(PIP) --require-hashes --no-deps -r $(VENV)/requirements-cpu.txt
 	@$(PIP) --no-deps --index-url $(INDEX) $$(grep -oE '^torch(vision)?==[^ ]+' $(LOCK))
 endif
+	@touch $@
+
+ifneq ($(shell test -x $(SITE_RUN) && echo works),works)
+.PHONY: $(SITE_READY)
+endif
+
+$(SITE_READY): $(SITE_LOCK)
+	@echo "Installing the site's pinned packages into $(SITE_VENV): about a minute and 400 MB, once"
+	@$(PYTHON) -m venv --clear $(SITE_VENV) || { echo "$(PYTHON) cannot make a virtual environment (on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	@$(SITE_RUN) -m pip install -qq --disable-pip-version-check --no-input --retries 10 --timeout 60 --require-hashes -r $(SITE_LOCK)
 	@touch $@

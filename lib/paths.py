@@ -48,6 +48,11 @@ def reference() -> Path:
     return _movable("CROWDS_REFERENCE", DATA / "reference")
 
 
+def site() -> Path:
+    """Where ``make site`` writes the pages; what it makes them from goes beside it (both ignored by git)."""
+    return build() / "site"
+
+
 def figures(notebook: str | None = None) -> Path:
     """Where a notebook's figures and tables go; without a name, the folder of all of them."""
     folder = _movable("CROWDS_FIGURES", ROOT / "figures")

@@ -25,6 +25,13 @@ def test_a_folder_moves_with_its_variable(variable, monkeypatch, tmp_path):
     assert MOVABLE[variable]() == tmp_path
 
 
+def test_the_site_moves_with_the_folder_of_builds(monkeypatch, tmp_path):
+    monkeypatch.setenv("CROWDS_BUILD", str(tmp_path))
+    assert paths.site() == tmp_path / "site"
+    monkeypatch.delenv("CROWDS_BUILD")
+    assert paths.site() == paths.BUILD / "site"
+
+
 @pytest.mark.parametrize("variable", [name for name in MOVABLE if name != "CROWDS_MIRROR"])
 @pytest.mark.parametrize("value", [None, ""])
 def test_without_the_variable_a_folder_is_the_projects_own(variable, value, monkeypatch):

@@ -1,4 +1,4 @@
-"""Other systems than the one this was written on, as far as that can be tried here: Windows has no ``fcntl`` and no ``fork``."""
+"""Other systems than the one this was written on, as far as that can be tried here: Windows has no ``fcntl``, no ``fork``."""
 
 from __future__ import annotations
 
