@@ -160,11 +160,13 @@ def _shown(encoded: str | list[str], own: list[Figure], up: str, where: str) -> 
     figure = min(own, key=lambda figure: _distance(mark, _saved_fingerprint(figure)))
     height = round(figure.size[1] * width / figure.size[0])
     alt = html.escape(figure.alt)
-    numbers = f"{up}figures/{figure.notebook}/{figure.name}.csv"
+    caption = ""
+    if (paths.figures(figure.notebook) / f"{figure.name}.csv").exists():  # a picture of a model has no numbers
+        numbers = f"{up}figures/{figure.notebook}/{figure.name}.csv"
+        caption = f'<figcaption><a href="{numbers}">numbers of this figure (CSV)</a></figcaption>'
     return (
         f'<figure class="drawn" id="figure-{figure.name}"><a href="{up}{figure.path}">'
-        f'<img src="{up}{figure.path}" alt="{alt}" width="{width}" height="{height}" loading="lazy"></a>'
-        f'<figcaption><a href="{numbers}">numbers of this figure (CSV)</a></figcaption></figure>'
+        f'<img src="{up}{figure.path}" alt="{alt}" width="{width}" height="{height}" loading="lazy"></a>{caption}</figure>'
     )
 
 

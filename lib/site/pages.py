@@ -29,7 +29,7 @@ def write(
     told = tomllib.loads((paths.DATA / "papers.toml").read_text(encoding="utf-8"))
     main = [page for page in notebooks if not page.folder]
     more = [page for page in notebooks if page.folder]
-    titles = {page.stem: page.title for page in notebooks}
+    titles = {page.stem: page.title for page in main}  # solutions have the names of their notebooks
 
     def put(name: str, text: str) -> None:
         file = folder / f"{name}.md"
