@@ -10,6 +10,7 @@ import pytest
 from lib import paths
 
 MOVABLE = {
+    "CROWDS_BUILD": paths.build,
     "CROWDS_CACHE": paths.cache,
     "CROWDS_RUNS": paths.runs,
     "CROWDS_REFERENCE": paths.reference,

@@ -760,7 +760,7 @@ def table(claims: Sequence[Claim]) -> Table:
 
 def shown(claim: Claim, unit: bool = False) -> str:
     """Our number with its interval, as it stands everywhere: ``6.4 [3.3, 9.5]``, with the unit where that is asked for."""
-    digits = 0 if claim.parts else 1 if _plain(claim.unit) == "%" else 3
+    digits = 0 if claim.parts else 1 if _plain(claim.unit) in ("%", "annotators") else 3
     if claim.kind == "fact" and not claim.parts:
         digits = max(0, -Decimal(claim.paper_value).as_tuple().exponent)
     text = number(claim.ours, digits)

@@ -396,7 +396,15 @@ def test_a_cuda_device_too_many(monkeypatch):
         check_device("cuda:2")
 
 
-@pytest.mark.parametrize("device", ["gpu", "mps", "", "cpu:x"])
+@pytest.mark.parametrize(("cuda", "mps", "expected"), [(1, 1, "cuda"), (0, 1, "mps"), (0, 0, "cpu")])
+def test_auto_takes_the_fastest_device_that_is_there(monkeypatch, cuda, mps, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(cuda))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: bool(mps))
+    assert check_device("auto") == torch.device(expected)
+
+
+@pytest.mark.parametrize("device", ["gpu", "meta", "", "cpu:x"])
 def test_unknown_device_is_named(device):
     with pytest.raises(ValueError, match=f"unknown device '{device}'; expected cpu, cuda or cuda:N"):
         check_device(device)
