@@ -27,8 +27,9 @@ test: $(READY) ## code style, all tests, and every notebook against its committe
 lab: $(READY) ## JupyterLab on the notebooks (ARGS="--no-browser --port 8890", ...)
 	$(RUN) -m jupyterlab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks $(ARGS)
 
-bench: $(READY) ## time and memory beside peer libraries, into figures/benchmarks/
+bench: $(READY) ## time, memory and own labels beside peer libraries, into figures/benchmarks/
 	$(RUN) -m tests.benchmarks.bench $(ARGS)
+	$(RUN) -m tests.benchmarks.own_data_grid
 
 lock: ## make requirements.txt anew from requirements.in (needs uv; ARGS="--upgrade" takes newer versions)
 	$(UV) pip compile requirements.in --universal --python-version 3.11 --fork-strategy fewest \
@@ -46,4 +47,5 @@ $(READY): $(LOCK)
 	@echo "Installing the pinned packages into $(VENV): some minutes and up to 7 GB, once"
 	@$(PYTHON) -m venv --clear $(VENV) || { echo "$(PYTHON) cannot make a virtual environment (on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
 	@$(RUN) -m pip install -qq --disable-pip-version-check --no-input --retries 10 --timeout 60 --require-hashes -r $(LOCK)
+	@$(RUN) -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "crowds.pth").write_text("$(CURDIR)\n")'  # lib, from any folder
 	@touch $@
