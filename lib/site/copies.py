@@ -68,17 +68,17 @@ def figures(target: Path) -> list[Figure]:
         ValueError: a figure has no alt text beside it.
     """
     found = []
+    for file in paths.figures().glob("*/*.csv"):
+        (target / file.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target / file.parent.name / file.name)
     for file in sorted(paths.figures().glob("*/*.png")):
         folder = target / file.parent.name
-        folder.mkdir(parents=True, exist_ok=True)
         text = file.with_suffix(".alt.txt")
         if not text.exists():
             raise ValueError(
                 f"{file.parent.name}/{file.name} has no alt text: expected {text.name} beside it, as style.save writes it"
             )
         shutil.copyfile(file, folder / file.name)
-        if file.with_suffix(".csv").exists():
-            shutil.copyfile(file.with_suffix(".csv"), folder / f"{file.stem}.csv")
         with Image.open(file) as image:
             size = image.size
             small = image.convert("RGB")
