@@ -47,8 +47,11 @@ def connected(address: str, datasets: Iterable[str]) -> Iterator[Cluster]:
         ImportError: Dask's package ``distributed`` is not installed.
         ClusterError: no scheduler answers there, or none of its workers is fit.
     """
+    import dask
     from distributed import Client
 
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # we report ourselves
+    dask.config.set({"distributed.comm.timeouts.connect": f"{TIMEOUT}s"})
     try:
         client = Client(address, timeout=TIMEOUT)
     except (OSError, ValueError) as error:  # a TimeoutError is an OSError
@@ -99,14 +102,14 @@ class Cluster(Executor):
         executor = self.client.get_executor(pure=False, workers=able)  # pure: equal arguments would be one task
         return executor.submit(_checked, source_digest(), config.key(), fn, config, *args, **kwargs)
 
-    def lost(self) -> bool:
-        """Whether the scheduler is gone."""
-        return self.client.status != "running"
+    def check(self) -> None:
+        """Raises ClusterError where the scheduler is gone."""
+        if self.client.status != "running":
+            raise ClusterError("the Dask scheduler is gone, or its network")
 
     def _threads(self) -> dict[str, int]:
         """How many threads each worker has; those that are new are asked what they are."""
-        if self.lost():
-            raise ClusterError("the Dask scheduler is gone")
+        self.check()
         threads = self.client.nthreads()
         new = [address for address in threads if address not in self._lacks and address not in self.unfit]
         for address, found in self.client.run(_asker(self.datasets), workers=new).items() if new else ():

@@ -220,7 +220,9 @@ def _reference(path: Path) -> list[dict]:
         if (begun := seals.with_suffix(".new")).exists():  # of a merge that was killed between its two files
             with contextlib.suppress(LedgerError):
                 return list(_lines(path, _read_seals(begun)))
-        raise LedgerError(f"{error}; to restore both files: git checkout -- {path} {seals}") from error
+        raise LedgerError(
+            f"{error}; to restore both files: git checkout -- {path} {seals} (after a merge of branches: ledger.seal)"
+        ) from error
 
 
 def _read_seals(path: Path) -> dict[str, str]:
@@ -263,8 +265,16 @@ def write_reference(experiment: str, rows: list[dict]) -> None:
 
 
 def seal(experiment: str) -> None:
-    """Believe a reference file as it stands, after lines of it were merged by git: write its digests anew."""
-    write_reference(experiment, list(_lines(paths.reference() / f"{experiment}.jsonl", None)))
+    """Write a reference file's digests anew, after lines of two branches were merged by git.
+
+    Raises:
+        LedgerError: a row whose key is not that of its configuration, or that lacks numbers or arrays; nothing is written.
+    """
+    path = paths.reference() / f"{experiment}.jsonl"
+    rows = list(_lines(path, None))
+    for number, row in enumerate(rows, 1):
+        _sound(row, f"{path}, line {number}", paths.reference() / "arrays" / experiment / f"{row['key']}.npz")
+    write_reference(experiment, rows)
 
 
 # ---------------------------------------------------------------------- both
@@ -318,7 +328,7 @@ def merge(folder: Path | str) -> dict[str, int]:
     arrived, wrong = [], []
     for path in files:
         try:
-            arrived.append(_sound(_read(path), path))
+            arrived.append(_sound(_read(path), f"{path}, line 1", path.with_suffix(".npz")))
         except (OSError, LedgerError) as error:
             wrong.append(error)
     with locked(paths.reference() / ".lock"):
@@ -342,13 +352,13 @@ def merge(folder: Path | str) -> dict[str, int]:
     return {"added": len(new), "already": len(arrived) - len(new)}
 
 
-def _sound(row: dict, path: Path) -> dict:
+def _sound(row: dict, where: str, beside: Path) -> dict:
     """A row of another machine that this code would have made under the same key, with numbers and arrays to it."""
 
     from lib.runs.config import from_row  # torch, which reading needs not
 
     def refuse(what: str, found: object) -> LedgerError:
-        return LedgerError(f"{path}, line 1: {what}, found {found!r}")
+        return LedgerError(f"{where}: {what}, found {found!r}")
 
     if not (_NAME.fullmatch(str(_experiment(row))) and _KEY.fullmatch(str(row["key"]))):
         raise refuse("an experiment is named by a-z, 0-9 and _, a key by 16 hexadecimal digits", (_experiment(row), row["key"]))
@@ -367,11 +377,11 @@ def _sound(row: dict, path: Path) -> dict:
         raise refuse(f"the key of this configuration is {key} by this code and data", row["key"])
     if "arrays" in row:
         try:
-            content = path.with_suffix(".npz").read_bytes()
+            content = beside.read_bytes()
         except OSError as error:
-            raise refuse("the row's arrays must be beside it", str(error)) from error
+            raise refuse("the row's arrays must be there", str(error)) from error
         if hashlib.sha256(content).hexdigest() != row["arrays"]["sha256"]:
-            raise LedgerError(f"{path.with_suffix('.npz')} has another SHA-256 than its row says")
+            raise LedgerError(f"{beside} has another SHA-256 than its row says")
     return row
 
 

@@ -316,10 +316,12 @@ def _train_all(
                 except NotWritable:
                     raise
                 except Exception as error:
+                    if hasattr(pool, "check"):
+                        pool.check()  # a lost cluster is no fault of a run
                     log.error("%s failed: %s", config.describe(), error)
                     failures.append((config, error))
                 else:
-                    # Written again, for a worker on another machine; the same bytes otherwise.
+                    # Written again, for a run of another machine; the same bytes otherwise.
                     row = rows[row["key"]] = ledger.write(row, folder)
                     queue.learn(row, time.time() - begun)
                     if on_row is not None:
@@ -339,6 +341,8 @@ def _slots(pool: Executor) -> int:
 
 def _submit(pool: Executor, config: RunConfig, device: str, folder: Path | None) -> Future:
     try:
+        if hasattr(pool, "slots"):
+            return pool.submit(_train_elsewhere, config, device)
         return pool.submit(_train_and_write, config, device, folder)
     except BrokenProcessPool as error:
         raise RunFailed(WORKER_DIED) from error
@@ -348,3 +352,8 @@ def _train_and_write(config: RunConfig, device: str, folder: Path | None) -> dic
     """Written by the worker, so that a finished run is not lost with the process that asked for it."""
     row, _ = train(config, device)
     return ledger.write(row, folder)
+
+
+def _train_elsewhere(config: RunConfig, device: str) -> dict:
+    """On another machine, whose ledger is none of ours: the arrays come along with the row."""
+    return train(config, device)[0]

@@ -71,7 +71,18 @@ def test_a_parameters_cell_of_anything_but_literals_is_refused(folder, source):
         notebooks.inspect(path)
 
 
-@pytest.mark.parametrize("content", ["not JSON", "[]", '{"nbformat": 3}', '{"cells": []}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "not JSON",
+        "[]",
+        '{"nbformat": 3}',
+        '{"cells": []}',
+        '{"cells": [{}], "metadata": {}}',
+        '{"cells": [], "metadata": {"companion": []}}',
+        '{"cells": [], "metadata": {"companion": {"minutes": {"quick": "1"}}}}',
+    ],
+)
 def test_a_file_that_is_no_notebook_is_named(folder, content):
     (folder / "10_broken.ipynb").write_text(content)
     with pytest.raises(notebooks.NotebookError, match=r"10_broken\.ipynb is no notebook"):
@@ -151,6 +162,14 @@ def test_execute_injects_parameters_and_runs_in_the_notebooks_folder(folder, mon
     assert list(output.parent.iterdir()) == [output]  # the partial copy is gone
     assert os.environ["MPLBACKEND"] == "agg"  # and our own environment is as it was
     assert "TOY" not in os.environ
+
+
+def test_a_home_that_is_not_there_is_not_missed(folder, monkeypatch):
+    for variable in ("HOME", "USERPROFILE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(variable, "/proc/no-such-home")
+    notebook = notebooks.inspect(write(folder, "10_a", "import matplotlib.pyplot\nprint('drawn')"))
+    (printed,) = nbformat.read(notebooks.execute(notebook), 4).cells[-1].outputs
+    assert (printed.name, printed.text) == ("stdout", "drawn\n")
 
 
 def test_a_failing_cell_is_named_and_its_output_kept_apart(folder):

@@ -242,6 +242,10 @@ def test_a_file_whose_lines_git_has_merged_is_sealed_on_request():
         ledger.reference_rows()
     ledger.seal("toy")
     assert seeds(ledger.reference_rows()) == [0, 1]
+    with (paths.reference() / "toy.jsonl").open("a") as file:
+        file.write(json.dumps(row(2) | {"key": "f" * 16}, sort_keys=True) + "\n")
+    with pytest.raises(LedgerError, match=r"toy\.jsonl, line 3: the key of this configuration is"):
+        ledger.seal("toy")
 
 
 @pytest.mark.parametrize("step", range(4))
@@ -461,7 +465,7 @@ def test_merge_believes_no_row_that_this_code_would_not_have_made(folders, chang
 MERGER = """
 import sys
 from lib.runs import ledger
-ledger._sound = lambda row, path: row  # without torch, which takes seconds to import
+ledger._sound = lambda row, where, beside: row  # without torch, which takes seconds to import
 print("ready", flush=True)
 sys.stdin.readline()
 for folder in sys.argv[1:]:
