@@ -269,7 +269,10 @@ def _of_images(files: list[Path]) -> np.ndarray:
             with warnings.catch_warnings(), Image.open(path) as image:
                 warnings.simplefilter("ignore")  # palettes with transparency
                 pixels.append(np.asarray(image.convert("RGB").resize(size)))
-        parts.append(image_features.features(np.stack(pixels).transpose(0, 3, 1, 2)))
+        try:
+            parts.append(image_features.features(np.stack(pixels).transpose(0, 3, 1, 2)))
+        except ModuleNotFoundError as error:
+            raise Refusal(f"images need a pretrained network: {error}") from error
     return np.concatenate(parts)
 
 

@@ -16,7 +16,7 @@ from lib.own_data.intake import DEFAULTS, Intake, Options, read_labels
 from lib.own_data.report import annotator_table, cleaned_labels, decided, label_quality, to_relabel
 from lib.training.recipe import Recipe
 
-__all__ = ["Outcome", "fit"]
+__all__ = ["Outcome", "assemble", "fit"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,10 +72,14 @@ def fit(
         held = training.held_out(features, intake.crowd, recipe, seeds, device, progress)
         progress(f"training the classifier with {held.method}")
         network = training.train(features, intake.crowd, held.method, source, recipe, device=device)
-    crowd, prob = intake.crowd, held.prob if held else None
     progress("weighing labels")
+    return assemble(intake, held, network)
+
+
+def assemble(intake: Intake, held: HeldOut | None = None, network: Classifier | None = None) -> Outcome:
+    """What labels say, together with a classifier that is trained already, where there is one."""
+    crowd, prob = intake.crowd, held.prob if held else None
     found = estimate(crowd, prob, intake.known)
-    progress("judging annotators")
     people, _ = annotator_table(crowd, found, intake.known, prob)
     label = decided(found, crowd, intake.first_said)
     tables = {

@@ -133,7 +133,7 @@ def ablation(
 def _draw_ablation(axis: Axes, part: pd.DataFrame, titles: Mapping[str, str] | None) -> None:
     places = {value: at for at, value in enumerate(sorted(part["x"].unique()))}
     for method, metric in part[["method", "metric"]].drop_duplicates().itertuples(index=False):
-        line = part[(part["method"] == method) & (part["metric"] == metric)].sort_values("x")
+        line = part[(part["method"] == method) & (part["metric"] == metric)].sort_values("x", kind="stable")
         last = metric == LAST
         looks = {"color": color(method), "ls": "-" if last else "--", "marker": marker(method), "capsize": 3}
         label = f"{method_title(method, titles)}, {'last' if last else 'best'}"

@@ -151,11 +151,11 @@ def error_lines(
     with in_style():
         fig, axis = plt.subplots()
         for name, part in data.groupby(hue, sort=False):
-            part, name = part.sort_values(x), str(name)
+            part, name = part.sort_values(x, kind="stable"), str(name)
             looks = {"color": color(name), "ls": line(name), "marker": marker(name), "capsize": 4}
             axis.errorbar(part[x], part["mean"], part["std"].fillna(0), label=method_title(name, titles), **looks)
         if slope is not None:
-            first = data[data[hue] == data[hue].iloc[0]].sort_values(x)
+            first = data[data[hue] == data[hue].iloc[0]].sort_values(x, kind="stable")
             guide = first["mean"].iloc[0] * (first[x] / first[x].iloc[0]) ** slope
             axis.errorbar(first[x], guide, color=GRAY, ls=":", label=f"slope {slope:g}".replace("-", "−"), zorder=1)
         _plain_ticks(axis, data[x].unique(), log)

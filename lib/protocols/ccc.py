@@ -208,7 +208,7 @@ _FEATURES = {"test": "all", "features": image_features.NAME}
 _FIFTH = {"annotators": 50, "groups": 6, "per_class": 20}
 
 
-# Meta items a class, of 4000 items, and rate; chosen among `ccc_table1.TUNED`.
+# Meta items a class, of 4000 items, and rate; chosen among :data:`IMAGE_TUNED`.
 META_ITEMS, RATE = 40, 0.1
 
 

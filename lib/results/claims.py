@@ -549,7 +549,8 @@ def _placed(terms: tuple) -> tuple[tuple, tuple[str, ...]]:
     placed = []
     for factor, metric, by_seed in terms:
         places = [keys.setdefault(key, len(keys)) if metric else -1 for key in by_seed.values()]
-        placed.append((factor, metric, tuple(places)))
+        # A factor may be a sum, whose last digits another processor computes otherwise.
+        placed.append((float(f"{factor:.12g}"), metric, tuple(places)))
     return tuple(placed), tuple(keys)
 
 

@@ -68,17 +68,17 @@ def figures(target: Path) -> list[Figure]:
         ValueError: a figure has no alt text beside it.
     """
     found = []
+    for file in paths.figures().glob("*/*.csv"):
+        (target / file.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target / file.parent.name / file.name)
     for file in sorted(paths.figures().glob("*/*.png")):
         folder = target / file.parent.name
-        folder.mkdir(parents=True, exist_ok=True)
         text = file.with_suffix(".alt.txt")
         if not text.exists():
             raise ValueError(
                 f"{file.parent.name}/{file.name} has no alt text: expected {text.name} beside it, as style.save writes it"
             )
         shutil.copyfile(file, folder / file.name)
-        if file.with_suffix(".csv").exists():
-            shutil.copyfile(file.with_suffix(".csv"), folder / f"{file.stem}.csv")
         with Image.open(file) as image:
             size = image.size
             small = image.convert("RGB")
@@ -160,11 +160,13 @@ def _shown(encoded: str | list[str], own: list[Figure], up: str, where: str) -> 
     figure = min(own, key=lambda figure: _distance(mark, _saved_fingerprint(figure)))
     height = round(figure.size[1] * width / figure.size[0])
     alt = html.escape(figure.alt)
-    numbers = f"{up}figures/{figure.notebook}/{figure.name}.csv"
+    caption = ""
+    if (paths.figures(figure.notebook) / f"{figure.name}.csv").exists():  # a picture of a model has no numbers
+        numbers = f"{up}figures/{figure.notebook}/{figure.name}.csv"
+        caption = f'<figcaption><a href="{numbers}">numbers of this figure (CSV)</a></figcaption>'
     return (
         f'<figure class="drawn" id="figure-{figure.name}"><a href="{up}{figure.path}">'
-        f'<img src="{up}{figure.path}" alt="{alt}" width="{width}" height="{height}" loading="lazy"></a>'
-        f'<figcaption><a href="{numbers}">numbers of this figure (CSV)</a></figcaption></figure>'
+        f'<img src="{up}{figure.path}" alt="{alt}" width="{width}" height="{height}" loading="lazy"></a>{caption}</figure>'
     )
 
 

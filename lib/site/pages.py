@@ -29,7 +29,7 @@ def write(
     told = tomllib.loads((paths.DATA / "papers.toml").read_text(encoding="utf-8"))
     main = [page for page in notebooks if not page.folder]
     more = [page for page in notebooks if page.folder]
-    titles = {page.stem: page.title for page in notebooks}
+    titles = {page.stem: page.title for page in main}  # solutions have the names of their notebooks
 
     def put(name: str, text: str) -> None:
         file = folder / f"{name}.md"
@@ -118,7 +118,7 @@ def _picture(figures: Sequence[Figure]) -> str:
         f'<i style="width:{value:.1f}%" aria-hidden="true"></i></li>'
         for name, value in sorted(accuracy.items(), key=lambda item: item[1])
     )
-    first = "1. Images, and what three of twenty people said of each: little more than half of it is right."
+    first = "1. Images, and what three of twenty simulated annotators said of each: little more than half of it is right."
     second = "2. Test accuracy of one network, trained on four readings of these labels"
     return f"""```{{raw}} html
 <div class="picture">

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -379,6 +380,12 @@ def test_a_loss_that_is_not_finite_names_epoch_and_batch(value):
 def test_a_diverging_method_is_noticed():
     with pytest.raises(FloatingPointError, match="the loss is"):
         fit(build("majority-vote"), DATA, Recipe(epochs=5, batch_size=16, optimizer="sgd", lr=1e30))
+
+
+def test_a_last_step_that_goes_astray_is_noticed():
+    """The one step's loss is finite, the network after it is not."""
+    with pytest.raises(FloatingPointError, match=r"the parameter backbone\.\S+ is not finite at the end of training"):
+        fit(build("majority-vote"), DATA, Recipe(epochs=1, batch_size=1000, optimizer="sgd", lr=math.inf))
 
 
 def test_cuda_asked_for_and_absent(monkeypatch):

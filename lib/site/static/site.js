@@ -57,4 +57,9 @@ const mend = () => {
     if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;  // a box that scrolls is reached by the keyboard
   });
 };
-addEventListener("load", () => { mend(); setTimeout(mend, 1500); });  // once more when the formulas have their size
+addEventListener("load", async () => {
+  mend();
+  await window.MathJax?.startup?.promise;
+  mend();  // the formulas have their size
+  document.documentElement.dataset.ready = "";
+});
