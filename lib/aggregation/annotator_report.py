@@ -27,6 +27,9 @@ COLUMNS = [
 ]  # fmt: skip
 HALF = 0.5  # Jeffreys' pseudo-count
 P_BELOW = 0.01  # an annotator with a smaller p-value does not guess
+LARGE = 2**18  # labels
+STRIDE = 40  # of the grid on which an accuracy is first sought
+NEGLIGIBLE = 1e-9  # chance that an annotator's p-value is another one than that of all permutations
 ODDS_ABOVE = 1.0  # log10: guessing must explain the labels ten times better than typical work
 
 
@@ -51,7 +54,8 @@ def report(
         crowd, posterior, confusion: as in ``evidence_of_others``; this and the next functions
             are in :mod:`lib.aggregation.evidence`.
         level: of the intervals.
-        permutations, seed: of ``guessing_p_value``.
+        permutations, seed: of ``guessing_p_value``. From 2^18 labels on, an annotator for whom they are proved to be of no
+            use goes without.
 
     Returns:
         Columns ``annotator`` (the caller's name), ``n_labels``, ``accuracy``, ``ci_low``, ``ci_high`` (from
@@ -65,13 +69,14 @@ def report(
     others = evidence_of_others(crowd, posterior, confusion)
     counts = expected_counts(posterior, crowd)
     everyone, rng = counts.sum(axis=0), np.random.default_rng(seed)
+    negligible, stride = (NEGLIGIBLE, STRIDE) if len(crowd) >= LARGE else (0.0, 1)
     by_annotator = np.split(np.argsort(crowd.annotator, kind="stable"), np.cumsum(crowd.labels_per_annotator)[:-1])
     annotator_names, class_names = _names(crowd.annotator_names, crowd.n_annotators), _class_names(crowd)
     lines = []
     for annotator, rows in enumerate(by_annotator[: crowd.n_annotators]):
         said, q = crowd.label[rows], others[rows]
-        accuracy, low, high = accuracy_interval(q[np.arange(len(rows)), said], crowd.n_classes, level)
-        p_value = guessing_p_value(q, said, permutations, rng)
+        accuracy, low, high = accuracy_interval(q[np.arange(len(rows)), said], crowd.n_classes, level, stride)
+        p_value = guessing_p_value(q, said, permutations, rng, negligible)
         odds = guess_odds(q, said, rows_to_one(everyone - counts[annotator] + HALF))
         random = bool(p_value > P_BELOW and odds >= ODDS_ABOVE)
         errors = _confusions(counts[annotator], class_names)

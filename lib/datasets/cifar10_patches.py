@@ -8,7 +8,6 @@ mean and standard deviation on those images, kept as half precision numbers in `
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from functools import lru_cache, partial
 from pathlib import Path
@@ -19,7 +18,7 @@ import torch
 from lib import paths
 from lib.datasets import cifar10, image_files, image_parts, patch_features, register
 from lib.datasets.image_parts import Images
-from lib.storage import write_atomically
+from lib.storage import cached_array
 
 REVISION = 1  # raised whenever other numbers come out; part of the files' names
 N_FILTERS = 64
@@ -89,19 +88,12 @@ def _kept(x: np.ndarray, filters: int) -> np.ndarray:
     """``[items, 8 * filters]`` standardized features, half precision, from the cache where they are there."""
     content = {"revision": REVISION, "filters": filters, "images": hashlib.sha256(np.ascontiguousarray(x)).hexdigest()}
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-    path = paths.cache() / "patches" / f"{key}.npy"
-    try:
-        found = np.load(path, allow_pickle=False)
-        if found.shape == (len(x), 8 * filters):
-            return found
-    except (OSError, ValueError, EOFError):
-        pass  # not there, or cut off: made anew
-    bank, mean, deviation = _bank(filters, paths.cache())
-    made = ((patch_features.describe(x, bank) - mean) / deviation).astype(np.float16)
-    buffer = io.BytesIO()
-    np.save(buffer, made, allow_pickle=False)
-    write_atomically(path, buffer.getvalue())
-    return made
+
+    def make() -> np.ndarray:
+        bank, mean, deviation = _bank(filters, paths.cache())
+        return ((patch_features.describe(x, bank) - mean) / deviation).astype(np.float16)
+
+    return cached_array(paths.cache() / "patches", key, make)
 
 
 @lru_cache(maxsize=2)

@@ -8,7 +8,6 @@ test, 12,500 each as in the paper; the five annotators of :mod:`lib.simulation.c
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import re
 from pathlib import Path
@@ -20,7 +19,7 @@ from lib.datasets import image_parts, register
 from lib.datasets.cats_dogs import CLASS_NAMES, five_annotators
 from lib.datasets.download import DataUnavailable
 from lib.datasets.image_parts import Images
-from lib.storage import write_atomically
+from lib.storage import cached_arrays
 
 VARIABLE = "CROWDS_DOGS_VS_CATS"
 _LEAST = 2  # photographs of each animal
@@ -58,7 +57,8 @@ def photographs(place: Path) -> dict[str, list[Path]]:
     found: dict[str, list[tuple[int, Path]]] = {name: [] for name in CLASS_NAMES}
     for file in [*place.glob("*.jpg"), *place.glob("train/*.jpg"), *place.glob("[CcDd]*/*.jpg")]:
         named = f"{file.parent.name}/{file.name}" if file.stem.isdigit() else file.name
-        if match := re.fullmatch(r"(cat|dog)[./](\d+)\.jpg", named, flags=re.IGNORECASE):
+        match = re.fullmatch(r"(cat|dog)[./](\d+)\.jpg", named, flags=re.IGNORECASE)
+        if match and file.is_file():  # no link to nothing
             found[match[1].lower()].append((int(match[2]), file))
     for name, files in found.items():
         if len(files) < _LEAST:
@@ -105,7 +105,10 @@ def load(collection: str = "", side: int = 150, crowd_seed: int = 0) -> dict:
     found = digest(folder())
     if collection not in ("", found):
         raise ValueError(f"the photographs in {VARIABLE} are collection {found}, the run is of {collection}")
-    whole = _decoded(photographs(folder()), side, paths.cache() / "decoded" / f"dogs_vs_cats_{found}_{side}.npz")
+    kept = cached_arrays(
+        paths.cache() / "decoded", f"dogs_vs_cats_{found}_{side}", lambda: _decoded(photographs(folder()), side)
+    )
+    whole = Images(kept["images"], kept["labels"].astype(np.int64))
     half = np.concatenate([np.flatnonzero(whole.y == k)[::2] for k in range(len(CLASS_NAMES))])
     train, test = whole.take(np.sort(half)), whole.take(np.setdiff1d(np.arange(len(whole)), half))
     pixel = train.x[:2000] / 255
@@ -115,11 +118,8 @@ def load(collection: str = "", side: int = 150, crowd_seed: int = 0) -> dict:
     return image_parts.fields(train, test, CLASS_NAMES, normalize, chosen, crowd["crowd"], crowd["true_confusion"])
 
 
-def _decoded(files: dict[str, list[Path]], side: int, path: Path) -> Images:
-    """All photographs as squares, in random order, from the cache where they are there."""
-    if path.is_file():
-        with np.load(path, allow_pickle=False) as stored:
-            return Images(stored["images"], stored["labels"].astype(np.int64))
+def _decoded(files: dict[str, list[Path]], side: int) -> dict[str, np.ndarray]:
+    """All photographs as squares, in random order: ``images`` ``[photographs, 3, side, side]`` and ``labels``, both uint8."""
     from PIL import Image
 
     squares, labels = [], []
@@ -128,15 +128,12 @@ def _decoded(files: dict[str, list[Path]], side: int, path: Path) -> Images:
             try:
                 with Image.open(file) as picture:
                     square = picture.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
-            except OSError:  # what Pillow raises for a file that is cut off or no picture
+            # What Pillow raises for a link to nothing, a file that is cut off or no picture, and one of a billion pixels.
+            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
                 continue
             squares.append(np.asarray(square).transpose(2, 0, 1))
             labels.append(label)
         if labels.count(label) < _LEAST:
             raise _problem(f"{files[name][0].parent} has {labels.count(label)} readable photographs of a {name}")
     order = np.random.default_rng(0).permutation(len(labels))
-    made = Images(np.stack(squares)[order], np.array(labels, dtype=np.int64)[order])
-    packed = io.BytesIO()
-    np.savez(packed, images=made.x, labels=made.y.astype(np.uint8))
-    write_atomically(path, packed.getvalue())
-    return made
+    return {"images": np.stack(squares)[order], "labels": np.array(labels, dtype=np.uint8)[order]}

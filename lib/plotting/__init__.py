@@ -1,1 +1,1 @@
-"""Figures in one style: charts, matrices, crowds."""
+"""Figures in one style: charts, matrices, crowds, pictures of the models."""

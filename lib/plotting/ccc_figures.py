@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lib.plotting.style import GRAY, PAPER, color, in_style, marker
-from lib.results.tables import method_title
+from lib.results.tables import dataset_title, method_title
 
 __all__ = ["ablation", "best_to_last"]
 
@@ -52,7 +52,7 @@ def best_to_last(table: pd.DataFrame, titles: Mapping[str, str] | None = None) -
         for axis, ((dataset, case), part) in zip(axes.flat, panels, strict=False):
             for method, cells in part.groupby("method", sort=False):
                 _draw_fall(axis, methods.index(method), cells.set_index("metric"), color(method))
-            where = (titles or {}).get(dataset, dataset)
+            where = dataset_title(dataset, titles)
             axis.set_title(where if case == "real" else f"{where}, {case}")
             axis.set_ylim(len(methods) - 0.4, -0.6)
             axis.tick_params(labelbottom=True)  # also where the panel below is empty
@@ -133,7 +133,7 @@ def ablation(
 def _draw_ablation(axis: Axes, part: pd.DataFrame, titles: Mapping[str, str] | None) -> None:
     places = {value: at for at, value in enumerate(sorted(part["x"].unique()))}
     for method, metric in part[["method", "metric"]].drop_duplicates().itertuples(index=False):
-        line = part[(part["method"] == method) & (part["metric"] == metric)].sort_values("x")
+        line = part[(part["method"] == method) & (part["metric"] == metric)].sort_values("x", kind="stable")
         last = metric == LAST
         looks = {"color": color(method), "ls": "-" if last else "--", "marker": marker(method), "capsize": 3}
         label = f"{method_title(method, titles)}, {'last' if last else 'best'}"

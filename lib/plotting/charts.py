@@ -22,7 +22,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from lib.plotting.style import GRAY, PAPER, color, in_style, line, marker
-from lib.results.tables import is_share, method_title, metric_title
+from lib.results.tables import dataset_title, is_share, method_title, metric_title
 
 __all__ = ["bars", "curves", "error_lines"]
 
@@ -151,11 +151,11 @@ def error_lines(
     with in_style():
         fig, axis = plt.subplots()
         for name, part in data.groupby(hue, sort=False):
-            part, name = part.sort_values(x), str(name)
+            part, name = part.sort_values(x, kind="stable"), str(name)
             looks = {"color": color(name), "ls": line(name), "marker": marker(name), "capsize": 4}
             axis.errorbar(part[x], part["mean"], part["std"].fillna(0), label=method_title(name, titles), **looks)
         if slope is not None:
-            first = data[data[hue] == data[hue].iloc[0]].sort_values(x)
+            first = data[data[hue] == data[hue].iloc[0]].sort_values(x, kind="stable")
             guide = first["mean"].iloc[0] * (first[x] / first[x].iloc[0]) ** slope
             axis.errorbar(first[x], guide, color=GRAY, ls=":", label=f"slope {slope:g}".replace("-", "−"), zorder=1)
         _plain_ticks(axis, data[x].unique(), log)
@@ -182,7 +182,7 @@ def _name_panels(fig: Figure, axes: Sequence[Axes], panels: Mapping[tuple[str, s
         return
     fig.suptitle(title, fontsize=14)
     for axis, name in zip(axes, panels, strict=True):
-        dataset, case = ((titles or {}).get(part, part) for part in name)
+        dataset, case = dataset_title(name[0], titles), (titles or {}).get(name[1], name[1])
         axis.set_title(dataset if case == "real" else f"{dataset}, {case}")
 
 

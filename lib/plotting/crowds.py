@@ -25,7 +25,7 @@ def disagreement(
     images: np.ndarray,
     crowd: CrowdLabels,
     items: Sequence[int],
-    y: np.ndarray,
+    y: np.ndarray | None,
     names: Sequence[str] | None = None,
     title: str = "",
     columns: int = 4,
@@ -36,13 +36,13 @@ def disagreement(
         images: ``[items, height, width]`` gray values.
         crowd: the labels.
         items: which to show.
-        y: ``[items]`` true classes, shown beneath.
+        y: ``[items]`` true classes, shown beneath; None covers them, for a class to guess.
         names: of the annotators, in the captions; by default the crowd's, else their numbers.
         title: of the figure.
         columns: images side by side.
 
     Returns:
-        The figure and columns item, true_class, annotator, label.
+        The figure and columns item, true_class (empty where covered), annotator, label.
 
     Raises:
         ValueError: no items.
@@ -64,8 +64,9 @@ def disagreement(
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
             axis.set_title("\n".join(f"{name}: {label}" for name, label in said), fontsize=12)
-            axis.set_xlabel(f"true: {classes[y[item]]}", color=GRAY)
-            lines += [(item, classes[y[item]], name, label) for name, label in said]
+            true = None if y is None else classes[y[item]]
+            axis.set_xlabel("true: ?" if y is None else f"true: {true}", color=GRAY)
+            lines += [(item, true, name, label) for name, label in said]
         fig.suptitle(title, fontsize=14)
     return fig, pd.DataFrame(lines, columns=["item", "true_class", "annotator", "label"])
 

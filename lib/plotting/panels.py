@@ -179,7 +179,7 @@ def _flat(points: np.ndarray) -> np.ndarray:
 
 def _draw_lines(axis: Axes, part: pd.DataFrame, x: str, hue: str, titles: Mapping[str, str] | None) -> None:
     for name, values in part.groupby(hue, sort=False):
-        name, values = str(name), values.sort_values(x)
+        name, values = str(name), values.sort_values(x, kind="stable")
         looks = {"color": color(name), "ls": line(name), "marker": marker(name), "capsize": 4}
         axis.errorbar(values[x], values["mean"], values["std"].fillna(0), label=method_title(name, titles), **looks)
 

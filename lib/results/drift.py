@@ -1,6 +1,7 @@
 """Drift: every number of a fresh pass beside the committed reference, and whether the seeds' spread explains the gap.
 
-On one machine the same seeds give the same numbers, bit for bit. Another processor or torch version rounds differently,
+On one processor, with one version of torch and NumPy, the same seeds give the same numbers, bit for bit: where the rows of
+both sides say that they were made so, a number that differs has *changed*. Another processor or version rounds differently,
 training amplifies that, and a fresh mean is then as good as one over new seeds. So the tolerance is the half width of
 the 99 % prediction interval for the mean of ``m`` new seeds, from ``n`` reference seeds with standard deviation ``s``::
 
@@ -8,6 +9,11 @@ the 99 % prediction interval for the mean of ``m`` new seeds, from ``n`` referen
 
 The last term is for numbers that hardly vary with the seed. The fresh spread stays out on purpose: a run gone wild must
 not widen its own tolerance.
+
+A seed is a seed of whatever kind: of the network, of a simulated crowd, of a validation split. A number with one reference seed
+takes ``s``, and the degrees of freedom, from its like: pooled over the numbers of the same metric with several seeds, of
+the same method on the same data where there are some, else of the same method, of the same data, or of any. What no seed
+moves, in its own seeds and in its like, has no tolerance but the last of its six decimals.
 """
 
 from __future__ import annotations
@@ -15,8 +21,8 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -25,35 +31,69 @@ from scipy.special import stdtrit
 
 from lib.storage import write_atomically
 
-__all__ = ["compare", "summary", "table", "tolerance", "write"]
+__all__ = ["Spread", "compare", "summary", "table", "tolerance", "write"]
 
 LEVEL = 0.99
 FLOOR = 0.002  # relative
 SAME = 1e-9  # relative: the last bits of a sum
+LAST_DECIMAL = 1.5e-6  # rows hold six decimals, the last of which may round the other way
+
+SEEDS = ("crowd_seed", "seed")  # options of data sets that are seeds
+MACHINE = ("processor", "device", "torch", "numpy")  # of a row's provenance: equal ones round equally
+LIKE = (("experiment", "dataset", "method"), ("dataset", "method"), ("method",), ("dataset",), ())  # whose spread to borrow
 
 LABELS = ["experiment", "dataset", "case", "method", "metric", "scale"]
 COLUMNS = [*LABELS, "n_fresh", "n_reference", "fresh", "reference", "difference", "tolerance", "verdict"]
 VERDICTS = {
     "identical": "identical",
     "within": "within tolerance",
+    "changed": "CHANGED on the processor that made the reference",
     "outside": "OUTSIDE",
-    "one seed": "different, with one reference seed and so no tolerance",
+    "no tolerance": "different, with one reference seed and no like to take a tolerance from",
     "no reference": "without a reference",
 }
 
 
-def tolerance(reference: Iterable[float], n_fresh: int) -> float:
+@dataclass(frozen=True)
+class Spread:
+    """A standard deviation over seeds, ``n - 1`` in the denominator, and its degrees of freedom; NaN and 0 for no seeds."""
+
+    std: float = math.nan
+    freedom: int = 0
+
+    @classmethod
+    def of(cls, groups: Iterable[Iterable[float]]) -> Spread:
+        """Pooled over groups, each around its own mean; a group of one value says nothing."""
+        several = [values for values in map(list, groups) if len(values) > 1]
+        freedom = sum(len(values) - 1 for values in several)
+        if not freedom:
+            return cls()
+        # Equal values have a spread of exactly zero, which the rounding of their mean must not spoil.
+        squares = sum(np.var(values) * len(values) for values in several if min(values) != max(values))
+        return cls(math.sqrt(squares / freedom), freedom)
+
+
+def tolerance(reference: Sequence[float], n_fresh: int, like: Spread | None = None) -> float:
     """How far the mean of ``n_fresh`` new seeds may lie from the mean of these reference seeds.
 
+    Args:
+        reference: one value a seed.
+        n_fresh: how many new seeds.
+        like: the spread to take where the reference has one value, or equal values only.
+
     Returns:
-        A half width in the unit of the values; NaN for fewer than two reference values, which have no spread.
+        A half width in the unit of the values; NaN where neither has a spread.
     """
-    values = np.asarray(list(reference), dtype=float)
-    if len(values) < 2:
+    spread = Spread.of([reference])
+    if not spread.std > 0 and like is not None:
+        spread = like
+    if not spread.freedom:
         return math.nan
-    quantile = stdtrit(len(values) - 1, (1 + LEVEL) / 2)
-    noise = quantile * values.std(ddof=1) * math.sqrt(1 / n_fresh + 1 / len(values))
-    return float(noise + FLOOR * abs(values.mean()))
+    if spread.std == 0:
+        return LAST_DECIMAL
+    quantile = stdtrit(spread.freedom, (1 + LEVEL) / 2)
+    noise = quantile * spread.std * math.sqrt(1 / n_fresh + 1 / len(reference))
+    return float(noise + FLOOR * abs(np.mean(reference)))
 
 
 def compare(fresh: Iterable[Mapping], reference: Iterable[Mapping]) -> pd.DataFrame:
@@ -67,17 +107,18 @@ def compare(fresh: Iterable[Mapping], reference: Iterable[Mapping]) -> pd.DataFr
         ``COLUMNS``, the largest deviation in units of its tolerance first.
     """
     expected = _by_group(reference)
+    spread_of = _spreads(expected)
     lines = []
     for group, found in _by_group(fresh).items():
         config = json.loads(group)
         for metric in sorted({*found, *expected.get(group, {})}):
             new, old = found.get(metric, {}), expected.get(group, {}).get(metric, {})
             labels = {name: config.get(name) for name in LABELS} | {"metric": metric}
-            lines.append(labels | _line(list(new.values()), list(old.values())))
+            lines.append(labels | _line(new, old, spread_of(config, metric)))
     frame = pd.DataFrame(lines, columns=COLUMNS)
-    # A number that vanished or became NaN has no finite distance: it comes first, as outside.
+    # What changed comes first, and a number that vanished or became NaN, which has no finite distance.
     distance = (frame["difference"].abs() / frame["tolerance"]).where(frame["verdict"] != "identical", 0.0)
-    distance = distance.mask(frame["verdict"].eq("outside") & distance.isna(), math.inf)
+    distance = distance.mask(frame["verdict"].eq("outside") & distance.isna() | frame["verdict"].eq("changed"), math.inf)
     return frame.iloc[np.argsort(-distance.fillna(-1.0).to_numpy(), kind="stable")].reset_index(drop=True)
 
 
@@ -86,6 +127,10 @@ def summary(frame: pd.DataFrame) -> str:
     counts = frame["verdict"].value_counts()
     parts = [f"{counts[name]} {words}" for name, words in VERDICTS.items() if name in counts]
     text = f"Drift from the reference: {', '.join(parts) or 'nothing to compare'}."
+    if counts.get("changed", 0):
+        text += (
+            "\nThe same seeds on the same processor, with the same torch and NumPy, gave other numbers: the code changed them."
+        )
     if counts.get("outside", 0):
         text += (
             f"\nOutside their tolerance: {counts['outside']} of {len(frame)}. On another processor or torch "
@@ -114,35 +159,60 @@ def write(frame: pd.DataFrame, path: Path) -> None:
     write_atomically(path, frame.to_csv(index=False, lineterminator="\n"))
 
 
-def _by_group(rows: Iterable[Mapping]) -> dict[str, dict[str, dict[int, float]]]:
-    """Configuration without its seed -> metric -> seed -> value; of two rows of one run the later in order counts."""
+def _by_group(rows: Iterable[Mapping]) -> dict[str, dict[str, dict[tuple, tuple[float, tuple]]]]:
+    """Configuration without its seeds -> metric -> seeds -> value and machine; of two rows of one run the later counts."""
     from lib import methods
     from lib.training.recipe import Recipe
 
     # A reference row may be older than a field of the recipe or an option of the method, which then was what its default is
     # now; and who writes a default out means the same run.
     defaults = {entry.name: entry.default for entry in fields(Recipe)}
-    groups: dict[str, dict[str, dict[int, float]]] = {}
+    groups: dict[str, dict[str, dict[tuple, tuple[float, tuple]]]] = {}
     for row in rows:
         config = {name: value for name, value in row["config"].items() if name != "seed"}
         config["recipe"] = defaults | config.get("recipe", {})
         with contextlib.suppress(ValueError):  # a method of another version or of somebody's own
             config["method_options"] = methods.info(config["method"]).options | config["method_options"]
+        data = dict(config.get("dataset_options", {}))
+        seeds = (row["config"]["seed"], *(data.pop(name, 0) for name in SEEDS))
+        config["dataset_options"] = data
+        made_by = tuple(row.get("provenance", {}).get(name) for name in MACHINE)
         metrics = groups.setdefault(json.dumps(config, sort_keys=True, default=str), {})
         for metric, value in row["metrics"].items():
-            metrics.setdefault(metric, {})[row["config"]["seed"]] = math.nan if value is None else float(value)
+            metrics.setdefault(metric, {})[seeds] = (math.nan if value is None else float(value), made_by)
     return groups
 
 
-def _line(new: list[float], old: list[float]) -> dict:
-    fresh, reference = (float(np.mean(values)) if values else math.nan for values in (new, old))
-    difference, allowed = fresh - reference, tolerance(old, max(len(new), 1))
+def _spreads(groups: Mapping[str, Mapping[str, Mapping]]) -> Callable[[Mapping, str], Spread]:
+    """The spread of a number's like, from its configuration and metric."""
+    found: dict[tuple, list[list[float]]] = {}
+    for group, metrics in groups.items():
+        config = json.loads(group)
+        for metric, by_seed in metrics.items():
+            values = [value for value, _ in by_seed.values() if math.isfinite(value)]
+            for names in LIKE:
+                found.setdefault((metric, names, *(config.get(name) for name in names)), []).append(values)
+    pooled = {place: Spread.of(values) for place, values in found.items()}
+
+    def spread_of(config: Mapping, metric: str) -> Spread:
+        likes = (pooled.get((metric, names, *(config.get(name) for name in names)), Spread()) for names in LIKE)
+        return next((like for like in likes if like.freedom), Spread())
+
+    return spread_of
+
+
+def _line(new: Mapping[tuple, tuple[float, tuple]], old: Mapping[tuple, tuple[float, tuple]], like: Spread) -> dict:
+    values, known = ([value for value, _ in side.values()] for side in (new, old))
+    fresh, reference = (float(np.mean(side)) if side else math.nan for side in (values, known))
+    difference, allowed = fresh - reference, tolerance(known, max(len(values), 1), like) if known else math.nan
     if not old:
         verdict = "no reference"
-    elif abs(difference) <= SAME * max(1.0, abs(reference)) or (new and math.isnan(fresh) and math.isnan(reference)):
+    elif any(_machine(new[seed], old[seed]) and not _same(new[seed][0], old[seed][0]) for seed in new.keys() & old.keys()):
+        verdict, allowed = "changed", 0.0
+    elif _same(fresh, reference) and new:
         verdict = "identical"
     elif new and math.isnan(allowed) and len(old) == 1 and not math.isnan(fresh):
-        verdict = "one seed"
+        verdict = "no tolerance"
     else:
         verdict = "within" if abs(difference) <= allowed else "outside"  # NaN compares false: outside
     return {
@@ -154,3 +224,12 @@ def _line(new: list[float], old: list[float]) -> dict:
         "tolerance": allowed,
         "verdict": verdict,
     }
+
+
+def _same(one: float, other: float) -> bool:
+    return abs(one - other) <= SAME * max(1.0, abs(other)) or (math.isnan(one) and math.isnan(other))
+
+
+def _machine(one: tuple[float, tuple], other: tuple[float, tuple]) -> bool:
+    """Whether both values were made on the same processor with the same versions; rows that do not say so were not."""
+    return None not in one[1] and one[1] == other[1]

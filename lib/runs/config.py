@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import MISSING, dataclass, field, fields, replace
+from collections.abc import Iterable
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any
 
 from lib import datasets, methods, networks
@@ -24,7 +25,8 @@ class RunConfig:
         case: a variant of the experiment that tables show as a column of its own.
         scale: ``smoke``, ``quick``, ... as the experiments define them.
         seed: of network, batch order and dropout. A simulated crowd has its own seed among ``dataset_options``.
-        keep: arrays to keep beside the row, see :data:`KEEP`. They decide no number, so they are no part of the key.
+        keep: arrays to keep beside the row, see :func:`lib.runs.sweep.arrays`. They decide no number, so they are no part of
+            the key.
     """
 
     experiment: str
@@ -65,6 +67,16 @@ class RunConfig:
         return f"{self.experiment}: {self.method} on {self.dataset} ({self.case}, {self.scale}, seed {self.seed})"
 
 
+def each_once(configs: Iterable[RunConfig]) -> dict[str, RunConfig]:
+    """The different ones, by key, in order; each keeps the arrays that any of its like is to keep."""
+    found: dict[str, RunConfig] = {}
+    for config in configs:
+        key = config.key()
+        before = found[key].keep if key in found else ()
+        found[key] = replace(config, keep=tuple(dict.fromkeys((*before, *config.keep))))
+    return found
+
+
 def _changed(options: dict, defaults: dict) -> dict:
     return {name: value for name, value in options.items() if name not in defaults or defaults[name] != value}
 
@@ -79,3 +91,21 @@ def _without_defaults(settings: Any) -> dict:
         if value != default:
             kept[entry.name] = _without_defaults(value) if isinstance(value, Recipe) else value
     return kept
+
+
+def as_read(config: RunConfig) -> dict:
+    """A configuration as its row has it."""
+    content = json.loads(json.dumps(asdict(config)))
+    del content["keep"]
+    return content
+
+
+def from_row(row: dict) -> RunConfig:
+    """The configuration of a row, with the same key where code and data are what they were.
+
+    Raises:
+        TypeError: the row has a setting that is no more, or lacks one that has no default.
+    """
+    config = dict(row["config"])
+    recipe = {name: tuple(value) if isinstance(value, list) else value for name, value in config.pop("recipe").items()}
+    return RunConfig(**config, recipe=Recipe(**recipe))

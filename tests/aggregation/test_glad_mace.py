@@ -12,8 +12,11 @@ from crowdkit.aggregation import GLAD, MACE
 from scipy.optimize import approx_fprime
 
 from lib import methods, networks
+from lib.aggregation import glad as glad_module
+from lib.aggregation.dawid_skene import e_step
 from lib.aggregation.glad import _negative_q, glad
 from lib.aggregation.mace import _counts, _fit, mace
+from lib.aggregation.mace import _e_step as _mace_e_step
 from lib.crowd.labels import CrowdLabels
 
 pytestmark = [
@@ -57,6 +60,27 @@ def test_q_and_its_gradient_are_those_of_the_formula():
     assert value == pytest.approx(-slow_q(point[:9], point[9:], posterior, crowd), rel=1e-12)
     numeric = approx_fprime(point, lambda at: _negative_q(at, right, crowd)[0], 1e-7)
     np.testing.assert_allclose(gradient, numeric, atol=1e-4)
+
+
+def test_blocks_of_labels_change_nothing(monkeypatch):
+    crowd, _ = toy_crowd()
+    # Items without labels at the end of blocks, and at both ends.
+    item = crowd.item + 1 + (crowd.item > 40)
+    crowd = CrowdLabels(item, crowd.annotator, crowd.label, crowd.n_items + 4, 9, 3)
+    point = np.random.default_rng(1).normal(size=9 + crowd.n_items)
+    right = np.random.default_rng(2).random(len(crowd))
+    expected = _negative_q(point, right, crowd)
+    posterior = glad(crowd, max_iterations=3).posterior
+    for labels in (1, 7):
+        monkeypatch.setattr(glad_module, "BLOCK", labels)
+        value, gradient = _negative_q(point, right, crowd)
+        assert value == pytest.approx(expected[0], rel=1e-12)
+        np.testing.assert_allclose(gradient, expected[1], rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(glad(crowd, max_iterations=3).posterior, posterior, atol=1e-6)
+    # What the labels say of everything far away from zero is said without overflow.
+    value, gradient = _negative_q(np.where(np.arange(len(point)) < 9, 1000, 1) * point, right, crowd)
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
 
 
 def test_glad_posterior_is_bayes_rule_at_its_parameters():
@@ -105,7 +129,7 @@ def test_mace_agrees_with_crowd_kit_from_the_same_start():
     rows = pd.concat([first, rows], ignore_index=True)
     peer.fit(rows)
     whole = CrowdLabels.from_frame(rows, item="task", annotator="worker", label="label")
-    ours = _fit((started["spamming"], started["thetas"]), whole, 20, (0.5, 0.5), 10.0)
+    ours, _ = _fit((started["spamming"], started["thetas"]), whole, 20, (0.5, 0.5), 10.0)
     np.testing.assert_allclose(ours.competence, peer.spamming_[:, 1] / peer.spamming_.sum(axis=1), atol=1e-6)
     np.testing.assert_allclose(ours.strategy, peer.thetas_ / peer.thetas_.sum(axis=1, keepdims=True), atol=1e-6)
     np.testing.assert_allclose(ours.posterior, peer.probas_.sort_index().sort_index(axis=1), atol=1e-6)
@@ -150,6 +174,32 @@ def test_permuting_annotators_changes_nothing_and_unlabeled_ones_stay_out(aggreg
         order = np.random.default_rng(0).permutation(9)
         permuted = CrowdLabels(crowd.item, order[crowd.annotator], crowd.label, crowd.n_items, 9, 3)
         np.testing.assert_allclose(glad(permuted).posterior, glad(crowd).posterior, atol=1e-4)
+
+
+def test_likelihood_of_mace_is_that_of_its_matrices():
+    crowd, _ = toy_crowd()
+    fitted = mace(crowd)
+    _, expected = e_step(np.full(3, -np.log(3)), fitted.confusion, crowd)
+    assert fitted.log_likelihood == pytest.approx(expected, rel=1e-12)
+
+
+def test_e_step_of_mace_is_that_of_its_matrices():
+    crowd, _ = toy_crowd()
+    random = np.random.default_rng(2)
+    weights, strategy = random.dirichlet([1, 1], size=9), random.dirichlet(np.ones(3), size=9)
+    confusion = weights[:, :1, None] * strategy[:, None] + weights[:, 1, None, None] * np.eye(3)
+    expected, expected_likelihood = e_step(np.full(3, -np.log(3)), confusion, crowd)
+    posterior, log_likelihood = _mace_e_step(weights, strategy, crowd)
+    np.testing.assert_allclose(posterior, expected, rtol=1e-10)
+    assert log_likelihood == pytest.approx(expected_likelihood, rel=1e-12)
+
+
+def test_mace_needs_no_matrices():
+    crowd = CrowdLabels(np.arange(100).repeat(3), np.arange(300), [7] * 300, 100, 3000, 20_000)
+    fitted = mace(crowd, iterations=1, restarts=1)
+    assert (fitted.posterior.argmax(axis=1) == 7).all()
+    with pytest.raises(MemoryError, match="9,600,000,000,000 bytes"):
+        _ = fitted.confusion
 
 
 def test_same_seed_same_mace():

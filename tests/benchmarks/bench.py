@@ -320,7 +320,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if wrong:
         parser.error(unknown("benchmark", wrong[0], sorted(BENCHMARKS)))
     # Smoke numbers mean nothing: they must not replace measured ones.
-    folder = options.out or (paths.BUILD / "benchmarks" if options.smoke else paths.figures("benchmarks"))
+    folder = options.out or (paths.build() / "benchmarks" if options.smoke else paths.figures("benchmarks"))
     for name in options.names or BENCHMARKS:
         table = measure(name, smoke=options.smoke)
         write_atomically(folder / f"{name}.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))

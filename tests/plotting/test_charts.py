@@ -16,6 +16,9 @@ from lib.plotting import charts, matrices, style
 from lib.plotting import style as house
 from lib.results import ranking
 from lib.results.rows import summary
+from tests.plotting.overlap import faults
+
+ALT = "A figure drawn for a test: a mark for each number."
 
 
 @pytest.fixture(autouse=True)
@@ -94,16 +97,16 @@ def test_saving_twice_gives_the_same_bytes(figures):
     contents = []
     for _ in range(2):
         fig, data = simple_figure()
-        style.save(fig, "10_made_up", "lines", data)
+        style.save(fig, "10_made_up", "lines", data, alt=ALT)
         contents.append({path.name: path.read_bytes() for path in (figures / "10_made_up").iterdir()})
     assert contents[0] == contents[1]
-    assert set(contents[0]) == {"lines.png", "lines.csv"}
+    assert set(contents[0]) == {"lines.png", "lines.csv", "lines.alt.txt"}
     assert contents[0]["lines.csv"] == b"size,error\n1,3\n2,4.12346\n"
 
 
 def test_a_saved_image_says_nothing_of_software(figures):
     fig, data = simple_figure()
-    style.save(fig, "10_made_up", "lines", data)
+    style.save(fig, "10_made_up", "lines", data, alt=ALT)
     image = (figures / "10_made_up" / "lines.png").read_bytes()
     assert image.startswith(b"\x89PNG")
     assert b"tEXt" not in image  # the chunk that holds software and dates
@@ -112,7 +115,7 @@ def test_a_saved_image_says_nothing_of_software(figures):
 
 def test_a_named_index_is_saved_too(figures):
     fig, data = simple_figure()
-    style.save(fig, "10_made_up", "lines", data.set_index("size"))
+    style.save(fig, "10_made_up", "lines", data.set_index("size"), alt=ALT)
     assert (figures / "10_made_up" / "lines.csv").read_text().startswith("size,error\n")
 
 
@@ -123,9 +126,9 @@ def test_a_named_index_is_saved_too(figures):
 def test_axes_without_a_name_are_refused(figures, xlabel, ylabel, message):
     fig, data = simple_figure(xlabel, ylabel)
     with pytest.raises(ValueError, match=f"figure 'lines' has axes without a name: {message}"):
-        style.save(fig, "10_made_up", "lines", data)
+        style.save(fig, "10_made_up", "lines", data, alt=ALT)
     assert not (figures / "10_made_up").exists()
-    style.save(fig, "10_made_up", "lines", data, allow_unlabeled=True)
+    style.save(fig, "10_made_up", "lines", data, allow_unlabeled=True, alt=ALT)
 
 
 def test_axes_that_show_no_ticks_need_no_name():
@@ -134,11 +137,11 @@ def test_axes_that_show_no_ticks_need_no_name():
     fig.supxlabel("size")
     axes[0, 0].set_ylabel("error")
     axes[1, 0].set_yticks([])
-    style.save(fig, "10_made_up", "grid", data)  # inner panels of shared axes have no tick labels
+    style.save(fig, "10_made_up", "grid", data, alt=ALT)  # inner panels of shared axes have no tick labels
     fig, axes = plt.subplots()
     axes.imshow(np.eye(2))
     axes.set_axis_off()
-    style.save(fig, "10_made_up", "image", data)
+    style.save(fig, "10_made_up", "image", data, alt=ALT)
 
 
 def test_a_color_bar_needs_a_name():
@@ -147,22 +150,22 @@ def test_a_color_bar_needs_a_name():
     bar = fig.colorbar(axes.imshow(np.eye(2)))
     axes.set(xlabel="label", ylabel="class", title="one")
     with pytest.raises(ValueError, match="y axis of panel 2"):
-        style.save(fig, "10_made_up", "image", data)
+        style.save(fig, "10_made_up", "image", data, alt=ALT)
     bar.set_label("probability")
-    style.save(fig, "10_made_up", "image", data)
+    style.save(fig, "10_made_up", "image", data, alt=ALT)
 
 
 @pytest.mark.parametrize("name", ["table", "Two Words", "../up", "a.png", ""])
 def test_names_of_figures_are_checked(name):
     fig, data = simple_figure()
     with pytest.raises(ValueError, match="a figure's name has lower case letters"):
-        style.save(fig, "10_made_up", name, data)
+        style.save(fig, "10_made_up", name, data, alt=ALT)
 
 
 @pytest.mark.parametrize("data", [None, pd.DataFrame()])
 def test_a_figure_comes_with_its_numbers(data):
     with pytest.raises(ValueError, match="needs a DataFrame of the numbers it shows"):
-        style.save(simple_figure()[0], "10_made_up", "lines", data)
+        style.save(simple_figure()[0], "10_made_up", "lines", data, alt=ALT)
 
 
 # ---------------------------------------------------------------------------------------------- bars
@@ -181,7 +184,7 @@ def test_bars_draw_means_spreads_and_the_paper():
     segment = axes.containers[0].lines[2][0].get_segments()[0]
     assert segment[:, 0] == pytest.approx([75 - 7.0711, 75 + 7.0711], abs=1e-3)
     assert legend_of(fig) == ["", "ours, mean ± std over 2 seeds", "paper"]
-    style.save(fig, "10_made_up", "accuracy", data)
+    style.save(fig, "10_made_up", "accuracy", data, alt=ALT)
 
 
 def test_bars_show_what_was_not_run_and_have_a_panel_a_data_set():
@@ -192,7 +195,7 @@ def test_bars_show_what_was_not_run_and_have_a_panel_a_data_set():
     assert [axes.get_title() for axes in fig.axes] == ["labelme", "Music"]
     assert legend_of(fig) == ["", "ours, one seed"]
     _, data = simple_figure()
-    style.save(fig, "10_made_up", "accuracy", data)  # all axes have names
+    style.save(fig, "10_made_up", "accuracy", data, alt=ALT)  # all axes have names
 
 
 def test_bars_of_runs_that_have_not_been_made():
@@ -221,7 +224,7 @@ def test_curves_by_hand():
     assert legend_of(fig)[0] == "mean, band ± std,\n2 seeds"
     assert fig.axes[0].get_ylabel() == "test accuracy (%)"
     assert fig.axes[0].lines[0].get_color() == style.color("majority-vote")
-    style.save(fig, "10_made_up", "curves", data)
+    style.save(fig, "10_made_up", "curves", data, alt=ALT)
 
 
 def test_curves_of_one_seed_and_two_data_sets():
@@ -260,7 +263,7 @@ def test_error_lines_by_hand():
     assert legend_of(fig) == ["mean, bar ± std,\n2 seeds", "CCEM", "slope −0.5"]
     fig.canvas.draw()
     assert [label.get_text() for label in axes.get_xticklabels()] == ["100", "1,000"]
-    style.save(fig, "10_made_up", "errors", data)
+    style.save(fig, "10_made_up", "errors", data, alt=ALT)
 
 
 def test_error_lines_may_be_linear():
@@ -292,7 +295,7 @@ def test_confusions_hand_back_every_entry():
     assert np.isnan(one["true", "dog", "dog"])  # Ann saw no dog
     assert "gray: no item of that true class was seen" in text_of(fig)
     assert true[1].tolist() == [0.0, 0.0]  # the caller's matrix is left alone
-    style.save(fig, "10_made_up", "confusions", data)
+    style.save(fig, "10_made_up", "confusions", data, alt=ALT)
 
 
 def test_confusions_share_one_scale_and_leave_empty_places_empty():
@@ -304,7 +307,7 @@ def test_confusions_share_one_scale_and_leave_empty_places_empty():
     assert sum(not axes.axison for axes in fig.axes) == 2
     assert "gray" not in text_of(fig)
     np.testing.assert_array_equal(panels[0].images[0].get_array(), np.eye(3))
-    style.save(fig, "10_made_up", "confusions", data)
+    style.save(fig, "10_made_up", "confusions", data, alt=ALT)
 
 
 def test_confusions_name_what_does_not_fit():
@@ -336,12 +339,46 @@ def test_critical_difference_shows_every_method_where_it_ranks(n):
     shown = text_of(fig)
     assert all(f"Method {i}" in shown for i in range(n))
     assert f"critical difference {ranks.critical_difference:.2f} (Nemenyi, 95%)" in shown
-    bars = [line for line in fig.axes[0].lines if line.get_linewidth() == 5]
-    assert len(bars) == len(ranks.groups)
-    style.save(fig, "90_made_up", "ranks", data)
+    (shade,) = fig.axes[0].patches
+    assert shade.get_width() == pytest.approx(ranks.critical_difference)
+    style.save(fig, "90_made_up", "ranks", data, alt=ALT)
 
 
 def test_all_figures_are_offered_in_one_place():
     assert matrices.confusions is matrices.confusions
     assert matrices.critical_difference is matrices.critical_difference
     assert style.save is house.save
+
+
+# ---------------------------------------------------------------------- alt texts
+
+
+@pytest.mark.parametrize("alt", ["", "   ", "curves"])
+def test_a_figure_without_alt_text_is_refused(alt):
+    fig, data = simple_figure()
+    with pytest.raises(ValueError, match="figure 'lines' needs alt=, one to three sentences"):
+        style.save(fig, "10_made_up", "lines", data, alt=alt)
+
+
+def test_the_alt_text_is_kept_beside_the_figure(figures):
+    fig, data = simple_figure()
+    style.save(fig, "10_made_up", "lines", data, alt="One line that rises\n    from left to right.")
+    assert (figures / "10_made_up" / "lines.alt.txt").read_text() == "One line that rises from left to right.\n"
+
+
+def test_every_committed_figure_has_its_alt_text():
+    committed = paths.ROOT / "figures"
+    drawn = {file.with_suffix("") for file in committed.glob("*/*.png")}
+    told = {file.with_name(file.name.removesuffix(".alt.txt")) for file in committed.glob("*/*.alt.txt")}
+    assert drawn
+    assert drawn == told
+
+
+def test_every_word_of_a_full_chart_can_be_read():
+    names = ["true-labels", "majority-vote", "dawid-skene", "dl-em", "crowdlayer-mw", "crowdlayer-vwb", "ccc", "geocrowdnet-f"]
+    rows = [row(name, seed, data, history=(0.5, 0.7)) for name in names for seed in range(3) for data in ("labelme", "music")]
+    assert faults(charts.bars(summary(rows, ["test_acc_last"]))[0]) == []
+    assert faults(charts.curves(rows)[0]) == []
+    places = ["highway", "insidecity", "tallbuilding", "street", "forest", "coast", "mountain", "opencountry"]
+    pairs = [(np.eye(8), np.full((8, 8), 1 / 8))] * 6
+    assert faults(matrices.confusions(pairs, places, [f"{r}: 120 labels" for r in range(6)])[0]) == []

@@ -11,6 +11,8 @@ from lib.aggregation.dawid_skene import dawid_skene
 from lib.crowd.labels import CrowdLabels
 from lib.plotting import crowds, style
 
+ALT = "A figure drawn for a test: a mark for each number."
+
 
 @pytest.fixture
 def report() -> pd.DataFrame:
@@ -36,7 +38,7 @@ def test_annotators_go_from_the_best_to_the_worst(report, tmp_path, monkeypatch)
     (axis,) = fig.axes
     assert [text.get_text() for text in axis.get_yticklabels()] == ["ann (40)", "ben (40)", "cy (40)", "dee (40)"]
     assert legend_of(fig) == ["(mean and 95 % interval)", "no sign of guessing", "looks random"]
-    style.save(fig, "01_made_up", "accuracies", data)  # every axis has a name
+    style.save(fig, "01_made_up", "accuracies", data, alt=ALT)  # every axis has a name
 
 
 def test_groups_and_truth_are_shown(report):
@@ -66,6 +68,14 @@ def test_images_say_who_said_what(tmp_path, monkeypatch):
     assert data.to_records(index=False).tolist() == [
         (0, "cat", "ann", "cat"), (0, "cat", "ben", "dog"), (1, "dog", "ben", "dog"),
     ]  # fmt: skip
-    style.save(fig, "00_made_up", "disagreement", data)
+    style.save(fig, "00_made_up", "disagreement", data, alt=ALT)
     with pytest.raises(ValueError, match="no items were given"):
         crowds.disagreement(np.zeros((3, 2, 2)), crowd, [], np.array([0, 1, 1]))
+
+
+def test_a_covered_picture_gives_no_answer_away():
+    crowd = CrowdLabels.from_dense([[0, 1]])
+    fig, data = crowds.disagreement(np.zeros((1, 2, 2)), crowd, [0], None)
+    assert fig.axes[0].get_xlabel() == "true: ?"
+    assert fig.axes[0].get_title() == "0: 0\n1: 1"
+    assert data.true_class.isna().all()

@@ -9,6 +9,8 @@ from numpy.testing import assert_allclose
 
 from lib.plotting import panels, style
 
+ALT = "A figure drawn for a test: a mark for each number."
+
 ROWS = {"confusion_error": "error of A", "posterior_error": "error of f"}
 
 
@@ -37,20 +39,20 @@ def test_error_grid_shows_mean_and_std_over_seeds(frame):
     drawn = fig.axes[0].containers[0].lines[0].get_ydata()
     first = data[(data["metric"] == "confusion_error") & (data["start"] == "one") & (data["method"] == "ccem")]
     assert_allclose(np.asarray(drawn, dtype=float), first["mean"])
-    style.save(fig, "test", "grid", data)
+    style.save(fig, "test", "grid", data, alt=ALT)
 
 
 def test_error_grid_without_columns_puts_the_metrics_side_by_side(frame):
     fig, data = panels.error_grid(frame[frame["start"] == "one"], "size", rows=ROWS, xlabel="items")
     assert [axis.get_ylabel() for axis in fig.axes] == list(ROWS.values())
     assert all(axis.get_ylim()[0] == 0 for axis in fig.axes)
-    style.save(fig, "test", "side", data)
+    style.save(fig, "test", "side", data, alt=ALT)
 
 
 def test_error_grid_of_one_seed_has_no_bars_to_fail_on(frame):
     fig, data = panels.error_grid(frame[frame["seed"] == 0], "size", rows=ROWS, column="start", xlabel="items")
     assert data["std"].isna().all()
-    style.save(fig, "test", "single", data)
+    style.save(fig, "test", "single", data, alt=ALT)
 
 
 def test_error_grid_keeps_all_lines_in_sight(frame):
@@ -83,7 +85,7 @@ def test_heat_writes_each_number_into_its_cell():
     assert [len(axis.patches) for axis in fig.axes] == [1, 1]
     wide = data[data["table"] == "half"].pivot_table(index="row", columns="column", values="value")
     assert_allclose(wide.loc[["a", "b"], ["here", "over there"]], table / 2)
-    style.save(fig, "test", "heat", data)
+    style.save(fig, "test", "heat", data, alt=ALT)
 
 
 def test_heat_needs_tables_of_one_shape():
@@ -99,7 +101,7 @@ def test_simplex_puts_certainty_into_the_corners():
     assert_allclose(places[:3], [[0, 0], [1, 0], [0.5, np.sqrt(3) / 2]], atol=1e-12)
     assert_allclose(places[3], places[:3].mean(axis=0))
     assert_allclose(data[["a", "b", "c"]], posterior)
-    style.save(fig, "test", "simplex", data)
+    style.save(fig, "test", "simplex", data, alt=ALT)
 
 
 def test_simplex_shows_the_first_items_only_and_three_classes_only():

@@ -1,0 +1,506 @@
+"""Pictures of the models: boxes, arrows and small matrices, one function a picture.
+
+    fig, alt = models.crowd_layer()
+
+Each function returns the figure and its description in words, for readers who do not see it. A picture is laid out in inches,
+from the lower left corner, so type has the same size in all of them. Matrices are drawn as grids, darker where the entry is
+larger, with the true class from top to bottom and the label from left to right.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Polygon, Rectangle
+
+from lib.aggregation import dawid_skene as aggregate
+from lib.crowd.labels import CrowdLabels
+from lib.plotting.style import GRAY, color, in_style
+from lib.results.tables import method_title
+
+__all__ = ["ccc", "ccem", "crowd_layer", "dawid_skene", "dl_em", "field", "kd_crowd", "tagged_sentence"]
+
+INK = "#222222"
+BLUE, ORANGE, GREEN, RED, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"  # Okabe and Ito's
+SMALL = 12  # points, the least that can be read at half size
+
+
+# ---------------------------------------------------------------------- primitives
+
+
+def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure with one pair of axes over all of it, measured in inches."""
+    fig = plt.figure(figsize=(width, height), layout="constrained")
+    # Turned off, not left out: saving a figure that never had a layout gives it the one of the house style.
+    fig.set_layout_engine("none")
+    axes = fig.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, width), ylim=(0, height))
+    axes.set_axis_off()
+    return fig, axes
+
+
+def _text(axes: Axes, x: float, y: float, words: str, **looks) -> None:
+    """Words around (x, y), centered unless told otherwise."""
+    looks = {"ha": "center", "va": "center", "color": INK, "fontsize": 13, "linespacing": 1.35} | looks
+    axes.text(x, y, words, **looks)
+
+
+def _box(axes: Axes, x: float, y: float, size: tuple[float, float], words: str, tint: str, title: str = "") -> None:
+    """A rounded box around (x, y), filled with a light shade of ``tint``, with words in it, below a title in bold."""
+    width, height = size
+    shape = FancyBboxPatch(
+        (x - width / 2, y - height / 2), width, height, boxstyle="round,pad=0,rounding_size=0.08",
+        fc=_light(tint, 0.15), ec=tint, lw=1.6,
+    )  # fmt: skip
+    axes.add_patch(shape)
+    if title:
+        _text(axes, x, y + height / 2 - 0.22, title, fontweight="bold")
+    _text(axes, x, y - (0.15 if title else 0), words, fontsize=SMALL)
+
+
+def _arrow(axes: Axes, start: tuple, end: tuple, tint: str = INK, bend: float = 0.0, dashed: bool = False) -> None:
+    """From one point to another; ``bend`` curves it to the right (positive) or left of its way."""
+    arrow = FancyArrowPatch(
+        start, end, arrowstyle="-|>", mutation_scale=16, lw=1.8, color=tint, shrinkA=0, shrinkB=0,
+        connectionstyle=f"arc3,rad={bend}", ls="--" if dashed else "-",
+    )  # fmt: skip
+    axes.add_patch(arrow)
+
+
+def _elbow(axes: Axes, start: tuple, end: tuple, tint: str) -> None:
+    """An arrow that goes sideways first and then up or down."""
+    axes.plot([start[0], end[0]], [start[1], start[1]], color=tint, lw=1.8, solid_capstyle="round")
+    _arrow(axes, (end[0], start[1]), end, tint)
+
+
+def _grid(
+    axes: Axes, x: float, y: float, matrix: np.ndarray, cell: float, tint: str, words: Sequence[Sequence[str]] | None = None
+) -> None:
+    """A matrix around (x, y): cells of ``cell`` inches, darker where the entry, from 0 to 1, is larger."""
+    rows, columns = np.shape(matrix)
+    left, top = x - columns * cell / 2, y + rows * cell / 2
+    for i, j in np.ndindex(rows, columns):
+        corner = left + j * cell, top - (i + 1) * cell
+        shade = _light(tint, float(matrix[i][j]))
+        axes.add_patch(Rectangle(corner, cell, cell, fc=shade, ec="white", lw=1.2))
+        if words is not None:
+            dark = np.dot((0.299, 0.587, 0.114), shade) < 0.55  # as bright as the eye takes it to be
+            _text(axes, corner[0] + cell / 2, corner[1] + cell / 2, words[i][j], color="white" if dark else INK, fontsize=SMALL)
+    axes.add_patch(Rectangle((left, top - rows * cell), columns * cell, rows * cell, fc="none", ec=tint, lw=1.4))
+
+
+def _brace(axes: Axes, left: float, right: float, y: float, words: str, tint: str) -> None:
+    """A line under a part of the picture, with its name below."""
+    axes.plot([left, left, right, right], [y + 0.1, y, y, y + 0.1], color=tint, lw=1.6, solid_joinstyle="miter")
+    _text(axes, (left + right) / 2, y - 0.1, words, va="top", color=tint)
+
+
+def _light(tint: str, amount: float) -> tuple[float, float, float]:
+    """``tint`` mixed with white: white at 0, itself at 1."""
+    return tuple(1 - amount * (1 - channel) for channel in to_rgb(tint))
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    exp = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exp / exp.sum(axis=-1, keepdims=True)
+
+
+CAREFUL = np.array([[0.9, 0.05, 0.05], [0.05, 0.9, 0.05], [0.05, 0.05, 0.9]])
+CONFUSES = np.array([[0.9, 0.05, 0.05], [0.05, 0.45, 0.5], [0.05, 0.5, 0.45]])
+GUESSES = np.full((3, 3), 1 / 3)
+
+
+# ---------------------------------------------------------------------- the field
+
+
+def field(images: np.ndarray, answers: Sequence[Sequence[str]], accuracies: Mapping[str, float]) -> tuple[Figure, str]:
+    """The whole subject: items, labels that disagree, and what a network makes of them, by method.
+
+    Args:
+        images: ``[items, height, width]`` gray values, three or four items.
+        answers: each item's labels, in words; up to three are shown.
+        accuracies: share of the test items that is right, by method's name, from the runs; in the order to be drawn, the first
+            being the reference (``true-labels``) that others are measured against.
+
+    Raises:
+        ValueError: no items or no methods, or images and answers of different number.
+    """
+    if not 0 < len(images) == len(answers) or not accuracies:
+        raise ValueError(f"need images, as many answers and accuracies, found {len(images)}, {len(answers)}, {len(accuracies)}")
+    what = {
+        "true-labels": "for comparison",
+        "majority-vote": "count, keep the most frequent",
+        "dawid-skene": "weigh annotators by their errors",
+        "crowdlayer-mw": "all labels, a matrix for each\nannotator behind the network",
+    }
+    row, bottom = 1.0, 0.4
+    height = max(len(images), len(accuracies)) * row + bottom + 0.6
+    with in_style():
+        fig, axes = _canvas(10, height)
+        heads = ((0.75, "items"), (2.2, "labels"), (5.15, "what the network learns from"), (8.4, "test items right"))
+        for x, words in heads:
+            _text(axes, x, height - 0.42, words, fontweight="bold", va="baseline")
+        middle = bottom + (height - 0.6 - bottom) / 2
+        for place, (image, said) in enumerate(zip(images, answers, strict=True)):
+            y = middle + row * ((len(images) - 1) / 2 - place)
+            axes.imshow(image, cmap="gray_r", extent=(0.38, 1.12, y - 0.37, y + 0.37), aspect="auto", interpolation="nearest")
+            axes.add_patch(Rectangle((0.38, y - 0.37), 0.74, 0.74, fc="none", ec=GRAY))
+            for number, label in enumerate(said[:3]):
+                _box(axes, 1.65 + 0.55 * number, y, (0.44, 0.44), label, BLUE)
+        axes.set(xlim=(0, 10), ylim=(0, height))  # an image moves them
+        half = 0.45 * (len(images) - 1) + 0.4
+        axes.plot([3.0, 3.1, 3.1, 3.0], [middle - half, middle - half, middle + half, middle + half], color=GRAY, lw=1.8)
+        for place, (method, share) in enumerate(accuracies.items()):
+            y = middle + row * ((len(accuracies) - 1) / 2 - place)
+            tint = color(method)
+            _box(axes, 5.15, y, (2.9, 0.86), what.get(method, ""), tint, title=method_title(method))
+            if method != "true-labels":
+                _arrow(axes, (3.1, middle), (3.65, y), GRAY)
+            _arrow(axes, (6.65, y), (7.0, y), GRAY)
+            axes.add_patch(Rectangle((7.1, y - 0.2), 2.0, 0.4, fc="#EEEEEE", ec="none"))
+            axes.add_patch(Rectangle((7.1, y - 0.2), 2.0 * share, 0.4, fc=tint, ec="none"))
+            _text(axes, 9.2, y, f"{100 * share:.1f} %", ha="left")
+        _text(axes, 8.1, 0.2, "whole bar: 100 %", fontsize=SMALL, color=GRAY)
+    alt = (
+        f"From left to right: {len(images)} images, the labels that annotators gave them, which disagree, and what a network "
+        f"can learn from them: {', '.join(map(method_title, accuracies))}. A bar for each shows how many of the test "
+        "items its network gets right."
+    )
+    return fig, alt
+
+
+# ---------------------------------------------------------------------- Dawid-Skene and EM with a network
+
+
+def dawid_skene() -> tuple[Figure, str]:
+    """Labels, hidden truth, annotators' matrices, and the two steps between them, on a crowd of five items."""
+    said = np.array([[0, 0, 1], [0, 0, -1], [1, 1, 0], [1, -1, 0], [-1, 0, 0]])
+    crowd = CrowdLabels.from_dense(said, n_classes=2)
+    fitted = aggregate.dawid_skene(crowd, max_iterations=2)  # before it is sure of everything
+    with in_style():
+        fig, axes = _canvas(10, 4.3)
+        y, cell = 2.2, 0.46
+        shades = np.where(said < 0, 0.0, np.where(said == 0, 0.18, 0.75))
+        letters = [[("a", "b", "")[k] for k in row] for row in said]
+        _grid(axes, 1.6, y, shades, cell, BLUE, letters)
+        _text(axes, 1.6, 4.0, "labels", fontweight="bold")
+        for r in range(3):
+            _text(axes, 1.6 + (r - 1) * cell, y + 1.35, f"$r_{r + 1}$")
+        for i in range(5):
+            _text(axes, 0.55, y + (2 - i) * cell, f"item {i + 1}", fontsize=SMALL)
+        _text(axes, 1.6, 0.42, "white: not asked", color=GRAY, fontsize=SMALL)
+
+        beliefs = [[f"{share:.1f}" for share in row] for row in fitted.posterior]
+        _grid(axes, 4.75, y, fitted.posterior, cell, ORANGE, beliefs)
+        _text(axes, 4.75, 4.0, "hidden truth", fontweight="bold")
+        for j, name in enumerate("ab"):
+            _text(axes, 4.75 + (j - 0.5) * cell, y + 1.35, name)
+        _text(axes, 4.75, 0.42, "belief in each class", color=GRAY, fontsize=SMALL)
+
+        _text(axes, 8.65, 4.0, "annotators", fontweight="bold")
+        for r in range(3):
+            _grid(axes, 8.65, y + (1 - r) * 0.95, fitted.confusion[r], 0.38, GREEN)
+            _text(axes, 9.4, y + (1 - r) * 0.95, f"$A_{r + 1}$")
+        _text(axes, 8.65, 0.42, "rows: truth, columns: label", color=GRAY, fontsize=SMALL)
+
+        _arrow(axes, (2.45, y), (4.1, y), GRAY, dashed=True)
+        _text(axes, 3.27, y + 0.25, "start: votes", color=GRAY, fontsize=SMALL)
+        _arrow(axes, (5.4, y + 0.75), (8.0, y + 0.75), GREEN, bend=-0.15)
+        _text(axes, 6.7, y + 1.3, "M-step: count who said\nwhat of which class", color="#00694D")
+        _arrow(axes, (8.0, y - 0.75), (5.4, y - 0.75), ORANGE, bend=-0.15)
+        _text(axes, 6.7, y - 1.3, "E-step: weigh the labels\nby the matrices", color="#8A5E00")
+        _text(axes, 6.7, y, "repeat", fontsize=SMALL, color=GRAY)
+    alt = (
+        "Dawid-Skene as a loop. A table of five items and three annotators holds labels a and b, some cells empty. "
+        "Votes start the beliefs in each item's hidden true class. The M-step counts, by these beliefs, a confusion "
+        "matrix for each annotator; the E-step weighs the labels by the matrices and gives new beliefs. The third "
+        "annotator, who says the opposite of the others, gets a matrix that is dark off the diagonal."
+    )
+    return fig, alt
+
+
+def dl_em() -> tuple[Figure, str]:
+    """DL-EM: Dawid and Skene's two steps, with a network in the place of the class prior."""
+    with in_style():
+        fig, axes = _canvas(10, 4.1)
+        _box(axes, 1.1, 2.05, (1.6, 1.0), "labels of\nthe crowd", BLUE)
+        _box(
+            axes, 3.95, 2.05, (2.2, 1.5), r"$\mu_{ij} \propto p_{ij}\,\prod A_{rjk}$" "\nbelief in each class", ORANGE, "E-step"
+        )
+        _box(axes, 8.3, 3.1, (2.9, 1.25), r"$A_{rjk} \propto \sum \mu_{ij}$" "\ncount by belief", GREEN, "M-step, annotators")
+        _box(axes, 8.3, 1.0, (2.9, 1.25), "one epoch on the\n" r"soft targets $\mu$", PURPLE, "M-step, network")
+        _arrow(axes, (1.95, 2.05), (2.8, 2.05), BLUE)
+        _arrow(axes, (5.1, 2.5), (6.8, 3.3), GREEN, bend=-0.18)
+        _arrow(axes, (6.8, 2.8), (5.1, 2.2), ORANGE, bend=-0.12)
+        _arrow(axes, (5.1, 1.6), (6.8, 0.8), PURPLE, bend=0.18)
+        _arrow(axes, (6.8, 1.3), (5.1, 1.9), ORANGE, bend=0.12)
+        _text(axes, 5.75, 3.3, r"$\mu$")
+        _text(axes, 6.4, 2.3, r"$A$")
+        _text(axes, 6.4, 1.82, r"$p$")
+        _text(axes, 5.75, 0.8, r"$\mu$")
+        _text(axes, 3.95, 0.72, "starts at the\nmajority vote", fontsize=SMALL, color=GRAY)
+        _text(axes, 3.95, 3.45, "a round: E, then both M", fontsize=SMALL, color=GRAY)
+    alt = (
+        "DL-EM as a loop. The E-step combines the network's class probabilities p with the annotators' matrices A and"
+        " the crowd's labels into a belief mu for each item, starting at the majority vote. Two M-steps use mu: one "
+        "counts the annotators' matrices, the other trains the network for one epoch on mu as soft targets. Their A "
+        "and p go back into the next E-step."
+    )
+    return fig, alt
+
+
+# ---------------------------------------------------------------------- Crowd Layer
+
+
+def crowd_layer() -> tuple[Figure, str]:
+    """The crowd layer as a bottleneck: what any annotator says passes through the class probabilities."""
+    prob = np.array([0.1, 0.75, 0.15])
+    with in_style():
+        fig, axes = _canvas(10, 5.3)
+        y = 3.2
+        image = (
+            np.array([[0, 0, 0, 2, 0, 0], [0, 0, 2, 4, 2, 0], [0, 2, 4, 5, 4, 2], [6, 6, 7, 7, 6, 6], [7, 6, 7, 8, 7, 7]]) / 8
+        )
+        _grid(axes, 0.85, y, image, 0.2, GRAY)
+        _text(axes, 0.85, y + 0.75, "image $x$")
+        trapezoid = Polygon(
+            [(1.95, y - 1.0), (3.75, y - 0.45), (3.75, y + 0.45), (1.95, y + 1.0)], fc=_light(BLUE, 0.15), ec=BLUE, lw=1.6
+        )
+        axes.add_patch(trapezoid)
+        _text(axes, 2.8, y, "backbone\n" r"$h(x;\,\theta)$")
+        _grid(axes, 4.55, y, prob[:, None], 0.42, BLUE, [["a"], ["b"], ["c"]])
+        _text(axes, 4.55, y + 1.25, "class\nprobabilities $p$")
+        _arrow(axes, (1.5, y), (1.9, y))
+        _arrow(axes, (3.8, y), (4.27, y))
+        people = ((CAREFUL, "$T_1$", "careful"), (CONFUSES, "$T_2$", "confuses b and c"), (GUESSES, "$T_R$", "guesses"))
+        for place, (matrix, name, habit) in enumerate(people):
+            level = y + 1.4 * (1 - place)
+            _arrow(axes, (4.82, y + 0.25 * (1 - place)), (6.0, level), GRAY)
+            _grid(axes, 6.5, level, matrix, 0.28, GREEN)
+            _text(axes, 7.2, level, name)
+            _text(axes, 6.5, level - 0.58, habit, fontsize=SMALL, color="#00694D")
+            _arrow(axes, (7.5, level), (8.1, level), GRAY)
+            _grid(axes, 8.4, level, _softmax(prob @ (4 * matrix))[:, None], 0.28, ORANGE)
+            _text(axes, 8.75, level, ("says b", "says c", "says a")[place], ha="left")
+        _text(axes, 7.78, y + 1.6, "softmax", fontsize=SMALL, color=GRAY)
+        _brace(axes, 0.35, 4.95, 0.75, "kept: predicts new images", BLUE)
+        _brace(axes, 5.9, 9.55, 0.75, "dropped after training", "#00694D")
+    alt = (
+        "The crowd layer as a bottleneck, from left to right: an image, the backbone network, a narrow column of "
+        "class probabilities p, and behind it one matrix for each annotator, which turns p into that annotator's "
+        "label distribution. A careful annotator's matrix is dark on its diagonal, one who confuses two classes has a"
+        " dark block, one who guesses is evenly gray. Everything up to p is kept for new images; the matrices are "
+        "dropped after training."
+    )
+    return fig, alt
+
+
+# ---------------------------------------------------------------------- CCEM
+
+
+def ccem() -> tuple[Figure, str]:
+    """The labels' distribution as a product of classifier and annotator, and which triangle (F) and (W) make large."""
+    rng = np.random.default_rng(3)
+    posterior = 0.78 * rng.dirichlet((0.45, 0.45, 0.45), 60) + 0.22 / 3
+    confusion = np.array([[0.76, 0.12, 0.12], [0.12, 0.76, 0.12], [0.12, 0.12, 0.76]])
+    with in_style():
+        fig, axes = _canvas(10, 4.95)
+        side, y = 2.5, 1.85
+        lefts = (0.35, 3.75, 7.15)
+        titles = ("classifier: items $f(x_i)$", "annotator $r$: rows of $A_r$", "labels: $q_{ir} = f(x_i)\\,A_r$")
+        for left, title in zip(lefts, titles, strict=True):
+            axes.add_patch(Polygon(_corner(left, y, side, np.eye(3)), fc="#F5F5F5", ec=INK, lw=1.4))
+            _text(axes, left + side / 2, 4.65, title)
+        for left in lefts:
+            for name, (x, level), dy in zip("123", _corner(left, y, side, np.eye(3)), (-0.18, -0.18, 0.17), strict=True):
+                _text(axes, x, level + dy, name, fontsize=SMALL)
+        inner = np.full((3, 3), 0.22 / 3) + 0.78 * np.eye(3)
+        spots = [(posterior, inner, BLUE), (confusion, confusion, GREEN), (posterior @ confusion, inner @ confusion, ORANGE)]
+        for left, (points, hull, tint) in zip(lefts, spots, strict=True):
+            axes.add_patch(Polygon(_corner(left, y, side, hull), fc=_light(tint, 0.2), ec=tint, lw=1.6, ls="--"))
+            axes.plot(*_corner(left, y, side, points).T, "o", color=tint, ms=9 if len(points) == 3 else 4)
+        for left, hull, tint in ((lefts[0], inner, BLUE), (lefts[1], confusion, GREEN)):
+            for start, end in zip(
+                _corner(left, y, side, hull), _corner(left, y, side, 0.25 * hull + 0.75 * np.eye(3)), strict=True
+            ):
+                _arrow(axes, tuple(start), tuple(end), tint)
+        _text(axes, 3.3, y + 0.85, "×", fontsize=22)
+        _text(axes, 6.7, y + 0.85, "=", fontsize=22)
+        criteria = [
+            ("(F) makes this triangle large", r"$-\lambda\,\log\det\,\sum_i f(x_i)\,f(x_i)^\top$", BLUE),
+            ("(W) makes this triangle large", r"$-\lambda\,\log\det\,\sum_r A_r A_r^\top$", "#00694D"),
+            ("CCEM fits this product", r"$-\mathrm{mean}\;\log\,q_{irk}$", "#8A5E00"),
+        ]
+        for left, (words, formula, tint) in zip(lefts, criteria, strict=True):
+            _text(axes, left + side / 2, 1.28, words, color=tint)
+            _text(axes, left + side / 2, 0.85, formula, color=tint)
+        words = "Stretch the left triangle and shrink the middle one: the labels stay the same."
+        _text(axes, 5, 0.25, words, color=GRAY, fontsize=SMALL)
+    alt = (
+        "Three triangles whose corners are the classes. Left: each item is a point, its class probabilities f; the "
+        "triangle around the points can be stretched to the corners, which penalty (F) rewards. Middle: the three "
+        "rows of an annotator's confusion matrix are the corners of a triangle, which penalty (W) makes large. Right:"
+        " the labels' distributions are the items' points seen through the annotator's triangle. CCEM fits only this "
+        "product, so a larger left triangle and a smaller middle one can give the same labels."
+    )
+    return fig, alt
+
+
+def _corner(left: float, bottom: float, side: float, points: np.ndarray) -> np.ndarray:
+    """``[points, 2]`` places of distributions over three classes in a triangle with that lower left corner."""
+    corners = np.array([[left, bottom], [left + side, bottom], [left + side / 2, bottom + side * 3**0.5 / 2]])
+    return np.asarray(points) @ corners
+
+
+# ---------------------------------------------------------------------- CCC
+
+
+def ccc() -> tuple[Figure, str]:
+    """CCC's loop for a batch: virtual, meta and actual step of one network, with the other's meta set."""
+    with in_style():
+        fig, axes = _canvas(10, 6.0)
+        _text(axes, 1.5, 5.7, "each epoch", fontweight="bold")
+        _text(axes, 6.5, 5.7, "each batch, for network 1", fontweight="bold")
+        axes.add_patch(Rectangle((0.12, 0.15), 2.86, 5.3, fc="#FAFAFA", ec="#CCCCCC"))
+        axes.add_patch(Rectangle((3.2, 0.15), 6.68, 5.3, fc="#FAFAFA", ec="#CCCCCC"))
+
+        _text(axes, 1.55, 5.15, "groups of annotators")
+        people = [
+            (CAREFUL, BLUE),
+            (0.8 * CAREFUL + 0.07, BLUE),
+            (CONFUSES, ORANGE),
+            (0.9 * CONFUSES + 0.03, ORANGE),
+            (GUESSES, PURPLE),
+        ]
+        for place, (matrix, tint) in enumerate(people):
+            x, y = 0.65 + 0.9 * (place % 3), 4.5 - 0.85 * (place // 3)
+            _grid(axes, x, y, matrix, 0.22, tint)
+        _text(axes, 2.45, 3.65, "K-Means\non $T$", fontsize=SMALL, color=GRAY)
+        _box(axes, 1.55, 2.4, (2.4, 1.15), "network 1's easiest\nitems of each class", BLUE, "meta set 1")
+        _box(axes, 1.55, 0.95, (2.4, 1.15), "network 2's easiest\nitems of each class", RED, "meta set 2")
+
+        virtual = r"$\hat\theta(V) = \theta - \eta\nabla_\theta\,\ell(T + V_g)$" "\na correction $V$ for each\ngroup, still 0"
+        _box(axes, 5.05, 4.4, (3.1, 1.5), virtual, BLUE, "1 · virtual step")
+        meta = "which change of $V$ would\nhelp on meta set 2?\n" r"$D = \nabla_V\,\mathrm{CE}(\hat\theta(V))$"
+        _box(axes, 8.25, 3.0, (2.9, 1.5), meta, RED, "2 · meta step")
+        actual = r"set $V \propto -D$, then one step" "\n" r"for $\theta$ and $T$ on $\ell(T + V_g)$"
+        _box(axes, 5.05, 1.65, (3.1, 1.2), actual, GREEN, "3 · actual step")
+        _arrow(axes, (6.65, 4.5), (8.0, 3.8), INK, bend=-0.3)
+        _arrow(axes, (8.0, 2.2), (6.65, 1.6), INK, bend=-0.3)
+        _arrow(axes, (4.3, 2.3), (4.3, 3.6), INK)
+        _text(axes, 4.45, 2.95, "forget $V$, next batch", ha="left", fontsize=SMALL, color=GRAY)
+        _elbow(axes, (2.8, 0.6), (8.9, 2.2), RED)
+        _arrow(axes, (2.85, 4.5), (3.45, 4.5), GRAY)
+        _text(axes, 8.35, 4.85, "network 2: the same,\nwith meta set 1", fontsize=SMALL, color=GRAY)
+    alt = (
+        "CCC. Once an epoch, annotators are grouped by K-Means on their matrices T, and each of two networks picks a "
+        "meta set of items that it finds easiest. For each batch, network 1 goes round a loop: a virtual step with a "
+        "correction V for each group of annotators; a meta step that asks how V should change for network 2's meta "
+        "set to fit better; an actual step on the corrected matrices, after which V is forgotten. Network 2 does the "
+        "same with the meta set of network 1."
+    )
+    return fig, alt
+
+
+# ---------------------------------------------------------------------- KD-Crowd
+
+
+def kd_crowd() -> tuple[Figure, str]:
+    """KD-Crowd's three stages: a crowd model teaches a robust student, which then guides a new crowd model."""
+    with in_style():
+        fig, axes = _canvas(10, 4.9)
+        xs, y = (1.65, 5.0, 8.35), 2.35
+        names = ("stage 0: teacher", "stage 1: student", "stage 2: final model")
+        for x, name in zip(xs, names, strict=True):
+            _text(axes, x, 4.62, name, fontweight="bold")
+        for x in (xs[0], xs[2]):
+            _box(axes, x, 3.98, (1.9, 0.55), "labels of the crowd", BLUE)
+            _arrow(axes, (x, 3.66), (x, y + 0.8), BLUE)
+        _text(axes, xs[1], 3.98, "no labels", color=GRAY)
+        _box(axes, xs[0], y, (2.5, 1.5), "network and matrices;\nmemorizes some errors", BLUE, "crowd model")
+        _box(axes, xs[1], y, (2.5, 1.5), "no annotators;\nstopped in time", GREEN, "robust network")
+        _box(axes, xs[2], y, (2.5, 1.5), "matrices start where\nthe student puts them", ORANGE, "new crowd model")
+        _arrow(axes, (xs[0] + 1.3, y), (xs[1] - 1.3, y), BLUE)
+        _arrow(axes, (xs[1] + 1.3, y), (xs[2] - 1.3, y), GREEN)
+        _text(axes, (xs[0] + xs[1]) / 2, y + 0.25, r"$q$", fontsize=16)
+        _text(axes, (xs[1] + xs[2]) / 2, y + 0.28, r"$\tilde p$", fontsize=16)
+        losses = (
+            r"$\ell_{\mathrm{base}}$",
+            r"$-\mathrm{MIG}^f(p,\,q)$ + regularizer",
+            r"$\ell_{\mathrm{base}} - \beta\,\mathrm{MIG}^f(h,\,\tilde p)$",
+        )
+        for x, loss in zip(xs, losses, strict=True):
+            _text(axes, x, 1.1, loss, fontsize=14)
+        words = r"$q$ and $\tilde p$ are soft predictions of all training items. Each stage starts with a new network."
+        _text(axes, 5.0, 0.35, words, color=GRAY, fontsize=SMALL)
+    alt = (
+        "KD-Crowd's three stages from left to right. Stage 0: a crowd model, a network with annotators' matrices, is "
+        "trained on the labels and hands on its soft predictions q. Stage 1: a robust network without a noise model "
+        "and without labels learns from q by information gain and hands on its predictions. Stage 2: a new crowd "
+        "model is trained on the labels and guided by the student's predictions."
+    )
+    return fig, alt
+
+
+# ---------------------------------------------------------------------- a tagged sentence
+
+
+def tagged_sentence(words: Sequence[str], tags: Mapping[str, Sequence[str]]) -> tuple[Figure, str]:
+    """A sentence with its names marked, a line for each annotator.
+
+    Args:
+        words: of the sentence, up to a dozen.
+        tags: by annotator (or "truth"), a BIO tag a word, such as ``B-PER``.
+
+    Raises:
+        ValueError: no words or tags, or a line of another length than the sentence.
+    """
+    if not words or not tags or any(len(line) != len(words) for line in tags.values()):
+        raise ValueError(
+            f"each line needs one tag for each of {len(words)} words, found {[len(line) for line in tags.values()]}"
+        )
+    kinds = {"PER": (BLUE, "person"), "LOC": (GREEN, "place"), "ORG": (ORANGE, "organization"), "MISC": (PURPLE, "other name")}
+    widths = np.array([0.3 + 0.115 * len(word) for word in words])
+    starts = 1.75 + np.concatenate([[0], np.cumsum(widths)])
+    spans = {name: _spans(line) for name, line in tags.items()}
+    used = sorted({kind for found in spans.values() for _, _, kind in found})
+    legend = ["no box: outside of all names", *(f"{kind}: {kinds[kind][1]}" for kind in used if kind in kinds)]
+    legend = textwrap.wrap("; ".join(legend), int((starts[-1] - starts[0]) / 0.1))
+    height = 0.9 + 0.5 * len(tags) + 0.25 * len(legend)
+    with in_style():
+        fig, axes = _canvas(float(starts[-1]) + 0.2, height)
+        for word, left, width in zip(words, starts, widths, strict=False):
+            _text(axes, left + width / 2, height - 0.42, word, fontweight="bold", va="baseline")
+        for place, (name, found) in enumerate(spans.items()):
+            y = height - 0.85 - 0.5 * place
+            _text(axes, 1.6, y, name, ha="right", fontsize=SMALL)
+            axes.plot(starts[[0, -1]], [y, y], color="#DDDDDD", lw=1.2, zorder=0)
+            for first, last, kind in found:
+                left, width = starts[first] + 0.05, starts[last] - starts[first] - 0.1
+                _box(axes, left + width / 2, y, (width, 0.36), kind, kinds.get(kind, (GRAY,))[0])
+        _text(axes, starts[0], 0.15, "\n".join(legend), ha="left", va="bottom", fontsize=SMALL, color=GRAY)
+    told = (
+        f"{name}: " + (", ".join(f"{' '.join(words[first:last])} ({kind})" for first, last, kind in found) or "no name")
+        for name, found in spans.items()
+    )
+    return fig, f"The sentence “{' '.join(words)}” with the names that each annotator marked. " + "; ".join(told) + "."
+
+
+def _spans(tags: Sequence[str]) -> list[tuple[int, int, str]]:
+    """(first word, word after the last, kind) of each name; an ``I-`` that continues no name begins one."""
+    spans: list[tuple[int, int, str]] = []
+    for place, tag in enumerate(tags):
+        if tag == "O":
+            continue
+        letter, kind = tag.split("-", 1)
+        if letter == "I" and spans and spans[-1][1:] == (place, kind):
+            spans[-1] = (spans[-1][0], place + 1, kind)
+        else:
+            spans.append((place, place + 1, kind))
+    return spans

@@ -1,0 +1,52 @@
+"""``python -m lib.site [--no-api]``: the whole site, from sources to pages; a warning of Sphinx is an error."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from lib import paths
+from lib.site import api, claims, copies, pages
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Build the site; 0 when every page came out without a warning."""
+    parser = argparse.ArgumentParser(prog="python -m lib.site", description="Build the readers' site into build/site.")
+    parser.add_argument("--no-api", action="store_true", help="leave out the API reference, which takes a third of the time")
+    options = parser.parse_args(arguments)
+    from sphinx.cmd.build import main as sphinx
+
+    began = time.perf_counter()
+    target = paths.site()
+    sources = target.with_name("site-sources")
+    shutil.rmtree(sources, ignore_errors=True)
+    shutil.rmtree(target, ignore_errors=True)  # a page that is no longer made would stay, and be served
+    write_sources(sources, with_api=not options.no_api)
+    conf = str(Path(__file__).parent)
+    failed = sphinx(
+        ["-W", "--keep-going", "-q", "-j", "2", "-c", conf, "-d", str(sources / ".doctrees"), str(sources), str(target)]
+    )
+    if not failed:
+        size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file()) / 1e6
+        print(f"{target / 'index.html'}: {size:.0f} MB in {time.perf_counter() - began:.0f} s")
+    return failed
+
+
+def write_sources(folder: Path, with_api: bool = True) -> None:
+    """Everything that Sphinx reads, into an empty folder."""
+    found, skipped = claims.load(paths.figures())
+    for notebook in skipped:
+        print(f"{notebook}: its claims.json has another form, so its claims are left out", file=sys.stderr)
+    figures = copies.figures(folder / "extra" / "figures")
+    notebooks = copies.notebooks(folder / "notebooks", figures)
+    pages.write(folder, notebooks, figures, found, with_api)
+    claims.write_explorer(folder / "extra" / "explorer.html", found)
+    if with_api:
+        api.write(folder / "api")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

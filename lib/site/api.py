@@ -1,0 +1,103 @@
+"""The API reference, read from the source: no module is imported, so that the site needs no torch."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import io
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+from docutils import nodes
+from docutils.core import publish_doctree
+from docutils.parsers.rst.roles import register_generic_role
+from sphinx.ext.napoleon import Config, GoogleDocstring
+
+from lib import paths
+
+_STYLE = Config(napoleon_use_rtype=False, napoleon_use_ivar=True)
+
+
+def write(folder: Path) -> None:
+    """One page a room of ``lib``: every module with its public classes and functions."""
+    folder.mkdir(parents=True, exist_ok=True)
+    library = paths.ROOT / "lib"
+    rooms = [room for room in sorted(library.iterdir()) if (room / "__init__.py").exists() or room.suffix == ".py"]
+    rooms = [room for room in rooms if room.name not in ("__init__.py", "site")]
+    for room in rooms:
+        files = [room] if room.suffix else sorted(room.rglob("*.py"))
+        modules = [_module(file) for file in files if file.name != "__main__.py"]
+        name = room.stem
+        title = f"lib.{name}"
+        (folder / f"{name}.rst").write_text(f"{title}\n{'=' * len(title)}\n\n" + "\n".join(modules), encoding="utf-8")
+    summary = _summary(library)
+    lines = ["API reference", "=============", "", summary, "", ".. toctree::", "   :maxdepth: 1", ""]
+    lines += [f"   {room.stem}" for room in rooms]
+    (folder / "index.rst").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _summary(library: Path) -> str:
+    return inspect.cleandoc(ast.get_docstring(ast.parse((library / "__init__.py").read_text(encoding="utf-8"))) or "")
+
+
+def _module(file: Path) -> str:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    name = ".".join(file.relative_to(paths.ROOT).with_suffix("").parts).removesuffix(".__init__")
+    public = _public(tree)
+    lines = [f".. py:module:: {name}", "", name, "-" * len(name), "", _text(tree), ""]
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in public:
+            lines += _described(node, "")
+    return "\n".join(lines)
+
+
+def _public(tree: ast.Module) -> set[str]:
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets):
+            return set(ast.literal_eval(node.value))
+    return {
+        node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+    }
+
+
+def _described(node: ast.FunctionDef | ast.ClassDef, indent: str) -> Iterator[str]:
+    """The directive of a function or class, with its methods inside."""
+    method = bool(indent)
+    decorators = {ast.unparse(decorator).split("(")[0] for decorator in node.decorator_list}
+    if isinstance(node, ast.ClassDef):
+        bases = ", ".join(ast.unparse(base) for base in node.bases)
+        yield f"{indent}.. py:class:: {node.name}{f'({bases})' if bases else ''}"
+    elif "property" in decorators:
+        yield f"{indent}.. py:property:: {node.name}"
+    else:
+        returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+        kind = "method" if method else "function"
+        yield f"{indent}.. py:{kind}:: {node.name}({_arguments(node, method and 'staticmethod' not in decorators)}){returns}"
+    yield ""
+    yield from (f"{indent}   {line}" if line else "" for line in _text(node).splitlines())
+    yield ""
+    if isinstance(node, ast.ClassDef):
+        for member in node.body:
+            if isinstance(member, ast.FunctionDef) and not member.name.startswith("_") and ast.get_docstring(member):
+                yield from _described(member, indent + "   ")
+
+
+def _arguments(node: ast.FunctionDef, bound: bool) -> str:
+    arguments = node.args
+    if bound:  # self or cls
+        arguments.args = arguments.args[1:]
+    return ast.unparse(arguments)
+
+
+def _text(node: ast.AST) -> str:
+    """A docstring as reStructuredText; one that is none is shown as it is written."""
+    written = ast.get_docstring(node) or ""
+    text = str(GoogleDocstring(written, _STYLE, what="function"))
+    complaints = io.StringIO()
+    publish_doctree(text, settings_overrides={"warning_stream": complaints, "report_level": 2, "halt_level": 5})
+    return "::\n\n" + textwrap.indent(written, "   ") if complaints.getvalue() else text
+
+
+for _role in ("func", "class", "meth", "mod", "data", "attr", "doc"):  # Sphinx's own, which docutils alone does not know
+    register_generic_role(_role, nodes.literal)

@@ -1,0 +1,95 @@
+"""Claims as the site counts and shows them. The fields of a claim are those of ``figures/<notebook>/claims.json``."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from lib.methods import CATALOGUE
+
+FIELDS = (
+    *("id", "notebook", "paper", "locator", "statement", "origin", "headline", "dataset", "case", "methods", "metric", "unit"),
+    *("paper_value", "ours", "low", "high", "seeds", "scale", "band", "kind", "keys", "verdict"),
+)
+PAPERS = {"crowd-layer": "Crowd Layer", "geocrowdnet": "GeoCrowdNet", "ccc": "CCC", "kd-crowd": "KD-Crowd"}
+# The best first, in the words of RESULTS.md.
+VERDICTS = {
+    "reproduced": "as the paper says, with the interval and the size that the rules ask for",
+    "holds on our reconstruction": "what would be reproduced if crowd, method and scale were the paper's",
+    "direction only": "the right sign for certain, less than half of the paper's size",
+    "inconclusive": "the interval holds zero, or reaches out of the band",
+    "contradicted": "certain, and not as the paper says",
+    "not run at paper scale": "no runs, or smaller ones than the claim needs",
+}
+ORIGINS = {
+    "paper number": "the paper prints this number",
+    "paper order": "the paper prints or says which of two is ahead",
+    "reconstruction": "the paper's experiment, rebuilt from what its abstract says",
+    "ours": "not in the paper: a control, or an expectation of the notebook",
+}
+_SHOWN = ("id", "notebook", "paper", "locator", "statement", "origin", "headline", "dataset", "methods", "unit")
+_SHOWN += ("paper_value", "ours", "low", "high", "seeds", "scale", "band", "kind", "verdict")
+
+
+def load(folder: Path) -> tuple[list[dict], list[str]]:
+    """All claims of a folder of figures, and the notebooks whose file has another form.
+
+    Raises:
+        ValueError: two claims with one id, or a verdict or origin that is not known here.
+    """
+    claims, skipped = [], []
+    for file in sorted(folder.glob("*/claims.json")):
+        entries = json.loads(file.read_text(encoding="utf-8"))
+        if all(set(FIELDS) <= entry.keys() for entry in entries):
+            claims += entries
+        else:
+            skipped.append(file.parent.name)
+    for claim in claims:
+        if claim["verdict"] not in VERDICTS or claim["origin"] not in ORIGINS:
+            raise ValueError(
+                f"claim {claim['id']!r} has verdict {claim['verdict']!r} and origin {claim['origin']!r}, expected one of "
+                f"{', '.join(VERDICTS)} and one of {', '.join(ORIGINS)}"
+            )
+    if twice := [name for name, count in Counter(claim["id"] for claim in claims).items() if count > 1]:
+        raise ValueError(f"expected one claim an id, found several for {', '.join(twice)}")
+    return claims, skipped
+
+
+def counts(claims: Iterable[Mapping]) -> dict[str, Counter]:
+    """How often each verdict was reached, an origin at a time: numbers of different origins are never added up."""
+    found = {origin: Counter() for origin in ORIGINS}
+    for claim in claims:
+        found[claim["origin"]][claim["verdict"]] += 1
+    return {origin: number for origin, number in found.items() if number}
+
+
+def number(value: float | None, unit: str) -> str:
+    """One of our numbers as text: two decimals for percent and points, three for scores."""
+    return "–" if value is None else f"{value:.{2 if unit in ('%', 'points') else 3}f}".replace("-", "−")
+
+
+def ours(claim: Mapping) -> str:
+    """Our number with its interval, as text."""
+    text = number(claim["ours"], claim["unit"])
+    if claim["low"] is None or claim["low"] == claim["high"]:
+        return text
+    return f"{text} ({number(claim['low'], claim['unit'])} to {number(claim['high'], claim['unit'])})"
+
+
+def write_explorer(target: Path, claims: Sequence[Mapping]) -> None:
+    """The results explorer: one HTML file with its data, script and style in it."""
+    titles = {name: CATALOGUE[name].title if name in CATALOGUE else name for claim in claims for name in claim["methods"] or ()}
+    data = {
+        "fields": _SHOWN,
+        "rows": [[claim[name] for name in _SHOWN] for claim in claims],
+        "papers": PAPERS | {"": "none of the four"},
+        "methods": titles,
+        "verdicts": VERDICTS,
+        "origins": ORIGINS,
+    }
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+    template = (Path(__file__).parent / "explorer.html").read_text(encoding="utf-8")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(template.replace("/*DATA*/null", text), encoding="utf-8")

@@ -1,0 +1,186 @@
+"""Notebooks and figures as the site shows them: set-up folded away, each output image replaced by the saved figure."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageChops
+
+from lib import paths
+
+THUMBNAIL = (480, 360)  # pixels, twice what a card of the gallery shows
+FINGERPRINT = (24, 16)
+PAGES = {"README.md": "index", "RESULTS.md": "results-in-full", "notebooks/README.md": "map"}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A saved figure.
+
+    Attributes:
+        notebook: the name of the notebook that draws it.
+        name: its file name without ending.
+        size: width and height in pixels.
+        alt: the text for those who do not see it.
+    """
+
+    notebook: str
+    name: str
+    size: tuple[int, int]
+    alt: str
+
+    @property
+    def title(self) -> str:
+        """The name in words."""
+        return self.name.replace("_", " ")
+
+    @property
+    def path(self) -> str:
+        """Where its image is in the site."""
+        return f"figures/{self.notebook}/{self.name}.png"
+
+
+@dataclass(frozen=True)
+class Page:
+    """A notebook's page: the file's name without ending, its title, and the folder of ``notebooks`` that it is in."""
+
+    stem: str
+    title: str
+    folder: str = ""
+
+    @property
+    def document(self) -> str:
+        """Its name among the site's documents."""
+        return "/".join(part for part in ("notebooks", self.folder, self.stem) if part)
+
+
+def figures(target: Path) -> list[Figure]:
+    """Copy every figure with its numbers and make its thumbnail.
+
+    Raises:
+        ValueError: a figure has no alt text beside it.
+    """
+    found = []
+    for file in paths.figures().glob("*/*.csv"):
+        (target / file.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target / file.parent.name / file.name)
+    for file in sorted(paths.figures().glob("*/*.png")):
+        folder = target / file.parent.name
+        text = file.with_suffix(".alt.txt")
+        if not text.exists():
+            raise ValueError(
+                f"{file.parent.name}/{file.name} has no alt text: expected {text.name} beside it, as style.save writes it"
+            )
+        shutil.copyfile(file, folder / file.name)
+        with Image.open(file) as image:
+            size = image.size
+            small = image.convert("RGB")
+            small.thumbnail(THUMBNAIL)
+            small.save(folder / f"{file.stem}.webp", quality=80)
+        found.append(Figure(file.parent.name, file.stem, size, text.read_text(encoding="utf-8").strip()))
+    return found
+
+
+def notebooks(target: Path, drawn: list[Figure]) -> list[Page]:
+    """Write a copy of every notebook, lessons and solutions included, for Sphinx to render."""
+    done = []
+    for file in sorted(paths.NOTEBOOKS.rglob("*.ipynb")):
+        folder = file.parent.relative_to(paths.NOTEBOOKS).as_posix()
+        if ".ipynb_checkpoints" in folder:
+            continue
+        content = json.loads(file.read_text(encoding="utf-8"))
+        own = [figure for figure in drawn if figure.notebook == file.stem]
+        up = "../" * (folder.count("/") + (folder != ".") + 1)
+        for number, cell in enumerate(content["cells"]):
+            if cell["cell_type"] == "markdown":
+                cell["source"] = linked(_source(cell), file)
+            elif cell["cell_type"] == "code":
+                _prepare(cell, own, up, f"{file.name}, cell {number}")
+        copy = target / folder / file.name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(json.dumps(content), encoding="utf-8")
+        done.append(Page(file.stem, _title(content["cells"]) or file.stem, "" if folder == "." else folder))
+    return done
+
+
+def linked(text: str, file: Path) -> str:
+    """A committed file's Markdown with its links as they are in the site; what the site does not have stays as words."""
+    up = "../" * len(file.relative_to(paths.ROOT).parent.parts)
+
+    def link(match: re.Match) -> str:
+        words, target, anchor = match.groups(default="")
+        path = (file.parent / target).resolve()
+        if not path.is_relative_to(paths.ROOT):
+            return match[0]
+        place = path.relative_to(paths.ROOT).as_posix()
+        if place in PAGES:
+            return f"[{words}](/{PAGES[place]}.md)"
+        if place.startswith("notebooks/") and path.suffix == ".ipynb":
+            return f"[{words}](/{place}{anchor})"
+        return f'<a href="{up}{place}">{words}</a>' if place.startswith("figures/") else words
+
+    return re.sub(r"!?\[([^\]]*)\]\(((?!https?:|mailto:|/)[^)#\s]+)(#[^)\s]*)?\)", link, text)
+
+
+def _title(cells: list[dict]) -> str:
+    lines = (line for cell in cells if cell["cell_type"] == "markdown" for line in _source(cell).splitlines())
+    return next((line.removeprefix("# ").strip() for line in lines if line.startswith("# ")), "")
+
+
+def _source(cell: dict) -> str:
+    return "".join(cell["source"])
+
+
+def _prepare(cell: dict, own: list[Figure], up: str, where: str) -> None:
+    """Fold the set-up cell; turn images into links to the saved figures."""
+    if "sys.path.insert" in _source(cell):  # the first cell, which puts the project on the path
+        cell["metadata"].setdefault("tags", []).append("hide-cell")
+    for output in cell["outputs"]:
+        data = output.get("data", {})
+        if "image/png" in data:
+            data["text/html"] = _shown(data.pop("image/png"), own, up, where)
+            data.pop("text/plain", None)
+
+
+def _shown(encoded: str | list[str], own: list[Figure], up: str, where: str) -> str:
+    """An image of an output as HTML: the saved figure that looks like it, as wide as the output is."""
+    with Image.open(io.BytesIO(base64.b64decode("".join(encoded)))) as image:
+        width, mark = image.width, _fingerprint(image)
+    if not own:
+        raise ValueError(
+            f"{where} shows an image, but its notebook has saved no figure: images need the alt text of style.save"
+        )
+    figure = min(own, key=lambda figure: _distance(mark, _saved_fingerprint(figure)))
+    height = round(figure.size[1] * width / figure.size[0])
+    alt = html.escape(figure.alt)
+    caption = ""
+    if (paths.figures(figure.notebook) / f"{figure.name}.csv").exists():  # a picture of a model has no numbers
+        numbers = f"{up}figures/{figure.notebook}/{figure.name}.csv"
+        caption = f'<figcaption><a href="{numbers}">numbers of this figure (CSV)</a></figcaption>'
+    return (
+        f'<figure class="drawn" id="figure-{figure.name}"><a href="{up}{figure.path}">'
+        f'<img src="{up}{figure.path}" alt="{alt}" width="{width}" height="{height}" loading="lazy"></a>{caption}</figure>'
+    )
+
+
+def _fingerprint(image: Image.Image) -> Image.Image:
+    """The image without its margins, tiny and gray: the same for one figure at two resolutions."""
+    gray = image.convert("L")
+    box = ImageChops.invert(gray).getbbox()
+    return gray.crop(box).resize(FINGERPRINT) if box else gray.resize(FINGERPRINT)
+
+
+def _saved_fingerprint(figure: Figure) -> Image.Image:
+    with Image.open(paths.figures(figure.notebook) / f"{figure.name}.png") as image:
+        return _fingerprint(image)
+
+
+def _distance(one: Image.Image, other: Image.Image) -> int:
+    return sum(value * count for value, count in enumerate(ImageChops.difference(one, other).histogram()))

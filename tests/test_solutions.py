@@ -1,0 +1,94 @@
+"""The solutions of the exercises, and the notebook of the lessons, run from top to bottom in seconds."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from lib import datasets, paths
+from lib.reproduce import notebooks
+
+FOUND = sorted([*paths.NOTEBOOKS.glob("solutions/*.ipynb"), *paths.NOTEBOOKS.glob("lessons/*.ipynb")])
+PLANS = sorted(paths.NOTEBOOKS.glob("lessons/*.md"))
+SOLVED = [path for path in FOUND if path.parent.name == "solutions"]
+MAX_CELL_LINES = 30  # the first cell has imports
+MAX_FILE = 150_000  # bytes
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def needs(path):
+    return pytest.param(
+        path, marks=pytest.mark.needs_data(*read(path).metadata.companion["data"]), id=f"{path.parent.name}/{path.stem}"
+    )
+
+
+each = pytest.mark.parametrize("path", FOUND, ids=lambda path: f"{path.parent.name}/{path.stem}")
+each_solution = pytest.mark.parametrize("path", SOLVED, ids=lambda path: path.stem)
+
+
+@pytest.mark.parametrize("path", [needs(path) for path in FOUND])
+def test_it_runs_at_smoke(path, tmp_path, monkeypatch):
+    for name, value in notebooks.kernel_environment(CROWDS_RUNS=str(tmp_path), CROWDS_FIGURES=str(tmp_path)).items():
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    notebook = read(path)
+    (parameters,) = (cell for cell in notebook.cells if notebooks.PARAMETERS_TAG in cell.metadata.get("tags", ()))
+    assert '"quick"' in parameters.source
+    parameters.source = parameters.source.replace('"quick"', '"smoke"')
+    NotebookClient(
+        notebook, timeout=300, resources={"metadata": {"path": str(path.parent)}}
+    ).execute()  # raises what a cell raises
+
+
+@each
+def test_it_is_committed_with_its_outputs(path):
+    notebook = read(path)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    for cell in code:
+        assert len(cell.source.splitlines()) <= MAX_CELL_LINES
+        assert not any(output.output_type == "error" or output.get("name") == "stderr" for output in cell.outputs)
+    assert path.stat().st_size <= MAX_FILE
+    assert set(notebook.metadata.companion["data"]) <= set(datasets.names())
+
+
+@each_solution
+def test_each_exercise_is_linked_predicted_and_solved(path):
+    exercises = (paths.NOTEBOOKS / path.name).read_text(encoding="utf-8")
+    assert f"(solutions/{path.name})" in exercises, "its notebook must link to it"
+    words = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+    assert f"(../{path.name})" in words, "it must link to its notebook"
+    titles = re.findall(r"^## (\d) · (.+)$", words, re.MULTILINE)
+    assert 3 <= len(titles) <= 5
+    assert [int(number) for number, _ in titles] == list(range(1, len(titles) + 1))
+    assert words.count("*Predict first:*") == words.count("**Solution.**") == len(titles)
+    assert sum(title.startswith("Paper and pencil") for _, title in titles) == 1
+
+
+@pytest.mark.parametrize("path", [*FOUND, *PLANS], ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_links_to_other_files_lead_somewhere(path):
+    cells = (
+        [path.read_text(encoding="utf-8")]
+        if path in PLANS
+        else [c.source for c in read(path).cells if c.cell_type == "markdown"]
+    )
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", "\n".join(cells))
+    assert targets
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("path", PLANS, ids=lambda path: path.name)
+def test_a_plan_fills_fifty_minutes(path):
+    times = [tuple(map(int, row)) for row in re.findall(r"^\| (\d+)–(\d+) \|", path.read_text(encoding="utf-8"), re.MULTILINE)]
+    assert times[0][0] == 0
+    assert times[-1][1] == 50
+    assert all(end == start for (_, end), (start, _) in itertools.pairwise(times))
