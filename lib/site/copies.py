@@ -120,7 +120,7 @@ def linked(text: str, file: Path) -> str:
         if not path.is_relative_to(paths.ROOT):
             return match[0]
         place = path.relative_to(paths.ROOT).as_posix()
-        if place in PAGES:
+        if place in PAGES and (place == "README.md" or path.exists()):
             return f"[{words}](/{PAGES[place]}.md)"
         if place.startswith("notebooks/") and path.suffix == ".ipynb":
             return f"[{words}](/{place}{anchor})"
