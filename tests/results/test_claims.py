@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lib import paths
+from lib import methods, paths, protocols
 from lib.results import claims
 from lib.results.claims import Book, Sample
 from lib.results.rows import frame
@@ -271,6 +271,22 @@ def test_every_committed_claim_is_what_its_rows_say():
         parts = [known[name] for name in claim.parts]
         assert again is None or again == claim, claim.id
         assert claims.judge(claim, parts) == claim.verdict, claim.id
+
+
+def test_every_method_beats_the_vote_on_our_own_simulation():
+    """Notebook 91's crowds are ours and no paper claims anything about them, so this is a test and no claim."""
+    keys = {config.key() for config in protocols.grid("91_all_methods_embedded", "quick", range(5))}
+    rows = [row for row in ledger.reference_rows("all_methods") if row["key"] in keys]
+    table = frame(rows)
+    names = {name for name in methods.names() if methods.info(name).family not in ("bound", "aggregated")} & set(
+        table["method"]
+    )
+    assert len(names) > 10
+    for case in ("independent", "correlated"):
+        vote = claims.sample(table, "test_acc_last", method="majority-vote", case=case)
+        for name in names:
+            gap = claims.sample(table, "test_acc_last", method=name, case=case) - vote
+            assert gap.mean > 5, (name, case)
 
 
 # ---------------------------------------------------------------------------------------------- many claims, readers
