@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -18,6 +19,17 @@ def unknown(kind: str, name: object, known: list[str]) -> str:
     near = difflib.get_close_matches(str(name), known, n=1)
     guess = f"; did you mean {near[0]!r}?" if near else "."
     return f"unknown {kind} {name!r}{guess} Known: {', '.join(known)}"
+
+
+def choice(name: str, value: T, known: Iterable[T]) -> T:
+    """An option's value, which must be one of those that there are.
+
+    Raises:
+        ValueError: it is none of them; the message lists them.
+    """
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(map(str, known))}, found {value!r}")
+    return value
 
 
 class Registry(Generic[T]):
