@@ -15,16 +15,23 @@ one where an annotator said a class of an item, the M-step counts ``S^T p``, and
 memory therefore grow with the labels, not with items x annotators. The steps are public: DL-EM runs them with a network
 in the place of the prior.
 
-Everything is float64. References: Dawid, Skene (Journal of the Royal Statistical Society C 28(1), 1979); for the step
-with a network Rodrigues, Pereira (AAAI 2018).
+A full matrix for each annotator takes many labels to learn, and ``annotators * classes^2`` numbers to store. Two models
+have fewer: an annotator is right with one probability for each true class (``"per class"``) or with one for all (``"one
+coin"``), and is wrong in every other class alike. Their steps cost a number a label.
+
+Everything is float64. References: Dawid, Skene (Journal of the Royal Statistical Society C 28(1), 1979); one coin: Zhang,
+Chen, Zhou, Jordan (NeurIPS 2014); for the step with a network Rodrigues, Pereira (AAAI 2018).
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
+from scipy import sparse
 
 from lib.crowd.labels import CrowdLabels
 
@@ -32,6 +39,8 @@ __all__ = ["DawidSkene", "dawid_skene", "e_step", "m_step", "majority_vote", "so
 
 # Without smoothing, a count or a prior of zero would rule a class out by a single label. crowd-kit uses the same floor.
 FLOOR = 1e-10
+ROW_TOLERANCE = 1e-3  # rows that come from float32
+MODELS = ("confusion", "per class", "one coin")
 
 
 # ------------------------------------------------------------------ votes
@@ -41,6 +50,7 @@ def majority_vote(
     crowd: CrowdLabels,
     ties: Literal["lowest", "random"] = "lowest",
     seed: int | np.random.Generator | None = None,
+    weights: np.ndarray | None = None,
 ) -> np.ndarray:
     """The class that most annotators said of each item.
 
@@ -49,35 +59,60 @@ def majority_vote(
         ties: ``"lowest"`` takes the lowest of the most frequent classes, which reproduces the published LabelMe votes
             but favors low indices; ``"random"`` draws one of them evenly.
         seed: for ``ties="random"``, which needs one.
+        weights: ``[annotators]`` votes that a label of each counts for, 0 to leave somebody out; one each by default.
 
     Returns:
-        ``[items]`` int64 classes; -1 for an item that nobody labeled.
+        ``[items]`` int64 classes; -1 for an item that nobody labeled (whose vote counts).
 
     Raises:
-        ValueError: another rule for ties, or random ties without a seed.
+        ValueError: another rule for ties, random ties without a seed or beside weights, or weights that do not fit.
     """
     if ties not in ("lowest", "random"):
         raise ValueError(f"ties must be 'lowest' or 'random', found {ties!r}")
-    counts = crowd.counts
+    counts = _votes(crowd, weights)
+    if ties == "random" and weights is not None:
+        raise ValueError("random ties are for whole votes: give either weights or ties='random'")
     if ties == "random":
         if seed is None:
             raise ValueError("random ties need a seed, so that the votes can be repeated; found None")
         # Counts are whole, so a draw below one orders only the classes that are tied.
         counts = counts + np.random.default_rng(seed).random(counts.shape)
     votes = counts.argmax(axis=1).astype(np.int64, copy=False)
-    votes[crowd.labels_per_item == 0] = -1
+    votes[crowd.labels_per_item == 0 if weights is None else ~counts.any(axis=1)] = -1
     return votes
 
 
-def soft_vote(crowd: CrowdLabels) -> np.ndarray:
+def soft_vote(crowd: CrowdLabels, weights: np.ndarray | None = None) -> np.ndarray:
     """The share of an item's labels that each class got.
 
+    Args:
+        crowd: the labels.
+        weights: as in :func:`majority_vote`.
+
     Returns:
-        ``[items, classes]``, rows sum to one; uniform for an item that nobody labeled.
+        ``[items, classes]``, rows sum to one; uniform for an item that nobody labeled (whose vote counts).
+
+    Raises:
+        ValueError: weights that do not fit.
     """
-    shares = crowd.counts / np.maximum(crowd.labels_per_item, 1)[:, None]
-    shares[crowd.labels_per_item == 0] = 1 / crowd.n_classes
+    counts = _votes(crowd, weights)
+    total = crowd.labels_per_item if weights is None else counts.sum(axis=1)
+    shares = counts / np.where(total > 0, total, 1)[:, None]
+    shares[total == 0] = 1 / crowd.n_classes
     return shares
+
+
+def _votes(crowd: CrowdLabels, weights: np.ndarray | None) -> np.ndarray:
+    """``[items, classes]`` (weighted) counts."""
+    if weights is None:
+        return crowd.counts
+    weights = np.asarray(weights, dtype=np.float64)
+    if weights.shape != (crowd.n_annotators,) or not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+        expected = f"a finite number of at least 0 for each of the {crowd.n_annotators} annotators, not all 0"
+        raise ValueError(f"weights must be {expected}, found {weights}")
+    place = crowd.item * crowd.n_classes + crowd.label
+    shape = crowd.n_items, crowd.n_classes
+    return np.bincount(place, weights[crowd.annotator], minlength=shape[0] * shape[1]).reshape(shape)
 
 
 # ------------------------------------------------------------------ Dawid-Skene
@@ -88,17 +123,19 @@ class DawidSkene:
     """What Dawid-Skene found. ``posterior`` and ``log_likelihood`` are those of ``confusion`` and ``prior``.
 
     Args:
-        posterior: ``[items, classes]`` ``p(true class | labels)``; the prior for an item that nobody labeled.
-        confusion: ``[annotators, true class, label]``, rows sum to one; uniform rows where there is no evidence.
+        posterior: ``[items, classes]`` ``p(true class | labels)``; the prior for an item that nobody labeled, and certain
+            for one whose class was known.
+        parameters: ``[annotators, true class, label]`` confusion matrices; in the model ``"per class"`` ``[annotators,
+            true class]``, and in ``"one coin"`` ``[annotators]`` probabilities of a right label.
         prior: ``[classes]`` share of each true class among the labeled items.
-        log_likelihood: of all labels, in nats.
+        log_likelihood: of all labels (and known classes of labeled items), in nats.
         log_likelihoods: ``[n_iterations]``, after each round; the last is ``log_likelihood``.
         n_iterations: rounds of M- and E-step.
         converged: whether the rounds ended because the likelihood had stopped growing.
     """
 
     posterior: np.ndarray
-    confusion: np.ndarray
+    parameters: np.ndarray
     prior: np.ndarray
     log_likelihood: float
     log_likelihoods: np.ndarray
@@ -110,6 +147,23 @@ class DawidSkene:
         """``[items]`` int64 most probable classes, ties to the lowest; by the prior alone for an unlabeled item."""
         return self.posterior.argmax(axis=1).astype(np.int64, copy=False)
 
+    @cached_property
+    def confusion(self) -> np.ndarray:
+        """``[annotators, true class, label]``, rows sum to one; uniform rows where there is no evidence.
+
+        Raises:
+            MemoryError: more than this machine holds (where the model has fewer parameters); names the bytes.
+        """
+        annotators, classes = len(self.parameters), len(self.prior)
+        if self.parameters.ndim == 3:
+            return self.parameters
+        check_memory(annotators, classes, 1)
+        right = np.broadcast_to(self.parameters.reshape(annotators, -1), (annotators, classes))
+        confusion = np.repeat(((1 - right) / max(classes - 1, 1))[:, :, None], classes, axis=2)
+        diagonal = np.arange(classes)
+        confusion[:, diagonal, diagonal] = right
+        return confusion
+
 
 def dawid_skene(
     crowd: CrowdLabels,
@@ -117,6 +171,9 @@ def dawid_skene(
     start: Literal["soft", "hard"] | np.ndarray = "soft",
     max_iterations: int = 200,
     tolerance: float = 1e-6,
+    model: Literal["confusion", "per class", "one coin"] = "confusion",
+    known: np.ndarray | None = None,
+    prior_counts: np.ndarray | None = None,
 ) -> DawidSkene:
     """True classes and confusion matrices by expectation-maximization (Dawid & Skene 1979).
 
@@ -125,34 +182,76 @@ def dawid_skene(
         smoothing: added to every count of the M-step. 0 is maximum likelihood with the conventions of crowd-kit, see
             :func:`m_step`.
         start: the first posterior: ``"soft"`` vote shares, ``"hard"`` majority votes, or an array ``[items, classes]``
-            whose rows sum to one.
-        max_iterations: rounds of M- and E-step at most.
+            whose rows sum to one; or the first confusion matrices, an array ``[annotators, true class, label]``, with
+            which vote shares are the first prior.
+        max_iterations: rounds of M- and E-step at most. 0 keeps the start: its posterior, with the matrices counted from
+            it (or its matrices, with the posterior that they give).
         tolerance: stop when a round adds less than this to the log-likelihood per label, in nats. ``-inf`` never stops
             early.
+        model: an annotator's parameters: a full ``"confusion"`` matrix, a probability of being right ``"per class"``, or
+            ``"one coin"`` for all classes.
+        known: ``[items]`` true classes where they are known (gold items), -1 elsewhere. They are held fixed.
+        prior_counts: ``[annotators, true class, label]`` how often each annotator said what in earlier work; added to the
+            counts of every M-step, like ``smoothing``.
 
     Returns:
         The posterior of the last E-step with the parameters that it was made from.
 
     Raises:
-        ValueError: a setting out of range, or a start that does not fit the crowd.
+        ValueError: a setting out of range, or a start, known classes or counts that do not fit the crowd.
+        MemoryError: more confusion matrices than this machine holds; names the bytes, before any work is done.
     """
-    if max_iterations < 1:
-        raise ValueError(f"max_iterations must be at least 1, found {max_iterations}")
+    if max_iterations < 0:
+        raise ValueError(f"max_iterations must be at least 0, found {max_iterations}")
     if np.isnan(tolerance):
         raise ValueError("tolerance must be a number, found NaN")
-    posterior = _start(crowd, start)
+    if model not in MODELS:
+        raise ValueError(f"model must be one of {', '.join(MODELS)}, found {model!r}")
+    if model == "confusion":
+        check_memory(crowd.n_annotators, crowd.n_classes, 2)
+    if prior_counts is not None:
+        prior_counts = _prior_counts(crowd, prior_counts)
+    certain = None if known is None else _certainty(crowd, known)
     labeled = (crowd.labels_per_item > 0).astype(np.float64)
+    by_annotator = None if model == "confusion" else _by_annotator(crowd)
+
+    def maximize(posterior: np.ndarray) -> np.ndarray:
+        if by_annotator is None:
+            return m_step(posterior, crowd, smoothing, prior_counts)
+        return _right(posterior, crowd, by_annotator, smoothing, prior_counts, model == "one coin")
+
+    def expect(prior: np.ndarray, parameters: np.ndarray) -> tuple[np.ndarray, float]:
+        log_prior = np.log(np.maximum(prior, FLOOR))
+        if certain is not None:
+            log_prior = log_prior + certain
+        if by_annotator is None:
+            return e_step(log_prior, parameters, crowd)
+        return _e_step_right(log_prior, parameters, crowd, by_annotator)
+
+    parameters = None
+    if np.ndim(start) == 3:
+        matrices = _rows_of_probabilities("start", start, (crowd.n_annotators, crowd.n_classes, crowd.n_classes))
+        posterior, _ = e_step(np.log(np.maximum(_prior(soft_vote(crowd), labeled), FLOOR)), matrices, crowd)
+        parameters = matrices if model == "confusion" else None
+    else:
+        posterior = _start(crowd, start)
+    if certain is not None:
+        posterior = np.where(np.isinf(certain).any(axis=1, keepdims=True), np.exp(certain), posterior)
     history: list[float] = []
     converged = False
     while len(history) < max_iterations and not converged:
-        confusion = m_step(posterior, crowd, smoothing)
+        parameters = maximize(posterior)
         prior = _prior(posterior, labeled)
-        posterior, log_likelihood = e_step(np.log(np.maximum(prior, FLOOR)), confusion, crowd)
+        posterior, log_likelihood = expect(prior, parameters)
         converged = bool(history) and log_likelihood - history[-1] < tolerance * max(len(crowd), 1)
         history.append(log_likelihood)
+    if max_iterations == 0:
+        prior = _prior(posterior, labeled)
+        parameters = maximize(posterior) if parameters is None else parameters
+        _, log_likelihood = expect(prior, parameters)
     return DawidSkene(
         posterior=posterior,
-        confusion=confusion,
+        parameters=parameters,
         prior=prior,
         log_likelihood=log_likelihood,
         log_likelihoods=np.array(history),
@@ -161,7 +260,9 @@ def dawid_skene(
     )
 
 
-def m_step(posterior: np.ndarray, crowd: CrowdLabels, smoothing: float = 0.01) -> np.ndarray:
+def m_step(
+    posterior: np.ndarray, crowd: CrowdLabels, smoothing: float = 0.01, prior_counts: np.ndarray | None = None
+) -> np.ndarray:
     """Confusion matrices from posteriors: expected counts, smoothed and normalized.
 
     Args:
@@ -169,6 +270,7 @@ def m_step(posterior: np.ndarray, crowd: CrowdLabels, smoothing: float = 0.01) -
         crowd: the labels.
         smoothing: added to every count. With 0, counts are raised to at least 1e-10 among the classes that the
             annotator ever said; the others keep probability zero.
+        prior_counts: ``[annotators, true class, label]`` counts from earlier work, added first.
 
     Returns:
         ``[annotators, true class, label]``, rows sum to one. Without evidence a row is uniform: over all classes, or
@@ -177,14 +279,15 @@ def m_step(posterior: np.ndarray, crowd: CrowdLabels, smoothing: float = 0.01) -
     Raises:
         ValueError: a posterior of another shape, or negative or non-finite smoothing.
     """
-    if not 0 <= smoothing < np.inf:
-        raise ValueError(f"smoothing must be a number of at least 0, found {smoothing}")
+    _check_smoothing(smoothing)
     posterior = np.ascontiguousarray(posterior, dtype=np.float64)
     if posterior.shape != (crowd.n_items, crowd.n_classes):
         raise ValueError(f"posterior must have the shape {(crowd.n_items, crowd.n_classes)}, found {posterior.shape}")
     # The transpose of a CSR matrix is a CSC view of it: it reads items in order and adds into a table that stays in
     # cache, which is twice as fast as a transposed copy in CSR.
     counts = (crowd.incidence.T @ posterior).reshape(crowd.n_annotators, crowd.n_classes, crowd.n_classes)
+    if prior_counts is not None:
+        counts += prior_counts.transpose(0, 2, 1)
     if smoothing > 0:
         counts += smoothing
     else:
@@ -200,7 +303,7 @@ def e_step(log_prior: np.ndarray, confusion: np.ndarray, crowd: CrowdLabels) -> 
 
     Args:
         log_prior: ``[classes]`` for all items, or ``[items, classes]`` for each (a network's log-softmax); normalized.
-        confusion: ``[annotators, true class, label]``.
+        confusion: ``[annotators, true class, label]``, rows sum to one, or to zero where nothing is known of them.
         crowd: the labels.
 
     Returns:
@@ -209,17 +312,25 @@ def e_step(log_prior: np.ndarray, confusion: np.ndarray, crowd: CrowdLabels) -> 
         nothing to the likelihood.
 
     Raises:
-        ValueError: shapes that do not fit the crowd.
+        ValueError: shapes that do not fit the crowd, or rows of ``confusion`` that sum to something else.
     """
     log_prior, confusion = np.asarray(log_prior, dtype=np.float64), np.asarray(confusion, dtype=np.float64)
     sizes = (crowd.n_annotators, crowd.n_classes, crowd.n_classes)
     if confusion.shape != sizes:
         raise ValueError(f"confusion must have the shape {sizes}, found {confusion.shape}")
+    total = confusion.sum(axis=2)
+    wrong = np.argwhere(~((np.abs(total - 1) < ROW_TOLERANCE) | (total == 0)))
+    if len(wrong):
+        annotator, true = wrong[0]
+        found = f"{total[annotator, true]} for annotator {annotator} and class {true}"
+        raise ValueError(f"confusion needs rows that sum to one (or to zero, without evidence), found {found}")
     if log_prior.shape not in ((crowd.n_classes,), (crowd.n_items, crowd.n_classes)):
         expected = f"{(crowd.n_classes,)} or {(crowd.n_items, crowd.n_classes)}"
         raise ValueError(f"log_prior must have the shape {expected}, found {log_prior.shape}")
     # The smallest normal number stands in for a zero, so that no -inf (and from it no NaN) can enter the sums.
-    log_confusion = np.log(np.maximum(confusion.transpose(0, 2, 1), np.finfo(np.float64).tiny))
+    log_confusion = np.empty(confusion.shape)  # laid out for the product, which needs no copy of it
+    np.maximum(confusion.transpose(0, 2, 1), np.finfo(np.float64).tiny, out=log_confusion)
+    np.log(log_confusion, out=log_confusion)
     scores = crowd.incidence @ log_confusion.reshape(-1, crowd.n_classes)  # [items, classes]
     evidence = _normalize(scores, np.broadcast_to(log_prior, scores.shape))
     return scores, float(evidence.sum(where=crowd.labels_per_item > 0))
@@ -264,11 +375,128 @@ def _start(crowd: CrowdLabels, start: Literal["soft", "hard"] | np.ndarray) -> n
             posterior[labeled] = 0.0
             posterior[labeled, votes] = 1.0
         return posterior
-    posterior = np.asarray(start, dtype=np.float64)
-    if posterior.shape != (crowd.n_items, crowd.n_classes):
-        raise ValueError(f"start must have the shape {(crowd.n_items, crowd.n_classes)}, found {posterior.shape}")
-    wrong = np.flatnonzero((posterior < 0).any(axis=1) | ~(np.abs(posterior.sum(axis=1) - 1) < 1e-6))
+    return _rows_of_probabilities("start", start, (crowd.n_items, crowd.n_classes))
+
+
+def _rows_of_probabilities(name: str, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The values as float64. Raises ValueError for another shape, or rows that are no distribution."""
+    values = np.asarray(values, dtype=np.float64)
+    if values.shape != shape:
+        raise ValueError(f"{name} must have the shape {shape}, found {values.shape}")
+    rows = values.reshape(-1, shape[-1])
+    wrong = np.flatnonzero((rows < 0).any(axis=1) | ~(np.abs(rows.sum(axis=1) - 1) < 1e-6))
     if len(wrong):
-        found = f"{posterior[wrong[0]]} in row {wrong[0]}"
-        raise ValueError(f"start needs rows of probabilities that sum to one, found {found}")
-    return posterior
+        found = f"{rows[wrong[0]]} in row {wrong[0]}"
+        raise ValueError(f"{name} needs rows of probabilities that sum to one, found {found}")
+    return values
+
+
+# ------------------------------------------------------------------ annotators with fewer parameters
+
+
+def _by_annotator(crowd: CrowdLabels) -> sparse.csr_array:
+    """Sparse ``[items, annotators]`` of ones."""
+    ones = np.ones(len(crowd), dtype=np.float64)
+    return sparse.csr_array((ones, crowd.annotator, crowd.offsets), shape=(crowd.n_items, crowd.n_annotators))
+
+
+def _right(
+    posterior: np.ndarray,
+    crowd: CrowdLabels,
+    by_annotator: sparse.csr_array,
+    smoothing: float,
+    prior_counts: np.ndarray | None,
+    one_coin: bool,
+) -> np.ndarray:
+    """M-step of the models with fewer parameters: ``[annotators, true class]`` or ``[annotators]`` probabilities of a right
+    label, from the counts that :func:`m_step` has; 1 / classes without evidence."""
+    _check_smoothing(smoothing)
+    classes = crowd.n_classes
+    given = by_annotator.T @ posterior  # [annotators, true class] labels
+    place = crowd.annotator * classes + crowd.label
+    right = np.bincount(place, posterior[crowd.item, crowd.label], minlength=given.size).reshape(given.shape)
+    wrong = np.maximum(given - right, 0.0)
+    if prior_counts is not None:
+        diagonal = prior_counts.diagonal(axis1=1, axis2=2)
+        right, wrong = right + diagonal, wrong + prior_counts.sum(axis=2) - diagonal
+    right, wrong = right + smoothing, wrong + (classes - 1) * smoothing
+    if one_coin:
+        right, wrong = right.sum(axis=1), wrong.sum(axis=1)
+    total = right + wrong
+    share = np.divide(right, total, out=np.full(total.shape, 1 / classes), where=total > 0)
+    return np.clip(share, FLOOR, 1 - FLOOR) if classes > 1 else share
+
+
+def _e_step_right(
+    log_prior: np.ndarray, right: np.ndarray, crowd: CrowdLabels, by_annotator: sparse.csr_array
+) -> tuple[np.ndarray, float]:
+    """:func:`e_step` of the models with fewer parameters: every class gets the score of a wrong label, and the label's class
+    the difference to a right one."""
+    classes = crowd.n_classes
+    others = max(classes - 1, 1)
+    with np.errstate(divide="ignore"):  # of one class, where nothing can be wrong
+        log_right, log_wrong = np.log(right), np.log((1 - right) / others) if classes > 1 else np.zeros_like(right)
+    one_coin = right.ndim == 1
+    scores = np.empty((crowd.n_items, classes))
+    scores[:] = (by_annotator @ log_wrong)[:, None] if one_coin else by_annotator @ log_wrong
+    gain = (log_right - log_wrong)[crowd.annotator if one_coin else (crowd.annotator, crowd.label)]
+    place = crowd.item * classes + crowd.label
+    scores += np.bincount(place, gain, minlength=scores.size).reshape(scores.shape)
+    evidence = _normalize(scores, np.broadcast_to(log_prior, scores.shape))
+    return scores, float(evidence.sum(where=crowd.labels_per_item > 0))
+
+
+# ------------------------------------------------------------------ what is checked
+
+
+def check_memory(annotators: int, classes: int, arrays: int) -> None:
+    """Refuse confusion matrices that this machine cannot hold, before any work is done.
+
+    Args:
+        annotators, classes: sizes.
+        arrays: of ``[annotators, classes, classes]`` float64 numbers that are held at once.
+
+    Raises:
+        MemoryError: names the bytes.
+    """
+    needed = 8 * annotators * classes * classes * arrays
+    try:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # Windows
+        return
+    if needed > there:
+        raise MemoryError(
+            f"confusion matrices of {annotators} annotators and {classes} classes take {needed:,} bytes, and this machine has "
+            f'{there:,}; the models "per class" and "one coin" of Dawid-Skene, and MACE, need none'
+        )
+
+
+def _check_smoothing(smoothing: float) -> None:
+    if not 0 <= smoothing < np.inf:
+        raise ValueError(f"smoothing must be a number of at least 0, found {smoothing}")
+
+
+def _prior_counts(crowd: CrowdLabels, counts: np.ndarray) -> np.ndarray:
+    counts = np.asarray(counts, dtype=np.float64)
+    sizes = (crowd.n_annotators, crowd.n_classes, crowd.n_classes)
+    if counts.shape != sizes:
+        raise ValueError(f"prior_counts must have the shape {sizes}, found {counts.shape}")
+    if not (np.isfinite(counts).all() and (counts >= 0).all()):
+        raise ValueError("prior_counts must be finite and at least 0")
+    return counts
+
+
+def _certainty(crowd: CrowdLabels, known: np.ndarray) -> np.ndarray:
+    """``[items, classes]``: what to add to a log-prior, ``-inf`` for the classes that a known item is not."""
+    known = np.asarray(known)
+    if known.shape != (crowd.n_items,) or known.dtype.kind not in "iu":
+        expected = f"one whole number for each of the {crowd.n_items} items"
+        raise ValueError(f"known must be {expected}, found shape {known.shape} of {known.dtype}")
+    wrong = np.flatnonzero((known < -1) | (known >= crowd.n_classes))
+    if len(wrong):
+        expected = f"0 .. {crowd.n_classes - 1}, or -1 where it is not known"
+        raise ValueError(f"known must lie in {expected}, found {known[wrong[0]]} for item {wrong[0]}")
+    certain = np.zeros((crowd.n_items, crowd.n_classes))
+    certain[known >= 0] = -np.inf
+    certain[known >= 0, known[known >= 0]] = 0.0
+    return certain

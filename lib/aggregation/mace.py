@@ -1,9 +1,10 @@
 """MACE: aggregation that asks of every label whether its annotator knew or spammed.
 
 With probability ``competence_r`` annotator r knows the true class and says it; else r says a class drawn from a habit
-``strategy_r``, whatever the item. As confusion matrices: ``A_r = competence_r I + (1 - competence_r) 1 strategy_r^T``, so
-the E-step is Dawid-Skene's. The M-step is variational, with a Beta prior on competences and a Dirichlet prior on strategies,
-as Hovy et al. recommend; of several random starts the one with the highest likelihood is kept.
+``strategy_r``, whatever the item. As confusion matrices: ``A_r = competence_r I + (1 - competence_r) 1 strategy_r^T``. A label
+speaks for its own class, and for all others alike, so an E-step costs what the labels cost and needs no matrices. The M-step
+is variational, with a Beta prior on competences and a Dirichlet prior on strategies, as Hovy et al. recommend; of several
+random starts the one with the highest likelihood in its last E-step is kept.
 
 Reference: Hovy, Berg-Kirkpatrick, Vaswani, Hovy, *Learning Whom to Trust with MACE*, NAACL 2013.
 """
@@ -11,11 +12,12 @@ Reference: Hovy, Berg-Kirkpatrick, Vaswani, Hovy, *Learning Whom to Trust with M
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from scipy.special import digamma
+from scipy.special import digamma, logsumexp
 
-from lib.aggregation.dawid_skene import e_step
+from lib.aggregation.dawid_skene import check_memory
 from lib.crowd.labels import CrowdLabels
 
 __all__ = ["Mace", "mace"]
@@ -28,18 +30,29 @@ class Mace:
     """What MACE estimates.
 
     Attributes:
-        posterior: ``[items, classes]``, uniform for an item that nobody labeled.
+        posterior: ``[items, classes]`` of the last variational E-step, uniform for an item that nobody labeled.
         competence: ``[annotators]`` probability of knowing, 0 to 1.
         strategy: ``[annotators, classes]`` what an annotator says who does not know.
-        confusion: ``[annotators, true class, label]``, the two together.
-        log_likelihood: of the labels, in nats.
+        log_likelihood: of the labels under ``competence`` and ``strategy`` (which are ``confusion``), in nats.
     """
 
     posterior: np.ndarray
     competence: np.ndarray
     strategy: np.ndarray
-    confusion: np.ndarray
     log_likelihood: float
+
+    @cached_property
+    def confusion(self) -> np.ndarray:
+        """``[annotators, true class, label]`` of competences and strategies.
+
+        Raises:
+            MemoryError: more than this machine holds; names the bytes.
+        """
+        check_memory(*self.strategy.shape, 1)
+        spam = np.repeat(((1 - self.competence)[:, None] * self.strategy)[:, None], self.strategy.shape[1], axis=1)
+        diagonal = np.arange(self.strategy.shape[1])
+        spam[:, diagonal, diagonal] += self.competence[:, None]
+        return spam
 
 
 def mace(
@@ -69,7 +82,7 @@ def mace(
         raise ValueError(f"the priors must be above 0, found {competence_prior} and {strategy_prior}")
     generator = np.random.default_rng(seed)
     fits = [_fit(_start(crowd, generator), crowd, iterations, competence_prior, strategy_prior) for _ in range(restarts)]
-    return max(fits, key=lambda fit: fit.log_likelihood)
+    return max(fits, key=lambda fit: fit[1])[0]
 
 
 def _start(crowd: CrowdLabels, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -84,28 +97,31 @@ def _fit(
     iterations: int,
     competence_prior: tuple[float, float],
     strategy_prior: float,
-) -> Mace:
+) -> tuple[Mace, float]:
+    """A fit, and the likelihood in its last E-step."""
     weights, strategy = start
-    posterior, log_likelihood = _e_step(weights, strategy, crowd)
+    posterior, reached = _e_step(weights, strategy, crowd)
     for _ in range(iterations):
         spam, knowing = _counts(posterior, weights, strategy, crowd)
         weights = _expected(np.stack([spam.sum(axis=1), knowing], axis=1) + competence_prior)
         strategy = _expected(spam + strategy_prior)
-        posterior, log_likelihood = _e_step(weights, strategy, crowd)
+        posterior, reached = _e_step(weights, strategy, crowd)
     # The geometric means of the variational step do not sum to one: what is reported does.
     weights, strategy = (part / part.sum(axis=1, keepdims=True) for part in (weights, strategy))
-    return Mace(posterior, weights[:, 1], strategy, _confusion(weights, strategy), log_likelihood)
-
-
-def _confusion(weights: np.ndarray, strategy: np.ndarray) -> np.ndarray:
-    """``[annotators, true class, label]`` of weights (spamming, knowing) and strategies."""
-    spam = np.repeat((weights[:, :1] * strategy)[:, None], strategy.shape[1], axis=1)
-    return spam + weights[:, 1, None, None] * np.eye(strategy.shape[1])
+    return Mace(posterior, weights[:, 1], strategy, _e_step(weights, strategy, crowd)[1]), reached
 
 
 def _e_step(weights: np.ndarray, strategy: np.ndarray, crowd: CrowdLabels) -> tuple[np.ndarray, float]:
-    prior = np.full(crowd.n_classes, -np.log(crowd.n_classes))
-    return e_step(prior, _confusion(weights, strategy), crowd)
+    """``[items, classes]`` posteriors from weights (spamming, knowing) and strategies, and the labels' log-likelihood."""
+    spam = weights[crowd.annotator, 0] * strategy[crowd.annotator, crowd.label]
+    log_spam = np.log(spam)
+    gain = np.log(spam + weights[crowd.annotator, 1]) - log_spam
+    place = crowd.item * crowd.n_classes + crowd.label
+    scores = np.bincount(place, gain, minlength=crowd.n_items * crowd.n_classes).reshape(crowd.n_items, crowd.n_classes)
+    evidence = logsumexp(scores, axis=1, keepdims=True)
+    posterior = np.exp(scores - evidence)
+    labeled = crowd.labels_per_item > 0
+    return posterior, float(log_spam.sum() + evidence[labeled].sum() - labeled.sum() * np.log(crowd.n_classes))
 
 
 def _counts(

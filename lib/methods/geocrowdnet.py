@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
-from lib.losses.crowd import annotator_volume, classifier_volume, coupled_cross_entropy
+from lib.losses.crowd import annotator_volume, classifier_volume, coupled_cross_entropy, log_rows
 from lib.methods.base import Method
 from lib.networks import Backbone
 from lib.registry import choice
@@ -58,9 +58,12 @@ class GeoCrowdNet(Method):
 
     def loss(self, batch: Batch) -> Tensor:
         class_logits = self.backbone(batch.x)
-        # log_softmax over so short a last axis takes up to five times as long on a CPU.
-        log_confusion = self.confusion_logits - self.confusion_logits.logsumexp(dim=2, keepdim=True)
-        loss = coupled_cross_entropy(class_logits, log_confusion, batch.position, batch.annotator, batch.label)
+        if self.penalty == "W":
+            log_confusion, row = log_rows(self.confusion_logits), batch.annotator
+        else:  # only those who labeled something in the batch
+            seen, row = torch.unique(batch.annotator, return_inverse=True)
+            log_confusion = log_rows(self.confusion_logits.index_select(0, seen))
+        loss = coupled_cross_entropy(class_logits, log_confusion, batch.position, row, batch.label)
         if self.penalty == "W":
             loss = loss + self.weight * annotator_volume(log_confusion.exp())
         # A batch with fewer items than classes (the last of an epoch) has no volume whatever the predictions.

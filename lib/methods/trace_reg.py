@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
-from lib.losses.crowd import coupled_cross_entropy, mean_trace
+from lib.losses.crowd import LARGE, coupled_cross_entropy, mean_trace
 from lib.methods.base import Method
 from lib.networks import Backbone
 
@@ -47,10 +47,18 @@ class TraceRegularization(Method):
             self.rho.copy_((confusion * size).expm1().log())
 
     def loss(self, batch: Batch) -> Tensor:
-        confusion = self._confusion()
-        triples = (batch.position, batch.annotator, batch.label)
-        fit = coupled_cross_entropy(self.backbone(batch.x), confusion.log(), *triples)
-        return fit + self.weight * mean_trace(confusion)
+        class_logits = self.backbone(batch.x)
+        if self.rho.numel() < LARGE:
+            confusion = self._confusion()
+            fit = coupled_cross_entropy(class_logits, confusion.log(), batch.position, batch.annotator, batch.label)
+            return fit + self.weight * mean_trace(confusion)
+        # The same without the matrices themselves: only diagonals and the labels' columns are divided by the rows' sums.
+        size = F.softplus(self.rho)
+        total = size.sum(dim=2)
+        column = size[batch.annotator, :, batch.label].log() - total.index_select(0, batch.annotator).log()
+        log_class = F.log_softmax(class_logits, dim=1).index_select(0, batch.position)
+        trace = (size.diagonal(dim1=1, dim2=2) / total).sum(dim=1).mean()
+        return self.weight * trace - torch.logsumexp(log_class + column, dim=1).mean()
 
     def confusion(self) -> Tensor:
         return self._confusion().detach()

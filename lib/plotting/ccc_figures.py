@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lib.plotting.style import GRAY, PAPER, color, in_style, marker
-from lib.results.tables import method_title
+from lib.results.tables import dataset_title, method_title
 
 __all__ = ["ablation", "best_to_last"]
 
@@ -52,7 +52,7 @@ def best_to_last(table: pd.DataFrame, titles: Mapping[str, str] | None = None) -
         for axis, ((dataset, case), part) in zip(axes.flat, panels, strict=False):
             for method, cells in part.groupby("method", sort=False):
                 _draw_fall(axis, methods.index(method), cells.set_index("metric"), color(method))
-            where = (titles or {}).get(dataset, dataset)
+            where = dataset_title(dataset, titles)
             axis.set_title(where if case == "real" else f"{where}, {case}")
             axis.set_ylim(len(methods) - 0.4, -0.6)
             axis.tick_params(labelbottom=True)  # also where the panel below is empty

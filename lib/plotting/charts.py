@@ -22,7 +22,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from lib.plotting.style import GRAY, PAPER, color, in_style, line, marker
-from lib.results.tables import is_share, method_title, metric_title
+from lib.results.tables import dataset_title, is_share, method_title, metric_title
 
 __all__ = ["bars", "curves", "error_lines"]
 
@@ -182,7 +182,7 @@ def _name_panels(fig: Figure, axes: Sequence[Axes], panels: Mapping[tuple[str, s
         return
     fig.suptitle(title, fontsize=14)
     for axis, name in zip(axes, panels, strict=True):
-        dataset, case = ((titles or {}).get(part, part) for part in name)
+        dataset, case = dataset_title(name[0], titles), (titles or {}).get(name[1], name[1])
         axis.set_title(dataset if case == "real" else f"{dataset}, {case}")
 
 

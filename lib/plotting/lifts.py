@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lib.plotting.style import GRAY, color, in_style, marker
-from lib.results.tables import method_title
+from lib.results.tables import dataset_title, method_title
 
 __all__ = ["dots", "dumbbells"]
 
@@ -123,7 +123,7 @@ def _crowd(dataset: str, case: str, titles: Mapping[str, str] | None) -> str:
     both = f"{dataset}, {case}"
     if both in titles:
         return titles[both]
-    name = titles.get(dataset, dataset)
+    name = dataset_title(dataset, titles)
     return name if case == "real" else f"{name},\n{titles.get(case, case)}"
 
 

@@ -15,7 +15,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -33,8 +32,10 @@ from tqdm import tqdm
 from lib import paths
 from lib.reproduce import arguments, notebooks, passes
 from lib.reproduce.arguments import UsageError
+from lib.reproduce.normalized import dumps, normalize
 from lib.reproduce.notebooks import Notebook
 from lib.runs import ledger
+from lib.storage import write_atomically
 
 CONNECT_TIMEOUT = 10  # seconds for a Dask scheduler to answer, and again for its first worker
 NEWS_EVERY = 30  # seconds between lines about runs where no terminal shows a bar
@@ -130,13 +131,30 @@ def _make_in_place(options: argparse.Namespace) -> int:
     failed = _follow(passes.in_place([n for n in chosen if n.stem not in missing]), options.workers)
     _tell_skipped(missing)
     _tell_failed(failed)
-    text = paths.README.read_text(encoding="utf-8") if paths.README.exists() else ""
-    if sections := re.findall(r"<!-- generated:(\w+) -->", text):
-        from lib.results import readme
-
-        if readme.update_readme(paths.README, sections):
-            print(f"{paths.README.name}: generated parts rewritten")
+    written = _write_pages() if not failed else []
+    if written:
+        print(f"Written anew: {', '.join(written)}")
     return 1 if failed else 0
+
+
+def _write_pages() -> list[str]:
+    """Each notebook's first cell, then README, RESULTS.md and notebooks/README.md, from the claims that there are now."""
+    from lib.results import pages
+
+    if not paths.README.exists() or "<!-- generated:" not in paths.README.read_text(encoding="utf-8"):
+        return []
+    try:
+        project = pages.Project()
+        changed = []
+        for stem, source in pages.headers(project).items():
+            path = paths.NOTEBOOKS / f"{stem}.ipynb"
+            text = dumps(normalize(pages.with_header(project.notebooks[stem], source)))
+            if text != path.read_text(encoding="utf-8"):
+                write_atomically(path, text)
+                changed.append(path.name)
+        return changed + pages.write_pages(pages.Project())
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 # ---------------------------------------------------------------------- a pass

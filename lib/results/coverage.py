@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import pandas as pd
 
@@ -10,7 +10,7 @@ from lib.results.tables import MISSING, Table
 from lib.runs import ledger
 from lib.runs.config import RunConfig
 
-__all__ = ["coverage", "found", "largest"]
+__all__ = ["at_largest", "complete_seeds", "coverage", "found", "larger", "largest"]
 
 
 def found(configs: Sequence[RunConfig]) -> list[dict | None]:
@@ -45,18 +45,50 @@ def coverage(grids: Mapping[str, Sequence[RunConfig]], titles: Mapping[str, str]
     return Table(pd.DataFrame(shown, columns=["data", "case", *grids]))
 
 
-def largest(grids: Mapping[str, Sequence[RunConfig]]) -> dict[tuple[str, str], str | None]:
-    """The largest scale at which every run of a (data set, case) is there; None where there is none.
+def larger(scale: str) -> list[str]:
+    """The scales above one that a reader's processor does not train while the notebook is read; none above ``smoke``, which is
+    for tests."""
+    known = ("smoke", "quick", "overnight", "fast", "paper")
+    above = known[known.index(scale) + 1 :] if scale != "smoke" else ()
+    return [name for name in above if name != "quick"]
+
+
+def complete_seeds(configs: Sequence[RunConfig]) -> list[int]:
+    """The seeds of which every run is there, in order."""
+    absent = {config.seed for config, row in zip(configs, found(configs), strict=True) if row is None}
+    return sorted({config.seed for config in configs} - absent)
+
+
+def largest(
+    grids: Mapping[str, Sequence[RunConfig]], column: Callable[[RunConfig], Hashable] = lambda c: (c.dataset, c.case)
+) -> dict[Hashable, tuple[str, list[int]]]:
+    """The largest scale at which a column of a table is complete, and its seeds; columns complete at none are left out.
+
+    A scale counts when every run of at least two seeds is there, since one seed says nothing about noise; the first scale,
+    which a notebook trains while it is read, counts with one. Runs of other seeds are not used.
 
     Args:
         grids: scale to the runs that are wanted, from the smallest scale to the largest.
+        column: what a run belongs to.
     """
-    best: dict[tuple[str, str], str | None] = {}
-    for scale, configs in grids.items():
-        complete: dict[tuple[str, str], bool] = {}
-        for config, row in zip(configs, found(configs), strict=True):
-            place = (config.dataset, config.case)
-            complete[place] = complete.get(place, True) and row is not None
-        for place, full in complete.items():
-            best[place] = scale if full else best.get(place)
+    best: dict[Hashable, tuple[str, list[int]]] = {}
+    for place, (scale, configs) in enumerate(grids.items()):
+        parts: dict[Hashable, list[RunConfig]] = {}
+        for config in configs:
+            parts.setdefault(column(config), []).append(config)
+        for name, part in parts.items():
+            seeds = complete_seeds(part)
+            if len(seeds) > (0 if place == 0 else 1):
+                best[name] = scale, seeds
     return best
+
+
+def at_largest(grids: Mapping[str, Sequence[RunConfig]]) -> list[dict]:
+    """The rows of each column, (data set, case), at its largest complete scale."""
+    best, rows = largest(grids), []
+    for scale, configs in grids.items():
+        for config, row in zip(configs, found(configs), strict=True):
+            chosen, seeds = best.get((config.dataset, config.case), (None, []))
+            if row is not None and chosen == scale and config.seed in seeds:
+                rows.append(row)
+    return rows

@@ -1,9 +1,10 @@
-"""The papers' printed numbers, and ours beside them."""
+"""The papers' printed numbers, and ours beside them. A paper's number is shown with the digits that it is printed with."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pandas as pd
 from lib import paths
 from lib.results.tables import is_share, unit, with_lines
 
-__all__ = ["beside", "paper", "printed"]
+__all__ = ["beside", "less", "paper", "printed"]
 
 
 def paper(paper: str | None = None, **where: str | Sequence[str]) -> pd.DataFrame:
@@ -24,12 +25,14 @@ def paper(paper: str | None = None, **where: str | Sequence[str]) -> pd.DataFram
 
     Returns:
         Columns paper, result_id, dataset, case, method, metric, mean, std, source, with the papers' own names and
-        units.
+        units; and ``printed``, mean and std as they are shown: with the printed digits, accuracies in percent.
 
     Raises:
         ValueError: nothing fits; the message names what there is.
     """
-    data = pd.read_csv(paths.PAPER_RESULTS)
+    data = pd.read_csv(paths.PAPER_RESULTS, dtype={"mean": str, "std": str})
+    data["printed"] = [_as_shown(*line) for line in data[["metric", "mean", "std"]].itertuples(index=False)]
+    data = data.astype({"mean": float, "std": float})
     if paper is not None:
         fits = data["paper"].map(_loose).str.startswith(_loose(paper))
         data = _some(data, fits, "paper", paper)
@@ -42,8 +45,8 @@ def paper(paper: str | None = None, **where: str | Sequence[str]) -> pd.DataFram
     return data.reset_index(drop=True)
 
 
-def printed(paper_name: str, **where: str) -> float:
-    """One printed number, as it is shown: an accuracy in percent, anything else as the paper has it.
+def printed(paper_name: str, **where: str) -> str:
+    """One printed number with its printed digits: an accuracy in percent, anything else as the paper has it.
 
     Raises:
         ValueError: the choice, as in :func:`paper`, fits no number or several.
@@ -52,8 +55,17 @@ def printed(paper_name: str, **where: str) -> float:
     if len(found) != 1:
         places = "; ".join(found[["result_id", "dataset", "case", "method", "metric"]].astype(str).agg(", ".join, axis=1)[:5])
         raise ValueError(f"expected one printed number, found {len(found)}: {places}")
-    line = found.iloc[0]
-    return float(line["mean"] * 100 if is_share(line["metric"]) else line["mean"])
+    return found["printed"].iloc[0].split(" ")[0]
+
+
+def less(first: str, second: str) -> str:
+    """The difference of two printed numbers, with the digits of the finer one: ``less("83.9", "77.2")`` is ``"6.7"``."""
+    return f"{Decimal(first) - Decimal(second):f}"
+
+
+def _as_shown(metric: str, mean: str, std: object) -> str:
+    texts = [text for text in (mean, std) if isinstance(text, str)]
+    return " ± ".join(f"{Decimal(text).scaleb(2):f}" if is_share(metric) else text for text in texts)
 
 
 def beside(
@@ -76,7 +88,7 @@ def beside(
             punctuation.
 
     Returns:
-        ``table`` with ``paper_mean`` and ``paper_std``, NaN where the paper has none.
+        ``table`` with ``paper_mean`` and ``paper_std``, NaN where the paper has none, and ``paper``, both as printed.
 
     Raises:
         ValueError: ``names`` leads to a name that the paper does not have, or the paper gives two numbers for one line.
@@ -90,15 +102,15 @@ def beside(
         place = (_loose(line.dataset), _loose(line.case), line.method, metric)
         if place in theirs:
             raise ValueError(f"the paper gives two numbers for {place}; choose one by result_id in report.paper()")
-        theirs[place] = (line.mean * factor, line.std * factor)
+        theirs[place] = (line.mean * factor, line.std * factor, line.printed)
     table = _with_unrun(table, names, lambda line: _place_in_paper(line, names, metrics, datasets, cases) in theirs)
     found = [
-        theirs.get(_place_in_paper(line, names, metrics, datasets, cases), (np.nan, np.nan))
+        theirs.get(_place_in_paper(line, names, metrics, datasets, cases), (np.nan, np.nan, np.nan))
         for line in table.to_dict("records")
     ]
     ours = table["metric"].map(lambda metric: unit(metric)[1]).to_numpy()
-    means, stds = np.asarray(found, dtype=float).reshape(-1, 2).T
-    return table.assign(paper_mean=means / ours, paper_std=stds / ours)
+    means, stds = np.asarray([line[:2] for line in found], dtype=float).reshape(-1, 2).T
+    return table.assign(paper_mean=means / ours, paper_std=stds / ours, paper=[line[2] for line in found])
 
 
 def _with_unrun(table: pd.DataFrame, names: Mapping[str, str], printed: Callable[[dict], bool]) -> pd.DataFrame:

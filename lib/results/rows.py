@@ -39,12 +39,12 @@ def frame(rows: Iterable[dict | None], **columns: str | Callable[[dict], object]
             config (``n_labels="dataset_options.n_labels"``) or a function of the config.
 
     Returns:
-        Columns experiment, dataset, case, method, those in ``columns``, metric, value, seed, scale.
+        Columns experiment, dataset, case, method, those in ``columns``, metric, value, seed, scale, and key, the row's.
 
     Raises:
         ValueError: a row without config or metrics, a place that a config does not have, or a column that is taken.
     """
-    if taken := sorted(set(columns) & {"experiment", "metric", "value", "seed", "scale"}):
+    if taken := sorted(set(columns) & {"experiment", "metric", "value", "seed", "scale", "key"}):
         raise ValueError(f"a column cannot be named {taken[0]!r}: every table has one with its own meaning")
     lines = []
     for row in rows:
@@ -57,7 +57,7 @@ def frame(rows: Iterable[dict | None], **columns: str | Callable[[dict], object]
         for metric, value in row["metrics"].items():
             if value is not None and not np.isnan(value):
                 tail = {"metric": metric, "value": float(value), "seed": config["seed"], "scale": config["scale"]}
-                lines.append(run | tail)
+                lines.append(run | tail | {"key": row.get("key")})
     return pd.DataFrame(lines, columns=_columns(columns))
 
 
@@ -89,7 +89,7 @@ def summary(
         if len(data) and (unknown := [m for m in metrics if m not in set(data["metric"])]):
             raise ValueError(f"no row has the metric {unknown[0]!r}; found: {', '.join(data['metric'].unique())}")
         data = data[data["metric"].isin(metrics)]
-    head = [name for name in data.columns if name not in ("experiment", "metric", "value", "seed", "scale")]
+    head = [name for name in data.columns if name not in ("experiment", "metric", "value", "seed", "scale", "key")]
     by = [*head, "metric", "scale"]
     if (again := data.duplicated([*by, "seed"])).any():
         line = data[again].to_dict("records")[0]
@@ -124,7 +124,7 @@ def save_table(notebook: str, table: pd.DataFrame, digits: int = 1, titles: Mapp
         ValueError: a column is missing, or there are others than a table has.
         OSError: it could not be written.
     """
-    table = table.assign(**{name: np.nan for name in ("paper_mean", "paper_std") if name not in table.columns})
+    table = table.assign(**{name: np.nan for name in COLUMNS[-3:] if name not in table.columns})
     if set(table.columns) != set(COLUMNS):
         raise ValueError(
             f"table.csv has the columns {', '.join(COLUMNS)}; found {', '.join(map(str, table.columns))}. "
@@ -159,7 +159,7 @@ def show_source(function: Callable, docstring: bool = True):
 
 
 def _columns(extra: Iterable[str]) -> list[str]:
-    return [*RUN, *(name for name in extra if name not in RUN), "metric", "value", "seed", "scale"]
+    return [*RUN, *(name for name in extra if name not in RUN), "metric", "value", "seed", "scale", "key"]
 
 
 def _config(config) -> dict:

@@ -353,7 +353,14 @@ def test_stops_when_the_likelihood_does():
     [
         ({"smoothing": -0.1}, "smoothing must be a number of at least 0, found -0.1"),
         ({"smoothing": np.nan}, "smoothing must be a number of at least 0, found nan"),
-        ({"max_iterations": 0}, "max_iterations must be at least 1, found 0"),
+        ({"max_iterations": -1}, "max_iterations must be at least 0, found -1"),
+        ({"model": "two coins"}, "model must be one of confusion, per class, one coin, found 'two coins'"),
+        ({"known": [0, 1]}, r"known must be one whole number for each of the 4 items, found shape \(2,\)"),
+        ({"known": [0, 1, 3, -1]}, "known must lie in 0 .. 2, or -1 where it is not known, found 3 for item 2"),
+        ({"known": [0.0, 1.0, 2.0, -1.0]}, "known must be one whole number"),
+        ({"prior_counts": np.ones((3, 3))}, r"prior_counts must have the shape \(3, 3, 3\), found \(3, 3\)"),
+        ({"prior_counts": -np.ones((3, 3, 3))}, "prior_counts must be finite and at least 0"),
+        ({"start": np.ones((3, 3, 3))}, "rows of probabilities"),
         ({"tolerance": np.nan}, "tolerance must be a number, found NaN"),
         ({"start": "flat"}, "start must be 'soft', 'hard' or an array of posteriors, found 'flat'"),
         ({"start": np.ones((4, 2)) / 2}, r"start must have the shape \(4, 3\), found \(4, 2\)"),
@@ -378,3 +385,143 @@ def test_steps_refuse_other_shapes():
         e_step(np.zeros(3), np.ones((3, 3, 2)), SPECIFIED)
     with pytest.raises(ValueError, match=r"posterior must have the shape \(4, 3\), found \(4, 2\)"):
         m_step(np.ones((4, 2)), SPECIFIED)
+
+
+def test_e_step_refuses_matrices_that_are_none():
+    with pytest.raises(ValueError, match=r"rows that sum to one \(or to zero.*found 3.0 for annotator 0 and class 0"):
+        e_step(np.zeros(3), np.ones((3, 3, 3)), SPECIFIED)
+
+
+# ------------------------------------------------------------------ known classes, counts from before, fewer parameters
+
+
+def slow_confusion(counts, model):
+    """The matrices of a model, from ``[annotators, true class, label]`` counts, a cell at a time."""
+    confusion = np.empty(counts.shape)
+    classes = range(counts.shape[1])
+    for r, matrix in enumerate(counts):
+        for j in classes:
+            pooled = list(classes) if model == "one coin" else [j]
+            right = sum(matrix[i, i] for i in pooled) / sum(matrix[i].sum() for i in pooled)
+            for k in classes:
+                plain = matrix[j, k] / matrix[j].sum()
+                confusion[r, j, k] = plain if model == "confusion" else right if j == k else (1 - right) / (len(classes) - 1)
+    return confusion
+
+
+def slow_fit(crowd, rounds, smoothing=0.1, model="confusion", known=None, prior_counts=0):
+    """Dawid-Skene from vote shares, a label at a time: matrices, posterior, likelihood."""
+    known = [-1] * crowd.n_items if known is None else known
+    labels = list(zip(crowd.item, crowd.annotator, crowd.label, strict=True))
+    labeled = crowd.labels_per_item > 0
+
+    def fixed(posterior):
+        return np.array([np.eye(crowd.n_classes)[k] if k >= 0 else row for row, k in zip(posterior, known, strict=True)])
+
+    posterior = fixed(soft_vote(crowd))
+    for _ in range(rounds):
+        counts = np.full((crowd.n_annotators, crowd.n_classes, crowd.n_classes), smoothing) + prior_counts
+        for item, annotator, label in labels:
+            counts[annotator, :, label] += posterior[item]
+        confusion = slow_confusion(counts, model)
+        scores = np.tile(np.log(posterior[labeled].mean(axis=0)), (crowd.n_items, 1))
+        for item, annotator, label in labels:
+            scores[item] += np.log(confusion[annotator, :, label])
+        joint = np.array([scores[i, k] if k >= 0 else logsumexp(scores[i]) for i, k in enumerate(known)])
+        posterior = fixed(softmax(scores, axis=1))
+    return confusion, posterior, joint[labeled].sum()
+
+
+@pytest.mark.parametrize("model", ["confusion", "per class", "one coin"])
+@pytest.mark.parametrize("extras", ["nothing more", "known", "prior_counts"])
+def test_every_model_equals_a_slow_one(model, extras):
+    crowd, truth = simulated(40, 2, [0.9, 0.6, 0.5, 0.4], seed=5)
+    crowd = CrowdLabels(crowd.item, crowd.annotator, crowd.label, 42, 5, 3)  # two items and an annotator without labels
+    options = {}
+    if extras == "known":
+        options = {"known": np.where(np.arange(42) % 3 == 0, np.append(truth, [1, 2]), -1)}
+    elif extras == "prior_counts":
+        options = {"prior_counts": np.random.default_rng(0).integers(4, size=(5, 3, 3))}
+    found = dawid_skene(crowd, 0.1, max_iterations=4, tolerance=-np.inf, model=model, **options)
+    confusion, posterior, log_likelihood = slow_fit(crowd, 4, 0.1, model, **options)
+    np.testing.assert_allclose(found.confusion, confusion, rtol=1e-10)
+    np.testing.assert_allclose(found.posterior, posterior, rtol=1e-10, atol=1e-300)
+    assert found.log_likelihood == pytest.approx(log_likelihood, rel=1e-12)
+    assert found.parameters.ndim == {"confusion": 3, "per class": 2, "one coin": 1}[model]
+
+
+@pytest.mark.parametrize("model", ["per class", "one coin"])
+def test_likelihood_of_fewer_parameters_never_falls(model):
+    crowd, truth = simulated(200, 3, [0.9, 0.7, 0.7, 0.6, 0.2])
+    known = np.where(np.arange(200) < 30, truth, -1)
+    found = dawid_skene(crowd, smoothing=0, model=model, known=known, tolerance=-np.inf, max_iterations=30)
+    assert (np.diff(found.log_likelihoods) > -1e-9).all()
+    assert (found.labels == truth).mean() >= (majority_vote(crowd) == truth).mean()
+    # The likelihood of the full model can only be higher.
+    assert dawid_skene(crowd, smoothing=0, known=known).log_likelihood > found.log_likelihood
+
+
+def test_known_classes_are_held_and_help():
+    crowd, truth = simulated(300, 2, [0.9, 0.3, 0.3, 0.3, 0.3], seed=2)
+    known = np.where(np.arange(300) < 60, truth, -1)
+    start = np.full((300, 3), 1 / 3)
+    found, without = dawid_skene(crowd, known=known, start=start), dawid_skene(crowd)
+    np.testing.assert_array_equal(found.posterior[:60], np.eye(3)[truth[:60]])
+    assert (start == 1 / 3).all()  # what the caller gave stays as it was
+    assert (found.labels[60:] == truth[60:]).mean() > (without.labels[60:] == truth[60:]).mean() + 0.05
+
+
+def test_no_rounds_keep_the_start():
+    crowd, _ = simulated(50, 2, [0.9, 0.7, 0.7, 0.6])
+    found = dawid_skene(crowd, max_iterations=0)
+    assert (found.n_iterations, len(found.log_likelihoods), found.converged) == (0, 0, False)
+    np.testing.assert_array_equal(found.posterior, soft_vote(crowd))
+    np.testing.assert_array_equal(found.confusion, m_step(soft_vote(crowd), crowd))
+    np.testing.assert_allclose(found.prior, soft_vote(crowd).mean(axis=0), rtol=1e-12)
+    assert found.log_likelihood == dawid_skene(crowd, max_iterations=1).log_likelihood
+
+
+def test_start_from_matrices():
+    crowd, _ = simulated(50, 2, [0.9, 0.7, 0.7, 0.6])
+    fitted = dawid_skene(crowd)
+    kept = dawid_skene(crowd, start=fitted.confusion, max_iterations=0)
+    np.testing.assert_array_equal(kept.confusion, fitted.confusion)
+    expected, _ = e_step(np.log(soft_vote(crowd).mean(axis=0)), fitted.confusion, crowd)
+    np.testing.assert_allclose(kept.posterior, expected, rtol=1e-10)
+    onwards = dawid_skene(crowd, start=fitted.confusion, max_iterations=3)
+    np.testing.assert_allclose(onwards.posterior, dawid_skene(crowd, start=expected, max_iterations=3).posterior, rtol=1e-8)
+
+
+def test_many_classes_are_refused_in_time_and_fit_in_other_models():
+    random = np.random.default_rng(0)
+    annotators, classes = 3000, 20_000
+    crowd = CrowdLabels(np.arange(100).repeat(3), random.permutation(annotators)[:300], [7] * 300, 100, annotators, classes)
+    with pytest.raises(MemoryError, match=r"3000 annotators and 20000 classes take 19,200,000,000,000 bytes"):
+        dawid_skene(crowd)
+    found = dawid_skene(crowd, model="one coin", max_iterations=3)
+    assert (found.labels == 7).all()
+    with pytest.raises(MemoryError, match=r"9,600,000,000,000 bytes"):
+        _ = found.confusion
+
+
+@pytest.mark.parametrize("model", ["per class", "one coin"])
+def test_one_class(model):
+    found = dawid_skene(CrowdLabels([0, 1], [0, 0], [0, 0], 2, 1, 1), model=model)
+    np.testing.assert_array_equal(found.confusion, [[[1.0]]])
+    assert found.log_likelihood == 0
+
+
+# ------------------------------------------------------------------ weighted votes
+
+
+def test_weighted_votes():
+    crowd = CrowdLabels([0, 0, 0, 1, 2], [0, 1, 2, 2, 0], [0, 0, 1, 1, 1], 4, 3, 2)
+    np.testing.assert_array_equal(majority_vote(crowd, weights=[1, 1, 3]), [1, 1, 1, -1])
+    np.testing.assert_allclose(soft_vote(crowd, weights=[1, 1, 3]), [[0.4, 0.6], [0, 1], [0, 1], [0.5, 0.5]])
+    np.testing.assert_array_equal(majority_vote(crowd, weights=[1, 0, 0]), [0, -1, 1, -1])
+    np.testing.assert_array_equal(soft_vote(crowd, weights=[2, 2, 2]), soft_vote(crowd))
+    for wrong in ([1, 1], [0, 0, 0], [1, 1, np.nan], [1, 1, -1]):
+        with pytest.raises(ValueError, match="for each of the 3 annotators, not all 0"):
+            majority_vote(crowd, weights=wrong)
+    with pytest.raises(ValueError, match="random ties are for whole votes"):
+        majority_vote(crowd, "random", seed=0, weights=[1, 1, 3])

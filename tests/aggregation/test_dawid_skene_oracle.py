@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from crowdkit.aggregation import DawidSkene, MajorityVote
+from crowdkit.aggregation import DawidSkene, MajorityVote, OneCoinDawidSkene
 
 from lib.aggregation.dawid_skene import dawid_skene, m_step, majority_vote, soft_vote
 from lib.crowd.labels import CrowdLabels
@@ -83,3 +83,27 @@ def test_dawid_skene(crowd, iterations):
     worker, said = (errors.index.get_level_values(level).to_numpy() for level in ("worker", "label"))
     np.testing.assert_allclose(confusion[worker, :, said], errors.to_numpy(), atol=1e-6)
     np.testing.assert_allclose(ours.posterior.mean(axis=0), theirs.priors_.sort_index().to_numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("iterations", [1, 10])
+def test_one_coin(crowd, iterations):
+    ours = dawid_skene(crowd, smoothing=0, model="one coin", max_iterations=iterations, tolerance=-np.inf)
+    theirs = OneCoinDawidSkene(n_iter=iterations, tol=-np.inf).fit(table(crowd))
+    np.testing.assert_allclose(ours.posterior, in_order(theirs.probas_), atol=1e-6)
+    # They end with an M-step, we with an E-step.
+    skill = np.bincount(crowd.annotator, ours.posterior[crowd.item, crowd.label]) / crowd.labels_per_annotator
+    np.testing.assert_allclose(skill, theirs.skills_.sort_index(), atol=1e-6)
+
+
+def test_known_classes(crowd):
+    known = np.where(np.arange(crowd.n_items) % 5 == 0, np.arange(crowd.n_items) % crowd.n_classes, -1)
+    ours = dawid_skene(crowd, smoothing=0, known=known, max_iterations=10, tolerance=-np.inf)
+    gold = pd.Series(known, index=range(crowd.n_items))
+    theirs = DawidSkene(n_iter=10, tol=-np.inf).fit(table(crowd), gold[gold >= 0])
+    np.testing.assert_allclose(ours.posterior, in_order(theirs.probas_), atol=1e-6)
+
+
+def test_weighted_votes(crowd):
+    weights = np.random.default_rng(0).random(crowd.n_annotators)
+    theirs = MajorityVote().fit_predict_proba(table(crowd), skills=pd.Series(weights, name="skill").rename_axis("worker"))
+    np.testing.assert_allclose(soft_vote(crowd, weights), in_order(theirs), atol=1e-12)

@@ -12,8 +12,10 @@ from crowdkit.aggregation import GLAD, MACE
 from scipy.optimize import approx_fprime
 
 from lib import methods, networks
+from lib.aggregation.dawid_skene import e_step
 from lib.aggregation.glad import _negative_q, glad
 from lib.aggregation.mace import _counts, _fit, mace
+from lib.aggregation.mace import _e_step as _mace_e_step
 from lib.crowd.labels import CrowdLabels
 
 pytestmark = [
@@ -105,7 +107,7 @@ def test_mace_agrees_with_crowd_kit_from_the_same_start():
     rows = pd.concat([first, rows], ignore_index=True)
     peer.fit(rows)
     whole = CrowdLabels.from_frame(rows, item="task", annotator="worker", label="label")
-    ours = _fit((started["spamming"], started["thetas"]), whole, 20, (0.5, 0.5), 10.0)
+    ours, _ = _fit((started["spamming"], started["thetas"]), whole, 20, (0.5, 0.5), 10.0)
     np.testing.assert_allclose(ours.competence, peer.spamming_[:, 1] / peer.spamming_.sum(axis=1), atol=1e-6)
     np.testing.assert_allclose(ours.strategy, peer.thetas_ / peer.thetas_.sum(axis=1, keepdims=True), atol=1e-6)
     np.testing.assert_allclose(ours.posterior, peer.probas_.sort_index().sort_index(axis=1), atol=1e-6)
@@ -150,6 +152,32 @@ def test_permuting_annotators_changes_nothing_and_unlabeled_ones_stay_out(aggreg
         order = np.random.default_rng(0).permutation(9)
         permuted = CrowdLabels(crowd.item, order[crowd.annotator], crowd.label, crowd.n_items, 9, 3)
         np.testing.assert_allclose(glad(permuted).posterior, glad(crowd).posterior, atol=1e-4)
+
+
+def test_likelihood_of_mace_is_that_of_its_matrices():
+    crowd, _ = toy_crowd()
+    fitted = mace(crowd)
+    _, expected = e_step(np.full(3, -np.log(3)), fitted.confusion, crowd)
+    assert fitted.log_likelihood == pytest.approx(expected, rel=1e-12)
+
+
+def test_e_step_of_mace_is_that_of_its_matrices():
+    crowd, _ = toy_crowd()
+    random = np.random.default_rng(2)
+    weights, strategy = random.dirichlet([1, 1], size=9), random.dirichlet(np.ones(3), size=9)
+    confusion = weights[:, :1, None] * strategy[:, None] + weights[:, 1, None, None] * np.eye(3)
+    expected, expected_likelihood = e_step(np.full(3, -np.log(3)), confusion, crowd)
+    posterior, log_likelihood = _mace_e_step(weights, strategy, crowd)
+    np.testing.assert_allclose(posterior, expected, rtol=1e-10)
+    assert log_likelihood == pytest.approx(expected_likelihood, rel=1e-12)
+
+
+def test_mace_needs_no_matrices():
+    crowd = CrowdLabels(np.arange(100).repeat(3), np.arange(300), [7] * 300, 100, 3000, 20_000)
+    fitted = mace(crowd, iterations=1, restarts=1)
+    assert (fitted.posterior.argmax(axis=1) == 7).all()
+    with pytest.raises(MemoryError, match="9,600,000,000,000 bytes"):
+        _ = fitted.confusion
 
 
 def test_same_seed_same_mace():

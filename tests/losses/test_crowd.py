@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from lib.losses import crowd as losses
 from lib.losses.crowd import (
     annotator_log_prob,
     annotator_volume,
@@ -16,6 +17,7 @@ from lib.losses.crowd import (
     coupled_cross_entropy,
     crowd_layer_logits,
     label_cross_entropy,
+    log_rows,
     mean_trace,
     soft_cross_entropy,
 )
@@ -268,6 +270,29 @@ def test_volumes_slow_loop(example):
 def test_volume_gradients(example):
     assert torch.autograd.gradcheck(classifier_volume, (torch.softmax(example.logits, dim=1).requires_grad_(),))
     assert torch.autograd.gradcheck(annotator_volume, (example.confusion.clone().requires_grad_(),))
+
+
+@pytest.mark.parametrize("classes", [4, 33])
+def test_large_crowds_have_the_same_volume(classes, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    # Nearly flat rows, where what tells the annotators apart is small beside what they share.
+    logits = (0.1 * torch.randn(30, classes, classes, generator=generator, dtype=torch.float64)).requires_grad_()
+    expected = annotator_volume(log_rows(logits).exp())
+    (expected_gradient,) = torch.autograd.grad(expected, logits)
+    monkeypatch.setattr(losses, "LARGE", 0)
+    found = annotator_volume(log_rows(logits).exp())
+    (gradient,) = torch.autograd.grad(found, logits)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-12)
+    assert_close(gradient, expected_gradient, rtol=1e-9, atol=1e-14)
+    single = logits.detach().float().requires_grad_()
+    (gradient,) = torch.autograd.grad(annotator_volume(log_rows(single).exp()), single)
+    assert (gradient - expected_gradient).abs().max() < 1e-5 * expected_gradient.abs().max()
+
+
+@pytest.mark.parametrize("classes", [3, 40])
+def test_log_rows(classes):
+    logits = torch.randn(5, classes, classes, dtype=torch.float64)
+    assert_close(log_rows(logits), torch.log_softmax(logits, dim=2))
 
 
 def test_volumes_prefer_certain_classifiers_and_annotators(example):

@@ -10,6 +10,7 @@ import torch
 from torch.testing import assert_close
 
 from lib.crowd.labels import CrowdLabels
+from lib.losses import crowd as losses
 from tests.worked_example import CROWD, LOGITS, MATRICES, batch_of, build, check_gradients, put, random_example, scramble
 
 METHODS = ["ccem", "geocrowdnet-f", "geocrowdnet-w"]
@@ -63,6 +64,37 @@ def test_slow_loop(name):
     example = random_example()
     method = scramble(build(name, example.crowd, weight=0.1))
     assert method.loss(example.batch).item() == pytest.approx(slow_loss(method, example), abs=1e-10)
+
+
+def test_large_crowds_have_the_same_loss(monkeypatch):
+    monkeypatch.setattr(losses, "LARGE", 0)
+    example = random_example()
+    method = scramble(build("geocrowdnet-w", example.crowd, weight=0.1))
+    assert method.loss(example.batch).item() == pytest.approx(slow_loss(method, example), abs=1e-9)
+    check_gradients(method, example.batch)
+
+
+@pytest.mark.parametrize("name", ["ccem", "geocrowdnet-f"])
+def test_only_annotators_of_the_batch_are_looked_at_to_the_same_bits(name):
+    """The committed rows were made by normalizing everybody's matrices."""
+    random = torch.Generator().manual_seed(0)
+    crowd = CrowdLabels(
+        np.arange(60).repeat(2), torch.randint(25, (120,), generator=random).numpy() * 2 + [0, 1] * 60, [0] * 120, 60, 50, 8
+    )
+    method = scramble(build(name, crowd).float())
+    logits = torch.randn(60, 8, generator=random)
+    batch = batch_of(crowd, logits, items=list(range(20)))
+    assert len(batch.annotator.unique()) < 30
+    loss = method.loss(batch)
+    (gradient,) = torch.autograd.grad(loss, method.confusion_logits)
+    log_confusion = method.confusion_logits - method.confusion_logits.logsumexp(dim=2, keepdim=True)
+    expected = losses.coupled_cross_entropy(
+        method.backbone(batch.x), log_confusion, batch.position, batch.annotator, batch.label
+    )
+    if name == "geocrowdnet-f":
+        expected = expected + method.weight * losses.classifier_volume(method.predict_proba(batch.x))
+    assert torch.equal(loss, expected)
+    assert torch.equal(gradient, torch.autograd.grad(expected, method.confusion_logits)[0])
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -10,6 +10,7 @@ import torch
 from torch.testing import assert_close
 
 from lib.crowd.labels import CrowdLabels
+from lib.methods import trace_reg
 from tests.worked_example import CROWD, LOGITS, MATRICES, batch_of, build, check_gradients, put, random_example, scramble
 
 
@@ -35,6 +36,14 @@ def test_slow_loop():
     example = random_example()
     method = scramble(build("trace-reg", example.crowd, weight=0.1))
     assert method.loss(example.batch).item() == pytest.approx(slow_loss(method, example), abs=1e-12)
+
+
+def test_large_crowds_have_the_same_loss(monkeypatch):
+    monkeypatch.setattr(trace_reg, "LARGE", 0)
+    example = random_example()
+    method = scramble(build("trace-reg", example.crowd, weight=0.1))
+    assert method.loss(example.batch).item() == pytest.approx(slow_loss(method, example), abs=1e-12)
+    check_gradients(method, example.batch)
 
 
 def test_gradients_and_batch_of_one():

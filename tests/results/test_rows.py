@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from IPython.core.formatters import DisplayFormatter
 from scipy import stats
 
 from lib import paths
-from lib.results import claims, papers, ranking, tables
-from lib.results import readme as results_readme
-from lib.results.rows import frame, missing, save_table, show_source, summary
+from lib.results import papers, ranking, tables
+from lib.results.rows import RUN, frame, missing, save_table, show_source, summary
 from lib.storage import os, write_atomically
 
 NAMES = {"majority-vote": "DL-MV", "crowdlayer-mw": "DL-CL (MW)", "true-labels": "DL-TRUE"}
@@ -62,7 +57,7 @@ def made_up_rows():
 
 def test_frame_has_one_line_a_run_and_metric():
     found = frame([row(seed=3, test_acc_last=0.8, label_acc=0.9), None, row(seed=4, test_acc_last=0.7)])
-    assert list(found.columns) == ["experiment", "dataset", "case", "method", "metric", "value", "seed", "scale"]
+    assert list(found.columns) == [*RUN, "metric", "value", "seed", "scale", "key"]
     assert found[["metric", "value", "seed"]].to_numpy().tolist() == [
         ["test_acc_last", 0.8, 3],
         ["label_acc", 0.9, 3],
@@ -147,7 +142,7 @@ def test_summary_shows_what_was_expected_and_not_run():
 
 def test_summary_of_nothing_still_shows_what_was_expected():
     found = summary([], ["test_acc_last"], expected=[row()["config"]])
-    assert tables.show(found).to_numpy().tolist() == [["labelme", "Majority vote", "quick", "–"]]
+    assert tables.show(found).to_numpy().tolist() == [["LabelMe", "Majority vote", "quick", "–"]]
     assert summary([]).empty
 
 
@@ -212,8 +207,9 @@ def test_paper_names_what_there_is(paper, where, message):
 
 @pytest.mark.usefixtures("printed_numbers")
 def test_printed_is_one_number_as_shown():
-    assert papers.printed("First", result_id="Table 1", method="DL-TRUE") == pytest.approx(91.2)
-    assert papers.printed("Second", dataset="LabelMe") == 77.19
+    assert papers.printed("First", result_id="Table 1", method="DL-TRUE") == "91.2"
+    assert papers.printed("Second", dataset="LabelMe") == "77.19"
+    assert papers.less("77.19", "77.2") == "-0.01"
     with pytest.raises(ValueError, match=r"expected one printed number, found 2: Table 1, LabelMe, real, DL-MV"):
         papers.printed("First", method="DL-MV")
 
@@ -236,6 +232,7 @@ def test_beside_brings_percent_to_fractions_and_back():
     names = {"majority-vote": "MajorVote"}
     found = papers.beside(summary([row(test_acc_last=0.8)]), theirs, names)
     np.testing.assert_allclose(found[["paper_mean", "paper_std"]], [[0.7719, 0.0118]])
+    assert found["paper"].tolist() == ["77.19 ± 1.18"]
     found = papers.beside(summary([row(test_acc_last_pct=80.0)]), theirs, names)
     np.testing.assert_allclose(found[["paper_mean", "paper_std"]], [[77.19, 1.18]])
 
@@ -278,11 +275,12 @@ def shown_example():
 def test_show_writes_cells_for_readers():
     titles = {"majority-vote": "Vote", "crowdlayer-mw": "Layer", "true-labels": "Truth", "test_acc_last": "accuracy (%)"}
     found = tables.show(shown_example(), titles=titles)
-    assert list(found.columns) == ["data", "method", "scale", "accuracy (%)", "paper: accuracy (%)"]
+    assert list(found.columns) == ["method", "accuracy (%)", "paper: accuracy (%)"]
+    assert found.caption == "data: LabelMe; scale: quick"
     assert found.to_numpy().tolist() == [
-        ["labelme", "Vote", "quick", "79.0 ± 1.0 (3)", "77.2"],
-        ["labelme", "Layer", "quick", "84.5 ± 0.7 (2)", "83.9"],
-        ["labelme", "Truth", "quick", "–", "91.2"],
+        ["Vote", "79.0 ± 1.0 (3)", "77.2"],
+        ["Layer", "84.5 ± 0.7 (2)", "83.9"],
+        ["Truth", "–", "91.2"],
     ]
 
 
@@ -304,9 +302,52 @@ def test_show_is_whole_plain_and_safe():
         assert "n" in repr(table).splitlines()[0].split()
 
 
+def test_a_table_refuses_an_index_or_a_heading_that_readers_would_miss():
+    with pytest.raises(ValueError, match=r"shows no index, and this one has a, b, \.\.\.: make it a column"):
+        tables.Table(pd.DataFrame({"n": [1, 2]}, index=["a", "b"]))
+    with pytest.raises(ValueError, match="shows no index"):
+        tables.Table(pd.DataFrame({"n": [1]}, index=pd.Index([0], name="seed")))
+    with pytest.raises(ValueError, match="column 0 of the table has no name"):
+        tables.Table([["a", 1]], columns=["", "n"])
+    assert len(tables.Table(pd.DataFrame({"n": [1, 2, 3]}).iloc[1:])) == 2  # numbers of lines are nobody's names
+
+
+def test_text_stands_left_and_numbers_right():
+    cells = {"method": ["MV", "CL"], "accuracy": ["84.1 ± 0.6 (3)", "–"], "gap": ["-1.2 [-3.0, 0.4]", "2.0"]}
+    html = tables.Table(cells)._repr_html_()
+    assert '<th scope="col" style="text-align:left">method</th>' in html
+    assert '<td style="text-align:right">84.1 ± 0.6 (3)</td>' in html
+    assert '<th scope="col" style="text-align:right">gap</th>' in html
+
+
+def test_what_is_alike_in_all_lines_is_in_the_caption():
+    table = tables.Table({"scale": ["quick", "quick"], "n": ["1", "2"]}).folded("scale", "n")
+    assert (list(table.columns), table.caption) == (["n"], "scale: quick")
+    assert repr(table).splitlines()[0] == "scale: quick"
+    assert "<caption" in table._repr_html_()
+    assert tables.markdown(table).startswith("scale: quick\n\n| n |\n| ---: |\n")
+    assert list(tables.Table({"scale": ["quick"]}).folded("scale").columns) == ["scale"]
+
+
+def test_facts_are_in_words():
+    found = tables.facts({"A": {"valid_items": 500, "label_accuracy": 0.73976, "ratio": math.nan}, "B": {"valid_items": 0}})
+    assert found.to_numpy().tolist() == [
+        ["validation items", "500", "0"],
+        ["share of right labels", "0.7398", "–"],
+        ["ratio", "–", "–"],
+    ]
+
+
 def test_markdown_by_hand():
     table = pd.DataFrame({"a|b": ["x\ny", "p|q"], "n": ["1", "–"]})
-    assert tables.markdown(table) == "| a\\|b | n |\n| --- | --- |\n| x y | 1 |\n| p\\|q | – |\n"
+    assert tables.markdown(table) == "| a\\|b | n |\n| --- | ---: |\n| x y | 1 |\n| p\\|q | – |\n"
+
+
+@pytest.mark.parametrize("value", [0.876515, 0.876514999, 0.8765150000001])
+def test_a_number_is_the_same_from_memory_and_from_a_file(value):
+    stored = float(f"{value:.6g}")  # as table.csv and claims.json have it
+    assert tables.number(100 * value, 1) == tables.number(100 * stored, 1)
+    assert tables.number(87.65, 1) == "87.7"
 
 
 @pytest.mark.parametrize(
@@ -333,9 +374,9 @@ def test_save_table_writes_the_agreed_columns_and_the_same_bytes_twice(figures):
     assert {path.name: path.read_bytes() for path in (figures / "10_made_up").iterdir()} == first
     assert set(first) == {"table.csv", "table.md"}
     lines = first["table.csv"].decode().splitlines()
-    assert lines[0] == "dataset,case,method,metric,mean,std,n_seeds,scale,paper_mean,paper_std"
-    assert lines[1] == "labelme,real,majority-vote,test_acc_last,0.79,0.01,3,quick,0.772,"
-    assert lines[3] == "labelme,real,true-labels,test_acc_last,,,0,quick,0.912,"
+    assert lines[0] == "dataset,case,method,metric,mean,std,n_seeds,scale,paper_mean,paper_std,paper"
+    assert lines[1] == "labelme,real,majority-vote,test_acc_last,0.79,0.01,3,quick,0.772,,77.2"
+    assert lines[3] == "labelme,real,true-labels,test_acc_last,,,0,quick,0.912,,91.2"
     assert "79.0 ± 1.0 (3) | 77.2 |" in first["table.md"].decode()
 
 
@@ -445,127 +486,3 @@ def test_groups_join_what_does_not_differ():
     assert dataclasses.replace(ranks, critical_difference=2.0).groups == [("a", "b", "c")]
     assert dataclasses.replace(ranks, critical_difference=0.5).groups == []
     assert dataclasses.replace(ranks, critical_difference=9.0).groups == [("a", "b", "c", "d")]
-
-
-# ---------------------------------------------------------------------------------------------- README
-
-
-README = """# Title
-
-<!-- generated:claims -->
-old
-<!-- end -->
-
-<!-- generated:methods -->
-<!-- end -->
-
-Between.
-
-<!-- generated:results -->
-<!-- end -->
-After.
-"""
-
-
-@pytest.fixture
-def filled(figures):
-    save_table("10_made_up", summary(made_up_rows()))
-    won = claims.Claim("A beats B (points)", "Paper, Table 1", 6.7, 5.5, 4.9, 6.1, 3, "quick", "reproduced")
-    lost = dataclasses.replace(won, claim="B | A", verdict="not reproduced", paper_value=None, ci_low=None, ci_high=None)
-    claims.save("10_made_up", [won, lost])
-    claims.save("20_other", [dataclasses.replace(won, verdict="not run at paper scale")])
-    (figures / "20_other" / "methods.md").write_text("| method |\n")
-    return figures
-
-
-def test_readme_sections_show_hits_and_misses(filled):
-    parts = results_readme.readme_sections(filled)
-    assert set(parts) == {"claims", "results", "methods"}
-    assert parts["methods"] == "| method |"
-    assert parts["claims"].startswith("3 claims: 1 reproduced, 0 trend only, 1 not reproduced, 1 not run at paper scale.")
-    assert "| [10 made up](notebooks/10_made_up.ipynb) | 1 |  | 1 |  |" in parts["claims"]
-    assert "| [20 other](notebooks/20_other.ipynb) |  |  |  | 1 |" in parts["claims"]
-    assert "| A beats B (points) | Paper, Table 1 | 6.7 | 5.5 [4.9, 6.1] | 3 | quick | reproduced |" in parts["claims"]
-    assert "| B \\| A | Paper, Table 1 | – | 5.500 | 3 | quick | not reproduced |" in parts["claims"]
-    assert parts["claims"].count("<details>") == 2
-    assert "<summary>10 made up</summary>" in parts["results"]
-    assert "[10 made up](notebooks/10_made_up.ipynb)" in parts["results"]
-    assert "| 79.0 ± 1.0 (3) |" in parts["results"]
-
-
-def test_readme_sections_of_nothing(tmp_path):
-    assert results_readme.readme_sections(tmp_path) == {
-        "claims": "No claims yet.",
-        "results": "No results yet.",
-        "methods": "No methods yet.",
-    }
-
-
-def test_update_readme_twice_changes_nothing(filled, tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text(README)
-    assert results_readme.update_readme(readme) is True
-    once = readme.read_bytes()
-    assert results_readme.update_readme(readme) is False
-    assert readme.read_bytes() == once
-    text = once.decode()
-    assert "old" not in text
-    assert "A beats B" in text.split("<!-- generated:claims -->")[1].split("<!-- end -->")[0]
-    assert text.startswith("# Title\n")
-    assert "\nBetween.\n" in text
-    assert text.endswith("<!-- end -->\nAfter.\n")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("# Title\n", "must have the line '<!-- generated:claims -->' once.*found 0"),
-        (README + README, "found 2"),
-        ("<!-- generated:claims -->\n", "has no '<!-- end -->' after it"),
-        (README.replace("old\n<!-- end -->", "old"), "has no '<!-- end -->' after it"),
-    ],
-)
-def test_update_readme_names_a_missing_marker(tmp_path, text, message):
-    readme = tmp_path / "README.md"
-    readme.write_text(text)
-    with pytest.raises(ValueError, match=message):
-        results_readme.update_readme(readme, figures_folder=tmp_path)
-    assert readme.read_text() == text
-
-
-def test_update_readme_knows_its_parts(tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text(README)
-    assert results_readme.update_readme(readme, ["claims"], tmp_path) is True
-    with pytest.raises(ValueError, match="no generated part 'figures'; there are claims, results, methods"):
-        results_readme.update_readme(readme, ["figures"], tmp_path)
-
-
-def test_a_table_that_is_none_is_named(figures):
-    (figures / "10_x").mkdir()
-    (figures / "10_x" / "table.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match=r"10_x.table\.csv must have the columns dataset, case.*found a, b"):
-        results_readme.readme_sections(figures)
-
-
-def test_claims_that_are_none_are_named(figures):
-    (figures / "10_x").mkdir()
-    (figures / "10_x" / "claims.json").write_text(json.dumps([{"claim": "a"}]))
-    with pytest.raises(ValueError, match=r"claims\.json is no list of claims"):
-        results_readme.readme_sections(figures)
-
-
-def test_tables_need_neither_torch_nor_matplotlib():
-    code = (
-        "import sys; from lib.results import claims, readme; "
-        "print(sorted({'torch', 'matplotlib', 'IPython'} & set(sys.modules)))"
-    )
-    found = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
-
-
-def test_a_notebook_shows_a_table_as_it_is_meant():
-    shown, _ = DisplayFormatter().format(tables.Table({"method": ["Majority vote"], "n": ["–"]}))
-    assert shown["text/plain"].split() == ["method", "n", "Majority", "vote", "–"]
-    assert "<th></th>" not in shown["text/html"]  # no index
-    assert set(shown) == {"text/plain", "text/html"}
