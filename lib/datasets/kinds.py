@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.crowd.answers import Answers
-from lib.crowd.labels import CrowdLabels, CrowdRatings
+from lib.crowd.labels import Answers, CrowdLabels, CrowdRatings
 from lib.crowd.tag_sequences import PADDING, CrowdSequences
 
 __all__ = ["CrowdData", "CrowdDataset", "RatingDataset", "TaggedDataset", "stratified", "token_counts"]

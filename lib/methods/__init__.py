@@ -18,7 +18,7 @@ from lib.registry import unknown
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lib.crowd.answers import Answers
+    from lib.crowd.labels import Answers
     from lib.methods.base import Method
     from lib.networks import Backbone
 

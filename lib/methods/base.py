@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from lib.crowd.answers import Answers
+from lib.crowd.labels import Answers
 from lib.datasets.batches import Batch
 from lib.networks import Backbone
 
@@ -25,7 +25,7 @@ class Method(nn.Module):
         crowd: the labels that it will be trained on.
 
     Attributes:
-        task: what the method learns, see :attr:`lib.crowd.answers.Answers.task`.
+        task: what the method learns, see :attr:`lib.crowd.labels.Answers.task`.
         warmup_epochs: epochs at the start that do not count when the best or a validation-selected epoch is sought.
         compilable: whether nothing outside of a backbone looks at the operations inside it.
         annotator_rate: learning rate of the annotators' parameters relative to the network's.

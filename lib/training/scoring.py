@@ -15,8 +15,7 @@ from lib.methods.base import Method
 from lib.networks.predict import as_numpy, predict
 
 if TYPE_CHECKING:
-    from lib.datasets.kinds import CrowdData, CrowdDataset, RatingDataset
-    from lib.datasets.kinds import TaggedDataset
+    from lib.datasets.kinds import CrowdData, CrowdDataset, RatingDataset, TaggedDataset
     from lib.methods.ratings import RatingMethod
 
 __all__ = [
