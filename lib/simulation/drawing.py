@@ -334,7 +334,7 @@ def simulate(
     who, own, common, copies = np.random.default_rng(seed).spawn(4)
     item, annotator = assign(len(y), weights, labels_per_item, who)
     quantile = own.random(len(item))
-    if copying:
+    if groups is not None:
         shared, in_group = _group_quantiles(item, annotator, groups, n_annotators, common)
         quantile = np.where(in_group & (copies.random(len(item)) < copying), shared, quantile)
     label = draw(y, confusion, item, annotator, quantile=quantile)

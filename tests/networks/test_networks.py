@@ -190,7 +190,7 @@ def test_the_small_network_is_as_large_as_asked():
 
 
 @pytest.mark.parametrize(
-    ("name", "x_shape"), [("lenet", (8, 8)), ("resnet18", (3, 8, 8)), ("resnet9", (3, 4, 4)), ("vgg", (784,))]
+    ("name", "x_shape"), [("lenet", (8, 8)), ("resnet18", (3, 8, 8)), ("resnet9", (3, 4, 4)), ("lenet", (784,))]
 )
 def test_what_is_no_image_or_too_small(name, x_shape):
     with pytest.raises(ValueError, match=r"needs images of \(channels, height, width\)"):
