@@ -15,6 +15,7 @@
 ``plotting``       figures in one style
 ``own_data``       your own labels in; a classifier, a report and cleaned labels out
 ``reproduce``      ``python -m lib.reproduce``: the notebooks again, headless
+``site``           ``make site``: notebooks, claims, figures and docstrings as pages
 
 Data goes one way: ``datasets`` or ``simulation`` make crowd labels, ``methods`` learn from them through the one loop in
 ``training``, ``runs`` keeps one ledger row a run, ``results`` and ``plotting`` set the rows beside the papers.

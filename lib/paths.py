@@ -1,7 +1,8 @@
 """Every folder of the project. Nobody else joins paths.
 
 Folders that a run writes to can be moved by an environment variable, so that tests and rehearsals touch nothing that is
-committed: ``CROWDS_CACHE``, ``CROWDS_RUNS``, ``CROWDS_REFERENCE``, ``CROWDS_FIGURES``, ``CROWDS_MIRROR``.
+committed: ``CROWDS_BUILD``, ``CROWDS_CACHE``, ``CROWDS_RUNS``, ``CROWDS_REFERENCE``, ``CROWDS_FIGURES``,
+``CROWDS_MIRROR``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 DATA = ROOT / "data"
-BUILD = ROOT / "build"
 SOURCES = DATA / "sources.toml"
 PAPER_RESULTS = DATA / "paper_results.csv"
 README = ROOT / "README.md"
@@ -20,6 +20,11 @@ README = ROOT / "README.md"
 
 def _movable(variable: str, default: Path) -> Path:
     return Path(os.environ.get(variable) or default)
+
+
+def build() -> Path:
+    """Executed notebooks, reports, and what is not complete yet (ignored by git)."""
+    return _movable("CROWDS_BUILD", ROOT / "build")
 
 
 def cache() -> Path:
@@ -41,6 +46,11 @@ def runs() -> Path:
 def reference() -> Path:
     """The committed ledger: one JSONL file an experiment."""
     return _movable("CROWDS_REFERENCE", DATA / "reference")
+
+
+def site() -> Path:
+    """Where ``make site`` writes the pages; what it makes them from goes beside it (both ignored by git)."""
+    return build() / "site"
 
 
 def figures(notebook: str | None = None) -> Path:

@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one."""
+"""Files: written so that a reader never sees half of one, locked between processes, and arrays that are made once."""
 
 from __future__ import annotations
 
@@ -7,15 +7,35 @@ import hashlib
 import io
 import logging
 import os
-from collections.abc import Callable
+import shutil
+import uuid
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-__all__ = ["cached_array", "write_atomically"]
+__all__ = [
+    "NotWritable",
+    "cached_array",
+    "cached_arrays",
+    "in_use",
+    "is_in_use",
+    "locked",
+    "remove_unused",
+    "try_lock",
+    "write_atomically",
+]
 
 log = logging.getLogger(__name__)
+
+
+class NotWritable(OSError):
+    """A file could not be written: a full or read-only disk, or no permission. The message names the file."""
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -26,7 +46,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         content: text, written as UTF-8 with the line ends it has, or bytes.
 
     Raises:
-        OSError: it could not be written, a full disk included. The message names the file; what was there before is
+        NotWritable: it could not be written, a full disk included. The message names the file; what was there before is
             still there, and the temporary file is gone.
     """
     path = Path(path)
@@ -42,7 +62,74 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):  # nor may cleaning up hide what went wrong
             temporary.unlink()
-        raise OSError(error.errno, f"could not write {len(data)} bytes ({error.strerror})", str(path)) from error
+        raise NotWritable(error.errno, f"could not write {len(data)} bytes ({error.strerror})", str(path)) from error
+
+
+# ---------------------------------------------------------------------- locks, which end with the process that holds them
+
+
+def try_lock(path: Path) -> FileLock | None:
+    """The lock of a file, to be released by the caller; None where another process has it.
+
+    Raises:
+        NotWritable: the file cannot be made; names it.
+    """
+    return _acquire(path, blocking=False)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file, after waiting for whoever has it. Raises NotWritable as :func:`try_lock`."""
+    lock = _acquire(path, blocking=True)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _acquire(path: Path, blocking: bool) -> FileLock | None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        lock.acquire(blocking=blocking)
+    except Timeout:
+        return None
+    except OSError as error:
+        raise NotWritable(error.errno, f"could not be locked ({error.strerror})", str(path)) from error
+    return lock
+
+
+_USERS = ".in-use"  # one lock file for each process that is at work in a folder
+
+
+@contextmanager
+def in_use(folder: Path) -> Iterator[None]:
+    """Mark a folder as in use, until the block ends or the process does, in whatever way."""
+    mark = folder / _USERS / uuid.uuid4().hex
+    with locked(mark):
+        yield
+    with contextlib.suppress(OSError):
+        mark.unlink()
+
+
+def is_in_use(folder: Path) -> bool:
+    """Whether a process that lives is at work in a folder; marks of dead ones are removed."""
+    for mark in (folder / _USERS).glob("*"):
+        if (lock := try_lock(mark)) is None:
+            return True
+        lock.release()
+        with contextlib.suppress(OSError):
+            mark.unlink()
+    return False
+
+
+def remove_unused(folder: Path) -> None:
+    """Remove a folder with all that is in it, unless a process is at work in it."""
+    if not is_in_use(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# ---------------------------------------------------------------------- arrays that take time to make
 
 
 def cached_array(folder: Path, key: str, make: Callable[[], np.ndarray]) -> np.ndarray:
@@ -56,36 +143,64 @@ def cached_array(folder: Path, key: str, make: Callable[[], np.ndarray]) -> np.n
         key: says everything that decides the numbers.
         make: makes the array.
     """
-    path = Path(folder) / f"{key}.npy"
-    lock: contextlib.AbstractContextManager = contextlib.nullcontext()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_suffix(".lock")).acquire()
-    except OSError as error:
-        log.warning("%s cannot be locked: %s", path, error)
-    with lock:
-        if (array := _whole(path)) is not None:
-            return array
-        array = make()
-        content = io.BytesIO()
+
+    def pack(content: io.BytesIO, array: np.ndarray) -> None:
         np.save(content, array, allow_pickle=False)
+
+    return _kept(Path(folder) / f"{key}.npy", make, pack, lambda content: np.load(content, allow_pickle=False))
+
+
+def cached_arrays(
+    folder: Path,
+    key: str,
+    make: Callable[[], dict[str, np.ndarray]],
+    right: Callable[[dict[str, np.ndarray]], bool] | None = None,
+) -> dict[str, np.ndarray]:
+    """Several arrays by name, kept together in ``<folder>/<key>.npz``; otherwise as :func:`cached_array`.
+
+    Args:
+        folder, key, make: see there.
+        right: whether arrays are the ones, for a file that comes without its digest.
+    """
+
+    def unpack(content: io.BytesIO) -> dict[str, np.ndarray]:
+        with np.load(content, allow_pickle=False) as stored:
+            return dict(stored)
+
+    return _kept(Path(folder) / f"{key}.npz", make, lambda content, arrays: np.savez(content, **arrays), unpack, right)
+
+
+def _kept(path: Path, make: Callable[[], Any], pack: Callable, unpack: Callable, right: Callable | None = None) -> Any:
+    if (found := _whole(path, unpack, right)) is not None:
+        return found
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(path.with_suffix(".lock")))
+        except NotWritable as error:
+            log.warning("%s", error)
+        if (found := _whole(path, unpack, right)) is not None:  # another process has made it meanwhile
+            return found
+        if path.exists():
+            log.warning("%s is damaged, and is made again", path)
+        made, content = make(), io.BytesIO()
+        pack(content, made)
         try:
             write_atomically(path, content.getvalue())
             write_atomically(path.with_suffix(".sha256"), hashlib.sha256(content.getvalue()).hexdigest() + "\n")
-        except OSError as error:
-            log.warning("%s is not kept: %s", path, error)
-        return array
+        except NotWritable as error:
+            log.warning("%s: not kept, and made again next time", error)
+        return made
 
 
-def _whole(path: Path) -> np.ndarray | None:
+def _whole(path: Path, unpack: Callable, right: Callable | None) -> Any:
+    """What a file holds where it agrees with its digest, or is right all the same; else None."""
     try:
-        content, digest = path.read_bytes(), path.with_suffix(".sha256").read_text().strip()
-        if hashlib.sha256(content).hexdigest() == digest:
-            return np.load(io.BytesIO(content), allow_pickle=False)
-    except FileNotFoundError:
+        content, digest = path.read_bytes(), b""
+        with contextlib.suppress(OSError):
+            digest = path.with_suffix(".sha256").read_bytes().strip()
+        if hashlib.sha256(content).hexdigest().encode() == digest:
+            return unpack(io.BytesIO(content))
+        found = unpack(io.BytesIO(content)) if right else None
+        return found if right and right(found) else None
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
         return None
-    except (OSError, ValueError, EOFError) as error:
-        log.warning("%s cannot be read, and is made again: %s", path, error)
-        return None
-    log.warning("%s is damaged, and is made again", path)
-    return None

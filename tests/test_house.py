@@ -15,7 +15,7 @@ from lib import paths
 # From the ground up. A room may import itself and what stands before it.
 ROOMS = [
     "paths", "registry", "storage", "losses", "crowd", "networks", "simulation", "datasets", "aggregation", "methods",
-    "training", "runs", "protocols", "results", "plotting", "own_data", "reproduce",
+    "training", "runs", "protocols", "results", "plotting", "own_data", "reproduce", "site",
 ]  # fmt: skip
 LIB = paths.ROOT / "lib"
 MODULES = {

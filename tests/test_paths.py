@@ -10,6 +10,7 @@ import pytest
 from lib import paths
 
 MOVABLE = {
+    "CROWDS_BUILD": paths.build,
     "CROWDS_CACHE": paths.cache,
     "CROWDS_RUNS": paths.runs,
     "CROWDS_REFERENCE": paths.reference,
@@ -22,6 +23,13 @@ MOVABLE = {
 def test_a_folder_moves_with_its_variable(variable, monkeypatch, tmp_path):
     monkeypatch.setenv(variable, str(tmp_path))
     assert MOVABLE[variable]() == tmp_path
+
+
+def test_the_site_moves_with_the_folder_of_builds(monkeypatch, tmp_path):
+    monkeypatch.setenv("CROWDS_BUILD", str(tmp_path))
+    assert paths.site() == tmp_path / "site"
+    monkeypatch.delenv("CROWDS_BUILD")
+    assert paths.site() == paths.build() / "site"
 
 
 @pytest.mark.parametrize("variable", [name for name in MOVABLE if name != "CROWDS_MIRROR"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import nbformat
@@ -12,8 +13,9 @@ from lib import datasets, paths
 from lib.reproduce import notebooks
 
 FOUND = sorted([*paths.NOTEBOOKS.glob("solutions/*.ipynb"), *paths.NOTEBOOKS.glob("lessons/*.ipynb")])
+PLANS = sorted(paths.NOTEBOOKS.glob("lessons/*.md"))
 SOLVED = [path for path in FOUND if path.parent.name == "solutions"]
-MAX_CELL_LINES = 25
+MAX_CELL_LINES = 30  # the first cell has imports
 MAX_FILE = 150_000  # bytes
 
 
@@ -31,7 +33,7 @@ each = pytest.mark.parametrize("path", FOUND, ids=lambda path: f"{path.parent.na
 each_solution = pytest.mark.parametrize("path", SOLVED, ids=lambda path: path.stem)
 
 
-@pytest.mark.parametrize("path", map(needs, FOUND))
+@pytest.mark.parametrize("path", [needs(path) for path in FOUND])
 def test_it_runs_at_smoke(path, tmp_path, monkeypatch):
     for name, value in notebooks.kernel_environment(CROWDS_RUNS=str(tmp_path), CROWDS_FIGURES=str(tmp_path)).items():
         if value is None:
@@ -72,8 +74,21 @@ def test_each_exercise_is_linked_predicted_and_solved(path):
     assert sum(title.startswith("Paper and pencil") for _, title in titles) == 1
 
 
-def test_links_to_other_files_lead_somewhere():
-    for path in FOUND:
-        for cell in read(path).cells:
-            for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", cell.source if cell.cell_type == "markdown" else ""):
-                assert (path.parent / target).exists(), (path.name, target)
+@pytest.mark.parametrize("path", [*FOUND, *PLANS], ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_links_to_other_files_lead_somewhere(path):
+    cells = (
+        [path.read_text(encoding="utf-8")]
+        if path in PLANS
+        else [c.source for c in read(path).cells if c.cell_type == "markdown"]
+    )
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", "\n".join(cells))
+    assert targets
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("path", PLANS, ids=lambda path: path.name)
+def test_a_plan_fills_fifty_minutes(path):
+    times = [tuple(map(int, row)) for row in re.findall(r"^\| (\d+)–(\d+) \|", path.read_text(encoding="utf-8"), re.MULTILINE)]
+    assert times[0][0] == 0
+    assert times[-1][1] == 50
+    assert all(end == start for (_, end), (start, _) in itertools.pairwise(times))

@@ -1,11 +1,15 @@
-"""Arrays that take time are made once, healed where they are damaged, and never in the way."""
+"""Files, locks that end with their process, and arrays that are made once, healed where damaged, and never in the way."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
-from lib.storage import cached_array
+from lib import paths, storage
+from lib.storage import NotWritable, cached_array, cached_arrays, in_use, is_in_use, locked, remove_unused, try_lock
 
 
 def made(values):
@@ -51,5 +55,73 @@ def test_a_folder_that_cannot_be_written_costs_time_only(tmp_path, caplog):
     for _ in range(2):
         assert cached_array(tmp_path / "file" / "cache", "key", make) == [3]
     assert len(calls) == 2
-    assert "cannot be locked" in caplog.text
+    assert "could not be locked" in caplog.text
+    assert "not kept, and made again next time" in caplog.text
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_cache_that_can_only_be_read_is_read_without_a_word(tmp_path, monkeypatch, caplog):
+    make, calls = made([3])
+    cached_array(tmp_path, "key", make)
+
+    def refuse(path, blocking):
+        raise NotWritable(30, "could not be locked", str(path))
+
+    monkeypatch.setattr(storage, "_acquire", refuse)
+    assert cached_array(tmp_path, "key", make) == [3]
+    assert (len(calls), caplog.text) == (1, "")
+
+
+def test_several_arrays_are_kept_together_and_healed_together(tmp_path):
+    make, calls = made([1, 2])
+    both = lambda: {"one": make(), "two": np.array([3])}  # noqa: E731
+    for _ in range(2):
+        found = cached_arrays(tmp_path, "key", both)
+        assert {name: values.tolist() for name, values in found.items()} == {"one": [1, 2], "two": [3]}
+    content = bytearray((tmp_path / "key.npz").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "key.npz").write_bytes(bytes(content))
+    assert cached_arrays(tmp_path, "key", both)["one"].tolist() == [1, 2]
+    assert len(calls) == 2
+
+
+def test_a_file_without_its_digest_is_taken_where_it_is_right_all_the_same(tmp_path):
+    make, calls = made([3])
+    np.savez(tmp_path / "key.npz", one=np.array([4]))
+    one = lambda: {"one": make()}  # noqa: E731
+    assert cached_arrays(tmp_path, "key", one, right=lambda found: found["one"] == [4])["one"] == [4]
+    assert cached_arrays(tmp_path, "key", one, right=lambda found: found["one"] == [3])["one"] == [3]
+    assert len(calls) == 1
+
+
+HOLD = """
+import pathlib, sys
+from lib.storage import in_use, locked
+folder = pathlib.Path(sys.argv[1])
+with in_use(folder), locked(folder / "lock"):
+    print("held", flush=True)
+    input()
+"""
+
+
+def test_locks_and_marks_end_with_the_process_that_holds_them(tmp_path):
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=paths.ROOT) as holder:
+        assert holder.stdout.readline() == "held\n"
+        assert try_lock(tmp_path / "lock") is None
+        assert is_in_use(tmp_path)
+        remove_unused(tmp_path)
+        assert tmp_path.exists()
+        holder.kill()
+    with locked(tmp_path / "lock"):
+        assert not is_in_use(tmp_path)
+    with in_use(tmp_path):
+        assert is_in_use(tmp_path)
+    remove_unused(tmp_path)
+    assert not tmp_path.exists()
+
+
+def test_a_lock_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(NotWritable, match="could not be locked"):
+        try_lock(tmp_path / "file" / "lock")

@@ -1,8 +1,5 @@
 """A toy project for the tests of the command line: notebooks of three cells, runs that take no time."""
 
-import json
-import time
-from dataclasses import asdict
 from datetime import UTC, datetime
 
 import nbformat
@@ -12,7 +9,7 @@ from lib import paths, protocols
 from lib.reproduce import __main__ as reproduce
 from lib.reproduce import passes
 from lib.runs import ledger, sweep
-from lib.runs.config import RunConfig
+from lib.runs.config import RunConfig, as_read
 
 PARAMETERS = 'scale: str = "quick"\nseeds: list = [0, 1]\ndevice: str = "cpu"\nrecompute: bool = False'
 # What every notebook does, in short: ask for its rows, show a number, leave a table.
@@ -36,14 +33,18 @@ def write_notebook(stem, *code, data=(), parameters=PARAMETERS):
     nbformat.write(new_notebook(cells=cells, metadata={"companion": companion}), paths.NOTEBOOKS / f"{stem}.ipynb")
 
 
-def toy_row(config, value=None, age=0):
-    """A finished run of some seconds ago that took no time."""
+def now():
+    """What a row says of when it was made."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def toy_row(config, value=None):
+    """A finished run that took no time."""
     value = 0.8 + 0.01 * config.seed if value is None else value
-    made = datetime.fromtimestamp(time.time() - age, UTC).isoformat(timespec="seconds")
-    settings = json.loads(json.dumps(asdict(config)))
+    made = {"made": now(), "code": "toy", "data": "toy", "torch": "toy"}
     history, metrics = {"test_acc": [value]}, {"test_acc_last": value}
-    return {"key": config.key(), "config": settings, "metrics": metrics, "history": history, "seconds": 0.1,
-            "provenance": {"made": made}}  # fmt: skip
+    return {"key": config.key(), "config": as_read(config), "metrics": metrics, "history": history, "seconds": 0.1,
+            "provenance": made}  # fmt: skip
 
 
 def toy_grid(stem, scale, seeds):
@@ -54,8 +55,8 @@ def toy_grid(stem, scale, seeds):
 
 
 def write_reference(seeds, value=None, **changes):
-    """Committed rows of an hour ago."""
-    rows = [toy_row(config, value, age=3600) | changes for config in toy_grid("10_one", "quick", seeds)]
+    """Committed rows."""
+    rows = [toy_row(config, value) | changes for config in toy_grid("10_one", "quick", seeds)]
     ledger.write_reference("toy", rows)
 
 
@@ -94,9 +95,9 @@ class Project:
 
 def toy_project(root, monkeypatch):
     """An empty project in ``root``; its runs finish at once."""
-    for name, folder in {"NOTEBOOKS": "notebooks", "BUILD": "build", "README": "README.md"}.items():
+    for name, folder in {"NOTEBOOKS": "notebooks", "README": "README.md"}.items():
         monkeypatch.setattr(paths, name, root / folder)
-    for name in ("RUNS", "REFERENCE", "FIGURES"):
+    for name in ("RUNS", "REFERENCE", "FIGURES", "BUILD"):
         monkeypatch.setenv(f"CROWDS_{name}", str(root / name.lower()))
     monkeypatch.setenv("CROWDS_LEDGER", "")
     paths.NOTEBOOKS.mkdir()
@@ -104,10 +105,3 @@ def toy_project(root, monkeypatch):
     monkeypatch.setattr(protocols, "grid", toy_grid)
     monkeypatch.setattr(sweep, "train", project.train)
     return project
-
-
-def age(seconds=100):
-    """Make the user's own rows older."""
-    for row in ledger.own_rows():
-        made = datetime.fromtimestamp(time.time() - seconds, UTC).isoformat(timespec="seconds")
-        ledger.write(row | {"provenance": row["provenance"] | {"made": made}})

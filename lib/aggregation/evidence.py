@@ -15,7 +15,7 @@ from scipy.special import gammaln, xlogy
 
 from lib.crowd.labels import CrowdLabels
 
-__all__ = ["accuracy_interval", "evidence_of_others", "guess_odds", "guessing_p_value"]
+__all__ = ["accuracy_interval", "agreement_bound", "evidence_of_others", "guess_odds", "guessing_p_value"]
 
 HALF = 0.5  # Jeffreys' pseudo-count
 GRID = 2001
@@ -46,7 +46,7 @@ def evidence_of_others(crowd: CrowdLabels, posterior: np.ndarray, confusion: np.
     return rest / rest.sum(axis=1, keepdims=True)
 
 
-def accuracy_interval(support: np.ndarray, n_classes: int, level: float = 0.95) -> tuple[float, float, float]:
+def accuracy_interval(support: np.ndarray, n_classes: int, level: float = 0.95, stride: int = 1) -> tuple[float, float, float]:
     """An annotator's accuracy with a credible interval, from how far the others support each of the labels.
 
     Bayes' rule with Jeffreys' prior Beta(1/2, 1/2) for the accuracy ``a`` and the likelihood at the head of this
@@ -57,6 +57,8 @@ def accuracy_interval(support: np.ndarray, n_classes: int, level: float = 0.95) 
         support: ``[labels]`` the others' probability of the class that the annotator said.
         n_classes: at least two.
         level: between 0 and 1.
+        stride: points of the grid to pass over at first; all are looked at only where it matters, for the same numbers to
+            rounding. 1 passes over none.
 
     Returns:
         Posterior mean, and the ends of the equal-tailed interval; three NaN without labels.
@@ -77,10 +79,22 @@ def accuracy_interval(support: np.ndarray, n_classes: int, level: float = 0.95) 
         return np.nan, np.nan, np.nan
     # In u, with a = sin²(u pi / 2), Jeffreys' prior is flat, and the grid is finest near 0 and 1.
     accuracy = np.sin(np.pi / 2 * (np.arange(GRID) + 0.5) / GRID) ** 2
-    log_likelihood = np.zeros(GRID)
-    for start in range(0, len(support), 2048):  # bounds memory
-        q = support[start : start + 2048, None]
-        log_likelihood += np.log(accuracy * q + (1 - accuracy) * np.maximum(1 - q, 0) / (n_classes - 1)).sum(axis=0)
+
+    def log_likelihood_at(accuracy: np.ndarray) -> np.ndarray:
+        total = np.zeros(len(accuracy))
+        for start in range(0, len(support), 2048):  # bounds memory
+            q = support[start : start + 2048, None]
+            total += np.log(accuracy * q + (1 - accuracy) * np.maximum(1 - q, 0) / (n_classes - 1)).sum(axis=0)
+        return total
+
+    if stride == 1:
+        log_likelihood = log_likelihood_at(accuracy)
+    else:  # It is concave: what lies outside of its high points on a coarse grid weighs less than the last digit.
+        coarse = log_likelihood_at(accuracy[::stride])
+        high = np.flatnonzero(coarse > coarse.max() - 60)
+        near = slice(max(high[0] - 1, 0) * stride, (high[-1] + 1) * stride + 1)
+        log_likelihood = np.full(GRID, -np.inf)
+        log_likelihood[near] = log_likelihood_at(accuracy[near])
     weight = np.exp(log_likelihood - log_likelihood.max())
     weight /= weight.sum()
     tails = [(1 - level) / 2, (1 + level) / 2]
@@ -90,7 +104,11 @@ def accuracy_interval(support: np.ndarray, n_classes: int, level: float = 0.95) 
 
 
 def guessing_p_value(
-    others: np.ndarray, said: np.ndarray, permutations: int = 499, rng: np.random.Generator | int = 0
+    others: np.ndarray,
+    said: np.ndarray,
+    permutations: int = 499,
+    rng: np.random.Generator | int = 0,
+    negligible: float = 0.0,
 ) -> float:
     """How often labels unrelated to the items would look at least as informed: a permutation test.
 
@@ -104,6 +122,8 @@ def guessing_p_value(
         said: ``[labels]`` the annotator's labels.
         permutations: how many exchanges; p-values go down to ``2 / (permutations + 1)``.
         rng: generator or seed.
+        negligible: no exchange is made where the chance that any of them would agree as often is proved to be smaller:
+            the result is then the least p-value there is. 0 makes them all.
 
     Returns:
         At most 1; NaN without labels.
@@ -116,6 +136,8 @@ def guessing_p_value(
     if len(said) == 0:
         return np.nan
     rng = np.random.default_rng(rng)
+    if permutations * agreement_bound(others, said) < negligible:
+        return min(1.0, 2 / (permutations + 1))
     order = np.argsort(said, kind="stable")
     others, (used, starts) = others[order], np.unique(said[order], return_index=True)
 
@@ -127,6 +149,26 @@ def guessing_p_value(
     least = statistics(others) - 1e-9  # an exchange of equals must count as equal
     hits = sum((statistics(others[rng.permutation(len(said))]) >= least).astype(int) for _ in range(permutations))
     return float(min(1.0, 2 * (hits.min() + 1) / (permutations + 1)))
+
+
+def agreement_bound(others: np.ndarray, said: np.ndarray) -> float:
+    """A bound of the chance that labels exchanged among the items agree with the others as often as they do.
+
+    With the agreement ``T``, a sum of probabilities, and its mean ``E`` over all exchanges, that chance is at most
+    ``exp(-t^2 / (4 E + 2 t))`` for ``t = T - E`` above 0 (Chatterjee, Probability Theory and Related Fields 138, 2007, on
+    Hoeffding's statistic).
+
+    Args:
+        others: ``[labels, classes]`` what the others say.
+        said: ``[labels]`` the annotator's labels, at least one.
+
+    Returns:
+        A probability, at most 1.
+    """
+    agreement = others[np.arange(len(said)), said].sum()
+    mean = others.mean(axis=0) @ np.bincount(said, minlength=others.shape[1])
+    more = agreement - mean
+    return float(np.exp(-(more**2) / (4 * mean + 2 * more))) if more > 0 else 1.0
 
 
 def guess_odds(others: np.ndarray, said: np.ndarray, typical: np.ndarray) -> float:

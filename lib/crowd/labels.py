@@ -537,14 +537,14 @@ def _encode(column: str, values: pd.Series, given: Sequence | None) -> tuple[np.
     Raises:
         ValueError: a value that is not among the names given, or names of several types.
     """
-    names = _in_order(column, values.unique().tolist()) if given is None else _as_list(given)
+    codes, seen = pd.factorize(values, use_na_sentinel=False)  # in the order of first appearance; every cell is hashed once
+    seen = seen.tolist()
+    names = _in_order(column, seen) if given is None else _as_list(given)
     positions = {name: position for position, name in enumerate(names)}
-    codes = values.map(positions)
-    unknown = codes.isna().to_numpy()
-    if unknown.any():
-        found = values[unknown].iloc[0]
-        raise ValueError(f"column {column!r} has the value {found!r}, expected one of {_shorten(names)}")
-    return codes.to_numpy(dtype=np.int64), names
+    for value in seen:
+        if value not in positions:
+            raise ValueError(f"column {column!r} has the value {value!r}, expected one of {_shorten(names)}")
+    return np.array([positions[value] for value in seen], dtype=np.int64)[codes], names
 
 
 def _in_order(column: str, names: list) -> list:

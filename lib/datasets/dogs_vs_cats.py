@@ -23,7 +23,7 @@ from lib import paths, simulation
 from lib.datasets import cifar10, cifar10_patches, image_files, image_parts, register
 from lib.datasets.download import DataUnavailable
 from lib.datasets.image_parts import Images
-from lib.storage import cached_array
+from lib.storage import cached_arrays
 
 CLASS_NAMES = ("cat", "dog")
 CROWD = "crowd-layer-five"
@@ -113,7 +113,8 @@ def photographs(place: Path) -> dict[str, list[Path]]:
     found: dict[str, list[tuple[int, Path]]] = {name: [] for name in CLASS_NAMES}
     for file in [*place.glob("*.jpg"), *place.glob("train/*.jpg"), *place.glob("[CcDd]*/*.jpg")]:
         named = f"{file.parent.name}/{file.name}" if file.stem.isdigit() else file.name
-        if match := re.fullmatch(r"(cat|dog)[./](\d+)\.jpg", named, flags=re.IGNORECASE):
+        match = re.fullmatch(r"(cat|dog)[./](\d+)\.jpg", named, flags=re.IGNORECASE)
+        if match and file.is_file():  # no link to nothing
             found[match[1].lower()].append((int(match[2]), file))
     for name, files in found.items():
         if len(files) < _LEAST:
@@ -154,10 +155,11 @@ def load(collection: str = "", crowd_seed: int = 0) -> dict:
         ValueError: another collection.
     """
     _ensure()
-    own = digest(folder())
-    if collection not in ("", own):
-        raise ValueError(f"the photographs in {VARIABLE} are collection {own}, the run is of {collection}")
-    whole = _decoded(photographs(folder()), own)
+    found = digest(folder())
+    if collection not in ("", found):
+        raise ValueError(f"the photographs in {VARIABLE} are collection {found}, the run is of {collection}")
+    kept = cached_arrays(paths.cache() / "decoded", f"dogs_vs_cats_{found}_{SIDE}", lambda: _decoded(photographs(folder())))
+    whole = Images(kept["images"], kept["labels"].astype(np.int64))
     half = np.concatenate([np.flatnonzero(whole.y == k)[::2] for k in range(len(CLASS_NAMES))])
     train, test = whole.take(np.sort(half)), whole.take(np.setdiff1d(np.arange(len(whole)), half))
     pixel = train.x[:2000] / 255
@@ -167,25 +169,22 @@ def load(collection: str = "", crowd_seed: int = 0) -> dict:
     return image_parts.fields(train, test, CLASS_NAMES, normalize, chosen, crowd["crowd"], crowd["true_confusion"])
 
 
-def _decoded(files: dict[str, list[Path]], collection: str) -> Images:
-    """All photographs as squares, in random order, from the cache where they are there."""
+def _decoded(files: dict[str, list[Path]]) -> dict[str, np.ndarray]:
+    """All photographs as squares, in random order: ``images`` ``[photographs, 3, SIDE, SIDE]`` and ``labels``, both uint8."""
     from PIL import Image
 
-    def decode() -> np.ndarray:
-        """A row an image: its bytes, and last its class."""
-        rows = []
-        for label, name in enumerate(CLASS_NAMES):
-            before = len(rows)
-            for file in files[name]:
-                try:
-                    with Image.open(file) as picture:
-                        square = picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-                except OSError:  # what Pillow raises for a file that is cut off or no picture
-                    continue
-                rows.append(np.append(np.asarray(square).transpose(2, 0, 1), np.uint8(label)))
-            if len(rows) - before < _LEAST:
-                raise _problem(f"{files[name][0].parent} has {len(rows) - before} readable photographs of a {name}")
-        return np.stack(rows)[np.random.default_rng(0).permutation(len(rows))]
-
-    rows = cached_array(paths.cache() / "decoded", f"dogs_vs_cats_{collection}_{SIDE}", decode)
-    return Images(rows[:, :-1].reshape(-1, 3, SIDE, SIDE), rows[:, -1].astype(np.int64))
+    squares, labels = [], []
+    for label, name in enumerate(CLASS_NAMES):
+        for file in files[name]:
+            try:
+                with Image.open(file) as picture:
+                    square = picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+            # What Pillow raises for a link to nothing, a file that is cut off or no picture, and one of a billion pixels.
+            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+                continue
+            squares.append(np.asarray(square).transpose(2, 0, 1))
+            labels.append(label)
+        if labels.count(label) < _LEAST:
+            raise _problem(f"{files[name][0].parent} has {labels.count(label)} readable photographs of a {name}")
+    order = np.random.default_rng(0).permutation(len(labels))
+    return {"images": np.stack(squares)[order], "labels": np.array(labels, dtype=np.uint8)[order]}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import logging
 import os
 import shutil
@@ -214,6 +215,20 @@ def _download(entry: Source, target: Path, looked: list[str]) -> None:
     raise DataUnavailable(entry.path, f"the download failed: {'; '.join(failures)}", looked)
 
 
+class _Limited(io.BufferedWriter):
+    """A file that takes no more bytes than the published file has: a body may be endless."""
+
+    def __init__(self, path: str, most: int) -> None:
+        super().__init__(io.FileIO(path, "wb"))
+        self.most, self.taken = most, 0
+
+    def write(self, chunk: bytes) -> int:
+        self.taken += len(chunk)
+        if self.taken > self.most:
+            raise _NoUse(f"it is larger than the {self.most:,} bytes of the published file")
+        return super().write(chunk)
+
+
 class _Downloader:
     """One try of one address, in the shape that pooch calls: url, file to write, pooch."""
 
@@ -228,7 +243,7 @@ class _Downloader:
 
         bar = {"total": self.entry.bytes, "desc": self.entry.path, "delay": _BAR_AFTER, "leave": False}
         try:
-            with Path(output_file).open("wb") as file, tqdm.wrapattr(file, "write", **bar) as out:
+            with _Limited(output_file, self.entry.bytes) as file, tqdm.wrapattr(file, "write", **bar) as out:
                 pooch.HTTPDownloader(chunk_size=_CHUNK, timeout=_TIMEOUT)(url, out, None)
         except requests.HTTPError as error:
             if error.response.status_code in (408, 429) or error.response.status_code >= 500:
@@ -237,7 +252,7 @@ class _Downloader:
         except requests.ConnectionError as error:
             if not (error.args and isinstance(error.args[0], MaxRetryError)):
                 raise  # connected, then cut
-            host = urlsplit(url).netloc
+            host = urlsplit(error.request.url if error.request else url).netloc  # an address may lead to another
             _unreachable[host] = f"no connection to {host}: {error.args[0].reason}"
             raise _NoUse(_unreachable[host]) from error
 

@@ -16,6 +16,7 @@ import json
 import logging
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,7 +27,7 @@ import numpy as np
 from lib import paths
 from lib.datasets import download
 from lib.datasets.download import DataUnavailable
-from lib.storage import write_atomically
+from lib.storage import cached_arrays
 
 __all__ = ["Piece", "Source", "ensure", "png_rows", "read", "read_idx", "read_js_labels"]
 
@@ -110,33 +111,26 @@ def read(piece: Piece) -> Images:
 
 @lru_cache(maxsize=_KEPT)
 def _read(piece: Piece, path: Path) -> Images:
-    if path.is_file():
+    def make() -> dict[str, np.ndarray]:
+        source, files = _files(piece)
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                images, labels = stored["images"], stored["labels"]
-            if _digest(images, labels) == piece.sha256 or not piece.sha256:
-                return _frozen(images, labels)
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
-            pass
-        log.warning("%s does not hold what it should: made anew", path)
-        path.unlink(missing_ok=True)
-    source, files = _files(piece)
-    images, labels = (np.ascontiguousarray(part, dtype=np.uint8) for part in source.decode(files))
-    if piece.sha256 and (found := _digest(images, labels)) != piece.sha256:
-        raise ValueError(
-            f"{piece.name}: the images decoded from {files[0].name} have SHA-256 {found}, expected {piece.sha256}; "
-            "is it another version of the data, or of the decoder?"
-        )
-    packed = io.BytesIO()
-    np.savez(packed, images=images, labels=labels)
-    write_atomically(path, packed.getvalue())
-    return _frozen(images, labels)
+            images, labels = (np.ascontiguousarray(part, dtype=np.uint8) for part in source.decode(files))
+        except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise ValueError(f"{piece.name}: {', '.join(file.name for file in files)} cannot be decoded: {error}") from error
+        if piece.sha256 and (found := _digest(images, labels)) != piece.sha256:
+            raise ValueError(
+                f"{piece.name}: the images decoded from {files[0].name} have SHA-256 {found}, expected {piece.sha256}; "
+                "is it another version of the data, or of the decoder?"
+            )
+        return {"images": images, "labels": labels}
 
+    def right(kept: dict[str, np.ndarray]) -> bool:  # a piece that was handed over
+        return _digest(kept["images"], kept["labels"]) == piece.sha256
 
-def _frozen(*arrays: np.ndarray) -> Images:
-    for array in arrays:
+    kept = cached_arrays(path.parent, path.stem, make, right)
+    for array in kept.values():
         array.flags.writeable = False
-    return arrays
+    return kept["images"], kept["labels"]
 
 
 def _files(piece: Piece) -> tuple[Source, list[Path]]:

@@ -151,7 +151,7 @@ def error_lines(
         fig, axis = plt.subplots()
         _lines(axis, frame, x, y, hue, "bars")
         if slope is not None:
-            first = data[data[hue] == data[hue].iloc[0]].sort_values(x)
+            first = data[data[hue] == data[hue].iloc[0]].sort_values(x, kind="stable")
             guide = first["mean"].iloc[0] * (first[x] / first[x].iloc[0]) ** slope
             axis.plot(first[x], guide, color=GRAY, ls=":", marker="", zorder=1, label=f"slope {slope:g}".replace("-", "−"))
         _scale(axis, np.sort(data[x].unique()), log)

@@ -12,7 +12,6 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.transforms import ScaledTranslation
 
 from lib.aggregation.sparsity import similar_together
 from lib.plotting.style import PAPER, color, in_style, marker
@@ -86,6 +85,7 @@ def confusions(
         bar = fig.colorbar(axes[0, 0].collections[0], ax=axes, shrink=0.7, aspect=30, pad=0.02)
         bar.set_label("P(label | true class)")
         bar.outline.set_visible(False)
+        bar.ax.set_ylim(0, 1)  # a probability is never below zero
     return fig, _long_matrices(pairs, class_names, titles, names)
 
 
@@ -170,7 +170,7 @@ def distance_maps(
 
 
 def critical_difference(ranks: Ranks, title: str = "", titles: Titles = None) -> tuple[Figure, pd.DataFrame]:
-    """Average ranks on a line, the best at the left; a thick bar joins methods that do not differ (Demšar 2006).
+    """Average ranks as dots, the best on top, a faint dot a crowd; the shaded methods do not differ from the best.
 
     Args:
         ranks: from ``ranking.ranks``.
@@ -181,27 +181,26 @@ def critical_difference(ranks: Ranks, title: str = "", titles: Titles = None) ->
         The figure and columns method, average_rank, n_blocks, critical_difference.
     """
     average, n = ranks.average, len(ranks.average)
-    half, groups = -(-n // 2), ranks.groups
-    top = 0.9 + 0.35 * len(groups)  # where the first name stands, below the bars; one unit is about a line of text
+    crowds = [name for name in ("dataset", "case") if name in ranks.blocks.index.names]
+    apart = ranks.blocks.groupby(level=crowds, sort=False).mean() if crowds else ranks.blocks[:0]
+    best, critical = average.iloc[0], ranks.critical_difference
     with in_style():
-        fig, axis = plt.subplots(figsize=(9.6, max(3.2, 1.6 + 0.38 * (top + half))))
+        fig, axis = plt.subplots(figsize=(8, 1.8 + 0.3 * n))
+        axis.axvspan(best, best + critical, color=PAPER, alpha=0.15, lw=0)
         for place, (method, rank) in enumerate(average.items()):
-            left = place < half
-            level = top + (place if left else n - 1 - place) * 0.8
-            end = 0.75 if left else n + 0.25
-            axis.plot([rank, rank, end], [0, level, level], color=color(method), lw=1.6, solid_joinstyle="miter")
-            axis.plot(rank, 0, marker=marker(method), color=color(method), clip_on=False, zorder=3)
-            words = f"{method_title(method, titles)}  {rank:.2f}" if left else f"{rank:.2f}  {method_title(method, titles)}"
-            axis.text(end + (-0.05 if left else 0.05), level, words, ha="right" if left else "left", va="center")
-        for place, group in enumerate(groups):
-            level = 0.35 + 0.35 * place
-            ends = [average[group[0]] - 0.04, average[group[-1]] + 0.04]
-            axis.plot(ends, [level, level], color=PAPER, lw=5, solid_capstyle="butt", zorder=2)
-        _draw_scale(axis, ranks)
-        axis.set(xlim=(0.7, n + 0.3), ylim=(top + 0.8 * half, 0))
-        axis.set_title(title, pad=16)
+            if len(apart) > 1:
+                axis.plot(apart[method], [place] * len(apart), "o", color=color(method), alpha=0.3, ms=5, lw=0)
+            axis.plot(rank, place, marker=marker(method), color=color(method), ms=8)
+        axis.set_yticks(range(n), [f"{method_title(name, titles)}  {rank:.1f}" for name, rank in average.items()])
+        axis.set(ylim=(n - 0.4, -0.6), xlim=(0.5, n + 0.5), ylabel="method, average rank", title=title)
+        axis.set_xticks(range(1, n + 1, math.ceil(n / 14)))  # numbers that do not touch
+        axis.set_xlabel(
+            f"average rank over {len(ranks.blocks)} blocks (1 is best); faint: each crowd\n"
+            f"shaded: critical difference {critical:.2f} (Nemenyi, {1 - ranks.alpha:.0%}) from the best"
+        )
+        axis.grid(axis="y", visible=False)
     lines = {"method": average.index, "average_rank": average.to_numpy(), "n_blocks": len(ranks.blocks)}
-    return fig, pd.DataFrame(lines | {"critical_difference": ranks.critical_difference})
+    return fig, pd.DataFrame(lines | {"critical_difference": critical})
 
 
 def _seen(matrix: np.ndarray, size: int) -> np.ndarray:
@@ -232,21 +231,3 @@ def _long_matrices(pairs, class_names, titles, names) -> pd.DataFrame:
             parts.append(long.assign(annotator=title, matrix=name))
     columns = ["annotator", "matrix", "true_class", "label", "probability"]
     return pd.concat(parts, ignore_index=True)[columns]
-
-
-def _draw_scale(axis: Axes, ranks: Ranks) -> None:
-    """The axis of ranks at the top, with the critical difference above it."""
-    n, critical = len(ranks.average), ranks.critical_difference
-    axis.xaxis.set_ticks_position("top")
-    axis.xaxis.set_label_position("top")
-    axis.set_xticks(range(1, n + 1, math.ceil(n / 14)))  # numbers that do not touch
-    axis.set_xlabel(f"average rank over {len(ranks.blocks)} blocks (1 is best)", labelpad=34)
-    axis.spines[["left", "bottom"]].set_visible(False)
-    axis.spines["top"].set_visible(True)
-    axis.yaxis.set_visible(False)
-    axis.grid(visible=False)
-    # between the axis and its name: so many inches above the axis, whatever the figure's size
-    above = axis.get_xaxis_transform() + ScaledTranslation(0, 0.45, axis.figure.dpi_scale_trans)
-    axis.plot([1, 1 + critical], [1, 1], transform=above, color=PAPER, lw=2, marker="|", ms=9, clip_on=False)
-    words = f" critical difference {critical:.2f} (Nemenyi, {1 - ranks.alpha:.0%})"
-    axis.text(1 + critical, 1, words, transform=above, va="center", fontsize=12, color=PAPER)

@@ -167,10 +167,10 @@ def field(images: np.ndarray, answers: Sequence[Sequence[str]], accuracies: Mapp
             axes.add_patch(Rectangle((7.1, y - 0.2), 2.0 * share, 0.4, fc=tint, ec="none"))
             _text(axes, 9.2, y, f"{100 * share:.1f} %", ha="left")
         _text(axes, 8.1, 0.2, "whole bar: 100 %", fontsize=SMALL, color=GRAY)
-    shares = ", ".join(f"{method_title(method)} {100 * share:.1f} %" for method, share in accuracies.items())
     alt = (
-        f"From left to right: {len(images)} images, the labels that annotators gave them, which disagree, and a "
-        f"network trained on what each method makes of the labels. Test images recognized: {shares}."
+        f"From left to right: {len(images)} images, the labels that annotators gave them, which disagree, and what a network "
+        f"can learn from them: {', '.join(map(method_title, accuracies))}. A bar for each shows how many of the test "
+        "items its network gets right."
     )
     return fig, alt
 

@@ -112,7 +112,9 @@ def dashes(name: str) -> str | tuple:
     return look[1] if isinstance(look, tuple) else {"-": "", "--": (3.7, 1.6), "-.": (6.4, 1.6, 1, 1.6)}[look]
 
 
-def save(fig: Figure, notebook: str, name: str, data: pd.DataFrame, alt: str = "", allow_unlabeled: bool = False) -> None:
+def save(
+    fig: Figure, notebook: str, name: str, data: pd.DataFrame | None, alt: str = "", allow_unlabeled: bool = False
+) -> None:
     """Write ``figures/<notebook>/<name>.png`` beside ``<name>.csv``, the numbers that were drawn, and ``<name>.alt.txt``.
 
     The image carries no version or date, so equal figures are equal files.
@@ -121,7 +123,8 @@ def save(fig: Figure, notebook: str, name: str, data: pd.DataFrame, alt: str = "
         fig: stays open, to be shown.
         notebook: the notebook's name without ending.
         name: the figure's name: lower case letters, digits, hyphens, underscores; not ``table``.
-        data: what was drawn, one line a mark; an index with a name becomes a column.
+        data: what was drawn, one line a mark; an index with a name becomes a column. None for a picture of a model, which
+            shows no numbers: it has no table, and its name begins with ``model_``.
         alt: the figure in words, for those who do not see it: what is drawn against what, and what stands out. No number that
             another run would change. White space is joined, so it may be broken over lines.
         allow_unlabeled: for a figure whose axes have ticks that need no name.
@@ -132,7 +135,8 @@ def save(fig: Figure, notebook: str, name: str, data: pd.DataFrame, alt: str = "
     """
     if not re.fullmatch(r"[a-z0-9_-]+", name) or name == "table":
         raise ValueError(f"a figure's name has lower case letters, digits, - and _, and is not 'table'; found {name!r}")
-    if not isinstance(data, pd.DataFrame) or data.empty:
+    no_numbers = data is None and name.startswith("model_")
+    if not no_numbers and (not isinstance(data, pd.DataFrame) or data.empty):
         raise ValueError(f"figure {name!r} needs a DataFrame of the numbers it shows, found {type(data).__name__}")
     alt = " ".join(alt.split())
     if len(alt) < 30:
@@ -141,10 +145,12 @@ def save(fig: Figure, notebook: str, name: str, data: pd.DataFrame, alt: str = "
         raise ValueError(f"figure {name!r} has axes without a name: {', '.join(unnamed)}")
     image = io.BytesIO()
     fig.savefig(image, format="png", dpi=fig.dpi, metadata={"Software": None})
-    data = data.reset_index() if any(level is not None for level in data.index.names) else data
     folder = paths.figures(notebook)
     write_atomically(folder / f"{name}.png", image.getvalue())
     write_atomically(folder / f"{name}.alt.txt", alt + "\n")
+    if no_numbers:
+        return
+    data = data.reset_index() if any(level is not None for level in data.index.names) else data
     write_atomically(folder / f"{name}.csv", data.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 

@@ -1,13 +1,12 @@
 """The grids: which runs a notebook needs at a scale, and where each hyper-parameter comes from.
 
-One module a notebook, named as the notebook without its number, with a function ``grid(scale, seeds)``. Notebooks and the
-command line both ask here, so that ``--runs-only`` trains exactly what a notebook will look for.
+One file a paper, in it a function of (scale, seeds) for each notebook; :data:`GRIDS` names them. Notebooks and the command line
+both ask here, so that ``--runs-only`` trains exactly what a notebook will look for.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -24,12 +23,35 @@ SCALES = ("smoke", "quick", "overnight", "fast", "paper")
 # Experiments with an `overnight` of their own; for the others, whose `quick` two cores train in minutes, it is `quick`.
 OVERNIGHT = ("ccc_ablations", "ccc_cifar10n", "ccc_table1")
 
+# By the notebook's name without its number: the file and its function.
+GRIDS = {
+    "start_here": "overview.start_here",
+    "crowdlayer_labelme": "crowd_layer.labelme",
+    "crowdlayer_simulated_annotators": "crowd_layer.simulated_annotators",
+    "crowdlayer_moviereviews": "crowd_layer.movie_reviews",
+    "crowdlayer_ner": "crowd_layer.named_entities",
+    "sentiment_from_crowds": "crowd_layer.sentiment",
+    "geocrowdnet_identifiability": "geocrowdnet.identifiability",
+    "geocrowdnet_machine_annotators": "geocrowdnet.machine_annotators",
+    "geocrowdnet_cifar10": "geocrowdnet.hammer",
+    "geocrowdnet_real": "geocrowdnet.real",
+    "ccc_table1": "ccc.table1",
+    "ccc_table2": "ccc.table2",
+    "ccc_ablations": "ccc.figure4",
+    "ccc_cifar10n": "ccc.cifar10n",
+    "kdcrowd_lift": "kd_crowd.lift",
+    "kdcrowd_distillation_loss": "kd_crowd.distillation_losses",
+    "kdcrowd_expertise": "kd_crowd.expertise",
+    "leaderboard": "overview.leaderboard",
+    "all_methods_embedded": "overview.all_methods",
+}
+
 
 def grid(notebook: str, scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     """The runs of a notebook.
 
     Args:
-        notebook: file name without ending (``10_crowdlayer_labelme``) or the experiment's module (``crowdlayer_labelme``).
+        notebook: file name without ending, with or without its number (``10_crowdlayer_labelme``, ``crowdlayer_labelme``).
         scale: one of :data:`SCALES`.
         seeds: one run each, whole numbers without repeats.
 
@@ -44,11 +66,12 @@ def grid(notebook: str, scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     if not seeds or len(set(seeds)) != len(seeds) or not all(type(seed) is int and seed >= 0 for seed in seeds):
         raise ValueError(f"seeds must be distinct whole numbers from 0 on, at least one; found {seeds}")
     name = re.sub(r"^[0-9]+_", "", notebook)
-    if importlib.util.find_spec(f"{__name__}.{name}") is None:
+    if name not in GRIDS:
         return []
     if scale == "overnight" and name not in OVERNIGHT:
         scale = "quick"
-    return importlib.import_module(f"{__name__}.{name}").grid(scale, seeds)
+    module, function = GRIDS[name].split(".")
+    return getattr(importlib.import_module(f"{__name__}.{module}"), function)(scale, seeds)
 
 
 def check_scale(scale: str) -> str:
@@ -58,8 +81,10 @@ def check_scale(scale: str) -> str:
     return scale
 
 
-def keeping(configs: Iterable[RunConfig], names: tuple[str, ...], wanted: Callable[[RunConfig], bool]) -> list[RunConfig]:
-    """The configurations; the wanted ones keep arrays of these names, see :func:`lib.runs.sweep.arrays`."""
+def keeping(
+    configs: Iterable[RunConfig], names: tuple[str, ...], wanted: Callable[[RunConfig], bool] = lambda config: True
+) -> list[RunConfig]:
+    """The configurations; the wanted ones, or all, keep arrays of these names, see :func:`lib.runs.sweep.arrays`."""
     return [replace(config, keep=(*config.keep, *names)) if wanted(config) else config for config in configs]
 
 

@@ -5,16 +5,18 @@
     python -m lib.reproduce --only 10 --scale paper --seeds 0 1 2 --device cuda
     python -m lib.reproduce --in-place          make the committed notebooks, from reference rows alone
 
-Exit code 0: all went well (drift included: it is a report); 1: a run or a notebook failed; 2: something was asked for
-that does not exist; 130: interrupted.
+Exit code 0: all went well (drift included: it is a report); 1: a run or a notebook failed, a disk is full or read-only, a
+cluster was lost; 2: something was asked for that does not exist; 130: interrupted; 141: the output's reader has gone; 143:
+terminated. Whatever ended a command, the same command goes on from there.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import json
-import multiprocessing
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -23,22 +25,30 @@ import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import datetime
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tqdm import tqdm
 
 from lib import paths
-from lib.reproduce import arguments, notebooks, passes
-from lib.reproduce.arguments import UsageError
-from lib.reproduce.normalized import dumps, normalize
-from lib.reproduce.notebooks import Notebook
+from lib.reproduce import notebooks, passes
+from lib.reproduce.notebooks import Notebook, dumps, normalize
 from lib.runs import ledger
 from lib.storage import write_atomically
 
-CONNECT_TIMEOUT = 10  # seconds for a Dask scheduler to answer, and again for its first worker
 NEWS_EVERY = 30  # seconds between lines about runs where no terminal shows a bar
+
+
+class UsageError(ValueError):
+    """Something was asked for that does not exist or does not go together."""
+
+
+class Failure(RuntimeError):
+    """A command cannot go on; the message is all there is to say."""
+
+
+class Terminated(BaseException):
+    """Somebody ended this process by SIGTERM."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -51,36 +61,49 @@ def main(words: Sequence[str] | None = None) -> int:
         The exit code; see the module.
     """
     given = list(sys.argv[1:] if words is None else words)
+    again = shlex.join(["python", "-m", "lib.reproduce", *[word for word in given if word != "--fresh"]])
+    code = 1
     try:
-        options = arguments.parser().parse_args(given)
-        arguments.check(options)
-        with _interrupts_end_workers():
-            return _mode(options)(options)
+        options = parser().parse_args(given)
+        check(options)
+        with _terminates():
+            code = _mode(options)(options)
+            sys.stdout.flush()  # here, where a reader that has gone is noticed
+            return code
     except SystemExit as stop:  # argparse: --help or a mistake, which it has told already
         return int(stop.code or 0)
     except (UsageError, notebooks.NotebookError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        code, told = 2, f"error: {error}"
+    except BrokenPipeError:
+        # Python would try once more to write what is left, at its end.
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code, told = 141, f"The reader of the output has gone. Finished runs are kept; to go on from here: {again}"
+    except ledger.LedgerError as error:
+        told = f"error: {error}"
+    except (Failure, OSError) as error:
+        told = f"error: {error}. Finished runs are kept; to go on from here: {again}"
     except KeyboardInterrupt:
-        command = shlex.join(["python", "-m", "lib.reproduce", *[word for word in given if word != "--fresh"]])
-        print(f"\nInterrupted. Finished runs are kept; to go on from here: {command}", file=sys.stderr)
-        return 130
+        code, told = 130, f"\nInterrupted. Finished runs are kept; to go on from here: {again}"
+    except Terminated:
+        code, told = 143, f"\nTerminated. Finished runs are kept; to go on from here: {again}"
+    with suppress(OSError):
+        print(told, file=sys.stderr)
+    return code
 
 
 @contextmanager
-def _interrupts_end_workers() -> Iterator[None]:
-    """Ctrl-C ends the workers at once: a pool would otherwise wait for the runs under way, which may take an hour."""
+def _terminates() -> Iterator[None]:
+    """SIGTERM, which batch systems send, ends a command as Ctrl-C does: in order, and with a word."""
 
-    def interrupt(number, frame) -> None:
-        for child in multiprocessing.active_children():
-            child.terminate()
-        raise KeyboardInterrupt
+    def terminate(number, frame) -> None:
+        raise Terminated
 
-    before = signal.signal(signal.SIGINT, interrupt)
+    before = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGTERM, before)
 
 
 def _mode(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
@@ -89,6 +112,100 @@ def _mode(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
     if options.merge:
         return _merge
     return _make_in_place if options.in_place else _pass
+
+
+# ---------------------------------------------------------------------- what can be asked for
+
+FLAGS_OF_A_PASS = ("scale", "seeds", "device", "workers", "budget", "out", "scheduler", "shard", "keep", "fresh", "parameter")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The flags and their help."""
+    made = argparse.ArgumentParser(
+        prog="python -m lib.reproduce", description="Run the notebooks anew and compare with the reference."
+    )
+    modes = made.add_argument_group("what to do (default: run the notebooks)").add_mutually_exclusive_group()
+    modes.add_argument("--list", action="store_true", help="list notebooks, what they reproduce, and the last verdicts")
+    modes.add_argument("--runs-only", action="store_true", help="train the missing runs; needs no papermill")
+    modes.add_argument("--in-place", action="store_true", help="make the committed notebooks from reference rows")
+    modes.add_argument("--merge", metavar="DIR", type=Path, help="take ledger rows made elsewhere into the reference")
+    made.add_argument("--only", nargs="+", metavar="NOTEBOOK", help="numbers (10) or names (10_crowdlayer_labelme)")
+    made.add_argument("--scale", help="smoke (figures go to build/), quick (default) or paper")
+    made.add_argument("--seeds", nargs="+", type=_natural, metavar="N", help="instead of each notebook's own")
+    made.add_argument("--device", help="cpu (default), cuda, cuda:N, mps or auto")
+    made.add_argument("--workers", type=_positive, metavar="N", help="processes at once (default: one a processor)")
+    made.add_argument("--budget", type=_seconds, metavar="TIME", help="90s, 9m or 1h: start no run that ends later")
+    made.add_argument("--out", type=Path, metavar="DIR", help="put finished ledger rows there too, for --merge")
+    made.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster for the runs: tcp://HOST:8786")
+    made.add_argument("--shard", type=_shard, metavar="I/N", help="of the runs the I-th of N parts, for --runs-only")
+    made.add_argument("--keep", action="store_true", help="compute only what is missing, not everything anew")
+    made.add_argument("--fresh", action="store_true", help="do not go on with an interrupted pass: begin again")
+    made.add_argument(
+        "-p", "--parameter", action="append", type=_assignment, metavar="NAME=VALUE", help="another notebook parameter"
+    )
+    return made
+
+
+def _natural(text: str) -> int:
+    if not re.fullmatch(r"[0-9]+", text):
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 on, found {text!r}")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if not re.fullmatch(r"[0-9]+", text) or not int(text):
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, found {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smh])", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"expected a time such as 90s, 9m or 1h, found {text!r}")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def _shard(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"expected a part such as 1/4 or 4/4, found {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def _assignment(text: str) -> tuple[str, object]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, found {text!r}")
+    if name in ("scale", "seeds", "device"):
+        raise argparse.ArgumentTypeError(f"use --{name} for {name!r}")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value  # a bare word is a string
+
+
+def check(options: argparse.Namespace) -> None:
+    """Refuse flags that do not go together.
+
+    Raises:
+        UsageError: names the flags.
+    """
+    given = [name for name in FLAGS_OF_A_PASS if getattr(options, name) not in (None, False)]
+    unfit = {
+        "--list": given if options.list else [],
+        "--merge": [*given, *(["only"] if options.only else [])] if options.merge else [],
+        # The committed notebooks show their defaults, so there is nothing to choose.
+        "--in-place": [name for name in given if name != "workers"] if options.in_place else [],
+        "--runs-only": [name for name in given if name in ("keep", "fresh", "parameter")] if options.runs_only else [],
+        "--keep": ["fresh"] if options.keep and options.fresh else [],
+    }
+    for mode, names in unfit.items():
+        if names:
+            raise UsageError(f"{mode} does not go with {', '.join(f'--{name}' for name in names)}")
+    if options.shard and not options.runs_only:
+        raise UsageError("--shard goes with --runs-only: notebooks need all of their runs (--merge puts the parts together)")
+    if options.seeds and len(set(options.seeds)) != len(options.seeds):
+        raise UsageError(f"--seeds must differ from each other, found {options.seeds}")
 
 
 # ---------------------------------------------------------------------- the short modes
@@ -164,35 +281,40 @@ def _pass(options: argparse.Namespace) -> int:
     """Train the union of the grids, run the notebooks, report drift; what is missing or fails is told at the end."""
     scale = options.scale or "quick"
     chosen, missing, grids = _prepare(options, scale)
-    configs = passes.union(grids)
-    anew = not (options.keep or options.runs_only)
-    stamp = None
-    if anew:
-        about = {"notebooks": [n.stem for n in chosen], "scale": scale, "seeds": options.seeds}
-        stamp = passes.Stamp.begin(about, options.fresh)
-        os.environ["CROWDS_LEDGER"] = "own"  # a reference row is no fresh row
-    since = stamp.started if stamp else None
-    deadline = None if options.budget is None else time.time() + options.budget
-    there = _present(configs, since)
-    print(f"Scale {scale}, notebooks: {len(grids)}, runs: {len(configs)}, done before: {len(there)}", flush=True)
-    if stamp and stamp.resumed:
-        began = datetime.fromtimestamp(stamp.started).strftime("%Y-%m-%d %H:%M")
-        print(f"Going on with the unfinished pass of {began} (--fresh begins again)", flush=True)
+    if options.keep or options.runs_only:
+        return _work(options, scale, chosen, missing, grids, None)
+    about = {"notebooks": [n.stem for n in chosen], "scale": scale, "seeds": options.seeds}
+    with passes.Pass(about, options.fresh) as fresh:
+        if fresh.resumed:
+            print(f"Going on with the unfinished pass in {fresh.folder} (--fresh begins again)", flush=True)
+        return _work(options, scale, chosen, missing, grids, fresh)
 
-    failed = _train(options, configs, since, deadline, len(there))
-    there = _present(configs, since)
-    left = {stem: count for stem, grid in grids.items() if (count := len({c.key() for c in grid} - there))}
+
+def _work(options, scale: str, chosen: list[Notebook], missing: dict, grids: dict, fresh: passes.Pass | None) -> int:
+    folder = fresh.folder if fresh else None
+    configs = passes.union(grids)
+    if options.shard:
+        part, parts = options.shard
+        configs = {key: config for key, config in configs.items() if int(key, 16) % parts == part - 1}
+    deadline = None if options.budget is None else time.time() + options.budget
+    there = _there(configs, folder)
+    print(f"Scale {scale}, notebooks: {len(grids)}, runs: {len(configs)}, done before: {len(there)}", flush=True)
+    failed = _train(options, configs, folder, deadline, len(there))
+    there = _there(configs, folder)
+    left = {
+        stem: count for stem, grid in grids.items() if (count := len({c.key() for c in grid} & configs.keys() - there.keys()))
+    }
     if not options.runs_only:
         late = deadline is not None and time.time() > deadline
         ready = [n for n in chosen if n.stem in grids and n.stem not in left and not late]
         left |= {stem: 0 for stem in grids if late and stem not in left}
-        failed += _follow(passes.orders(ready, _given(options), scale, _figures(scale)), options.workers)
-        _tell_drift(configs, since)
+        failed += _follow(passes.orders(ready, _given(options), scale, _figures(scale), folder), options.workers)
+        _tell_drift(configs, folder)
     _tell_skipped(missing)
     _tell_left(left, deadline)
     _tell_failed(failed)
-    if stamp and not failed and not left:
-        stamp.end()
+    if fresh:
+        fresh.complete = not failed and not left
     return 1 if failed or (left and deadline is None) else 0
 
 
@@ -223,31 +345,34 @@ def _given(options: argparse.Namespace) -> dict[str, object]:
 
 def _figures(scale: str) -> Callable[[str], Path]:
     # Smoke numbers mean nothing, so they do not go where the committed figures are.
-    return (lambda stem: paths.BUILD / "figures" / stem) if scale == "smoke" else paths.figures
+    return (lambda stem: paths.build() / "figures" / stem) if scale == "smoke" else paths.figures
 
 
-def _present(configs: Sequence, since: float | None) -> set[str]:
-    """Keys of the runs that need not be trained any more, by the same rule as ``sweep.sweep``."""
-    rows = ledger.lookup(config.experiment for config in configs)
-    wanted = {config.key() for config in configs} & rows.keys()
-    return {key for key in wanted if since is None or ledger.made(rows[key]) >= since}
+def _there(configs: dict, folder: Path | None) -> dict[str, dict]:
+    """The rows of the runs that need not be trained any more, by the same rule as ``sweep``."""
+    experiments = sorted({config.experiment for config in configs.values()})
+    if folder is None:
+        rows = ledger.lookup(experiments)
+    else:
+        rows = {row["key"]: row for name in experiments for row in ledger.own_rows(name, folder)}
+    return {key: rows[key] for key, config in configs.items() if key in rows and ledger.has_arrays(rows[key], config.keep)}
 
 
-def _train(options: argparse.Namespace, configs: Sequence, since, deadline: float | None, done: int) -> list[str]:
+def _train(options: argparse.Namespace, configs: dict, folder: Path | None, deadline: float | None, done: int) -> list[str]:
     """Train what is not there; returns the messages of what failed."""
-    from lib.runs.sweep import RunFailed, sweep
+    from lib.runs import sweep
 
     if not configs:
         return []
     begun = time.monotonic()
     watched = sys.stderr.isatty()
-    trained = _OnRow(options.out, len(configs) - done, quiet=watched)
+    trained = _OnRow(options.out, folder, len(configs) - done, quiet=watched)
     failed = []
     try:
-        with _executor(options.scheduler) as executor:
-            sweep(
-                configs,
-                newer_than=since,
+        with _executor(options.scheduler, {config.dataset for config in configs.values()}) as executor:
+            sweep.sweep(
+                list(configs.values()),
+                folder=folder,
                 executor=executor,
                 workers=options.workers,
                 device=options.device or "cpu",
@@ -255,61 +380,58 @@ def _train(options: argparse.Namespace, configs: Sequence, since, deadline: floa
                 deadline=deadline,
                 on_row=trained,
             )
-    except (RunFailed, OSError) as error:
+    except sweep.RunFailed as error:
         failed = [str(error)]
     if trained.count:
         print(f"Runs trained: {trained.count} in {time.monotonic() - begun:.0f} s", flush=True)
     if options.out is not None:
-        _hand_out(configs, since, options.out)
+        _hand_out(configs, folder, options.out)
     return failed
 
 
 class _OnRow:
     """Called with each row that was trained: hands it out at once, since a borrowed machine may be gone any moment."""
 
-    def __init__(self, out: Path | None, total: int, quiet: bool) -> None:
-        self.out, self.total, self.quiet = out, total, quiet
+    def __init__(self, out: Path | None, folder: Path | None, total: int, quiet: bool) -> None:
+        self.out, self.folder, self.total, self.quiet = out, folder, total, quiet
         self.count, self.told = 0, time.monotonic()
 
     def __call__(self, row: dict) -> None:
         self.count += 1
         if self.out is not None:
-            ledger.write(row, self.out)
+            ledger.copy(row, self.folder, self.out)
         if not self.quiet and time.monotonic() - self.told > NEWS_EVERY:
             self.told = time.monotonic()
             print(f"  {self.count} of {self.total} runs", flush=True)
 
 
-def _hand_out(configs: Sequence, since: float | None, out: Path) -> None:
+def _hand_out(configs: dict, folder: Path | None, out: Path) -> None:
     """Also the rows that an earlier, interrupted command has made and that the reference lacks."""
-    known = {row["key"] for row in ledger.reference_rows()} if since is None else set()
-    rows = passes.fresh_rows(configs, since)
-    for key, row in rows.items():
-        if key not in known:
-            ledger.write(row, out)
-    print(f"Ledger rows in {out}: {len(rows.keys() - known)}; python -m lib.reproduce --merge takes them in")
+    known = {row["key"] for row in ledger.reference_rows()} if folder is None else set()
+    rows = [row for name in sorted({c.experiment for c in configs.values()}) for row in ledger.own_rows(name, folder)]
+    new = [row for row in rows if row["key"] in configs.keys() - known]
+    for row in new:
+        ledger.copy(row, folder, out)
+    print(f"Ledger rows in {out}: {len(new)}; python -m lib.reproduce --merge takes them in")
 
 
 @contextmanager
-def _executor(address: str | None) -> Iterator:
+def _executor(address: str | None, datasets: set[str]) -> Iterator:
     """A Dask cluster as an executor; None, for local processes, without an address."""
     if address is None:
         yield None
         return
+    from lib.runs import cluster
+
+    reached = False
     try:
-        from distributed import Client
+        with cluster.connected(address, datasets) as executor:
+            reached = True
+            yield executor
     except ImportError as error:
         raise UsageError("--scheduler needs the package distributed (see requirements.txt)") from error
-    try:
-        client = Client(address, timeout=CONNECT_TIMEOUT)
-    except (OSError, ValueError) as error:  # a TimeoutError is an OSError
-        raise UsageError(f"no Dask scheduler answers at {address} within {CONNECT_TIMEOUT} s: {error}") from error
-    with client:
-        try:
-            client.wait_for_workers(1, timeout=CONNECT_TIMEOUT)
-        except TimeoutError as error:
-            raise UsageError(f"the Dask scheduler at {address} has no workers: start one with `dask worker`") from error
-        yield client.get_executor(pure=False)  # pure: equal arguments would be one task
+    except cluster.ClusterError as error:
+        raise (Failure if reached else UsageError)(str(error)) from error
 
 
 # ---------------------------------------------------------------------- telling
@@ -330,17 +452,17 @@ def _follow(todo: Sequence[passes.Order], workers: int | None) -> list[str]:
     return failed
 
 
-def _tell_drift(configs: Sequence, since: float | None) -> None:
-    rows = passes.fresh_rows(configs, since)
+def _tell_drift(configs: dict, folder: Path | None) -> None:
+    experiments = sorted({config.experiment for config in configs.values()})
+    rows = [row for name in experiments for row in ledger.own_rows(name, folder) if row["key"] in configs]
     if not rows:
         return
     from lib.results import drift
 
-    experiments = sorted({config.experiment for config in configs})
-    frame = drift.compare(rows.values(), [row for name in experiments for row in ledger.reference_rows(name)])
-    drift.write(frame, paths.BUILD / "drift.csv")
+    frame = drift.compare(rows, [row for name in experiments for row in ledger.reference_rows(name)])
+    drift.write(frame, paths.build() / "drift.csv")
     print("\n" + "\n".join(part for part in (drift.table(frame), drift.summary(frame)) if part))
-    print(f"All numbers: {paths.BUILD / 'drift.csv'}")
+    print(f"All numbers: {paths.build() / 'drift.csv'}")
 
 
 def _tell_skipped(missing: dict[str, list[tuple[str, str]]]) -> None:

@@ -11,6 +11,7 @@ Finding and inspecting need nothing but Python, so that a machine without paperm
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,7 +21,6 @@ from pathlib import Path
 
 from lib import paths
 from lib.registry import unknown
-from lib.reproduce.normalized import normalize
 from lib.storage import write_atomically
 
 __all__ = [
@@ -30,15 +30,17 @@ __all__ = [
     "Parameter",
     "check_parameters",
     "discover",
+    "dumps",
     "execute",
     "inspect",
+    "is_complete",
     "kernel_environment",
-    "missing_data",
     "normalize",
     "select",
 ]
 
 PARAMETERS_TAG = "parameters"
+CELL_TYPES = ("code", "markdown", "raw")
 START_TIMEOUT = 180  # seconds for a kernel to answer: a cold disk and a busy machine make it slow, not wrong
 
 
@@ -110,7 +112,12 @@ def inspect(path: Path) -> Notebook:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         cells, companion = content["cells"], content["metadata"].get("companion", {})
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        data, minutes = tuple(companion.get("data", ())), dict(companion.get("minutes", {}))
+        if not all(cell["cell_type"] in CELL_TYPES for cell in cells):
+            raise ValueError(f"cell_type must be one of {', '.join(CELL_TYPES)}")
+        if not all(isinstance(name, str) for name in data) or not all(isinstance(v, int | float) for v in minutes.values()):
+            raise ValueError(f"data must be names and minutes numbers by scale, found {data} and {minutes}")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise NotebookError(f"{path.name} is no notebook of format 4: {error!r}") from error
     return Notebook(
         stem=path.stem,
@@ -118,8 +125,8 @@ def inspect(path: Path) -> Notebook:
         path=path,
         title=_title(cells) or path.stem,
         reproduces=companion.get("reproduces") or "",
-        data=tuple(companion.get("data", ())),
-        minutes=dict(companion.get("minutes", {})),
+        data=data,
+        minutes=minutes,
         parameters=tuple(_parameters(cells, path.name)),
     )
 
@@ -159,21 +166,12 @@ def check_parameters(notebook: Notebook, values: Mapping[str, object]) -> None:
             raise NotebookError(f"{notebook.stem}: the parameter {name!r} must be {annotation}, found {found}")
 
 
-def missing_data(notebook: Notebook) -> list[tuple[str, str]]:
-    """The data sets that this notebook needs and that cannot be had now: pairs of name and reason, usually none."""
-    from lib import datasets
-
-    reasons = ((name, datasets.missing(name)) for name in notebook.data)
-    return [(name, reason) for name, reason in reasons if reason is not None]
-
-
-def _source(cell: dict) -> str:
-    source = cell.get("source", "")
-    return source if isinstance(source, str) else "".join(source)
+def _text(value: str | list[str]) -> str:
+    return value if isinstance(value, str) else "".join(value)
 
 
 def _title(cells: list[dict]) -> str:
-    lines = (line for cell in cells if cell["cell_type"] == "markdown" for line in _source(cell).splitlines())
+    lines = (line for cell in cells if cell["cell_type"] == "markdown" for line in _text(cell.get("source", "")).splitlines())
     return next((line.removeprefix("# ").strip() for line in lines if line.startswith("# ")), "")
 
 
@@ -181,7 +179,7 @@ def _parameters(cells: list[dict], name: str) -> Iterator[Parameter]:
     for cell in cells:
         if cell["cell_type"] != "code" or PARAMETERS_TAG not in cell.get("metadata", {}).get("tags", ()):
             continue
-        source = _source(cell)
+        source = _text(cell.get("source", ""))
         try:
             statements = ast.parse(source).body
         except SyntaxError as error:
@@ -244,7 +242,8 @@ def kernel_environment(**more: str) -> dict[str, str | None]:
     output too. ``lib`` is importable from everywhere. IPython gets a folder of its own, so that neither a user's
     start-up files nor ipykernel's notice about its TCP transport end up in a notebook.
     """
-    ipython = paths.BUILD / "ipython"
+    build = paths.build().resolve()
+    ipython = build / "ipython"
     config = ipython / "profile_default" / "ipython_kernel_config.py"
     text = "c = get_config()\nc.IPKernelApp.log_level = 50\nc.HistoryManager.enabled = False\n"
     if not config.exists() or config.read_text() != text:
@@ -257,7 +256,11 @@ def kernel_environment(**more: str) -> dict[str, str | None]:
         "TQDM_DISABLE": "1",
         "MPLBACKEND": None,  # ipykernel then chooses its inline backend
         "PYTHONPATH": os.pathsep.join(search),
+        # Where there is no home folder, or a full or read-only one, these would be missed.
         "IPYTHONDIR": str(ipython),
+        "JUPYTER_RUNTIME_DIR": str(build / "jupyter"),
+        "MPLCONFIGDIR": str(build / "matplotlib"),
+        "CROWDS_BUILD": str(build),
         "JUPYTER_PREFER_ENV_PATH": "1",  # python3 is the kernel of this environment, not one that a user registered
         **more,
     }
@@ -287,6 +290,7 @@ def execute(
     output: Path | None = None,
     timeout: float | None = None,
     environment: Mapping[str, str | None] | None = None,
+    failed: Path | None = None,
 ) -> Path:
     """Run a notebook from top to bottom in a fresh kernel, with ``notebooks/`` as its working folder.
 
@@ -294,25 +298,34 @@ def execute(
         notebook: what to run; its file is only read.
         parameters: values for its parameters cell, checked by name and type before anything starts.
         output: where the executed copy goes (default ``build/notebooks/``), only after a complete run. While it runs,
-            and after a failure, the copy is beside it as ``<name>.partial.ipynb``.
+            the copy is beside it as ``<name>.partial.ipynb``.
         timeout: seconds that one cell may take (default: no limit).
         environment: variables for the kernel beside or instead of those of ``kernel_environment``; None removes one.
+        failed: the folder for the partial copy of a run that fails (default: where it is).
 
     Returns:
         The path of the executed copy.
 
     Raises:
         NotebookError: an unknown or ill-typed parameter.
-        NotebookFailed: a cell raised, ran out of time, or the kernel died.
+        NotebookFailed: a cell raised, ran out of time, or the kernel died; says where the partial copy is.
+        NotWritable: the build folder is full or read-only.
     """
     parameters = dict(parameters or {})
     check_parameters(notebook, parameters)
-    output = output or paths.BUILD / "notebooks" / notebook.path.name
-    output.parent.mkdir(parents=True, exist_ok=True)
+    output = output or paths.build() / "notebooks" / notebook.path.name
     partial = output.with_name(f"{output.stem}.partial.ipynb")
-    partial.unlink(missing_ok=True)
-    with _environment({**kernel_environment(), **(environment or {})}):
-        _papermill(notebook, parameters, partial, timeout)
+    write_atomically(partial, "")
+    try:
+        with _environment({**kernel_environment(), **(environment or {})}):
+            _papermill(notebook, parameters, partial, timeout)
+    except NotebookFailed as error:
+        if not (ran := partial.read_bytes()):
+            partial.unlink()
+            raise
+        kept = (failed or output.parent) / partial.name
+        write_atomically(kept, ran)
+        raise NotebookFailed(f"{error}; what ran before it is in {kept}") from error.__cause__
     partial.replace(output)
     return output
 
@@ -334,13 +347,99 @@ def _papermill(notebook: Notebook, parameters: dict, output: Path, timeout: floa
             execution_timeout=timeout,
         )
     except PapermillExecutionError as error:
-        reason = f"cell In [{error.exec_count}] raised {error.ename}: {error.evalue}"
-        raise NotebookFailed(_failure(notebook, reason, output)) from error
+        raise NotebookFailed(f"{notebook.stem}: cell In [{error.exec_count}] raised {error.ename}: {error.evalue}") from error
     except Exception as error:  # a kernel that does not start or dies, a cell out of time, a full disk
-        reason = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
-        raise NotebookFailed(_failure(notebook, reason, output)) from error
+        raise NotebookFailed(f"{notebook.stem}: {type(error).__name__}: {str(error).strip() or 'no message'}") from error
 
 
-def _failure(notebook: Notebook, reason: str, partial: Path) -> str:
-    where = f"; what ran before it is in {partial}" if partial.exists() else ""
-    return f"{notebook.stem}: {reason}{where}"
+# ---------------------------------------------------------------------- what a committed notebook looks like
+
+KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
+LANGUAGE_INFO = {"name": "python", "pygments_lexer": "ipython3"}  # no version: 3.11 and 3.12 write the same file
+KEPT_METADATA = ("companion",)
+KEPT_CELL_METADATA = ("tags", "jupyter")
+INJECTED_TAG = "injected-parameters"
+
+
+def normalize(notebook: dict) -> dict:
+    """A copy without traces of its making; doing it twice changes nothing.
+
+    Papermill's stamps, execution times, injected parameters, widget states and all notebook metadata but ``companion``
+    go; the kernel is ``python3``; execution counts are 1..n; stream output that came in pieces is one piece. A cell's
+    id is a hash of its source: regenerating a notebook keeps the ids, inserting a cell does not rename the others.
+
+    Args:
+        notebook: notebook of format 4 as a dictionary (an ``nbformat.NotebookNode`` is one); it is not changed.
+
+    Returns:
+        A plain dictionary of format 4.5.
+    """
+    source = json.loads(json.dumps(notebook))
+    kept = [cell for cell in source["cells"] if INJECTED_TAG not in cell.get("metadata", {}).get("tags", ())]
+    cells, seen, count = [], {}, 0
+    for cell in kept:
+        text = _text(cell.get("source", ""))
+        if cell["cell_type"] == "code" and text.strip():
+            count += 1
+        clean = _clean_cell(cell, text, count)
+        digest = hashlib.sha256(f"{cell['cell_type']}\n{text}".encode()).hexdigest()[:8]
+        seen[digest] = seen.get(digest, 0) + 1
+        clean["id"] = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
+        cells.append(clean)
+    metadata = {name: source["metadata"][name] for name in KEPT_METADATA if name in source["metadata"]}
+    metadata |= {"kernelspec": dict(KERNELSPEC), "language_info": dict(LANGUAGE_INFO)}
+    return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+
+
+def dumps(notebook: dict) -> str:
+    """The text of the file as nbformat writes it: sorted keys, one space of indentation, a newline at the end.
+
+    Raises:
+        nbformat.ValidationError: this is no notebook of format 4.5.
+    """
+    import nbformat
+
+    node = nbformat.from_dict(notebook)
+    nbformat.validate(node)
+    return nbformat.writes(node, version=4).rstrip("\n") + "\n"
+
+
+def is_complete(notebook: dict) -> bool:
+    """Whether every code cell that is not empty ran, once and in order, and none of them raised."""
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code" and _text(cell["source"]).strip()]
+    raised = any(output["output_type"] == "error" for cell in code for output in cell["outputs"])
+    return not raised and [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+
+
+def _clean_cell(cell: dict, text: str, count: int) -> dict:
+    metadata = {name: cell["metadata"][name] for name in KEPT_CELL_METADATA if cell.get("metadata", {}).get(name)}
+    clean = {"cell_type": cell["cell_type"], "metadata": metadata, "source": text}
+    if "attachments" in cell:
+        clean["attachments"] = cell["attachments"]
+    if cell["cell_type"] == "code":
+        ran = bool(text.strip()) and cell.get("execution_count") is not None
+        clean["execution_count"] = count if ran else None
+        clean["outputs"] = _clean_outputs(cell.get("outputs", []), clean["execution_count"])
+    return clean
+
+
+def _clean_outputs(outputs: list[dict], count: int | None) -> list[dict]:
+    """Merge neighboring pieces of one stream: where the kernel cut them depends on timing."""
+    clean: list[dict] = []
+    for output in outputs:
+        output = dict(output)
+        if "text" in output:
+            output["text"] = _text(output["text"])
+        if "data" in output:
+            output["data"] = {
+                kind: _text(value) if isinstance(value, list) and not kind.endswith("json") else value
+                for kind, value in output["data"].items()
+            }
+        if output["output_type"] == "execute_result":
+            output["execution_count"] = count
+        before = clean[-1] if clean else {}
+        if output["output_type"] == "stream" and before.get("name") == output["name"]:
+            before["text"] += output["text"]
+        else:
+            clean.append(output)
+    return clean

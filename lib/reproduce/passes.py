@@ -2,77 +2,76 @@
 
 A pass first computes the union of all grids in one pool, so that runs which several notebooks share are made once and
 no processor waits for another notebook. Then the notebooks run, each in a process of its own, and read the fresh rows.
-The ledger remembers finished runs; a small stamp beside it remembers when the pass began, so that the same command,
-given again after a crash, knows which rows are fresh.
+
+**What is fresh is in the pass's own ledger folder**, ``passes/<hash of what was asked for>`` beside the user's rows. The same
+command finds the same folder: after a crash it goes on there, and two at once share the work. When a pass ends, its rows go
+to the user's own ledger; when it is complete, the folder goes. No clock has a part in it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import multiprocessing
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lib import paths
 from lib.reproduce import notebooks
-from lib.reproduce.normalized import dumps, is_complete, normalize
-from lib.reproduce.notebooks import Notebook, NotebookError, NotebookFailed
-from lib.runs import ledger
-from lib.runs.workers import end_with_parent, processors
-from lib.storage import write_atomically
+from lib.reproduce.notebooks import Notebook, NotebookError, NotebookFailed, dumps, is_complete, normalize
+from lib.runs.workers import processes, processors
+from lib.storage import in_use, locked, remove_unused, write_atomically
 
-__all__ = [
-    "Order",
-    "Outcome",
-    "Stamp",
-    "fresh_rows",
-    "in_place",
-    "orders",
-    "plan",
-    "run_notebooks",
-    "union",
-    "without_data",
-]
+__all__ = ["Order", "Outcome", "Pass", "in_place", "orders", "plan", "run_notebooks", "union", "without_data"]
 
 
 # ---------------------------------------------------------------------- what a pass is about
 
 
-@dataclass(frozen=True)
-class Stamp:
-    """When an unfinished pass began, kept beside the ledger until the pass ends.
+class Pass:
+    """A fresh pass and its ledger folder; a context in which it is in use.
 
     Args:
-        path: the file; its name is a hash of what the pass is about, so a different selection is a different pass.
-        started: UNIX time in whole seconds, as precise as a row's own time.
-        resumed: whether the file was there already.
+        about: what was asked for; another selection is another pass.
+        anew: do not go on with a pass that was interrupted.
+
+    Attributes:
+        folder: its ledger.
+        resumed: whether there are rows of an unfinished pass about the same.
+        complete: set it when all went well.
+
+    Raises:
+        NotWritable: the ledger's folder cannot be written.
     """
 
-    path: Path
-    started: int
-    resumed: bool
+    def __init__(self, about: Mapping[str, object], anew: bool = False) -> None:
+        name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
+        self.folder, self.complete = paths.runs() / "passes" / name, False
+        self._lock, self._use = self.folder.with_suffix(".lock"), ExitStack()
+        with locked(self._lock):
+            if anew:
+                remove_unused(self.folder)
+            self.resumed = any(self.folder.glob("*/*.json"))
+            self._use.enter_context(in_use(self.folder))
 
-    @classmethod
-    def begin(cls, about: Mapping[str, object], fresh: bool = False) -> Stamp:
-        """Take up the unfinished pass about the same selection, or begin a new one (always with ``fresh``)."""
-        text = json.dumps(about, sort_keys=True)
-        path = paths.runs() / f"pass-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
-        if not fresh:
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # no stamp, or none that can be read
-                return cls(path, int(json.loads(path.read_text(encoding="utf-8"))["started"]), resumed=True)
-        started = int(time.time())
-        write_atomically(path, json.dumps({"started": started, "about": about}) + "\n")
-        return cls(path, started, resumed=False)
+    def __enter__(self) -> Pass:
+        return self
 
-    def end(self) -> None:
-        """Forget the pass: it is complete."""
-        self.path.unlink(missing_ok=True)
+    def __exit__(self, *error) -> None:
+        with locked(self._lock):
+            self._use.close()
+            for kind in ("npz", "json"):  # a row says that its arrays are there
+                for path in self.folder.glob(f"*/*.{kind}"):
+                    write_atomically(paths.runs() / path.relative_to(self.folder), path.read_bytes())
+            if self.complete:
+                remove_unused(self.folder)
 
 
 def without_data(chosen: Sequence[Notebook]) -> dict[str, list[tuple[str, str]]]:
@@ -106,19 +105,11 @@ def plan(chosen: Sequence[Notebook], scale: str, seeds: Sequence[int] | None) ->
     return grids
 
 
-def union(grids: Mapping[str, Sequence]) -> list:
-    """The runs of all notebooks, each once, with all the arrays that any of them reads."""
+def union(grids: Mapping[str, Sequence]) -> dict[str, object]:
+    """The runs of all notebooks, each once, by key, with all the arrays that any of them reads."""
     from lib.runs.config import each_once
 
-    return list(each_once(config for grid in grids.values() for config in grid).values())
-
-
-def fresh_rows(configs: Sequence, started: float | None) -> dict[str, dict]:
-    """The user's own rows for some configurations, by key: those made since ``started``, or all of them for None."""
-    experiments = sorted({config.experiment for config in configs})
-    rows = {row["key"]: row for experiment in experiments for row in ledger.own_rows(experiment)}
-    wanted = {config.key() for config in configs} & rows.keys()
-    return {key: rows[key] for key in wanted if started is None or ledger.made(rows[key]) >= started}
+    return each_once(config for grid in grids.values() for config in grid)
 
 
 # ---------------------------------------------------------------------- running notebooks
@@ -159,14 +150,16 @@ def orders(
     given: Mapping[str, object],
     scale: str,
     figures: Callable[[str], Path] = paths.figures,
+    runs: Path | None = None,
 ) -> list[Order]:
-    """What to run in a pass: rows come from the user's own ledger, which the pass has just filled.
+    """What to run in a pass: rows come from the ledger folder that the pass has just filled.
 
     Args:
         chosen: the notebooks.
         given: parameters that were asked for; a notebook without one of them is an error.
         scale: injected too where a notebook has it, whatever its default.
         figures: notebook stem to the folder for its figures.
+        runs: the pass's ledger folder; by default the user's own.
 
     Raises:
         NotebookError: an unknown or ill-typed parameter.
@@ -177,24 +170,23 @@ def orders(
         if any(parameter.name == "scale" for parameter in notebook.parameters):
             parameters["scale"] = scale
         notebooks.check_parameters(notebook, parameters)
-        output = paths.BUILD / "notebooks" / notebook.path.name
-        made.append(Order(notebook, output, figures(notebook.stem), parameters, _ledger("own")))
+        output = paths.build() / "notebooks" / notebook.path.name
+        made.append(Order(notebook, output, figures(notebook.stem), parameters, _ledgers("own", runs)))
     return sorted(made, key=lambda order: -order.notebook.minutes.get(scale, float("inf")))
 
 
 def in_place(chosen: Sequence[Notebook]) -> list[Order]:
     """What makes the committed notebooks: default parameters, reference rows only."""
-    folder = paths.BUILD / "in-place"
-    environment = _ledger("reference")
+    folder, environment = paths.build() / "in-place", _ledgers("reference")
     return [
         Order(notebook, folder / notebook.path.name, paths.figures(notebook.stem), {}, environment, replace=True)
         for notebook in chosen
     ]
 
 
-def _ledger(order: str) -> dict[str, str]:
+def _ledgers(order: str, runs: Path | None = None) -> dict[str, str]:
     # A kernel works in another folder than we do, so a relative path in our environment must not reach it.
-    folders = {"CROWDS_RUNS": paths.runs(), "CROWDS_REFERENCE": paths.reference(), "CROWDS_CACHE": paths.cache()}
+    folders = {"CROWDS_RUNS": runs or paths.runs(), "CROWDS_REFERENCE": paths.reference(), "CROWDS_CACHE": paths.cache()}
     if (mirror := paths.mirror()) is not None:
         folders["CROWDS_MIRROR"] = mirror
     return {"CROWDS_LEDGER": order} | {name: str(folder.resolve()) for name, folder in folders.items()}
@@ -203,56 +195,75 @@ def _ledger(order: str) -> dict[str, str]:
 def run_notebooks(todo: Sequence[Order], workers: int | None = None) -> Iterator[Outcome]:
     """Run notebooks in worker processes, in the order given, and tell of each as it ends; a failed one stops no other.
 
-    Processes, since papermill changes the folder of the process it runs in. When this process ends, in whatever way,
-    its workers and their kernels end too.
+    Each in a process of its own, since papermill changes the folder of the process it runs in, and since one that is killed
+    then takes no other with it. When this process ends, in whatever way, they and their kernels end too.
     """
     if not todo:
         return
-    pool = ProcessPoolExecutor(
-        max_workers=min(workers or processors(), len(todo)),
-        mp_context=multiprocessing.get_context("spawn"),  # a forked copy of a process that has trained may hang
-        initializer=end_with_parent,
-    )
-    complete = False
-    try:
-        started = {pool.submit(perform, order): order.notebook.stem for order in todo}
-        for future in as_completed(started):
-            error = future.exception()
-            outcome = Outcome(started[future], 0.0, _words(started[future], error)) if error else future.result()
-            yield outcome
-        complete = True
-    finally:
-        if not complete:
-            for child in multiprocessing.active_children():
-                child.terminate()
-        pool.shutdown(wait=complete, cancel_futures=True)
+    with _staging() as staging, ThreadPoolExecutor(min(workers or processors(), len(todo))) as threads:
+        started = {threads.submit(_alone, order, staging): order.notebook.stem for order in todo}
+        try:
+            for future in as_completed(started):
+                error = future.exception()
+                yield Outcome(started[future], 0.0, _words(started[future], error)) if error else future.result()
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            while any(future.running() for future in started):
+                for child in multiprocessing.active_children():
+                    child.terminate()
+                time.sleep(0.05)
+            raise
+
+
+@contextmanager
+def _staging() -> Iterator[Path]:
+    """A folder of this pass, for what is not complete yet; those of passes that were killed are removed."""
+    folder = paths.build() / "staging"
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder.with_suffix(".lock")):
+        for old in folder.iterdir():
+            remove_unused(old)
+        staging, use = Path(tempfile.mkdtemp(dir=folder)), ExitStack()
+        use.enter_context(in_use(staging))
+    with use:
+        yield staging
+    shutil.rmtree(staging, ignore_errors=True)
+
+
+def _alone(order: Order, staging: Path) -> Outcome:
+    with processes(1) as process:
+        return process.submit(perform, order, staging).result()
 
 
 def _words(stem: str, error: BaseException) -> str:
+    if isinstance(error, BrokenProcessPool):
+        return f"{stem}: the process that ran it was killed, or out of memory"
     return str(error) if isinstance(error, NotebookFailed) else f"{stem}: {type(error).__name__}: {error}"
 
 
-def perform(order: Order) -> Outcome:
-    """Run one notebook. Figures are written to a folder of its own and published only after a complete run.
+def perform(order: Order, staging: Path) -> Outcome:
+    """Run one notebook. Its copy and figures go to a folder of the pass, and are published together after a complete run.
 
     Raises:
         NotebookFailed: see ``notebooks.execute``; nothing that is committed has been touched.
     """
-    started = time.monotonic()
-    stem = order.notebook.stem
-    staging = order.output.parent / f"{stem}.figures"
-    shutil.rmtree(staging, ignore_errors=True)
-    environment = {**order.environment, "CROWDS_FIGURES": str(staging.resolve())}
-    output = notebooks.execute(order.notebook, order.parameters, order.output, environment=environment)
+    started, stem = time.monotonic(), order.notebook.stem
+    made = staging / stem
+    environment = {**order.environment, "CROWDS_FIGURES": str((made / "figures").resolve())}
+    output = notebooks.execute(
+        order.notebook, order.parameters, made / order.output.name, environment=environment, failed=order.output.parent
+    )
+    clean = None
     if order.replace:
         clean = normalize(json.loads(output.read_text(encoding="utf-8")))
         if not is_complete(clean):
             raise NotebookFailed(f"{stem}: it ended before its last cell, so the committed notebook stays as it is")
-        _publish(staging / stem, order.figures, prune=True)
-        write_atomically(order.notebook.path, dumps(clean))
-    else:
-        _publish(staging / stem, order.figures)
-    shutil.rmtree(staging, ignore_errors=True)
+    with locked(paths.build() / "locks" / f"{stem}.lock"):  # so that files of two passes do not mix
+        _publish(made / "figures" / stem, order.figures, prune=order.replace)
+        write_atomically(order.output, output.read_bytes())
+        order.output.with_name(f"{order.output.stem}.partial.ipynb").unlink(missing_ok=True)
+        if clean is not None:
+            write_atomically(order.notebook.path, dumps(clean))
     return Outcome(stem, time.monotonic() - started)
 
 

@@ -549,7 +549,8 @@ def _placed(terms: tuple) -> tuple[tuple, tuple[str, ...]]:
     placed = []
     for factor, metric, by_seed in terms:
         places = [keys.setdefault(key, len(keys)) if metric else -1 for key in by_seed.values()]
-        placed.append((factor, metric, tuple(places)))
+        # A factor may be a sum, whose last digits another processor computes otherwise.
+        placed.append((float(f"{factor:.12g}"), metric, tuple(places)))
     return tuple(placed), tuple(keys)
 
 
@@ -760,7 +761,7 @@ def table(claims: Sequence[Claim]) -> Table:
 
 def shown(claim: Claim, unit: bool = False) -> str:
     """Our number with its interval, as it stands everywhere: ``6.4 [3.3, 9.5]``, with the unit where that is asked for."""
-    digits = 0 if claim.parts else 1 if _plain(claim.unit) == "%" else 3
+    digits = 0 if claim.parts else 1 if _plain(claim.unit) in ("%", "annotators") else 3
     if claim.kind == "fact" and not claim.parts:
         digits = max(0, -Decimal(claim.paper_value).as_tuple().exponent)
     text = number(claim.ours, digits)

@@ -282,18 +282,3 @@ def show_report(lines: pd.DataFrame) -> Table:
             "looks random": lines["looks_random"].map({True: "yes", False: ""}),
         }
     )
-
-
-def show_ranking(ranking: pd.DataFrame) -> Table:
-    """Items to relabel, in whole percents."""
-    first = zip(ranking["label"], 100 * ranking["confidence"], strict=True)
-    second = zip(ranking["runner_up"], 100 * ranking["runner_up_confidence"], strict=True)
-    return Table(
-        {
-            "item": ranking["item"],
-            "labels": ranking["n_labels"],
-            "label": [f"{name} ({percent:.0f} %)" for name, percent in first],
-            "or": [f"{name} ({percent:.0f} %)" for name, percent in second],
-            "gain (bits)": [number(gain, 2) for gain in ranking["gain"]],
-        }
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any
 
 from lib import datasets, methods, networks
@@ -91,3 +91,21 @@ def _without_defaults(settings: Any) -> dict:
         if value != default:
             kept[entry.name] = _without_defaults(value) if isinstance(value, Recipe) else value
     return kept
+
+
+def as_read(config: RunConfig) -> dict:
+    """A configuration as its row has it."""
+    content = json.loads(json.dumps(asdict(config)))
+    del content["keep"]
+    return content
+
+
+def from_row(row: dict) -> RunConfig:
+    """The configuration of a row, with the same key where code and data are what they were.
+
+    Raises:
+        TypeError: the row has a setting that is no more, or lacks one that has no default.
+    """
+    config = dict(row["config"])
+    recipe = {name: tuple(value) if isinstance(value, list) else value for name, value in config.pop("recipe").items()}
+    return RunConfig(**config, recipe=Recipe(**recipe))

@@ -1,29 +1,73 @@
-"""The ledger: one row a finished run, never half a row.
+"""The ledger: one row a finished run, never half a row, and none that is not what was written.
 
-The user's own ledger (``data/runs``, ignored by git) holds one small JSON file a run, written by the worker that made it.
-The committed reference (``data/reference``) holds one JSONL file an experiment. ``CROWDS_LEDGER`` says which are read: the
-reference first, then own rows (default), ``own`` rows first, or ``reference`` rows alone.
+The user's own ledger (``data/runs``, ignored by git) holds one small JSON file a run, ``<experiment>/<key>.json``, written by
+the worker that made it. The committed reference (``data/reference``) holds one JSONL file an experiment. ``CROWDS_LEDGER``
+says which are read: the reference first, then own rows (default), ``own`` rows first, or ``reference`` rows alone.
+
+Every row carries a digest of its content, an own row in itself, the rows of ``<experiment>.jsonl`` in ``<experiment>.digests``
+beside it. File, key and digest agree, or the row is not believed: an own row is set aside and trained again, a reference row
+is an error that says how to get it back.
 """
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import hashlib
 import io
 import json
+import logging
+import math
 import os
-from collections.abc import Iterable
-from contextlib import contextmanager
-from datetime import datetime
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from lib import paths
-from lib.storage import write_atomically
+from lib.storage import locked, try_lock, write_atomically
+
+__all__ = [
+    "LedgerError",
+    "arrays",
+    "claim",
+    "copy",
+    "digest",
+    "has_arrays",
+    "lookup",
+    "merge",
+    "names",
+    "order",
+    "own_row",
+    "own_rows",
+    "reference_rows",
+    "seal",
+    "write",
+    "write_reference",
+]
+
+log = logging.getLogger(__name__)
 
 ORDERS = ("", "own", "reference")
 _PARTS = {"key", "config", "metrics", "seconds", "provenance"}
+_NAME, _KEY = re.compile(r"[a-z0-9_]+"), re.compile(r"[0-9a-f]{16}")
+
+
+class LedgerError(ValueError):
+    """A row that cannot be believed; the message has the file, what is wrong with it, and what to do."""
+
+
+# ---------------------------------------------------------------------- the user's own ledger
+
+
+def digest(row: dict) -> str:
+    """32 hexadecimal digits over a row's content, from its JSON with sorted keys: what a line of the reference is."""
+    return _digest(json.dumps(row, sort_keys=True))
+
+
+def _digest(line: str) -> str:
+    return hashlib.sha256(line.encode()).hexdigest()[:32]
 
 
 def write(row: dict, folder: Path | None = None) -> dict:
@@ -32,19 +76,94 @@ def write(row: dict, folder: Path | None = None) -> dict:
     Its arrays go first, into ``<key>.npz`` beside it; the row then holds their names and the file's SHA-256.
 
     Returns:
-        The row as it is stored.
+        The row as it will be read.
 
     Raises:
-        OSError: the disk is full or read-only; names the file.
+        NotWritable: the disk is full or read-only; names the file.
     """
-    path = (folder or paths.runs()) / row["config"]["experiment"] / f"{row['key']}.json"
+    path = _place(row["config"]["experiment"], row["key"], folder)
     if (kept := row.get("arrays")) and "sha256" not in kept:
         content = io.BytesIO()
         np.savez_compressed(content, **kept)
         write_atomically(path.with_suffix(".npz"), content.getvalue())
         row = row | {"arrays": {"names": sorted(kept), "sha256": hashlib.sha256(content.getvalue()).hexdigest()}}
-    write_atomically(path, json.dumps(row, sort_keys=True) + "\n")
+    row = json.loads(json.dumps(row))
+    write_atomically(path, json.dumps(row | {"digest": digest(row)}, sort_keys=True) + "\n")
     return row
+
+
+def copy(row: dict, folder: Path | None, target: Path) -> None:
+    """Put a row of a ledger folder (by default the user's own) into another, with its arrays. Raises NotWritable."""
+    if "arrays" in row:
+        source, copied = (_place(row["config"]["experiment"], row["key"], place) for place in (folder, target))
+        write_atomically(copied.with_suffix(".npz"), source.with_suffix(".npz").read_bytes())
+    write(row, target)
+
+
+def _place(experiment: str, key: str, folder: Path | None) -> Path:
+    return (folder or paths.runs()) / experiment / f"{key}.json"
+
+
+def own_rows(experiment: str | None = None, folder: Path | None = None) -> list[dict]:
+    """Rows of the user's own ledger (or another folder of the same layout); broken ones are set aside, with a warning."""
+    files = sorted((folder or paths.runs()).glob(f"{experiment or '*'}/*.json"))
+    return [row for path in files if (row := _believed(path)) is not None]
+
+
+def own_row(experiment: str, key: str, folder: Path | None = None) -> dict | None:
+    """One row of the user's own ledger (or another folder), or None."""
+    return _believed(_place(experiment, key, folder))
+
+
+def _believed(path: Path) -> dict | None:
+    try:
+        return _read(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, LedgerError) as error:
+        log.warning("%s; set aside as %s.broken, and trained again where it is needed", error, path.name)
+        with contextlib.suppress(OSError):
+            path.replace(path.with_name(f"{path.name}.broken"))
+        return None
+
+
+def _read(path: Path) -> dict:
+    """The row of a file. Raises LedgerError where it is not what was written there."""
+    text = path.read_text(encoding="utf-8", errors="replace").strip()
+    row = _parsed(text, f"{path}, line 1")
+    found = row.pop("digest", None)
+    if found != (expected := digest(row)):
+        raise LedgerError(f"{path}, line 1: the row says its digest is {found}, its content has {expected}")
+    for what, name, place in (("key", row["key"], path.stem), ("experiment", _experiment(row), path.parent.name)):
+        if name != place:
+            raise LedgerError(f"{path}, line 1: the {what} must be that of the file, {place!r}, found {name!r}")
+    return row
+
+
+def _parsed(text: str, where: str) -> dict:
+    try:
+        row = json.loads(text)
+        if isinstance(row, dict) and row.keys() >= _PARTS and isinstance(row["config"], dict):
+            return row
+    except (ValueError, RecursionError):
+        pass
+    raise LedgerError(f"{where}: expected a ledger row in JSON, found {text[:60]!r}")
+
+
+def _experiment(row: dict) -> object:
+    return row["config"].get("experiment")
+
+
+def claim(key: str, folder: Path | None = None) -> FileLock | None:
+    """The right to train a run, until it is released or this process ends; None while another process has it.
+
+    Raises:
+        NotWritable: the ledger's folder is read-only, or its disk full.
+    """
+    return try_lock((folder or paths.runs()) / ".claims" / key)
+
+
+# ---------------------------------------------------------------------- arrays beside a row
 
 
 def names(row: dict) -> set[str]:
@@ -57,54 +176,108 @@ def has_arrays(row: dict, keep: Iterable[str]) -> bool:
     return set(keep) <= {name.split("_")[0] for name in names(row)}
 
 
-def arrays(row: dict) -> dict[str, np.ndarray]:
+def arrays(row: dict, folder: Path | None = None) -> dict[str, np.ndarray]:
     """What is kept beside a row, by name; empty where it was made without.
 
+    Args:
+        row: of the ledger.
+        folder: the ledger folder to look in besides the reference; by default the user's own.
+
     Raises:
-        ValueError: the file is not there, or is not the one that the row names; says where it was looked for.
+        LedgerError: the file is not there, or is not the one that the row names; says where it was looked for.
     """
     if "arrays" not in row:
         return {}
     name, looked = f"{row['config']['experiment']}/{row['key']}.npz", []
-    for folder in (paths.reference() / "arrays", paths.runs()):
-        looked.append(folder / name)
-        if not looked[-1].is_file():
-            continue
-        content = looked[-1].read_bytes()
-        if hashlib.sha256(content).hexdigest() == row["arrays"]["sha256"]:
-            with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-                return dict(stored)
-    raise ValueError(f"the arrays of row {row['key']} are in none of {', '.join(map(str, looked))}; train it again")
+    for place in (paths.reference() / "arrays", folder or paths.runs()):
+        looked.append(place / name)
+        with contextlib.suppress(FileNotFoundError):
+            content = looked[-1].read_bytes()
+            if hashlib.sha256(content).hexdigest() == row["arrays"]["sha256"]:
+                with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+                    return dict(stored)
+    raise LedgerError(f"the arrays of row {row['key']} are in none of {', '.join(map(str, looked))}; train it again")
 
 
-def own_rows(experiment: str | None = None, folder: Path | None = None) -> list[dict]:
-    """Rows of the user's own ledger (or another folder of the same layout).
-
-    Raises:
-        ValueError: a file that holds no row; names it.
-    """
-    files = (folder or paths.runs()).glob(f"{experiment or '*'}/*.json")
-    return [row for path in sorted(files) for row in _read(path)]
+# ---------------------------------------------------------------------- the committed reference
 
 
 def reference_rows(experiment: str | None = None) -> list[dict]:
-    """Rows of the committed ledger. Raises ValueError for a line that is no row; names it."""
-    files = paths.reference().glob(f"{experiment or '*'}.jsonl")
-    return [row for path in sorted(files) for row in _read(path)]
+    """Rows of the committed ledger.
+
+    Raises:
+        LedgerError: a line that is no row, or not the one that was committed; names file and line, and says what to do.
+    """
+    files = sorted(paths.reference().glob(f"{experiment or '*'}.jsonl"))
+    return [row for path in files for row in _reference(path)]
 
 
-def _read(path: Path) -> list[dict]:
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            row = json.loads(line)
-            complete = isinstance(row, dict) and row.keys() >= _PARTS
-        except ValueError:
-            complete = False
-        if not complete:
-            raise ValueError(f"{path}, line {number}: expected a ledger row in JSON, found {line[:60]!r}")
-        rows.append(row)
-    return rows
+def _reference(path: Path) -> list[dict]:
+    seals = path.with_suffix(".digests")
+    try:
+        return list(_lines(path, _read_seals(seals)))
+    except LedgerError as error:
+        if (begun := seals.with_suffix(".new")).exists():  # of a merge that was killed between its two files
+            with contextlib.suppress(LedgerError):
+                return list(_lines(path, _read_seals(begun)))
+        raise LedgerError(
+            f"{error}; to restore both files: git checkout -- {path} {seals} (after a merge of branches: ledger.seal)"
+        ) from error
+
+
+def _read_seals(path: Path) -> dict[str, str]:
+    """Digests of a file's rows, by key."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return {}
+    return {key: found for key, _, found in (line.partition(" ") for line in lines)}
+
+
+def _lines(path: Path, seals: dict[str, str] | None) -> Iterator[dict]:
+    """The rows of a reference file, whatever they are where ``seals`` is None."""
+    missing = dict(seals or {})
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        row = _parsed(line, f"{path}, line {number}")
+        if _experiment(row) != path.stem:
+            raise LedgerError(f"{path}, line {number}: the experiment must be that of the file, found {_experiment(row)!r}")
+        if seals is not None and missing.pop(row["key"], None) != _digest(line):
+            raise LedgerError(f"{path}, line {number}: the row is not the one whose digest is in {path.stem}.digests")
+        yield row
+    if missing:
+        raise LedgerError(f"{path}: {len(missing)} rows of {path.stem}.digests are missing, the first: {min(missing)}")
+
+
+def write_reference(experiment: str, rows: list[dict]) -> None:
+    """Replace an experiment's committed rows, in an order that keeps differences between versions readable."""
+
+    def place(row: dict) -> tuple:
+        config = row["config"]
+        return (config["scale"], config["dataset"], config["case"], config["method"], config["seed"], row["key"])
+
+    rows, path = sorted(rows, key=place), paths.reference() / f"{experiment}.jsonl"
+    lines = [json.dumps(row, sort_keys=True) for row in rows]
+    seals = sorted(f"{row['key']} {_digest(line)}" for row, line in zip(rows, lines, strict=True))
+    begun = path.with_suffix(".new")
+    write_atomically(begun, "\n".join(seals) + "\n")
+    write_atomically(path, "\n".join(lines) + "\n")
+    begun.replace(path.with_suffix(".digests"))
+
+
+def seal(experiment: str) -> None:
+    """Write a reference file's digests anew, after lines of two branches were merged by git.
+
+    Raises:
+        LedgerError: a row whose key is not that of its configuration, or that lacks numbers or arrays; nothing is written.
+    """
+    path = paths.reference() / f"{experiment}.jsonl"
+    rows = list(_lines(path, None))
+    for number, row in enumerate(rows, 1):
+        _sound(row, f"{path}, line {number}", paths.reference() / "arrays" / experiment / f"{row['key']}.npz")
+    write_reference(experiment, rows)
+
+
+# ---------------------------------------------------------------------- both
 
 
 def order() -> str:
@@ -115,26 +288,22 @@ def order() -> str:
     return value
 
 
-def lookup(experiments: Iterable[str], newer_than: float | None = None) -> dict[str, dict]:
-    """All rows of some experiments, by key, as ``CROWDS_LEDGER`` orders the two ledgers; with ``newer_than`` (UNIX time)
-    only those that were made since. A row with more arrays goes before its like."""
+def lookup(experiments: Iterable[str]) -> dict[str, dict]:
+    """All rows of some experiments, by key, as ``CROWDS_LEDGER`` orders the two ledgers. A row with more arrays goes before its
+    like.
+
+    Raises:
+        LedgerError: see :func:`reference_rows`.
+    """
     found: dict[str, dict] = {}
     for experiment in sorted(set(experiments)):
-        sources = [own_rows, reference_rows]  # a later one overwrites an earlier one
-        if order() == "own":
-            sources.reverse()
-        if order() == "reference":
-            sources = [reference_rows]
-        for rows in sources:
-            # Rows carry whole seconds, rounded down.
-            fresh = (row for row in rows(experiment) if newer_than is None or made(row) >= int(newer_than))
-            found |= {row["key"]: row for row in fresh if not names(row) < names(found.get(row["key"], {}))}
+        sources = {"": (own_rows, reference_rows), "own": (reference_rows, own_rows), "reference": (reference_rows,)}
+        for rows in sources[order()]:  # a later one overwrites an earlier one
+            found |= {row["key"]: row for row in rows(experiment) if not names(row) < names(found.get(row["key"], {}))}
     return found
 
 
-def made(row: dict) -> float:
-    """When a row was made, as UNIX time."""
-    return datetime.fromisoformat(row["provenance"]["made"]).timestamp()
+# ---------------------------------------------------------------------- taking in what was made elsewhere
 
 
 def merge(folder: Path | str) -> dict[str, int]:
@@ -148,54 +317,73 @@ def merge(folder: Path | str) -> dict[str, int]:
         fewer, gives way to its like and counts as added.
 
     Raises:
-        ValueError: no rows there, or a row that differs in its numbers from the reference row of the same key. Then
-            nothing is taken.
+        LedgerError: no rows there; a row that is not what was written, whose key is not that of its configuration, or that
+            differs in its numbers from the reference row of the same key. Then nothing is taken.
+        NotWritable: the reference cannot be written.
     """
-    arrived = own_rows(folder=Path(folder))
-    if not arrived:
-        raise ValueError(f"no ledger rows in {folder}; expected files <experiment>/<key>.json")
-    with _reference_lock():
+    folder = Path(folder)
+    files = sorted(folder.glob("*/*.json"))
+    if not files:
+        raise LedgerError(f"no ledger rows in {folder}; expected files <experiment>/<key>.json")
+    arrived, wrong = [], []
+    for path in files:
+        try:
+            arrived.append(_sound(_read(path), f"{path}, line 1", path.with_suffix(".npz")))
+        except (OSError, LedgerError) as error:
+            wrong.append(error)
+    with locked(paths.reference() / ".lock"):
         known = {row["key"]: row for row in reference_rows()}
-        new = {}
         for row in arrived:
-            other = known.get(row["key"])
-            if other is not None and other["metrics"] != row["metrics"]:
-                raise ValueError(
+            other = known.get(row["key"], row)
+            if other["metrics"] != row["metrics"]:
+                wrong.append(
                     f"row {row['key']} of {row['config']['experiment']} ({row['config']['method']}, seed "
-                    f"{row['config']['seed']}) has {row['metrics']}, the reference has {other['metrics']}; nothing was merged"
+                    f"{row['config']['seed']}) has {row['metrics']}, the reference has {other['metrics']}"
                 )
-            if other is None or names(other) < names(row):
-                new[row["key"]] = row
-        kept = {}
-        for row in (row for row in new.values() if "arrays" in row):
+        if wrong:
+            raise LedgerError(f"nothing was merged: {len(wrong)} of {len(files)} rows are wrong, the first: {wrong[0]}")
+        new = [row for row in arrived if row["key"] not in known or names(known[row["key"]]) < names(row)]
+        for row in (row for row in new if "arrays" in row):
             name = f"{row['config']['experiment']}/{row['key']}.npz"
-            kept[name] = (Path(folder) / name).read_bytes()
-            if hashlib.sha256(kept[name]).hexdigest() != row["arrays"]["sha256"]:
-                raise ValueError(f"{Path(folder) / name} has another SHA-256 than its row says; nothing was merged")
-        for name, content in kept.items():
-            write_atomically(paths.reference() / "arrays" / name, content)
-        for experiment in {row["config"]["experiment"] for row in new.values()}:
-            rows = [row for row in new.values() if row["config"]["experiment"] == experiment]
-            others = [row for row in reference_rows(experiment) if row["key"] not in new]
-            write_reference(experiment, others + rows)
+            write_atomically(paths.reference() / "arrays" / name, (folder / name).read_bytes())
+        for experiment in sorted({row["config"]["experiment"] for row in new}):
+            rows = {row["key"]: row for row in new if row["config"]["experiment"] == experiment}
+            write_reference(experiment, list(({row["key"]: row for row in reference_rows(experiment)} | rows).values()))
     return {"added": len(new), "already": len(arrived) - len(new)}
 
 
-def write_reference(experiment: str, rows: list[dict]) -> None:
-    """Replace an experiment's committed rows, in an order that keeps differences between versions readable."""
+def _sound(row: dict, where: str, beside: Path) -> dict:
+    """A row of another machine that this code would have made under the same key, with numbers and arrays to it."""
 
-    def place(row: dict) -> tuple:
-        config = row["config"]
-        return (config["scale"], config["dataset"], config["case"], config["method"], config["seed"], row["key"])
+    from lib.runs.config import from_row  # torch, which reading needs not
 
-    lines = [json.dumps(row, sort_keys=True) for row in sorted(rows, key=place)]
-    write_atomically(paths.reference() / f"{experiment}.jsonl", "\n".join(lines) + "\n")
+    def refuse(what: str, found: object) -> LedgerError:
+        return LedgerError(f"{where}: {what}, found {found!r}")
+
+    if not (_NAME.fullmatch(str(_experiment(row))) and _KEY.fullmatch(str(row["key"]))):
+        raise refuse("an experiment is named by a-z, 0-9 and _, a key by 16 hexadecimal digits", (_experiment(row), row["key"]))
+    metrics, provenance = row["metrics"], row["provenance"]
+    if not isinstance(metrics, dict) or not all(map(_is_number, metrics.values())):
+        raise refuse("metrics must be finite numbers by name", metrics)
+    if not _is_number(row["seconds"]) or row["seconds"] < 0:
+        raise refuse("seconds must be a number from 0 on", row["seconds"])
+    if not isinstance(provenance, dict) or not {"made", "code", "data", "torch"} <= provenance.keys():
+        raise refuse("provenance must say when, by which code, data and torch a row was made", provenance)
+    try:
+        key = from_row(row).key()
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise refuse("the configuration must be one that this code knows", str(error)) from error
+    if key != row["key"]:
+        raise refuse(f"the key of this configuration is {key} by this code and data", row["key"])
+    if "arrays" in row:
+        try:
+            content = beside.read_bytes()
+        except OSError as error:
+            raise refuse("the row's arrays must be there", str(error)) from error
+        if hashlib.sha256(content).hexdigest() != row["arrays"]["sha256"]:
+            raise LedgerError(f"{beside} has another SHA-256 than its row says")
+    return row
 
 
-@contextmanager
-def _reference_lock():
-    """Two merges at once would each read, then overwrite the other's rows; a finished one frees the lock, a killed one too."""
-    paths.reference().mkdir(parents=True, exist_ok=True)
-    with (paths.reference() / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

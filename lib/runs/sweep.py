@@ -16,11 +16,10 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,10 +31,10 @@ from lib.datasets.kinds import CrowdData, CrowdDataset
 from lib.methods.base import Method
 from lib.networks.predict import as_numpy
 from lib.runs import ledger
-from lib.runs.config import RunConfig, each_once
-from lib.runs.ledger import write
-from lib.runs.schedule import Pending
+from lib.runs.config import RunConfig, as_read, each_once
+from lib.runs.schedule import Queue
 from lib.runs.workers import processors, workers_for
+from lib.storage import NotWritable
 from lib.training import scoring
 from lib.training.device import check_device
 from lib.training.loop import Fit, fit
@@ -149,19 +148,12 @@ def _array(method: Method, name: str) -> np.ndarray | None:
     return found.detach().float().cpu().numpy() if isinstance(found, torch.Tensor) else None  # some have a weight of a penalty
 
 
-def as_read(config: RunConfig) -> dict:
-    """A configuration as its row has it."""
-    content = json.loads(json.dumps(asdict(config)))
-    del content["keep"]
-    return content
-
-
 def _provenance(config: RunConfig, device: str) -> dict[str, str]:
     return {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "code": _code_version(),
         "data": datasets.fingerprint(config.dataset, **config.dataset_options),
-        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
         "processor": _processor(),
         "torch": torch.__version__,
         "numpy": np.__version__,
@@ -200,6 +192,7 @@ def _code_version() -> str:
 
 
 WORKER_DIED = "a worker process died (killed, or out of memory). Finished runs are in the ledger: run again to go on."
+_LOOK_AGAIN = 0.5  # seconds between two looks at what other processes, or a cluster, are doing
 
 
 class RunFailed(RuntimeError):
@@ -215,7 +208,7 @@ def sweep(
     configs: Sequence[RunConfig],
     recompute: bool = False,
     *,
-    newer_than: float | None = None,
+    folder: Path | None = None,
     executor: Executor | None = None,
     workers: int | None = None,
     device: str = "cpu",
@@ -225,14 +218,17 @@ def sweep(
 ) -> list[dict | None]:
     """Rows of many configurations: taken from the ledger where they are, trained and written where they are not.
 
+    A run is claimed before it starts: of several processes that want it, one trains it and the others take its row.
+
     Args:
         configs: what to run; the same one twice is trained once.
         recompute: train all of them anew.
-        newer_than: UNIX time; train anew what is older. A killed ``recompute`` goes on with the time of its first start.
-        executor: any ``concurrent.futures`` executor, Dask's included; the caller shuts it down. Threads of one process
-            train one after the other. By default a pool of processes, or this process where there is only one run.
-        workers: size of the default pool; by default one a processor, or one on CUDA (which is one device).
-        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        folder: a ledger folder of its own, for rows that are fresh: those in it are taken, the others trained and put
+            there. By default the reference and the user's own ledger, which gets the new ones.
+        executor: any ``concurrent.futures`` executor; the caller shuts it down. Threads of one process train one after the
+            other. By default a pool of processes, or this process where there is only one run.
+        workers: size of the default pool; by default one a processor, or one on a GPU.
+        device: ``cpu``, ``cuda``, ``cuda:N``, ``mps`` or ``auto``.
         progress: show a bar over runs.
         deadline: UNIX time; start no run that would not end in time, judged by the seconds of earlier ones.
         on_row: called with each row that was trained.
@@ -243,67 +239,94 @@ def sweep(
     Raises:
         ValueError: a device that is not there, or ``CROWDS_LEDGER=reference`` and a row is missing there; names the run.
         RunFailed: a run raised; after all others are done. Names the first.
+        NotWritable: the ledger cannot be written (a full disk); at once, since no other run could be kept either.
     """
     if executor is None:  # another machine's devices are not ours to check
-        check_device(device)
+        device = str(check_device(device))
     keys = [config.key() for config in configs]
     wanted = each_once(configs)
     experiments = {config.experiment for config in configs}
     stored = ledger.lookup(experiments)
-    fresh = stored if newer_than is None else ledger.lookup(experiments, newer_than)
-    rows = {
-        key: fresh[key]
-        for key, config in wanted.items()
-        if key in fresh and not (recompute and newer_than is None) and ledger.has_arrays(fresh[key], config.keep)
-    }
+    own = stored if folder is None else {row["key"]: row for name in experiments for row in ledger.own_rows(name, folder)}
+    rows = {key: row for key, row in own.items() if key in wanted and ledger.has_arrays(row, wanted[key].keep)}
+    if recompute:
+        rows = {}
     missing = {key: config for key, config in wanted.items() if key not in rows}
-    if missing and ledger.order() == "reference":
+    if missing and folder is None and ledger.order() == "reference":
         config = next(iter(missing.values()))
         raise ValueError(
             f"CROWDS_LEDGER is 'reference', and {len(missing)} of {len(wanted)} runs are not in the reference ledger "
             f"{paths.reference()} or are to be trained anew, the first: {config.describe()}. Unset it to train them."
         )
     if missing:
-        pending = Pending(missing, stored, deadline, device)
-        workers = workers or (1 if device.startswith("cuda") else processors())
+        queue = Queue(missing, stored.values(), deadline, device)
+        old = {key: ledger.own_row(config.experiment, key, folder) for key, config in missing.items()} if recompute else {}
+        workers = workers or (processors() if device == "cpu" else 1)
         with contextlib.nullcontext(executor) if executor else workers_for(len(missing), workers) as pool:
-            rows |= _train_all(pending, pool, device, progress, on_row)
+            rows |= _train_all(queue, pool, device, folder, old, progress, on_row)
     return [rows.get(key) for key in keys]
 
 
 def _train_all(
-    pending: Pending, pool: Executor, device: str, progress: bool, on_row: Callable[[dict], None] | None
+    queue: Queue,
+    pool: Executor,
+    device: str,
+    folder: Path | None,
+    old: Mapping[str, dict | None],
+    progress: bool,
+    on_row: Callable[[dict], None] | None,
 ) -> dict[str, dict]:
     from tqdm.auto import tqdm
 
-    rows, failures, running, begun = {}, [], {}, {}
-    # A run is weighed against the deadline only when a worker is free for it. An executor that does not say how many it
-    # has (Dask's) gets all runs at once where there is no deadline.
-    window = getattr(pool, "_max_workers", len(pending) if pending.deadline is None else processors())
-    with tqdm(total=len(pending), desc="runs", disable=not progress) as bar:
+    rows, failures, running = {}, [], {}
+    with tqdm(total=len(queue.waiting), desc="runs", disable=not progress) as bar, contextlib.ExitStack() as claims:
         while True:
-            while len(running) < window and (key := pending.next()) is not None:
-                begun[key] = time.time()  # before, since an executor may train at once
-                running[_submit(pool, pending.configs[key], device)] = key
+            elsewhere = False  # whether another process is at work on a run that we wait for
+            for key in queue.fitting():
+                # A run is weighed against the deadline only when a worker is free for it.
+                if len(running) >= _slots(pool):
+                    break
+                config = queue.waiting[key]
+                if (claim := ledger.claim(key, folder)) is None:
+                    elsewhere = True
+                    continue
+                del queue.waiting[key]
+                row = ledger.own_row(config.experiment, key, folder)  # another process may just have finished it
+                if row is not None and row != old.get(key) and ledger.has_arrays(row, config.keep):
+                    rows[key] = row
+                    claim.release()
+                    bar.update()
+                    continue
+                claims.callback(claim.release)
+                begun = time.time()  # before, since an executor may train at once
+                running[_submit(pool, config, device, folder)] = (config, claim, begun)
             if not running:
-                break
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            under_way = [pending.configs[key].describe() for key in running.values()]
+                if not elsewhere:
+                    break
+                time.sleep(_LOOK_AGAIN)
+                continue
+            done, _ = wait(running, timeout=_LOOK_AGAIN if elsewhere else None, return_when=FIRST_COMPLETED)
+            under_way = [config.describe() for config, _, _ in running.values()]
             for future in done:
-                key = running.pop(future)
+                config, claim, begun = running.pop(future)
                 try:
                     row = future.result()
                 except BrokenProcessPool as error:
                     raise RunFailed(f"{WORKER_DIED} It was at work on one of these: {'; '.join(under_way)}") from error
+                except NotWritable:
+                    raise
                 except Exception as error:
-                    log.error("%s failed: %s", pending.configs[key].describe(), error)
-                    failures.append((pending.configs[key], error))
+                    if hasattr(pool, "check"):
+                        pool.check()  # a lost cluster is no fault of a run
+                    log.error("%s failed: %s", config.describe(), error)
+                    failures.append((config, error))
                 else:
-                    # Written again, for a worker on another machine; the same bytes otherwise.
-                    rows[key] = row = write(row)
-                    pending.learn(row, time.time() - begun[key])
+                    # Written again, for a run of another machine; the same bytes otherwise.
+                    row = rows[row["key"]] = ledger.write(row, folder)
+                    queue.learn(row, time.time() - begun)
                     if on_row is not None:
                         on_row(row)
+                claim.release()
                 bar.update()
     if failures:
         config, error = failures[0]
@@ -311,14 +334,26 @@ def _train_all(
     return rows
 
 
-def _submit(pool: Executor, config: RunConfig, device: str) -> Future:
+def _slots(pool: Executor) -> int:
+    """How many runs an executor can have under way; a cluster's size changes."""
+    return pool.slots() if hasattr(pool, "slots") else getattr(pool, "_max_workers", processors())
+
+
+def _submit(pool: Executor, config: RunConfig, device: str, folder: Path | None) -> Future:
     try:
-        return pool.submit(_train_and_write, config, device)
+        if hasattr(pool, "slots"):
+            return pool.submit(_train_elsewhere, config, device)
+        return pool.submit(_train_and_write, config, device, folder)
     except BrokenProcessPool as error:
         raise RunFailed(WORKER_DIED) from error
 
 
-def _train_and_write(config: RunConfig, device: str) -> dict:
+def _train_and_write(config: RunConfig, device: str, folder: Path | None) -> dict:
+    """Written by the worker, so that a finished run is not lost with the process that asked for it."""
     row, _ = train(config, device)
-    write(row)
-    return row
+    return ledger.write(row, folder)
+
+
+def _train_elsewhere(config: RunConfig, device: str) -> dict:
+    """On another machine, whose ledger is none of ours: the arrays come along with the row."""
+    return train(config, device)[0]

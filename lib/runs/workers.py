@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 
-__all__ = ["InThisProcess", "end_with_parent", "processors", "workers_for"]
+__all__ = ["InThisProcess", "processes", "processors", "workers_for"]
 
 
 def processors() -> int:
@@ -18,8 +18,8 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def end_with_parent() -> None:
-    """Initializer for a pool: let a worker die with the process that started it, and leave Ctrl-C to that process.
+def _end_with_parent() -> None:
+    """Let a worker die with the process that started it, and leave Ctrl-C and the like to that process.
 
     After kill -9 nobody tells the workers to stop: each holds both ends of the pipe that it reads, so none of them ever
     sees it closed. A thread waits for the parent instead.
@@ -51,15 +51,26 @@ class InThisProcess(Executor):
 
 
 @contextmanager
+def processes(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Worker processes. Where the block ends by an exception they end at once: a run under way may take an hour."""
+    # Spawned, not forked: a fork copies torch's thread pools in an unusable state, and other systems have none.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
+    try:
+        yield pool
+    except BaseException:
+        for worker in list((pool._processes or {}).values()):  # Python 3.14 has terminate_workers
+            worker.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
 def workers_for(jobs: int, workers: int) -> Iterator[Executor]:
     """An executor for so many jobs: processes, or this one alone. Jobs that wait at its end are given up."""
     if min(workers, jobs) == 1:
         yield InThisProcess()
         return
-    # Spawned, not forked: a fork copies torch's thread pools in an unusable state.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, jobs), mp_context=context, initializer=end_with_parent)
-    try:
+    with processes(min(workers, jobs)) as pool:
         yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)

@@ -5,8 +5,8 @@ registers each with :func:`register`; a new case is a function, its line in :dat
 made of is in :mod:`lib.simulation.drawing`.
 
 The cases ``rec-IND-I`` to ``rec-COR-IV`` are **reconstructions**: how the CCC paper made its IND-I to COR-IV is published
-nowhere that we could read, so results on them are no reproduction of its Table 1. :func:`best_verdict` says how far a claim
-may go.
+nowhere that we could read, so results on them are no reproduction of its Table 1: a claim about one has the origin
+"reconstruction" (:mod:`lib.results.claims`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from lib.crowd.labels import CrowdLabels
 from lib.registry import Registry, unknown
 
-__all__ = ["CATALOGUE", "Info", "SimulatedCrowd", "best_verdict", "build", "info", "names", "register"]
+__all__ = ["CATALOGUE", "Info", "SimulatedCrowd", "build", "info", "names", "register"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,11 +153,3 @@ def build(case: str, y: np.ndarray, n_classes: int, seed: int, **options) -> Sim
     if y.ndim != 1 or y.dtype.kind not in "iu" or (len(y) and not 0 <= y.min() <= y.max() < n_classes):
         raise ValueError(f"y must be a vector of classes in 0 .. {n_classes - 1}, found {y.dtype} of shape {y.shape}")
     return entry.make(y.astype(np.int64), int(n_classes), int(seed), **options)
-
-
-def best_verdict(case: str) -> str:
-    """The best that a claim about a case can earn: ``trend only`` for a reconstruction, else ``reproduced``.
-
-    For ``best_verdict`` of :mod:`lib.results.claims`. Raises ValueError for an unknown case.
-    """
-    return "trend only" if info(case).reconstruction else "reproduced"

@@ -19,11 +19,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import json
 import warnings
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -31,7 +29,7 @@ from torch.nn import functional as F
 
 from lib import paths
 from lib.registry import unknown
-from lib.storage import write_atomically
+from lib.storage import cached_array
 
 __all__ = ["EXPERTS", "MACHINES", "Machine", "answers", "crew", "fit", "subset"]
 
@@ -193,26 +191,15 @@ def answers(
         content = {"revision": REVISION, "pool": pool.hexdigest(), "number": number, "seed": seed, "classes": n_classes}
         content |= {"machine": dataclasses.asdict(machine), "mismatched": wrong}
         key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-        path = paths.cache() / "machines" / f"{key}.npy"
-        said = _stored(path, len(asked))
-        if said is None:
+
+        def label(number=number, machine=machine, wrong=wrong) -> np.ndarray:
             chosen = subset(number, machine, len(x), seed)
             own = y[: len(chosen)] if wrong else y[chosen]
             said = fit(machine, x[chosen], own, n_classes, seed=_network_seed(seed, number))(asked)
-            buffer = io.BytesIO()
-            np.save(buffer, said.astype(np.uint8), allow_pickle=False)
-            write_atomically(path, buffer.getvalue())
-        labels.append(said)
+            return said.astype(np.uint8)
+
+        labels.append(cached_array(paths.cache() / "machines", key, label).astype(np.int64))
     return np.stack(labels)
-
-
-def _stored(path: Path, items: int) -> np.ndarray | None:
-    """Labels that were kept; None where there are none, or a file that was cut off or changed."""
-    try:
-        said = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return said.astype(np.int64) if said.shape == (items,) and said.dtype == np.uint8 else None
 
 
 def _network_seed(seed: int, number: int) -> int:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from lib import paths
-from lib.site import api, claims, copies, leaderboard, pages
+from lib.site import api, claims, copies, pages
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,7 +20,8 @@ def main(arguments: list[str] | None = None) -> int:
     from sphinx.cmd.build import main as sphinx
 
     began = time.perf_counter()
-    sources, target = paths.build() / "site-sources", paths.build() / "site"
+    target = paths.site()
+    sources = target.with_name("site-sources")
     shutil.rmtree(sources, ignore_errors=True)
     shutil.rmtree(target, ignore_errors=True)  # a page that is no longer made would stay, and be served
     write_sources(sources, with_api=not options.no_api)
@@ -42,7 +43,6 @@ def write_sources(folder: Path, with_api: bool = True) -> None:
     figures = copies.figures(folder / "extra" / "figures")
     notebooks = copies.notebooks(folder / "notebooks", figures)
     pages.write(folder, notebooks, figures, found, with_api)
-    leaderboard.write(folder)
     claims.write_explorer(folder / "extra" / "explorer.html", found)
     if with_api:
         api.write(folder / "api")

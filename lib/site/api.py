@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import ast
 import inspect
+import io
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+from docutils import nodes
+from docutils.core import publish_doctree
+from docutils.parsers.rst.roles import register_generic_role
 from sphinx.ext.napoleon import Config, GoogleDocstring
 
 from lib import paths
@@ -18,8 +23,8 @@ def write(folder: Path) -> None:
     """One page a room of ``lib``: every module with its public classes and functions."""
     folder.mkdir(parents=True, exist_ok=True)
     library = paths.ROOT / "lib"
-    rooms = sorted(p for p in library.iterdir() if (p / "__init__.py").exists() and p.name != "site" or p.suffix == ".py")
-    rooms = [room for room in rooms if room.name != "__init__.py"]
+    rooms = [room for room in sorted(library.iterdir()) if (room / "__init__.py").exists() or room.suffix == ".py"]
+    rooms = [room for room in rooms if room.name not in ("__init__.py", "site")]
     for room in rooms:
         files = [room] if room.suffix else sorted(room.rglob("*.py"))
         modules = [_module(file) for file in files if file.name != "__main__.py"]
@@ -86,4 +91,13 @@ def _arguments(node: ast.FunctionDef, bound: bool) -> str:
 
 
 def _text(node: ast.AST) -> str:
-    return str(GoogleDocstring(ast.get_docstring(node) or "", _STYLE, what="function"))
+    """A docstring as reStructuredText; one that is none is shown as it is written."""
+    written = ast.get_docstring(node) or ""
+    text = str(GoogleDocstring(written, _STYLE, what="function"))
+    complaints = io.StringIO()
+    publish_doctree(text, settings_overrides={"warning_stream": complaints, "report_level": 2, "halt_level": 5})
+    return "::\n\n" + textwrap.indent(written, "   ") if complaints.getvalue() else text
+
+
+for _role in ("func", "class", "meth", "mod", "data", "attr", "doc"):  # Sphinx's own, which docutils alone does not know
+    register_generic_role(_role, nodes.literal)

@@ -13,14 +13,15 @@ FIELDS = (
     *("id", "notebook", "paper", "locator", "statement", "origin", "headline", "dataset", "case", "methods", "metric", "unit"),
     *("paper_value", "ours", "low", "high", "seeds", "scale", "band", "kind", "keys", "verdict"),
 )
-# In words a reader understands, the best first.
+PAPERS = {"crowd-layer": "Crowd Layer", "geocrowdnet": "GeoCrowdNet", "ccc": "CCC", "kd-crowd": "KD-Crowd"}
+# The best first, in the words of RESULTS.md.
 VERDICTS = {
-    "reproduced": "the interval lies inside the band around the paper's number, or the difference is at least half of the paper's",
-    "holds on our reconstruction": "the paper gives too little to repeat its experiment; it holds on ours",
-    "direction only": "the difference has the paper's sign and is less than half as large",
-    "inconclusive": "the interval holds zero: these runs decide nothing",
-    "contradicted": "the interval lies outside the band, or on the other side of zero",
-    "not run at paper scale": "smaller than in the paper; shown, not judged",
+    "reproduced": "as the paper says, with the interval and the size that the rules ask for",
+    "holds on our reconstruction": "what would be reproduced if crowd, method and scale were the paper's",
+    "direction only": "the right sign for certain, less than half of the paper's size",
+    "inconclusive": "the interval holds zero, or reaches out of the band",
+    "contradicted": "certain, and not as the paper says",
+    "not run at paper scale": "no runs, or smaller ones than the claim needs",
 }
 ORIGINS = {
     "paper number": "the paper prints this number",
@@ -83,6 +84,7 @@ def write_explorer(target: Path, claims: Sequence[Mapping]) -> None:
     data = {
         "fields": _SHOWN,
         "rows": [[claim[name] for name in _SHOWN] for claim in claims],
+        "papers": PAPERS | {"": "none of the four"},
         "methods": titles,
         "verdicts": VERDICTS,
         "origins": ORIGINS,

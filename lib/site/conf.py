@@ -1,6 +1,7 @@
 """Sphinx's settings for the site; ``python -m lib.site`` writes the sources that it reads."""
 
 from importlib.metadata import files
+from pathlib import Path
 
 project = "Learning from crowds"
 author = "The companion's authors"
@@ -12,7 +13,7 @@ nb_execution_mode = "off"
 myst_enable_extensions = ["attrs_block", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 4
 exclude_patterns = ["extra"]
-suppress_warnings = ["misc.highlighting_failure"]  # cells with magics
+suppress_warnings = ["misc.highlighting_failure", "ref.python"]  # cells with magics; types that several rooms have
 
 # MathJax 3.2.2 in one file, copied from a package of the lock. (MathJax 4 fetches its script letters from a CDN.)
 MATHJAX = next(file.locate() for file in files("sphinx-mathjax-offline") if file.name == "tex-svg.js")
@@ -21,9 +22,10 @@ mathjax3_config = {"options": {"enableMenu": False, "enableAssistiveMml": True}}
 
 html_theme = "sphinx_book_theme"
 html_static_path = ["static"]
+html_favicon = str(Path(__file__).parent / "static" / "icon.svg")
+html_context = {"default_mode": "auto"}
 html_css_files = ["site.css"]
 html_js_files = [("site.js", {"defer": "defer"})]
-html_extra_path = ["extra"]
 html_copy_source = True
 html_sourcelink_suffix = ""  # the button then serves the notebook itself
 html_show_copyright = False
@@ -51,7 +53,10 @@ html_theme_options = {
 
 
 def setup(app):
-    """Copy MathJax beside the pages."""
+    """Serve the explorer and the figures as they are, and MathJax beside the pages."""
+
+    def extra(app, config):
+        config.html_extra_path = [str(app.srcdir / "extra")]  # Sphinx would look for it beside this file
 
     def copy(app, error):
         if error is None:
@@ -59,4 +64,5 @@ def setup(app):
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(MATHJAX.read_bytes())
 
+    app.connect("config-inited", extra)
     app.connect("build-finished", copy)

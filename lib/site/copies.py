@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import json
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from lib import paths
 
 THUMBNAIL = (480, 360)  # pixels, twice what a card of the gallery shows
 FINGERPRINT = (24, 16)
+PAGES = {"README.md": "index", "RESULTS.md": "results-in-full", "notebooks/README.md": "map"}
 
 
 @dataclass(frozen=True)
@@ -66,17 +68,17 @@ def figures(target: Path) -> list[Figure]:
         ValueError: a figure has no alt text beside it.
     """
     found = []
+    for file in paths.figures().glob("*/*.csv"):
+        (target / file.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target / file.parent.name / file.name)
     for file in sorted(paths.figures().glob("*/*.png")):
         folder = target / file.parent.name
-        folder.mkdir(parents=True, exist_ok=True)
         text = file.with_suffix(".alt.txt")
         if not text.exists():
             raise ValueError(
-                f"{file.parent.name}/{file.name} has no alt text: expected {text.name} beside it, as plots.save writes it"
+                f"{file.parent.name}/{file.name} has no alt text: expected {text.name} beside it, as style.save writes it"
             )
         shutil.copyfile(file, folder / file.name)
-        if file.with_suffix(".csv").exists():
-            shutil.copyfile(file.with_suffix(".csv"), folder / f"{file.stem}.csv")
         with Image.open(file) as image:
             size = image.size
             small = image.convert("RGB")
@@ -97,12 +99,34 @@ def notebooks(target: Path, drawn: list[Figure]) -> list[Page]:
         own = [figure for figure in drawn if figure.notebook == file.stem]
         up = "../" * (folder.count("/") + (folder != ".") + 1)
         for number, cell in enumerate(content["cells"]):
-            _prepare(cell, own, up, f"{file.name}, cell {number}")
+            if cell["cell_type"] == "markdown":
+                cell["source"] = linked(_source(cell), file)
+            elif cell["cell_type"] == "code":
+                _prepare(cell, own, up, f"{file.name}, cell {number}")
         copy = target / folder / file.name
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(json.dumps(content), encoding="utf-8")
         done.append(Page(file.stem, _title(content["cells"]) or file.stem, "" if folder == "." else folder))
     return done
+
+
+def linked(text: str, file: Path) -> str:
+    """A committed file's Markdown with its links as they are in the site; what the site does not have stays as words."""
+    up = "../" * len(file.relative_to(paths.ROOT).parent.parts)
+
+    def link(match: re.Match) -> str:
+        words, target, anchor = match.groups(default="")
+        path = (file.parent / target).resolve()
+        if not path.is_relative_to(paths.ROOT):
+            return match[0]
+        place = path.relative_to(paths.ROOT).as_posix()
+        if place in PAGES:
+            return f"[{words}](/{PAGES[place]}.md)"
+        if place.startswith("notebooks/") and path.suffix == ".ipynb":
+            return f"[{words}](/{place}{anchor})"
+        return f'<a href="{up}{place}">{words}</a>' if place.startswith("figures/") else words
+
+    return re.sub(r"!?\[([^\]]*)\]\(((?!https?:|mailto:|/)[^)#\s]+)(#[^)\s]*)?\)", link, text)
 
 
 def _title(cells: list[dict]) -> str:
@@ -116,10 +140,7 @@ def _source(cell: dict) -> str:
 
 def _prepare(cell: dict, own: list[Figure], up: str, where: str) -> None:
     """Fold the set-up cell; turn images into links to the saved figures."""
-    if cell["cell_type"] != "code":
-        return
-    source = _source(cell)
-    if "sys.path.insert" in source:  # the first cell, which puts the project on the path
+    if "sys.path.insert" in _source(cell):  # the first cell, which puts the project on the path
         cell["metadata"].setdefault("tags", []).append("hide-cell")
     for output in cell["outputs"]:
         data = output.get("data", {})
@@ -134,15 +155,18 @@ def _shown(encoded: str | list[str], own: list[Figure], up: str, where: str) -> 
         width, mark = image.width, _fingerprint(image)
     if not own:
         raise ValueError(
-            f"{where} shows an image, but its notebook has saved no figure: images need the alt text of plots.save"
+            f"{where} shows an image, but its notebook has saved no figure: images need the alt text of style.save"
         )
     figure = min(own, key=lambda figure: _distance(mark, _saved_fingerprint(figure)))
     height = round(figure.size[1] * width / figure.size[0])
     alt = html.escape(figure.alt)
+    caption = ""
+    if (paths.figures(figure.notebook) / f"{figure.name}.csv").exists():  # a picture of a model has no numbers
+        numbers = f"{up}figures/{figure.notebook}/{figure.name}.csv"
+        caption = f'<figcaption><a href="{numbers}">numbers of this figure (CSV)</a></figcaption>'
     return (
         f'<figure class="drawn" id="figure-{figure.name}"><a href="{up}{figure.path}">'
-        f'<img src="{up}{figure.path}" alt="{alt}" width="{width}" height="{height}" loading="lazy"></a>'
-        f'<figcaption><a href="{up}figures/{figure.notebook}/{figure.name}.csv">numbers of this figure (CSV)</a></figcaption></figure>'
+        f'<img src="{up}{figure.path}" alt="{alt}" width="{width}" height="{height}" loading="lazy"></a>{caption}</figure>'
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import html
-from pathlib import Path
 from statistics import NormalDist
 
 from lib import paths
@@ -46,69 +45,30 @@ def table() -> dict[str, dict[str, dict[str, tuple[float, float, int]]]]:
     return found
 
 
-def write(folder: Path) -> None:
-    """The page; sorting and the switch are in ``site.js``, and without it the last epoch is shown."""
+def parts() -> dict[str, str]:
+    """What the page's text is filled with; sorting and the switch are in ``site.js``, without it the last epoch is shown."""
     found = table()
-    budget = {name: next(iter(found.values()))[name]["last"][2] for name in DATASETS}
-    seeds = ", ".join(f"{budget[name]} on {title}" for name, title in DATASETS.items())
-    (folder / "leaderboard.md").write_text(
-        f"""# Leaderboard
-
-Every classification method on every real crowd: test accuracy in percent, with the 95 % interval of its mean over seeds.
-
-```{{raw}} html
-{_switch()}
-<div class="scrolls" tabindex="0" role="region" aria-label="Leaderboard">
-{_table(found)}
-</div>
-<p class="note" id="epoch-note">The bars show the intervals on one scale a column. Shown: <span id="epoch-words">last epoch, {EPOCHS["last"]}</span>.</p>
-```
-
-## What is equal for all
-
-- **Budget.** The same items and labels, the same network, optimizer, batch size and number of epochs; hyper-parameters by one rule, on
-  validation data ([notebook 23](notebooks/23_geocrowdnet_real.ipynb) shows the choice). Seeds: {seeds}.
-- **What this costs.** One recipe for all is fair, and nobody's favorite: a method that its paper trains with another rate or schedule is not
-  at its best here. Each paper's own protocol is in its notebooks.
-- **True labels** are meant as the upper bound. On sentiment polarity they are none: what limits every method there is the features.
-- **Intervals** say how much a mean over seeds may move with the seeds. They say nothing about other crowds: three crowds are three.
-
-The numbers: [table.csv](figures/{NOTEBOOK}/table.csv); how they came about, with ranks and tests:
-[notebook 90](notebooks/{NOTEBOOK}.ipynb).
-
-## Add a method
-
-1. Write `lib/methods/<name>.py`: a class with `loss` and `predict_proba`, and `confusion` where it estimates one.
-   The shortest one to read first is `lib/methods/geocrowdnet.py`.
-2. Add its line to the catalogue in `lib/methods/__init__.py`: title, paper, family.
-3. Add `tests/methods/test_<name>.py`, with a slow plain version of its loss to compare with.
-4. Give the name to the grid of notebook 90 (`lib/protocols/`), then:
-
-```
-python -m lib.reproduce --only 90 --in-place
-make test
-make site
-```
-""",
-        encoding="utf-8",
-    )
+    seeds = next(iter(found.values()))
+    words = ", ".join(f"{seeds[name]['last'][2]} on {title}" for name, title in DATASETS.items())
+    return {"switch": _switch(), "board": _board(found), "seeds": words}
 
 
 def _switch() -> str:
-    choices = "".join(
-        f'<label><input type="radio" name="epoch" value="{name}"{" checked" if name == "last" else ""} data-words="{name} epoch, {words}"> '
-        f"{name}</label>"
-        for name, words in EPOCHS.items()
-    )
+    choices = ""
+    for name, words in EPOCHS.items():
+        checked = " checked" if name == "last" else ""
+        button = f'<input type="radio" name="epoch" value="{name}"{checked} data-words="{name} epoch, {words}">'
+        choices += f"<label>{button} {name}</label>"
     return f'<fieldset class="needs-script switch"><legend>Epoch</legend>{choices}</fieldset>'
 
 
-def _table(found: dict) -> str:
-    heads = ['<th scope="col" data-sort="text">method</th>', '<th scope="col" data-sort="text">paper</th>']
-    heads += [f'<th scope="col" data-sort="number" class="number">{title}</th>' for title in DATASETS.values()]
-    heads.append(
-        '<th scope="col" data-sort="number" class="number" title="mean of the ranks on the data sets, 1 is best">mean rank</th>'
-    )
+def _board(found: dict) -> str:
+    heads = [
+        ("text", "method"),
+        ("text", "paper"),
+        *(("number", title) for title in DATASETS.values()),
+        ("number", "mean rank"),
+    ]
     spans = {}
     for dataset in DATASETS:
         entries = [entry for row in found.values() for entry in row.get(dataset, {}).values()]
@@ -118,33 +78,28 @@ def _table(found: dict) -> str:
         entry = CATALOGUE[method]
         cells = [f'<th scope="row">{html.escape(entry.title)}</th>', f"<td>{html.escape(entry.paper)}</td>"]
         cells += [_cell(row.get(dataset, {}), spans[dataset]) for dataset in DATASETS]
-        ranks = {epoch: _mean_rank(found, method, epoch) for epoch in EPOCHS}
-        data = " ".join(f'data-{epoch}="{"" if rank is None else f"{rank:.1f}"}"' for epoch, rank in ranks.items())
-        cells.append(f'<td class="number" {data}>{"–" if ranks["last"] is None else f"{ranks['last']:.1f}"}</td>')
-        bound = ' class="bound"' if entry.family == "bound" else ""
-        lines.append(f"<tr{bound}>{''.join(cells)}</tr>")
+        ranks = {epoch: "" if (rank := _mean_rank(found, method, epoch)) is None else f"{rank:.1f}" for epoch in EPOCHS}
+        data = " ".join(f'data-{epoch}="{rank}"' for epoch, rank in ranks.items())
+        cells.append(f'<td class="number" {data}>{ranks["last"] or "–"}</td>')
+        lines.append(f"<tr{' class=bound' if entry.family == 'bound' else ''}>{''.join(cells)}</tr>")
+    names = "".join(f'<th scope="col" class="{kind}" data-sort="{kind}">{title}</th>' for kind, title in heads)
+    caption = 'Test accuracy (%)<span class="needs-script">; the name of a column sorts by it</span>'
     return (
-        '<table class="board"><caption>Test accuracy (%)<span class="needs-script">; a column\'s name sorts by it</span></caption>'
-        f"<thead><tr>{''.join(heads)}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+        f'<table class="board"><caption>{caption}</caption><thead><tr>{names}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table>"
     )
 
 
 def _cell(entries: dict[str, tuple[float, float, int]], span: tuple[float, float]) -> str:
-    low, high = span
-    data = []
-    for epoch in EPOCHS:
-        if epoch in entries:
-            mean, half, _ = entries[epoch]
-            left, width = 100 * (mean - half - low) / (high - low), 100 * 2 * half / (high - low)
-            data.append(f'data-{epoch}="{mean:.2f}|{half:.2f}|{left:.1f}|{width:.1f}"')
-        else:
-            data.append(f'data-{epoch}=""')
-    mean, half, _ = entries["last"]
-    left, width = 100 * (mean - half - low) / (high - low), 100 * 2 * half / (high - low)
-    return (
-        f'<td class="number" {" ".join(data)}><span class="value">{mean:.1f} ± {half:.1f}</span>'
-        f'<span class="bar" aria-hidden="true"><i style="left:{left:.1f}%;width:{width:.1f}%"></i></span></td>'
-    )
+    """A cell with the numbers of all epochs in its attributes: mean|half width|start of the bar|its length."""
+    texts = dict.fromkeys(EPOCHS, "")
+    for epoch, (mean, half, _) in entries.items():
+        left, width = (100 * length / (span[1] - span[0]) for length in (mean - half - span[0], 2 * half))
+        texts[epoch] = f"{mean:.2f}|{half:.2f}|{left:.1f}|{width:.1f}"
+    data = " ".join(f'data-{epoch}="{text}"' for epoch, text in texts.items())
+    mean, half, left, width = map(float, texts["last"].split("|"))
+    bar = f'<span class="bar" aria-hidden="true"><i style="left:{left:.1f}%;width:{width:.1f}%"></i></span>'
+    return f'<td class="number" {data}><span class="value">{mean:.1f} ± {half:.1f}</span>{bar}</td>'
 
 
 def _mean_rank(found: dict, method: str, epoch: str) -> float | None:

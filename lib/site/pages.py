@@ -1,56 +1,79 @@
-"""The pages around the notebooks: landing, papers, results, gallery, lessons, glossary."""
+"""The pages around the notebooks: landing, papers, results, gallery, lessons, glossary.
+
+What is said of a paper, and what a term means, stands in ``data/papers.toml``; other sentences in ``texts``.
+"""
 
 from __future__ import annotations
 
 import csv
 import html
-from collections.abc import Mapping, Sequence
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from lib import paths
 from lib.methods import CATALOGUE
-from lib.site.claims import ORIGINS, VERDICTS, counts, ours
-from lib.site.copies import Figure, Page
+from lib.site import leaderboard
+from lib.site.claims import ORIGINS, PAPERS, VERDICTS, counts, ours
+from lib.site.copies import Figure, Page, linked
 
 TEXTS = Path(__file__).parent / "texts"  # the sentences; what a run made is filled in here
-# Notebooks start with a digit of their paper: 1x, 2x, 3x, 4x.
-PAPERS = {
-    "crowd-layer": ("1", "Crowd Layer"),
-    "geocrowdnet": ("2", "GeoCrowdNet"),
-    "ccc": ("3", "CCC"),
-    "kd-crowd": ("4", "KD-Crowd"),
-}
+RESULTS = paths.ROOT / "RESULTS.md"
+MAP = paths.NOTEBOOKS / "README.md"
 
 
 def write(
     folder: Path, notebooks: Sequence[Page], figures: Sequence[Figure], claims: Sequence[Mapping], with_api: bool
 ) -> None:
     """Write all of them as MyST files into ``folder``."""
+    told = tomllib.loads((paths.DATA / "papers.toml").read_text(encoding="utf-8"))
     main = [page for page in notebooks if not page.folder]
     more = [page for page in notebooks if page.folder]
-    titles = {page.stem: page.title for page in notebooks}
+    titles = {page.stem: page.title for page in main}  # solutions have the names of their notebooks
 
     def put(name: str, text: str) -> None:
         file = folder / f"{name}.md"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text.rstrip() + "\n", encoding="utf-8")
 
-    put("index", _fill("index", picture=_picture(figures), headlines=_headlines(claims), toc=_toc_index(with_api)))
+    put("index", _fill("index", picture=_picture(figures), headlines=_headlines(claims, told), toc=_toc_index(told, with_api)))
     put("start", _fill("start", toc=_toc([page for page in main if page.stem[0] == "0"])))
-    for paper, (digit, title) in PAPERS.items():
-        own = [page for page in main if page.stem[0] == digit]
-        said = [claim for claim in claims if claim["paper"] == paper]
-        drawn = [figure for figure in figures if figure.notebook[0] == digit]
-        results = _claims_of(said, paper, title)
-        put(f"papers/{paper}", _fill(paper, results=results, figures=_cards(drawn, titles, "../"), toc=_toc(own, "../")))
+    for paper, entry in told["papers"].items():
+        own = [page for page in main if page.stem[:2] in entry["notebooks"]]
+        stems = {page.stem for page in own}
+        parts = {name: entry[name].strip() for name in ("scope", "method", "easy", "hard")}
+        parts |= {"title": PAPERS[paper], "cited": _cited(entry), "left": "\n".join(f"- {text}" for text in entry["left"])}
+        results = _claims_of([claim for claim in claims if claim["paper"] == paper], paper)
+        drawn = _cards([figure for figure in figures if figure.notebook in stems], titles, "../")
+        put(f"papers/{paper}", _fill("paper", **parts, results=results, figures=drawn, toc=_toc(own, "../")))
     put("across", _fill("across", toc=_toc([page for page in main if page.stem[0] == "9"])))
     put("results", _fill("results", counts=_counts(claims), verdicts=_meanings(VERDICTS), origins=_meanings(ORIGINS)))
+    put("leaderboard", _fill("leaderboard", **leaderboard.parts()))
     put("gallery", _fill("gallery", figures=_gallery(figures, titles)))
-    put("lessons", _fill("lessons", toc=_toc(more)))
+    put("lessons", _fill("lessons", plans=_toc(_lessons(put)), solutions=_toc(more)))
     put("dawid-skene", _fill("dawid-skene", lesson=(Path(__file__).parent / "lesson.html").read_text(encoding="utf-8")))
-    put("glossary", _fill("glossary"))
-    if paths.RESULTS.exists():
-        put("results-in-full", _links(paths.RESULTS.read_text(encoding="utf-8")))
+    words = "\n\n".join(f"{term}\n    {text}" for term, text in told["glossary"].items())
+    put("glossary", _fill("glossary", words=f"```{{glossary}}\n{words}\n```"))
+    for file, name in ((RESULTS, "results-in-full"), (MAP, "map")):
+        if file.exists():
+            put(name, linked(file.read_text(encoding="utf-8"), file))
+
+
+def _lessons(put: Callable[[str, str], None]) -> list[Page]:
+    """Copy the plans of lessons; a plan's page is where a notebook's would be."""
+    pages = []
+    for file in sorted((paths.NOTEBOOKS / "lessons").glob("*.md")):
+        text = linked(file.read_text(encoding="utf-8"), file)
+        pages.append(Page(file.stem, text.splitlines()[0].removeprefix("# "), "lessons"))
+        put(pages[-1].document, text)
+    return pages
+
+
+def _cited(entry: Mapping) -> str:
+    links = {"paper": entry["paper"], "DOI": entry["doi"], "authors' code": entry["code"]}
+    return f"{entry['authors']}: *{entry['title']}*, {entry['venue']}. " + " · ".join(
+        f"[{name}]({address})" for name, address in links.items() if address
+    )
 
 
 def _fill(name: str, **parts: str) -> str:
@@ -67,24 +90,17 @@ def _fill(name: str, **parts: str) -> str:
     return text
 
 
-def _links(text: str) -> str:
-    """A committed page's links, as they are in the site."""
-    return (
-        text.replace("](notebooks/", "](/notebooks/").replace("](figures/", "](/figures/").replace("](README.md", "](/index.md")
-    )
-
-
 def _toc(pages: Sequence[Page], up: str = "") -> str:
     if not pages:
         return ""
     return "```{toctree}\n:maxdepth: 1\n\n" + "\n".join(f"{up}{page.document}" for page in pages) + "\n```"
 
 
-def _toc_index(with_api: bool) -> str:
+def _toc_index(told: Mapping, with_api: bool) -> str:
     parts = {
-        "Read": ["start", *(f"papers/{paper}" for paper in PAPERS), "across"],
-        "See": ["results", *(["results-in-full"] if paths.RESULTS.exists() else []), "leaderboard", "gallery"],
-        "Learn": ["lessons", "glossary", *(["api/index"] if with_api else [])],
+        "Read": ["start", *(f"papers/{paper}" for paper in told["papers"]), "across"],
+        "See": ["results", *(["results-in-full"] if RESULTS.exists() else []), "leaderboard", "gallery"],
+        "Learn": ["lessons", *(["map"] if MAP.exists() else []), "glossary", *(["api/index"] if with_api else [])],
     }
     return "\n\n".join(
         f"```{{toctree}}\n:hidden:\n:caption: {caption}\n\n" + "\n".join(documents) + "\n```"
@@ -102,38 +118,40 @@ def _picture(figures: Sequence[Figure]) -> str:
         f'<i style="width:{value:.1f}%" aria-hidden="true"></i></li>'
         for name, value in sorted(accuracy.items(), key=lambda item: item[1])
     )
+    first = "1. Images, and what three of twenty simulated annotators said of each: little more than half of it is right."
+    second = "2. Test accuracy of one network, trained on four readings of these labels"
     return f"""```{{raw}} html
 <div class="picture">
 <figure><img src="{drawn.path}" alt="{html.escape(drawn.alt)}" width="{drawn.size[0]}" height="{drawn.size[1]}">
-<figcaption>1. Images, and what three of twenty people said of each: little more than half of it is right.</figcaption></figure>
+<figcaption>{first}</figcaption></figure>
 <figure><ol class="bars">{bars}</ol>
-<figcaption>2. Test accuracy of one network, trained on four readings of these labels (<a href="notebooks/00_start_here.html">notebook 00</a>).</figcaption></figure>
+<figcaption>{second} (<a href="notebooks/00_start_here.html">notebook 00</a>).</figcaption></figure>
 </div>
 ```"""
 
 
-def _headlines(claims: Sequence[Mapping]) -> str:
+def _headlines(claims: Sequence[Mapping], told: Mapping) -> str:
     """The headline claims, a table a paper; missed ones included."""
     parts = []
-    for paper, (_, title) in PAPERS.items():
-        chosen = [claim for claim in claims if claim["paper"] == paper and claim["headline"]]
+    for paper, entry in told["papers"].items():
+        chosen = [claim for claim in claims if claim["id"] in entry["headlines"]]
         if chosen:
-            parts.append(f"**[{title}](papers/{paper}.md)**\n\n{_table(chosen, '')}")
+            parts.append(f"**[{PAPERS[paper]}](papers/{paper}.md)**\n\n{_listed(chosen, '')}")
     return "\n\n".join(parts) or "The claims of each paper stand in its notebooks."
 
 
-def _table(claims: Sequence[Mapping], up: str) -> str:
-    lines = ["| claim | paper | ours | verdict | scale |", "|---|--:|--:|---|---|"]
+def _listed(claims: Sequence[Mapping], up: str) -> str:
+    lines = []
     for claim in claims:
-        statement = f"[{_cell(claim['statement'])}]({up}notebooks/{claim['notebook']}.ipynb)"
-        printed = "–" if claim["paper_value"] is None else str(claim["paper_value"])
-        verdict = f'<span class="verdict" data-verdict="{claim["verdict"]}">{claim["verdict"]}</span>'
-        lines.append(f"| {statement} | {printed} | {ours(claim)} | {verdict} | {claim['scale']} |")
-    return "\n".join(lines)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("[", "\\[").replace("]", "\\]").replace("$", "\\$").replace("*", "\\*")
+        printed = "" if claim["paper_value"] is None else f"paper {claim['paper_value']}, "
+        unit = "" if claim["unit"] == "%" else claim["unit"]
+        numbers = f"{printed}ours {ours(claim)} {unit}".strip() if claim["ours"] is not None else f"{printed}ours not run"
+        lines.append(
+            f'<li><a href="{up}notebooks/{claim["notebook"]}.html">{html.escape(claim["statement"])}</a> '
+            f'<span class="verdict" data-verdict="{claim["verdict"]}">{claim["verdict"]}</span>'
+            f'<span class="numbers">{html.escape(numbers)} · {html.escape(claim["scale"])}</span></li>'
+        )
+    return '```{raw} html\n<ul class="claims">\n' + "\n".join(lines) + "\n</ul>\n```"
 
 
 def _counts(claims: Sequence[Mapping]) -> str:
@@ -149,11 +167,11 @@ def _counts(claims: Sequence[Mapping]) -> str:
     return "\n".join(lines)
 
 
-def _claims_of(claims: Sequence[Mapping], paper: str, title: str) -> str:
+def _claims_of(claims: Sequence[Mapping], paper: str) -> str:
     if not claims:
-        return f"The verdicts on the claims of {title} stand at the end of each notebook."
+        return "The verdicts on the claims stand at the end of each notebook."
     head = [claim for claim in claims if claim["headline"]]
-    parts = [_table(head, "../")] if head else []
+    parts = [_listed(head, "../")] if head else []
     link = (
         f'<a class="sd-btn sd-btn-primary" href="../explorer.html#paper={paper}">All {len(claims)} claims in the explorer</a>'
     )
@@ -181,7 +199,6 @@ def _cards(figures: Sequence[Figure], titles: Mapping[str, str], up: str) -> str
         if (paths.figures(figure.notebook) / f"{figure.name}.csv").exists():
             links += f' <a class="numbers" href="{base}.csv" aria-label="numbers of {html.escape(figure.title)} (CSV)">CSV</a>'
         cards.append(
-            f'<li><a href="{page}" tabindex="-1" aria-hidden="true"><img src="{base}.webp" alt="" loading="lazy"></a>'
-            f'<p class="name">{links}</p><p class="alt">{html.escape(figure.alt)}</p></li>'
+            f'<li><img src="{base}.webp" alt="{html.escape(figure.alt)}" loading="lazy"><p class="name">{links}</p></li>'
         )
     return '```{raw} html\n<ul class="cards">\n' + "\n".join(cards) + "\n</ul>\n```"

@@ -28,6 +28,7 @@ from lib.networks.predict import is_out_of_memory, release_memory
 __all__ = ["OutOfMemory", "adapt", "check_device", "deterministic", "out_of_memory", "part_of"]
 
 COMPILER = "inductor"
+EXPECTED = "cpu, cuda, cuda:N, mps or auto"
 
 
 def adapt(method: Method, device: torch.device, precision: str = "float32", compiled: bool = False) -> None:
@@ -131,17 +132,24 @@ def _memory(device: torch.device) -> str:
 def check_device(device: str) -> torch.device:
     """A device that is there.
 
+    Args:
+        device: ``cpu``, ``cuda``, ``cuda:N``, ``mps`` (Apple's GPUs, in float32; nobody has tried them), or ``auto``:
+            CUDA where it is, else MPS where it is, else the CPU.
+
     Raises:
-        ValueError: an unknown device, or CUDA asked for where there is none.
+        ValueError: an unknown device, or one that is not there.
     """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         found = torch.device(device)
     except RuntimeError as error:
-        raise ValueError(f"unknown device {device!r}; expected cpu, cuda or cuda:N") from error
-    if found.type == "cuda":
-        count = torch.cuda.device_count()
-        if not torch.cuda.is_available() or (found.index or 0) >= count:
-            raise ValueError(f"device {device!r} was asked for, but torch {torch.__version__} finds {count} CUDA devices")
-    elif found.type != "cpu":
-        raise ValueError(f"unknown device {device!r}; expected cpu, cuda or cuda:N")
+        raise ValueError(f"unknown device {device!r}; expected {EXPECTED}") from error
+    if found.type not in ("cpu", "cuda", "mps"):
+        raise ValueError(f"unknown device {device!r}; expected {EXPECTED}")
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[found.type]
+    if (found.index or 0) >= there or (found.type == "cuda" and not torch.cuda.is_available()):
+        raise ValueError(
+            f"device {device!r} was asked for, but torch {torch.__version__} finds {there} {found.type.upper()} devices"
+        )
     return found

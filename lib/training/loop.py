@@ -67,7 +67,7 @@ def fit(
 
     Raises:
         ValueError: a device that is not there, data of other sizes than the method was built for, or no labeled item.
-        FloatingPointError: a loss that is not finite; names epoch and batch.
+        FloatingPointError: a loss that is not finite (names epoch and batch), or a parameter at the end (names it).
         OutOfMemory: a batch does not fit; names a size that would.
     """
     place = check_device(device)
@@ -130,6 +130,7 @@ def _train(
         for split, (x, y) in data.splits.items():
             for name, value in evaluate(method, data.dataset, x, y).items():
                 history.setdefault(f"{split}_{name}", []).append(value)
+    _check_finite(method)
     return history
 
 
@@ -141,6 +142,13 @@ def _step(method: Method, batch: Batch, optimizer: torch.optim.Optimizer) -> Ten
             raise
     # Outside of the handler, whose traceback would hold on to what the failed step had made.
     raise out_of_memory(batch, lambda part: method.step(part, optimizer), batch.x.device)
+
+
+def _check_finite(method: Method) -> None:
+    """The loss of a step is that before it: only the parameters tell of a last step that went astray."""
+    for name, parameter in method.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise FloatingPointError(f"the parameter {name} is not finite at the end of training")
 
 
 def _mean_loss(losses: list[Tensor], epoch: int) -> float:

@@ -1,15 +1,14 @@
-"""The report on annotators, what to relabel and the cleaned labels, against crowds of which everything is known."""
+"""The report on annotators, against crowds of which everything is known."""
 
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.aggregation import annotator_report
-from lib.aggregation.dawid_skene import dawid_skene, e_step
+from lib.aggregation import annotator_report, fusion
+from lib.aggregation.dawid_skene import dawid_skene
 from lib.crowd.labels import CrowdLabels
 from lib.results import tables
 from lib.simulation import drawing
@@ -27,7 +26,16 @@ def known_crowd(seed, n_items=300, n_classes=4, classifier=0.9):
     matrices += [drawing.symmetric(1 / n_classes, n_classes), drawing.constant(seed % n_classes, n_classes)]
     crowd = drawing.simulate(y, np.array(matrices), 3.0, seed=seed)
     prob = drawing.symmetric(classifier, n_classes)[y]
-    crowd = annotator_report.with_classifier(crowd, np.eye(n_classes)[[rng.choice(n_classes, p=p) for p in prob]])
+    everything = np.array([rng.choice(n_classes, p=p) for p in prob])
+    items = np.arange(n_items)
+    crowd = CrowdLabels(
+        np.concatenate([crowd.item, items]),
+        np.concatenate([crowd.annotator, np.full(n_items, crowd.n_annotators)]),
+        np.concatenate([crowd.label, everything]),
+        n_items,
+        crowd.n_annotators + 1,
+        n_classes,
+    )
     return y, crowd, np.array([np.trace(matrix) / n_classes for matrix in matrices] + [classifier])
 
 
@@ -37,8 +45,8 @@ def reports():
     found = []
     for seed in range(12):
         y, crowd, accuracy = known_crowd(seed)
-        estimate = annotator_report.estimate(crowd)
-        lines = annotator_report.report(crowd, estimate.posterior, estimate.confusion, permutations=199)
+        estimate = fusion.estimate(crowd)
+        lines = annotator_report.report(crowd, estimate.posterior, estimate.matrices(), permutations=199)
         found.append((y, crowd, estimate.posterior, lines, accuracy))
     return found
 
@@ -70,8 +78,8 @@ def test_mixing_up_classes_does_not_look_random():
     y = rng.integers(3, size=300)
     matrices = [drawing.symmetric(0.9, 3)] * 5 + [drawing.symmetric(0.95, 3)[:, [0, 2, 1]]]
     crowd = drawing.simulate(y, np.array(matrices), 3.0, seed=1)
-    estimate = annotator_report.estimate(crowd)
-    line = annotator_report.report(crowd, estimate.posterior, estimate.confusion).iloc[5]
+    estimate = fusion.estimate(crowd)
+    line = annotator_report.report(crowd, estimate.posterior, estimate.matrices()).iloc[5]
     assert line.accuracy < 0.5
     assert not line.looks_random
     pairs = line.confusions.split(", ")
@@ -111,8 +119,8 @@ def test_confusions_are_shares_of_the_true_class():
 @settings(max_examples=40, deadline=None)
 @given(crowds(max_classes=4).filter(lambda crowd: crowd.n_classes > 1))
 def test_any_crowd_gets_a_report(crowd):
-    estimate = annotator_report.estimate(crowd)
-    lines = annotator_report.report(crowd, estimate.posterior, estimate.confusion, permutations=19)
+    estimate = fusion.estimate(crowd)
+    lines = annotator_report.report(crowd, estimate.posterior, estimate.matrices(), permutations=19)
     assert lines.annotator.tolist() == list(range(crowd.n_annotators))
     assert lines.n_labels.tolist() == crowd.labels_per_annotator.tolist()
     some = lines[lines.n_labels > 0]
@@ -130,135 +138,10 @@ def test_names_of_classes_do_not_matter(crowd, seed):
     other = CrowdLabels(crowd.item, crowd.annotator, order[crowd.label], *sizes)
     columns = []
     for version in (crowd, other):
-        estimate = annotator_report.estimate(version)
-        lines = annotator_report.report(version, estimate.posterior, estimate.confusion, permutations=1)
+        estimate = fusion.estimate(version)
+        lines = annotator_report.report(version, estimate.posterior, estimate.matrices(), permutations=1)
         columns.append(lines[["accuracy", "ci_low", "ci_high", "log10_guess_odds"]].to_numpy())
     np.testing.assert_allclose(*columns, atol=1e-6)
 
 
 # ------------------------------------------------------------------ estimates
-
-
-@settings(deadline=None)
-@given(crowds(min_labels=1))
-def test_an_estimate_is_consistent(crowd):
-    found = annotator_report.estimate(crowd)
-    for values in (found.posterior, found.confusion, found.prior):
-        np.testing.assert_allclose(values.sum(axis=-1), 1)
-    again, _ = e_step(np.log(found.prior), found.confusion, crowd)
-    np.testing.assert_allclose(found.posterior, again)
-
-
-def test_a_rare_annotator_is_taken_for_average():
-    y = np.arange(200) % 2
-    dense = np.stack([y, y, y, np.where(np.arange(200) < 1, 1 - y, -1)], axis=1)
-    crowd = CrowdLabels.from_dense(dense)
-    assert dawid_skene(crowd).confusion[3, 0, 0] < 0.02  # believes the one label
-    assert annotator_report.estimate(crowd).confusion[3, 0, 0] > 0.7
-
-
-def test_little_strength_gives_dawid_and_skene():
-    _, crowd, _ = known_crowd(0)
-    weak = annotator_report.estimate(crowd, strength=1e-6, max_iterations=1000, tolerance=1e-9)
-    plain = dawid_skene(crowd, smoothing=1e-6, tolerance=1e-12, max_iterations=1000)
-    np.testing.assert_allclose(weak.posterior, plain.posterior, atol=0.02)
-
-
-@pytest.mark.parametrize("setting", [{"strength": 0.0}, {"strength": np.nan}, {"max_iterations": 0}])
-def test_estimate_refuses(setting):
-    (name,) = setting
-    with pytest.raises(ValueError, match=f"{name} must be"):
-        annotator_report.estimate(CrowdLabels.from_dense([[0, 1]]), **setting)
-
-
-# ------------------------------------------------------------------ the classifier as an annotator
-
-
-def test_the_classifier_labels_every_item():
-    crowd = CrowdLabels.from_dense([[0, -1], [-1, -1]], n_classes=2, annotator_names=["ann", "ben"], item_names=["a", "b"])
-    both = annotator_report.with_classifier(crowd, np.array([[0.2, 0.8], [0.6, 0.4]]))
-    assert both.to_frame().to_records(index=False).tolist() == [("a", "ann", 0), ("a", "classifier", 1), ("b", "classifier", 0)]
-
-
-def test_the_classifier_needs_its_own_name_and_all_items():
-    crowd = CrowdLabels.from_dense([[0, 1]], annotator_names=["classifier", "ben"])
-    with pytest.raises(ValueError, match="'classifier' already"):
-        annotator_report.with_classifier(crowd, np.array([[0.5, 0.5]]))
-    with pytest.raises(ValueError, match=r"prob must have the shape \(1, 2\), found \(2, 2\)"):
-        annotator_report.with_classifier(crowd, np.eye(2), name="network")
-
-
-# ------------------------------------------------------------------ items
-
-
-def test_gain_is_the_expected_drop_of_entropy(reports):
-    _, crowd, posterior, _, _ = reports[0]
-    counts = np.zeros((4, 4))
-    np.add.at(counts.T, crowd.label, posterior[crowd.item])
-    typical = (counts + 0.5) / (counts + 0.5).sum(axis=1, keepdims=True)
-
-    def entropy(p):
-        return -(p[p > 0] * np.log2(p[p > 0])).sum()
-
-    table = annotator_report.relabel(crowd, posterior).set_index("item")
-    for item in range(0, 300, 17):
-        p = posterior[item]
-        after = sum(entropy(p * typical[:, k] / (p @ typical[:, k])) * (p @ typical[:, k]) for k in range(4))
-        assert table.loc[item, "gain"] == pytest.approx(entropy(p) - after, abs=1e-9)
-        assert table.loc[item, "entropy"] == pytest.approx(entropy(p), abs=1e-9)
-
-
-def test_the_first_to_relabel_are_wrong_more_often(reports):
-    first, rest = [], []
-    for y, crowd, posterior, _, _ in reports:
-        table = annotator_report.relabel(crowd, posterior)
-        wrong = table.label.to_numpy() != y[table.item]
-        first.extend(wrong[:30])
-        rest.extend(wrong[30:])
-        assert (np.diff(table.gain) <= 1e-8).all()
-    assert np.mean(first) > 4 * np.mean(rest)
-
-
-def test_nothing_is_gained_where_the_class_is_certain_or_nobody_can_say():
-    crowd = CrowdLabels.from_dense([[0, 0], [0, 1], [1, 0], [1, 1]])
-    certain = annotator_report.relabel(crowd, np.eye(2)[[0, 0, 1, 1]])
-    assert certain.gain.tolist() == pytest.approx([0] * 4, abs=1e-12)
-    blind = annotator_report.relabel(crowd, np.full((4, 2), 0.5))  # so the labels say nothing of the class
-    assert blind.gain.tolist() == pytest.approx([0] * 4, abs=1e-12)
-    assert blind.entropy.tolist() == pytest.approx([1] * 4)
-
-
-def test_relabel_names_the_runner_up():
-    crowd = CrowdLabels.from_dense([[0], [2]], class_names=["x", "y", "z"], item_names=["a", "b"])
-    table = annotator_report.relabel(crowd, np.array([[0.9, 0.0, 0.1], [0.2, 0.5, 0.3]]))
-    assert table.item.tolist() == ["b", "a"]
-    assert table.runner_up.tolist() == ["z", "z"]
-    assert table.runner_up_confidence.tolist() == [0.3, 0.1]
-    assert table.n_labels.tolist() == [1, 1]
-    shown = tables.show_ranking(table)
-    assert shown["label"].tolist() == ["y (50 %)", "x (90 %)"]
-    assert shown["or"].tolist() == ["z (30 %)", "z (10 %)"]
-
-
-def test_cleaned_keeps_names_and_order():
-    crowd = CrowdLabels.from_dense([[1, 1], [0, 1], [-1, -1]], class_names=["no", "yes"], item_names=["b", "a", "c"])
-    found = annotator_report.cleaned(crowd, np.array([[0.2, 0.8], [0.5, 0.5], [0.7, 0.3]]))
-    expected = pd.DataFrame(
-        {
-            "item": ["b", "a", "c"],
-            "label": ["yes", "no", "no"],
-            "confidence": [0.8, 0.5, 0.7],
-            "n_labels": [2, 2, 0],
-            "majority_vote": ["yes", "no", ""],
-        }
-    )
-    pd.testing.assert_frame_equal(found, expected, check_dtype=False)
-
-
-def test_items_need_a_fitting_posterior():
-    crowd = CrowdLabels.from_dense([[0, 1]])
-    for function in (annotator_report.relabel, annotator_report.cleaned):
-        with pytest.raises(ValueError, match=r"posterior must have the shape \(1, 2\), found \(1, 3\)"):
-            function(crowd, np.full((1, 3), 1 / 3))
-    with pytest.raises(ValueError, match="between 1 classes; expected at least two"):
-        annotator_report.relabel(CrowdLabels.from_dense([[0, 0]]), np.ones((1, 1)))

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import beta
 
 from lib.aggregation.dawid_skene import e_step
-from lib.aggregation.evidence import accuracy_interval, evidence_of_others, guess_odds, guessing_p_value
+from lib.aggregation.evidence import accuracy_interval, agreement_bound, evidence_of_others, guess_odds, guessing_p_value
 from lib.crowd.labels import CrowdLabels
 from lib.simulation import drawing
 from tests.strategies import crowds
@@ -169,3 +169,28 @@ def test_odds_tell_guessing_from_working(seed):
 
 def test_odds_without_labels_are_unknown():
     assert np.isnan(guess_odds(np.zeros((0, 2)), np.zeros(0, dtype=int), np.full((2, 2), 0.5)))
+
+
+def test_bound_of_agreement_holds_and_spares_the_permutations():
+    rng = np.random.default_rng(0)
+    others = rng.dirichlet(np.ones(3) / 4, size=12)
+    for said in rng.integers(3, size=(20, 12)):
+        exchanged = np.array([others[rng.permutation(12)][np.arange(12), said].sum() for _ in range(2000)])
+        bound = agreement_bound(others, said)
+        assert 0 < bound <= 1
+        assert (exchanged >= others[np.arange(12), said].sum()).mean() <= bound + 0.03
+    said = rng.integers(3, size=400)
+    knows, guesses = np.eye(3)[said], np.eye(3)[rng.integers(3, size=400)]
+    assert agreement_bound(knows, said) < 1e-20 < 0.001 < agreement_bound(guesses, said)
+    assert guessing_p_value(knows, said, 49, negligible=1e-9) == guessing_p_value(knows, said, 49) == 2 / 50
+    assert guessing_p_value(guesses, said, 49, negligible=1e-9) == guessing_p_value(guesses, said, 49)
+
+
+@pytest.mark.parametrize("right", [0.0, 0.3, 0.97, 1.0])
+@pytest.mark.parametrize("labels", [1, 30, 5000])
+def test_a_coarse_grid_first_gives_the_same_interval(right, labels):
+    rng = np.random.default_rng(1)
+    support = np.where(rng.random(labels) < right, rng.beta(9, 1, size=labels), rng.beta(1, 9, size=labels))
+    np.testing.assert_allclose(accuracy_interval(support, 4, stride=40), accuracy_interval(support, 4), rtol=1e-12)
+    sure = np.repeat([1.0, 0.0], labels)[: labels + 1]
+    np.testing.assert_allclose(accuracy_interval(sure, 4, stride=40), accuracy_interval(sure, 4), rtol=1e-12)

@@ -12,6 +12,7 @@ from crowdkit.aggregation import GLAD, MACE
 from scipy.optimize import approx_fprime
 
 from lib import methods, networks
+from lib.aggregation import glad as glad_module
 from lib.aggregation.dawid_skene import e_step
 from lib.aggregation.glad import _negative_q, glad
 from lib.aggregation.mace import _counts, _fit, mace
@@ -59,6 +60,27 @@ def test_q_and_its_gradient_are_those_of_the_formula():
     assert value == pytest.approx(-slow_q(point[:9], point[9:], posterior, crowd), rel=1e-12)
     numeric = approx_fprime(point, lambda at: _negative_q(at, right, crowd)[0], 1e-7)
     np.testing.assert_allclose(gradient, numeric, atol=1e-4)
+
+
+def test_blocks_of_labels_change_nothing(monkeypatch):
+    crowd, _ = toy_crowd()
+    # Items without labels at the end of blocks, and at both ends.
+    item = crowd.item + 1 + (crowd.item > 40)
+    crowd = CrowdLabels(item, crowd.annotator, crowd.label, crowd.n_items + 4, 9, 3)
+    point = np.random.default_rng(1).normal(size=9 + crowd.n_items)
+    right = np.random.default_rng(2).random(len(crowd))
+    expected = _negative_q(point, right, crowd)
+    posterior = glad(crowd, max_iterations=3).posterior
+    for labels in (1, 7):
+        monkeypatch.setattr(glad_module, "BLOCK", labels)
+        value, gradient = _negative_q(point, right, crowd)
+        assert value == pytest.approx(expected[0], rel=1e-12)
+        np.testing.assert_allclose(gradient, expected[1], rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(glad(crowd, max_iterations=3).posterior, posterior, atol=1e-6)
+    # What the labels say of everything far away from zero is said without overflow.
+    value, gradient = _negative_q(np.where(np.arange(len(point)) < 9, 1000, 1) * point, right, crowd)
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
 
 
 def test_glad_posterior_is_bayes_rule_at_its_parameters():

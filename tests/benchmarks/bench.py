@@ -244,7 +244,7 @@ def draw(folder: Path) -> Path:
     """
     from lib.plotting import style  # here, so that measuring needs no matplotlib
 
-    tables = [pd.read_csv(path) for path in sorted(folder.glob("*.csv"))]
+    tables = [pd.read_csv(path) for path in sorted(folder.glob("*.csv")) if path.stem != "own_data_grid"]  # it measures no time
     if not tables:
         raise ValueError(f"no measurements (*.csv) in {folder}")
     table = pd.concat([part.dropna(axis=1, how="all") for part in tables], ignore_index=True)
@@ -320,7 +320,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if wrong:
         parser.error(unknown("benchmark", wrong[0], sorted(BENCHMARKS)))
     # Smoke numbers mean nothing: they must not replace measured ones.
-    folder = options.out or (paths.BUILD / "benchmarks" if options.smoke else paths.figures("benchmarks"))
+    folder = options.out or (paths.build() / "benchmarks" if options.smoke else paths.figures("benchmarks"))
     for name in options.names or BENCHMARKS:
         table = measure(name, smoke=options.smoke)
         write_atomically(folder / f"{name}.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))

@@ -21,13 +21,14 @@ from __future__ import annotations
 
 import argparse
 import copy
+import json
 import multiprocessing
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,6 @@ from lib.datasets import image_parts
 from lib.datasets.batches import TrainingData
 from lib.datasets.kinds import CrowdDataset
 from lib.methods.base import Method
-from lib.runs.schedule import forward_flops
 from lib.storage import write_atomically
 from lib.training.device import adapt, check_device, deterministic
 from lib.training.loop import _optimizer
@@ -53,6 +53,32 @@ NORMALIZE = ((0.5,), (0.25,))
 FAST = 12 * 45_000  # images of a run at `fast`, for `seconds_a_run`
 REPEATS = 5
 METHODS = {"crowdlayer-mw": {}, "ccc": {"gradient": "head", "warmup": 0, "groups": 30}}
+
+
+@lru_cache(maxsize=64)
+def forward_flops(backbone: str, x_shape: tuple[int, ...], options: str) -> tuple[int, int]:
+    """Floating point operations of a network's convolutions and linear layers for one input, and how many modules it has.
+
+    Args:
+        backbone, x_shape: as in :func:`lib.networks.build`.
+        options: the backbone's, in JSON.
+
+    Raises:
+        ValueError: no such backbone or option.
+    """
+    flops = []
+
+    def count(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+        flops.append(2 * output.numel() * module.weight[0].numel())
+
+    # One real input: counting on torch's meta device would load its compiler, which takes longer.
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        network = backbones.build(backbone, x_shape, 10, **json.loads(options)).eval()
+        for module in network.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                module.register_forward_hook(count)
+        network(torch.zeros(1, *x_shape))
+    return sum(flops), sum(1 for _ in network.modules())
 
 
 @dataclass(frozen=True)

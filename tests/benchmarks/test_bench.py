@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import paths
 from tests.benchmarks import bench
 
 
@@ -32,7 +31,7 @@ def test_dawid_skene_benchmark_compares_equal_results():
 
 
 def test_smoke_writes_apart_from_measured_numbers(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "BUILD", tmp_path / "build")
+    monkeypatch.setenv("CROWDS_BUILD", str(tmp_path / "build"))
     monkeypatch.setenv("CROWDS_FIGURES", str(tmp_path / "figures"))
     monkeypatch.setattr(
         bench, "BENCHMARKS", {"nothing": lambda smoke: [bench.Measurement("x", 1, "labels", 2.0, 4.0, "p 1.0")]}

@@ -6,7 +6,7 @@ import pytest
 from lib import datasets
 from lib.aggregation.dawid_skene import majority_vote
 from lib.datasets import conll_ner, download
-from lib.protocols import crowdlayer_ner
+from lib.protocols import crowd_layer, selection
 
 FIRST = "Anna B-PER ?\nsings O ?\n\nRome B-LOC O\n\n"
 # The first sentence again, a sentence of the same words with other answers, and a new one.
@@ -72,22 +72,22 @@ def test_facts_of_the_published_files():
 
 
 def test_the_grid_at_each_scale():
-    quick = crowdlayer_ner.grid("quick", [0, 1])
+    quick = crowd_layer.named_entities("quick", [0, 1])
     compared = [config for config in quick if config.experiment == "conll_ner"]
     assert len(compared) == 2 * (7 + 1)
     assert {config.method_options.get("pretrain") for config in compared} == {None, 0, 5}
     assert len({config.key() for config in quick}) == len(quick)
-    smoke = crowdlayer_ner.grid("smoke", [0])
+    smoke = crowd_layer.named_entities("smoke", [0])
     assert {config.recipe.epochs for config in smoke} == {2}
-    paper = {config.method: config for config in crowdlayer_ner.grid("paper", [0])}
+    paper = {config.method: config for config in crowd_layer.named_entities("paper", [0])}
     assert paper["true-labels"].recipe.epochs == 20
     assert paper["crowdlayer-mw"].backbone_options == {"dimension": 300, "channels": 512}
 
 
 def test_the_rate_is_chosen_on_sentences_set_aside():
-    for config in crowdlayer_ner.tuning_grid("quick"):
+    for config in crowd_layer.rate_tuning("quick"):
         assert config.dataset_options == {"validation": 0.2}
-        assert config.seed == crowdlayer_ner.TUNING_SEED
+        assert config.seed == crowd_layer.RATE_SEED
 
 
 def test_the_rate_is_judged_on_late_validation_epochs():
@@ -96,9 +96,9 @@ def test_the_rate_is_judged_on_late_validation_epochs():
         return {"config": {"recipe": {"lr": rate}}, "history": history}
 
     rows = [row(0.1, [0.9] + [0.2] * 5), row(0.2, [0.1] + [0.3] * 5), row(0.2, [0.0] * 6)]
-    assert crowdlayer_ner.tuned(rows) == {0.1: 0.2, 0.2: 0.15}
-    assert crowdlayer_ner.chosen(rows) == 0.1
-    assert crowdlayer_ner.chosen([row(0.2, [0.5]), row(0.1, [0.5])]) == 0.1
+    assert crowd_layer.rate_scores(rows) == {0.1: 0.2, 0.2: 0.15}
+    assert selection.best(crowd_layer.rate_scores(rows)) == 0.1
+    assert selection.best(crowd_layer.rate_scores([row(0.2, [0.5]), row(0.1, [0.5])])) == 0.1
 
 
 def test_the_rate_in_use_is_the_one_that_was_chosen():
@@ -107,4 +107,4 @@ def test_the_rate_in_use_is_the_one_that_was_chosen():
     rows = [row for row in ledger.reference_rows("tuning_ner") if row["config"]["scale"] == "quick"]
     if not rows:
         pytest.skip("no committed rows of the choice")
-    assert crowdlayer_ner.chosen(rows) == crowdlayer_ner.QUICK.lr
+    assert selection.best(crowd_layer.rate_scores(rows)) == crowd_layer.ENTITY_QUICK.lr

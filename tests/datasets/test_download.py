@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -41,6 +42,17 @@ class Handler(BaseHTTPRequestHandler):
         self.server.asked.append(self.path)
         if self.path == "/busy":
             self.send_error(503)
+            return
+        if self.path == "/endless":
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while True:
+                    self.wfile.write(CONTENT)
+        if self.path == "/elsewhere":
+            self.send_response(302)
+            self.send_header("Location", "http://127.0.0.1:9/good")
+            self.end_headers()
             return
         if self.path not in ("/good", "/cut", "/wrong"):
             self.send_error(404)
@@ -155,6 +167,18 @@ def test_failures_leave_nothing(server, publish, places, page, requests, message
     text = str(caught.value)
     for part in (NAME, f"{server.address}/{page}", str(places / "cache"), str(places / "mirror"), "CROWDS_MIRROR"):
         assert part in text
+
+
+def test_a_body_without_end_is_cut_at_the_known_size(server, publish, places):
+    publish(f"{server.address}/endless", f"{server.address}/good")
+    assert download.path(NAME).read_bytes() == CONTENT
+    assert files_left(places) == [f"cache/{NAME}"]
+
+
+def test_an_address_that_leads_to_a_host_that_is_not_there_is_not_held_against_its_own(server, publish):
+    publish(f"{server.address}/elsewhere", f"{server.address}/good")
+    assert download.path(NAME).read_bytes() == CONTENT
+    assert list(download._unreachable) == ["127.0.0.1:9"]
 
 
 def test_next_address_is_tried(server, publish):

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from lib import datasets
 from lib.datasets.identifiability import ACCURACY, anchor_distance, specialist_distance, stretch, stretch_limits
-from lib.protocols.geocrowdnet_identifiability import judge
+from lib.protocols.geocrowdnet import judge
 
 PARTS = ("", "_valid", "_test")
 REGIMES = [

@@ -57,7 +57,7 @@ def test_decoded_once_and_kept(piece, decoded):
         assert images.dtype == labels.dtype == np.uint8
     assert len(decoded) == 1
     assert not images.flags.writeable
-    assert [path.name for path in piece.path.parent.iterdir()] == ["train.npz"]
+    assert sorted(path.suffix for path in piece.path.parent.iterdir()) == [".lock", ".npz", ".sha256"]
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 half a file", None])
@@ -71,7 +71,7 @@ def test_a_damaged_piece_is_made_anew(piece, decoded, damage, caplog):
     image_files._read.cache_clear()
     assert_array_equal(image_files.read(piece)[0], IMAGES)
     assert len(decoded) == 2
-    assert "made anew" in caplog.text
+    assert "made again" in caplog.text
 
 
 def test_a_piece_that_travelled_needs_no_source(piece, decoded):
@@ -87,6 +87,17 @@ def test_other_images_than_expected(piece):
     with pytest.raises(ValueError, match=r"toy/other: the images decoded from published have SHA-256 .*expected 0000"):
         image_files.read(other)
     assert not other.path.exists()
+
+
+def test_a_picture_that_cannot_be_decoded_is_named(tmp_path):
+    def decode(files):
+        raise OSError("image file is truncated")
+
+    file = tmp_path / "rows.png"
+    file.write_bytes(b"half")
+    cut = Piece("toy/cut", (Source((str(file),), decode, package="toys"),), SHA256)
+    with pytest.raises(ValueError, match=r"toy/cut: rows\.png cannot be decoded: image file is truncated"):
+        image_files.read(cut)
 
 
 def test_no_source_tells_every_way():

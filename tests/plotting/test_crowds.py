@@ -71,3 +71,11 @@ def test_images_say_who_said_what(tmp_path, monkeypatch):
     style.save(fig, "00_made_up", "disagreement", data, alt=ALT)
     with pytest.raises(ValueError, match="no items were given"):
         crowds.disagreement(np.zeros((3, 2, 2)), crowd, [], np.array([0, 1, 1]))
+
+
+def test_a_covered_picture_gives_no_answer_away():
+    crowd = CrowdLabels.from_dense([[0, 1]])
+    fig, data = crowds.disagreement(np.zeros((1, 2, 2)), crowd, [0], None)
+    assert fig.axes[0].get_xlabel() == "true: ?"
+    assert fig.axes[0].get_title() == "0: 0\n1: 1"
+    assert data.true_class.isna().all()

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import pkgutil
-
 import pytest
 import torch
 
 from lib import datasets, methods, networks, protocols
 from lib.crowd.labels import CrowdLabels, CrowdRatings
-from lib.protocols import real_crowds, tuning
+from lib.protocols import real_crowds
 from lib.runs import ledger
 from lib.training.recipe import Recipe
 
-HELPERS = {"real_crowds", "ccc_images"}  # modules without a grid of their own
-GRIDS = sorted({module.name for module in pkgutil.iter_modules(protocols.__path__)} - HELPERS)
-every_grid = pytest.mark.parametrize("name", GRIDS)
+every_grid = pytest.mark.parametrize("name", protocols.GRIDS)
 
 
 # ------------------------------------------------------------------ every grid
@@ -139,23 +135,23 @@ def row(weight, score, method="ccem", dataset="music", best=1.0):
 
 def test_the_weight_is_chosen_by_the_last_validation_accuracy_alone():
     rows = [row(0.1, 0.6), row(0.1, 0.8), row(0.01, 0.75, best=2.0), row(0.01, 0.75), row(0.001, 0.1, best=9.0)]
-    assert tuning.chosen(rows) == {("music", "ccem"): 0.01}
+    assert real_crowds.chosen(rows) == {("music", "ccem"): 0.01}
 
 
 def test_of_equally_good_weights_the_smaller_one_is_chosen():
     rows = [row(0.1, 0.7), row(0.01, 0.7), row(0.001, 0.6)]
-    assert tuning.chosen(rows) == {("music", "ccem"): 0.01}
+    assert real_crowds.chosen(rows) == {("music", "ccem"): 0.01}
 
 
 def test_each_data_set_and_method_has_its_own_choice():
     rows = [row(0.1, 0.7), row(0.01, 0.6), row(0.1, 0.6, "trace-reg"), row(0.01, 0.7, "trace-reg", "labelme")]
     expected = {("music", "ccem"): 0.1, ("music", "trace-reg"): 0.1, ("labelme", "trace-reg"): 0.01}
-    assert tuning.chosen(rows) == expected
+    assert real_crowds.chosen(rows) == expected
 
 
 def test_tuning_sees_no_test_items_of_the_tables():
     """Validation items are the data set's own, or are taken from the training items."""
-    for config in tuning.grid("quick", [0]):
+    for config in real_crowds.tuning("quick", [0]):
         assert config.experiment == "tuning"
         assert (config.dataset_options == {}) == (config.dataset == "labelme")
 
@@ -164,6 +160,6 @@ def test_the_settings_hold_what_tuning_chose():
     rows = [found for found in ledger.reference_rows("tuning") if found["config"]["scale"] == "quick"]
     if not rows:
         pytest.skip("there are no committed rows of the tuning yet")
-    for (dataset, method), weight in tuning.chosen(rows).items():
+    for (dataset, method), weight in real_crowds.chosen(rows).items():
         settings = methods.info(method).options | real_crowds.SETTINGS[dataset].method_options.get(method, {})
         assert settings["weight"] == weight, f"{method} on {dataset}"

@@ -9,24 +9,31 @@ import torch
 
 from lib import networks, protocols
 from lib.datasets import dogs_vs_cats
-from lib.protocols import crowdlayer_simulated_annotators, geocrowdnet_cifar10, geocrowdnet_machine_annotators
+from lib.protocols import crowd_layer, geocrowdnet
 from lib.runs import ledger
 
-GEO = {"machine_annotators": geocrowdnet_machine_annotators, "cifar10_hammer": geocrowdnet_cifar10}
+GEO = {
+    "machine_annotators": (geocrowdnet.machine_families, geocrowdnet.MACHINE_WEIGHTS),
+    "cifar10_hammer": (geocrowdnet.hammer_families, geocrowdnet.HAMMER_WEIGHTS),
+}
+FAMILIES = {
+    "geocrowdnet_machine_annotators": geocrowdnet.machine_families,
+    "geocrowdnet_cifar10": geocrowdnet.hammer_families,
+}
 
 
 @pytest.mark.parametrize("experiment", GEO)
 def test_the_weights_are_what_validation_chose(experiment):
-    module = GEO[experiment]
-    wanted = {c.key() for c in module.families("quick", range(module.TUNING_SEEDS))["weight"]}
+    families, used = GEO[experiment]
+    wanted = {c.key() for c in families("quick", range(geocrowdnet.TUNING_SEEDS))["weight"]}
     rows = [row for row in ledger.reference_rows(experiment) if row["key"] in wanted]
     if not rows:
         pytest.skip("no reference rows of the weights yet")
     assert len(rows) == len(wanted)
-    found = module.chosen(rows)
+    found = geocrowdnet.chosen(rows)
     if experiment == "cifar10_hammer":
         found = {method: weight for (_, _, method), weight in found.items()}
-    assert found == module.CHOSEN
+    assert found == used
 
 
 def test_the_choice_is_by_validation_alone():
@@ -35,15 +42,16 @@ def test_the_choice_is_by_validation_alone():
         return {"config": config, "metrics": {"valid_acc_selected": valid, "test_acc_selected": test}}
 
     rows = [row(0.1, 0.6, 0.9), row(0.01, 0.7, 0.1), row(0.01, 0.6, 0.1), row(0.1, 0.6, 0.9), row(0.001, 0.65, 0.2)]
-    assert geocrowdnet_machine_annotators.chosen(rows) == {("d", "c", "m"): 0.001}  # as good as 0.01, and smaller
+    assert geocrowdnet.chosen(rows) == {("d", "c", "m"): 0.001}  # as good as 0.01, and smaller
 
 
 def compared_of(name: str, scale: str) -> list:
-    modules = [module for module in GEO.values() if module.__name__.endswith(name)]
-    return modules[0].families(scale, [0, 1])["compared"] if modules else protocols.grid(name, scale, [0, 1])
+    if name in FAMILIES:
+        return FAMILIES[name]("quick" if scale == "overnight" else scale, [0, 1])["compared"]
+    return protocols.grid(name, scale, [0, 1])
 
 
-@pytest.mark.parametrize("name", ["crowdlayer_simulated_annotators", *(m.__name__.split(".")[-1] for m in GEO.values())])
+@pytest.mark.parametrize("name", ["crowdlayer_simulated_annotators", *FAMILIES])
 @pytest.mark.parametrize("scale", protocols.SCALES)
 def test_methods_see_the_same_crowd_and_recipe(name, scale):
     settings = defaultdict(set)
@@ -59,7 +67,7 @@ def test_methods_see_the_same_crowd_and_recipe(name, scale):
 
 
 def test_machine_crowds_cover_the_specified_settings():
-    families = geocrowdnet_machine_annotators.families("paper", [0, 1, 2, 3, 4])
+    families = geocrowdnet.machine_families("paper", [0, 1, 2, 3, 4])
     sizes = {(c.dataset_options["items"], c.dataset_options["probability"]) for c in families["size"]}
     assert sizes == {(n, p) for n in (1000, 5000, 10_000) for p in (0.1, 0.2)}
     assert {c.dataset_options["experts"] for c in families["compared"]} == {True, False}
@@ -67,7 +75,7 @@ def test_machine_crowds_cover_the_specified_settings():
 
 
 def test_small_crowds_get_as_many_steps():
-    grid = geocrowdnet_machine_annotators.families("quick", [0])["size"]
+    grid = geocrowdnet.machine_families("quick", [0])["size"]
     images = {c.dataset_options["items"]: c.recipe.epochs * c.recipe.passes * c.dataset_options["items"] for c in grid}
     assert images[300] == pytest.approx(images[1000], rel=0.03)
     assert images[2000] == 2 * images[1000]
@@ -75,13 +83,13 @@ def test_small_crowds_get_as_many_steps():
 
 def test_the_users_photographs_take_the_place_of_cifar10(monkeypatch, tmp_path):
     monkeypatch.delenv(dogs_vs_cats.VARIABLE, raising=False)
-    assert {c.dataset for c in crowdlayer_simulated_annotators.grid("paper", [0])} == {"cats_dogs"}
+    assert {c.dataset for c in crowd_layer.simulated_annotators("paper", [0])} == {"cats_dogs"}
     for name in ("cat.0", "cat.1", "dog.0", "dog.1"):
         (tmp_path / f"{name}.jpg").write_bytes(b"x")
     monkeypatch.setenv(dogs_vs_cats.VARIABLE, str(tmp_path))
-    own = crowdlayer_simulated_annotators.grid("paper", [0])
+    own = crowd_layer.simulated_annotators("paper", [0])
     assert {(c.dataset, c.dataset_options["collection"]) for c in own} == {("dogs_vs_cats", dogs_vs_cats.digest(tmp_path))}
-    assert {c.dataset for c in crowdlayer_simulated_annotators.grid("quick", [0])} == {"cats_dogs"}
+    assert {c.dataset for c in crowd_layer.simulated_annotators("quick", [0])} == {"cats_dogs"}
 
 
 def test_the_published_network_and_its_small_form():

@@ -10,18 +10,9 @@ import torch
 
 from lib import datasets, protocols
 from lib.aggregation.confusion import confusion_error
-from lib.protocols import (
-    all_methods_embedded,
-    ccc_table2,
-    kdcrowd_distillation_loss,
-    kdcrowd_expertise,
-    kdcrowd_lift,
-    leaderboard,
-)
+from lib.protocols import ccc, kd_crowd, overview
 from lib.results.rows import summary
 from lib.runs import ledger
-
-lift = kdcrowd_lift
 
 
 def as_rows(configs):
@@ -37,39 +28,41 @@ def without_kd(config):
 
 
 def test_every_guided_run_has_its_base_run():
-    grid = [config for config in lift.grid("quick", [0, 1]) if config.experiment != "tuning_kd"]
+    grid = [config for config in kd_crowd.lift("quick", [0, 1]) if config.experiment != "tuning_kd"]
     keys = {config.key() for config in grid}
     guided = [config for config in grid if config.method == "kd-crowd"]
-    assert len(guided) == 2 * (4 * len(lift.BASES) + len(lift.FEW_BASES))
+    assert len(guided) == 2 * (4 * len(kd_crowd.BASES) + len(kd_crowd.FEW_BASES))
     assert all(without_kd(config).key() in keys for config in guided)
 
 
 def test_base_runs_are_those_of_the_other_notebooks():
     others = {
         config.key()
-        for module in (leaderboard, ccc_table2, all_methods_embedded)
-        for config in module.grid("quick", [0, 1, 2, 3, 4])
+        for grid in (overview.leaderboard, ccc.table2, overview.all_methods)
+        for config in grid("quick", [0, 1, 2, 3, 4])
     }
-    ours = [config for config in lift.grid("quick", [0, 1]) if config.method != "kd-crowd" and lift.LONG not in config.case]
+    ours = [
+        config for config in kd_crowd.lift("quick", [0, 1]) if config.method != "kd-crowd" and kd_crowd.LONG not in config.case
+    ]
     missing = {config.describe() for config in ours if config.key() not in others}
     # No other notebook has these on the real crowds.
     assert {text.split(" on ")[0].split(": ")[1] for text in missing} <= {"majority-vote-elr"}
 
 
 def test_names_of_the_tables_tell_all_runs_apart():
-    grid = [config for config in lift.grid("quick", [0, 1]) if config.experiment != "tuning_kd"]
-    table = summary(lift.named(as_rows(grid)))
+    grid = [config for config in kd_crowd.lift("quick", [0, 1]) if config.experiment != "tuning_kd"]
+    table = summary(kd_crowd.named(as_rows(grid)))
     assert list(table["n_seeds"]) == [2] * len(table)
     labelme = set(table.loc[table["dataset"] == "labelme", "method"])
     assert {"dl-em", "dl-em+kd", "dl-em+longer", "crowdlayer-mw+kd", "majority-vote-elr"} <= labelme
     assert set(table.loc[table["dataset"] == "digits", "case"]) == {"independent", "correlated"}
-    assert lift.named([None]) == []
+    assert kd_crowd.named([None]) == []
 
 
 def test_longer_is_as_long_as_all_stages():
-    grid = lift.grid("quick", [0])
+    grid = kd_crowd.lift("quick", [0])
     for config in grid:
-        if lift.LONG in config.case:
+        if kd_crowd.LONG in config.case:
             usual = [
                 c for c in grid if c.method == config.method and c.dataset == config.dataset and c.case in config.case + "real"
             ]
@@ -78,11 +71,13 @@ def test_longer_is_as_long_as_all_stages():
 
 def test_sentiment_has_fewer_runs_below_paper_only():
     def seeds(scale):
-        return {c.seed for c in lift.grid(scale, range(5)) if c.dataset == "sentiment_polarity" and c.experiment != "tuning_kd"}
+        return {
+            c.seed for c in kd_crowd.lift(scale, range(5)) if c.dataset == "sentiment_polarity" and c.experiment != "tuning_kd"
+        }
 
     assert (seeds("quick"), seeds("paper")) == ({0, 1, 2}, set(range(5)))
-    bases = {c.method_options["base"] for c in lift.grid("paper", [0]) if c.method == "kd-crowd"}
-    assert bases == {*lift.BASES, *lift.VARIANTS}
+    bases = {c.method_options["base"] for c in kd_crowd.lift("paper", [0]) if c.method == "kd-crowd"}
+    assert bases == {*kd_crowd.BASES, *kd_crowd.VARIANTS}
 
 
 def test_weights_are_chosen_by_held_out_labels_alone():
@@ -96,20 +91,20 @@ def test_weights_are_chosen_by_held_out_labels_alone():
         row("d", (-1, -3, -3), (-1, -1, -2), 0.1),
         row("e", (-3, -2, -1), (-3, -2, -1), 0),
     ]
-    assert lift.tuned(rows)["d", "weight"] == {0.3: -1.5, 1.0: -2.0, 3.0: -3.0}
-    assert lift.chosen(rows) == {"d": {"weight": 0.3, "elr_weight": 0.0}, "e": {"weight": 3.0, "elr_weight": 3.0}}
+    assert kd_crowd.weight_scores(rows)["d", "weight"] == {0.3: -1.5, 1.0: -2.0, 3.0: -3.0}
+    assert kd_crowd.weights(rows) == {"d": {"weight": 0.3, "elr_weight": 0.0}, "e": {"weight": 3.0, "elr_weight": 3.0}}
 
 
 def test_used_weights_are_those_that_the_tuning_rows_chose():
-    wanted = {config.key() for config in lift.tuning_grid("quick")}
+    wanted = {config.key() for config in kd_crowd.weight_tuning("quick")}
     rows = [row for row in ledger.reference_rows("tuning_kd") if row["key"] in wanted]
     if len(rows) < len(wanted):
         pytest.skip(f"{len(rows)} of {len(wanted)} tuning runs are in the reference ledger")
-    assert lift.chosen(rows) == lift.TUNED
+    assert kd_crowd.weights(rows) == kd_crowd.TUNED
 
 
 def test_tuning_has_seeds_of_its_own():
-    for config in lift.tuning_grid("quick"):
+    for config in kd_crowd.weight_tuning("quick"):
         assert config.seed >= 100
         assert config.method_options["weight"] is None is config.method_options["elr_weight"]
         assert config.dataset_options.get("crowd_seed", config.seed) == config.seed
@@ -120,17 +115,16 @@ def test_tuning_has_seeds_of_its_own():
 
 @pytest.mark.parametrize("scale", ["quick", "paper"])
 def test_variants_differ_in_the_loss_or_the_learner_alone(scale):
-    module = kdcrowd_distillation_loss
-    for crowd in module.CROWDS:
-        found = module.variants(crowd, scale)
-        assert set(module.MAIN) <= set(found)
+    for crowd in kd_crowd.LOSS_CROWDS:
+        found = kd_crowd.variants(crowd, scale)
+        assert set(kd_crowd.MAIN) <= set(found)
         assert len({repr(sorted(options.items())) for options in found.values()}) == len(found)
         assert {name for options in found.values() for name in options} <= {
             "divergence", "distillation", "student_distillation", "final_distillation", "robust"
         }  # fmt: skip
-        for learner in module.LEARNERS.values():
+        for learner in kd_crowd.LEARNERS.values():
             assert (f"MIG, KL; {learner}" in found) == (f"KL distillation; {learner}" in found)
-    assert len(module.variants("labelme", "quick")) < len(module.variants("labelme", "paper"))
+    assert len(kd_crowd.variants("labelme", "quick")) < len(kd_crowd.variants("labelme", "paper"))
 
 
 def test_a_variant_is_a_case_of_its_own():
@@ -142,11 +136,11 @@ def test_a_variant_is_a_case_of_its_own():
 
 
 def test_sizes_are_of_the_same_annotators():
-    configs = [c for c in kdcrowd_expertise.grid("quick", [3]) if c.dataset == "digits" and c.case != "correlated"]
-    assert {kdcrowd_expertise.labels_an_item(vars(config)) for config in configs} == {1.0, 2.0, 3.0, 5.0}
+    configs = [c for c in kd_crowd.expertise("quick", [3]) if c.dataset == "digits" and c.case != "correlated"]
+    assert {kd_crowd.labels_an_item(vars(config)) for config in configs} == {1.0, 2.0, 3.0, 5.0}
     matrices = [datasets.load("digits", **config.dataset_options).true_confusion for config in configs[:1] + configs[-1:]]
     assert np.array_equal(*matrices)
-    assert set(summary(kdcrowd_lift.named(as_rows(configs)))["n_seeds"]) == {1}
+    assert set(summary(kd_crowd.named(as_rows(configs)))["n_seeds"]) == {1}
 
 
 def test_floor_by_hand():
@@ -159,11 +153,11 @@ def test_floor_by_hand():
     np.add.at(counts, (crowd.annotator, y[crowd.item], crowd.label), 1)
     counts += 5 * pooled
     expected = confusion_error(counts / counts.sum(axis=2, keepdims=True), known)
-    assert kdcrowd_expertise.floor(data) == pytest.approx(expected)
-    sizes = [kdcrowd_expertise.floor(datasets.load("digits", labels_per_item=n)) for n in (1.0, 3.0, 8.0)]
+    assert kd_crowd.floor(data) == pytest.approx(expected)
+    sizes = [kd_crowd.floor(datasets.load("digits", labels_per_item=n)) for n in (1.0, 3.0, 8.0)]
     assert sizes[0] > sizes[1] > sizes[2] > 0
     with pytest.raises(ValueError, match="which real data do not have"):
-        kdcrowd_expertise.floor(replace(data, true_confusion=None))
+        kd_crowd.floor(replace(data, true_confusion=None))
 
 
 def test_a_matrix_error_sees_a_transposed_estimate():

@@ -1,16 +1,16 @@
 """The weights in use are those that the committed tuning runs chose on validation data."""
 
-from lib.protocols import real_crowds, tuning
+from lib.protocols import real_crowds
 from lib.runs import ledger
 
 
 def test_the_settings_are_what_tuning_chose():
     rows = [row for row in ledger.reference_rows("tuning") if row["config"]["scale"] == "quick"]
-    chosen = tuning.chosen(rows)
+    chosen = real_crowds.chosen(rows)
     in_use = {
         (dataset, method): setting.method_options[method]["weight"]
         for dataset, setting in real_crowds.SETTINGS.items()
-        for method in tuning.WEIGHTS
+        for method in real_crowds.WEIGHTS
     }
     assert chosen == in_use
 
@@ -22,4 +22,4 @@ def test_the_choice_is_by_validation_accuracy_alone():
 
     rows = [row(0.1, 0.6, 0.9), row(0.01, 0.7, 0.1), row(0.01, 0.6, 0.1), row(0.1, 0.6, 0.9), row(0.001, 0.65, 0.2)]
     # 0.01 and 0.001 have the same mean: the smaller one is taken; 0.1 would be best on test
-    assert tuning.chosen(rows) == {("d", "m"): 0.001}
+    assert real_crowds.chosen(rows) == {("d", "m"): 0.001}

@@ -10,7 +10,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from lib import paths
-from lib.reproduce import normalized, notebooks
+from lib.reproduce import notebooks
 
 PARAMETERS = 'scale: str = "quick"  # smoke or quick\nseeds: list[int] = [0, 1]\nrate: float = 0.5\nwho: str | None = None'
 
@@ -31,7 +31,7 @@ def write(folder, stem, *code, parameters=PARAMETERS, companion=None):
 def folder(tmp_path, monkeypatch):
     """An empty notebooks folder, with the build folder beside it."""
     monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path / "notebooks")
-    monkeypatch.setattr(paths, "BUILD", tmp_path / "build")
+    monkeypatch.setenv("CROWDS_BUILD", str(tmp_path / "build"))
     paths.NOTEBOOKS.mkdir()
     return paths.NOTEBOOKS
 
@@ -71,7 +71,18 @@ def test_a_parameters_cell_of_anything_but_literals_is_refused(folder, source):
         notebooks.inspect(path)
 
 
-@pytest.mark.parametrize("content", ["not JSON", "[]", '{"nbformat": 3}', '{"cells": []}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "not JSON",
+        "[]",
+        '{"nbformat": 3}',
+        '{"cells": []}',
+        '{"cells": [{}], "metadata": {}}',
+        '{"cells": [], "metadata": {"companion": []}}',
+        '{"cells": [], "metadata": {"companion": {"minutes": {"quick": "1"}}}}',
+    ],
+)
 def test_a_file_that_is_no_notebook_is_named(folder, content):
     (folder / "10_broken.ipynb").write_text(content)
     with pytest.raises(notebooks.NotebookError, match=r"10_broken\.ipynb is no notebook"):
@@ -123,7 +134,7 @@ def test_parameters_are_checked_before_anything_runs(folder):
     notebook = notebooks.inspect(write(folder, "10_a", "1/0"))
     with pytest.raises(notebooks.NotebookError, match="unknown parameter"):
         notebooks.execute(notebook, {"sclae": "quick"})
-    assert not paths.BUILD.exists()
+    assert not paths.build().exists()
 
 
 # ---------------------------------------------------------------------- running
@@ -139,7 +150,7 @@ def test_execute_injects_parameters_and_runs_in_the_notebooks_folder(folder, mon
     source = write(folder, "10_a", seen)
     before = source.read_bytes()
     output = notebooks.execute(notebooks.inspect(source), {"scale": "smoke"}, environment={"TOY": "yes"})
-    assert output == paths.BUILD / "notebooks" / "10_a.ipynb"
+    assert output == paths.build() / "notebooks" / "10_a.ipynb"
     printed = nbformat.read(output, 4).cells[-1].outputs
     assert [piece.name for piece in printed] == ["stdout"]  # no notice on stderr either
     assert printed[0].text.startswith(f"smoke 0.5 {folder} ")
@@ -153,9 +164,17 @@ def test_execute_injects_parameters_and_runs_in_the_notebooks_folder(folder, mon
     assert "TOY" not in os.environ
 
 
+def test_a_home_that_is_not_there_is_not_missed(folder, monkeypatch):
+    for variable in ("HOME", "USERPROFILE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(variable, "/proc/no-such-home")
+    notebook = notebooks.inspect(write(folder, "10_a", "import matplotlib.pyplot\nprint('drawn')"))
+    (printed,) = nbformat.read(notebooks.execute(notebook), 4).cells[-1].outputs
+    assert (printed.name, printed.text) == ("stdout", "drawn\n")
+
+
 def test_a_failing_cell_is_named_and_its_output_kept_apart(folder):
     notebook = notebooks.inspect(write(folder, "10_a", "print('so far')", "raise KeyError('no such thing')"))
-    old = paths.BUILD / "notebooks" / "10_a.ipynb"
+    old = paths.build() / "notebooks" / "10_a.ipynb"
     old.parent.mkdir(parents=True)
     old.write_text("complete run of yesterday")
     with pytest.raises(notebooks.NotebookFailed, match=r"10_a: cell In \[3\] raised KeyError: .no such thing") as caught:
@@ -174,13 +193,6 @@ def test_a_cell_out_of_time_and_a_dead_kernel_are_failures(folder):
     dead = notebooks.inspect(write(folder, "11_dead", "import os\nos._exit(3)"))
     with pytest.raises(notebooks.NotebookFailed, match="11_dead: DeadKernelError"):
         notebooks.execute(dead)
-
-
-def test_missing_data_gives_the_reasons(folder, monkeypatch):
-    datasets = pytest.importorskip("lib.datasets")
-    path = write(folder, "10_a", companion={"data": ["digits", "music"]})
-    monkeypatch.setattr(datasets, "missing", {"digits": None, "music": "no network"}.get)
-    assert notebooks.missing_data(notebooks.inspect(path)) == [("music", "no network")]
 
 
 # ---------------------------------------------------------------------- normalizing
@@ -254,13 +266,13 @@ def test_normalize_gives_stable_unique_ids():
 def test_normalize_twice_changes_nothing_and_the_bytes_are_stable(tmp_path):
     clean = notebooks.normalize(dirty_notebook())
     assert notebooks.normalize(clean) == clean
-    text = normalized.dumps(clean)
+    text = notebooks.dumps(clean)
     assert text.endswith("}\n")
     assert json.loads(text)["cells"][2]["outputs"][0]["text"] == ["a\n", "b"]
     path = tmp_path / "n.ipynb"
     path.write_text(text, encoding="utf-8")
     for read in (nbformat.read(path, 4), json.loads(text)):  # with joined and with split lines
-        assert normalized.dumps(notebooks.normalize(read)) == text
+        assert notebooks.dumps(notebooks.normalize(read)) == text
     nbformat.write(nbformat.read(path, 4), path)  # saving without a change is no change
     assert path.read_text(encoding="utf-8") == text
 
@@ -269,22 +281,22 @@ def test_dumps_refuses_what_is_no_notebook():
     clean = notebooks.normalize(dirty_notebook())
     del clean["cells"][1]["outputs"]
     with pytest.raises(nbformat.ValidationError):
-        normalized.dumps(clean)
+        notebooks.dumps(clean)
 
 
 def test_is_complete_wants_every_cell_run_in_order_without_errors():
     clean = notebooks.normalize(dirty_notebook())
-    assert normalized.is_complete(clean)
+    assert notebooks.is_complete(clean)
     stopped = copy.deepcopy(clean)
     stopped["cells"][-1]["execution_count"] = None
-    assert not normalized.is_complete(stopped)
+    assert not notebooks.is_complete(stopped)
     raised = copy.deepcopy(clean)
     raised["cells"][-1]["outputs"] = [{"output_type": "error", "ename": "E", "evalue": "", "traceback": []}]
-    assert not normalized.is_complete(raised)
+    assert not notebooks.is_complete(raised)
 
 
 def test_running_and_normalizing_twice_gives_the_same_bytes(folder):
     notebook = notebooks.inspect(write(folder, "10_a", "print(1)\nprint(2)\nprint({3, 'x'})", "{'a', 'b', 'c'}"))
-    texts = {normalized.dumps(notebooks.normalize(nbformat.read(notebooks.execute(notebook), 4))) for _ in range(2)}
+    texts = {notebooks.dumps(notebooks.normalize(nbformat.read(notebooks.execute(notebook), 4))) for _ in range(2)}
     assert len(texts) == 1
-    assert normalized.is_complete(notebooks.normalize(json.loads(texts.pop())))
+    assert notebooks.is_complete(notebooks.normalize(json.loads(texts.pop())))

@@ -1,5 +1,10 @@
 """A pass over toy notebooks: what it trains, what it runs, and how it ends when something is missing or fails."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import nbformat
 import pytest
 
@@ -7,7 +12,9 @@ from lib import datasets, paths
 from lib.reproduce import notebooks, passes
 from lib.runs import ledger
 from lib.runs.config import RunConfig
-from tests.toys import PARAMETERS, READ, age, toy_project, toy_row, write_notebook, write_reference
+from lib.storage import write_atomically
+from tests import toys
+from tests.toys import PARAMETERS, READ, toy_project, toy_row, write_notebook, write_reference
 
 
 @pytest.fixture
@@ -22,8 +29,9 @@ def stubbed(project, monkeypatch):
     return project
 
 
-def stamps():
-    return list(paths.runs().glob("pass-*.json"))
+def unfinished():
+    """The ledger folders of passes that are not complete."""
+    return [folder for folder in (paths.runs() / "passes").glob("*") if folder.is_dir()]
 
 
 def test_a_pass_trains_the_union_runs_the_notebooks_and_reports_drift(project, capsys):
@@ -36,12 +44,12 @@ def test_a_pass_trains_the_union_runs_the_notebooks_and_reports_drift(project, c
     printed = capsys.readouterr().out
     assert "Scale quick, notebooks: 3, runs: 2, done before: 0" in printed
     assert "Outside their tolerance: 1 of 1" in printed  # told, and no failure
-    assert (paths.BUILD / "drift.csv").exists()
-    executed = paths.BUILD / "notebooks"
+    assert (paths.build() / "drift.csv").exists()
+    executed = paths.build() / "notebooks"
     assert sorted(path.name for path in executed.iterdir()) == ["00_start.ipynb", "10_one.ipynb", "11_two.ipynb"]
     assert nbformat.read(executed / "00_start.ipynb", 4).cells[-1].outputs[0].text == "hello\n"
     assert (paths.figures("11_two") / "numbers.csv").read_text() == "[0.8, 0.81]"  # fresh rows, not the reference
-    assert stamps() == []
+    assert unfinished() == []
 
 
 def test_a_failing_notebook_is_named_stops_no_other_and_leaves_its_figures(project, capsys):
@@ -56,7 +64,7 @@ def test_a_failing_notebook_is_named_stops_no_other_and_leaves_its_figures(proje
     assert "10_one.partial.ipynb" in printed
     assert before.read_text() == "before"
     assert (paths.figures("11_two") / "numbers.csv").exists()
-    assert len(stamps()) == 1  # the same command goes on: its rows are still fresh
+    assert len(unfinished()) == 1  # the same command goes on: its rows are still fresh
 
 
 def test_scale_seeds_and_parameters_reach_grid_and_notebook(project):
@@ -65,11 +73,11 @@ def test_scale_seeds_and_parameters_reach_grid_and_notebook(project):
     words = ["--scale", "smoke", "--seeds", "7", "8", "-p", "word=some words", "-p", "count=3"]
     assert project.run(*words) == 0
     assert sorted(project.trained) == [7, 8]
-    executed = (paths.BUILD / "notebooks" / "10_one.ipynb").read_text(encoding="utf-8")
+    executed = (paths.build() / "notebooks" / "10_one.ipynb").read_text(encoding="utf-8")
     assert "smoke cpu some words 3" in executed
     assert "2 rows [7, 8]" in executed
     # Smoke numbers mean nothing: they stay away from the committed figures.
-    assert (paths.BUILD / "figures" / "10_one" / "numbers.csv").exists()
+    assert (paths.build() / "figures" / "10_one" / "numbers.csv").exists()
     assert not paths.figures().exists()
 
 
@@ -90,7 +98,6 @@ def test_a_complete_pass_is_done_the_next_begins_anew(stubbed):
         stubbed.trained.clear()
         assert stubbed.run() == 0
         assert sorted(stubbed.trained) == [0, 1]
-        age()
     assert stubbed.read == ["10_one", "10_one"]
 
 
@@ -100,7 +107,7 @@ def test_keep_trains_only_what_is_missing(stubbed):
     for _ in range(2):
         assert stubbed.run("--keep") == 0
         assert stubbed.trained == [1]
-    assert stamps() == []
+    assert unfinished() == []
 
 
 def test_a_pass_that_was_interrupted_goes_on(stubbed, capsys):
@@ -112,8 +119,8 @@ def test_a_pass_that_was_interrupted_goes_on(stubbed, capsys):
     stubbed.interrupting.clear()
     assert stubbed.run() == 0
     assert stubbed.trained == [0, 1]  # 0 from before, 1 from now
-    assert "Going on with the unfinished pass of" in capsys.readouterr().out
-    assert stamps() == []
+    assert "Going on with the unfinished pass in" in capsys.readouterr().out
+    assert unfinished() == []
 
 
 def test_fresh_gives_an_interrupted_pass_up(stubbed):
@@ -121,7 +128,6 @@ def test_fresh_gives_an_interrupted_pass_up(stubbed):
     stubbed.interrupting.add(1)
     assert stubbed.run() == 130
     stubbed.interrupting.clear()
-    age()
     assert stubbed.run("--fresh") == 0
     assert sorted(stubbed.trained) == [0, 0, 1]
 
@@ -131,23 +137,61 @@ def test_another_selection_is_another_pass(stubbed):
     write_notebook("11_two")
     stubbed.failing.add(1)
     assert stubbed.run("--only", "10") == 1
-    assert len(stamps()) == 1
+    assert len(unfinished()) == 1
     stubbed.failing.clear()
-    age()
     assert stubbed.run() == 0
     assert sorted(stubbed.trained) == [0, 0, 1]
-    assert len(stamps()) == 1  # the first pass is unfinished still
+    assert len(unfinished()) == 1  # the first pass is unfinished still
 
 
-def test_a_damaged_stamp_is_no_stamp(stubbed):
+def test_clocks_have_no_part_in_what_is_fresh(stubbed, monkeypatch):
+    """Set back by a year in the middle, or a worker's behind: a pass ends all the same, and trains nothing twice."""
     write_notebook("10_one")
-    stubbed.failing.add(0)
+    write_reference([0, 1])
+    stubbed.interrupting.add(1)
+    assert stubbed.run() == 130
+    stubbed.interrupting.clear()
+    monkeypatch.setattr(toys, "now", lambda: "1999-01-01T00:00:00+00:00")
+    assert stubbed.run() == 0
+    assert stubbed.trained == [0, 1]
+    assert unfinished() == []
+
+
+def test_rows_of_an_ended_pass_are_the_users_own(stubbed):
+    """Of one that was interrupted too, where they are to be read in a notebook."""
+    write_notebook("10_one")
+    stubbed.interrupting.add(1)
+    assert stubbed.run() == 130
+    assert [row["config"]["seed"] for row in ledger.own_rows("toy")] == [0]
+    stubbed.interrupting.clear()
+    assert stubbed.run() == 0
+    assert [row["config"]["seed"] for row in sorted(ledger.own_rows("toy"), key=str)] == [0, 1]
+
+
+def test_a_broken_row_of_an_unfinished_pass_is_trained_again(stubbed):
+    write_notebook("10_one")
+    stubbed.failing.add(1)
     assert stubbed.run() == 1
-    (stamp,) = stamps()
-    stamp.write_text("{")
+    (file,) = unfinished()[0].glob("toy/*.json")
+    file.write_bytes(file.read_bytes().replace(b"0.8", b"0.9"))
     stubbed.failing.clear()
     assert stubbed.run() == 0
-    assert stamps() == []
+    assert stubbed.trained == [0, 0, 1]
+
+
+def test_the_same_pass_twice_at_once_is_one_pass(project):
+    """The second finds what the first has trained; the folder goes with the last of the two, and not before."""
+    with passes.Pass({"scale": "quick"}) as first:
+        ledger.write(toy_row(RunConfig("toy", "digits", "majority-vote")), first.folder)
+        with passes.Pass({"scale": "quick"}) as second:
+            assert (second.folder, second.resumed, first.resumed) == (first.folder, True, False)
+            second.complete = True
+        assert first.folder.exists()
+        with passes.Pass({"scale": "quick"}, anew=True) as third:  # not while somebody is at work there
+            assert third.resumed
+        first.complete = True
+    assert unfinished() == []
+    assert len(ledger.own_rows("toy")) == 1
 
 
 def test_a_failing_run_is_named_and_only_its_notebooks_are_left_out(stubbed, capsys):
@@ -198,18 +242,6 @@ def test_no_notebook_is_started_after_the_time_is_up(stubbed, capsys):
     assert "00_start  runs complete" in capsys.readouterr().out
 
 
-def test_reference_rows_made_after_the_pass_began_are_fresh_too(stubbed):
-    write_notebook("10_one")
-    stubbed.failing |= {0, 1}
-    assert stubbed.run() == 1
-    for config in passes.plan(notebooks.select(["10"]), "quick", None)["10_one"]:
-        ledger.write(toy_row(config), paths.runs().parent / "arrived")
-    ledger.merge(paths.runs().parent / "arrived")
-    assert stubbed.run() == 0
-    assert stubbed.trained == []
-    assert stubbed.read == ["10_one"]
-
-
 # ---------------------------------------------------------------------- the pieces
 
 
@@ -233,12 +265,62 @@ def test_each_data_set_is_tried_once(project, monkeypatch):
     assert asked == ["music", "labelme"]
 
 
-def test_fresh_rows_are_own_rows_made_since(project):
-    old, new = (RunConfig("toy", "digits", "majority-vote", seed=seed) for seed in (0, 1))
-    write_reference([0, 1])
-    ledger.write(toy_row(old, age=100))
-    row = toy_row(new)
-    ledger.write(row)
-    assert passes.fresh_rows([old, new], ledger.made(row)) == {new.key(): row}
-    assert set(passes.fresh_rows([old, new], None)) == {old.key(), new.key()}
-    assert passes.fresh_rows([], None) == {}
+# ---------------------------------------------------------------------- two at once
+
+
+def order_of(stem, figures, parameters=None):
+    (notebook,) = notebooks.select([stem])
+    output = paths.build() / "notebooks" / notebook.path.name
+    return passes.Order(notebook, output, figures, parameters or {}, {"CROWDS_LEDGER": "own"})
+
+
+def test_two_passes_of_one_notebook_stage_apart_and_publish_whole(project, monkeypatch):
+    """Each publishes all of its files before the other does; what one had staged, the other never sees."""
+    write_notebook("10_one")
+    figures, published, seen = paths.figures("10_one"), [], []
+
+    def execute(notebook, parameters, output, **options):
+        made = Path(options["environment"]["CROWDS_FIGURES"]) / notebook.stem
+        made.mkdir(parents=True)
+        for name in range(10):
+            (made / f"{name}.csv").write_text(parameters["scale"])
+        output.write_text(parameters["scale"])
+        both.wait()
+        return output
+
+    def write(path, content):
+        published.append(threading.get_ident())
+        time.sleep(0.005)
+        write_atomically(path, content)
+
+    both = threading.Barrier(2)
+    monkeypatch.setattr(notebooks, "execute", execute)
+    monkeypatch.setattr(passes, "write_atomically", write)
+    staging = [project.root / "a", project.root / "b"]
+    with ThreadPoolExecutor(2) as pool:
+        orders = [order_of("10", figures, {"scale": scale}) for scale in ("smoke", "quick")]
+        list(pool.map(passes.perform, orders, staging))
+    assert len(published) == 22
+    assert len(set(published[:11])) == len(set(published[11:])) == 1
+    seen = {path.read_text() for path in [*figures.iterdir(), orders[0].output]}
+    assert len(seen) == 1
+
+
+def test_staging_folders_of_killed_passes_are_removed(project):
+    old = paths.build() / "staging" / "old"
+    old.mkdir(parents=True)
+    (old / "figure.png").write_bytes(b"half")
+    with passes._staging() as staging:
+        assert not old.exists()
+        with passes._staging() as other:
+            assert staging.exists()
+            assert other != staging
+    assert list((paths.build() / "staging").iterdir()) == []
+
+
+def test_a_killed_notebook_worker_takes_no_other_notebook_with_it(project):
+    write_notebook("10_one", "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)")
+    write_notebook("11_two", "print('fine')")
+    orders = [order_of(number, paths.figures(number)) for number in ("10", "11")]
+    outcomes = {outcome.stem: outcome.error for outcome in passes.run_notebooks(orders, workers=1)}
+    assert outcomes == {"10_one": "10_one: the process that ran it was killed, or out of memory", "11_two": None}

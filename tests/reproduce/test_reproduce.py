@@ -1,5 +1,6 @@
 """The command line on a toy project: bad requests, its other modes, other machines, and a real kill."""
 
+import errno
 import json
 import os
 import signal
@@ -12,8 +13,8 @@ import pytest
 
 from lib import paths
 from lib.reproduce import __main__ as reproduce
-from lib.reproduce import normalized, notebooks
-from lib.runs import ledger
+from lib.reproduce import notebooks
+from lib.runs import cluster, ledger
 from tests.toys import READ, toy_grid, toy_project, toy_row, write_notebook, write_reference
 
 
@@ -45,6 +46,8 @@ def project(tmp_path, monkeypatch):
         (["--runs-only", "--keep"], "--runs-only does not go with --keep"),
         (["--keep", "--fresh"], "--keep does not go with --fresh"),
         (["--list", "--in-place"], "not allowed with argument"),
+        (["--runs-only", "--shard", "5/4"], "expected a part such as 1/4 or 4/4, found '5/4'"),
+        (["--shard", "1/4"], "--shard goes with --runs-only"),
         (["--merge", "no/such/folder"], "no ledger rows in no/such/folder"),
     ],
 )
@@ -53,7 +56,7 @@ def test_what_does_not_exist_is_exit_code_2_with_a_message(project, capsys, word
     assert reproduce.main(words) == 2
     assert message in capsys.readouterr().err
     assert not paths.runs().exists()
-    assert not paths.BUILD.exists()
+    assert not paths.build().exists()
 
 
 def test_cuda_asked_for_and_absent(project, capsys, monkeypatch):
@@ -105,7 +108,7 @@ def test_runs_only_out_and_merge(project, capsys):
     out = project.root / "out"
     assert project.run("--runs-only", "--out", str(out)) == 0
     assert project.trained == [1]  # the reference has seed 0
-    assert not paths.BUILD.exists()
+    assert not paths.build().exists()
     assert [row["config"]["seed"] for row in ledger.own_rows(folder=out)] == [1]
     # A second command with another folder hands out what is there already.
     other = project.root / "other"
@@ -137,8 +140,8 @@ def test_in_place_makes_the_committed_notebooks_from_reference_rows(project):
     assert project.run("--in-place") == 0
     first = (paths.NOTEBOOKS / "10_one.ipynb").read_text(encoding="utf-8")
     notebook = json.loads(first)
-    assert normalized.dumps(notebooks.normalize(notebook)) == first
-    assert normalized.is_complete(notebook)
+    assert notebooks.dumps(notebooks.normalize(notebook)) == first
+    assert notebooks.is_complete(notebook)
     assert notebook["cells"][-1]["outputs"][0]["text"] == ["2 rows [0, 1]\n"]
     assert notebook["metadata"]["companion"]["reproduces"] == "Table of 10_one"
     assert (paths.figures("10_one") / "numbers.csv").read_text() == "[0.5, 0.5]"
@@ -191,7 +194,7 @@ def test_a_dask_cluster_does_the_runs(project, capsys):
 
 def test_a_scheduler_that_does_not_answer(project, capsys, monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr(reproduce, "CONNECT_TIMEOUT", 1)
+    monkeypatch.setattr(cluster, "TIMEOUT", 1)
     write_notebook("10_one")
     assert project.run("--scheduler", "tcp://127.0.0.1:9", "--runs-only") == 2
     assert "no Dask scheduler answers at tcp://127.0.0.1:9 within 1 s" in capsys.readouterr().err
@@ -206,7 +209,7 @@ from lib.runs import sweep
 from tests.toys import toy_grid, toy_row
 
 root = pathlib.Path({root!r})
-paths.NOTEBOOKS, paths.BUILD = root / "notebooks", root / "build"
+paths.NOTEBOOKS = root / "notebooks"
 protocols.grid = toy_grid
 passes.run_notebooks = lambda orders, workers: iter(())
 
@@ -251,7 +254,7 @@ def stop_a_pass(project, how):
     script.write_text(TOY_PROGRAM.format(root=str(project.root)))
     command = [sys.executable, str(script), "--seeds", *map(str, range(20)), "--workers"]
     with (project.root / "stderr").open("w") as stderr, subprocess.Popen([*command, "2"], stderr=stderr) as process:
-        wait_for(lambda: len(list(paths.runs().glob("toy/*.json"))) >= 3)
+        wait_for(lambda: len(list(paths.runs().glob("passes/*/toy/*.json"))) >= 3)
         process.send_signal(how)
         process.wait(60)
     workers = [int(path.name.split("-")[1]) for path in project.root.glob("worker-*")]
@@ -263,20 +266,105 @@ def test_a_killed_pass_goes_on_without_losing_a_finished_run(project, monkeypatc
     monkeypatch.setenv("PYTHONPATH", str(paths.ROOT))
     command, code, _ = stop_a_pass(project, signal.SIGKILL)
     assert code == -signal.SIGKILL
-    finished = {path: path.stat().st_mtime_ns for path in paths.runs().glob("toy/*.json")}
+    finished = {path: path.read_bytes() for path in paths.runs().glob("passes/*/toy/*.json")}
     assert 3 <= len(finished) < 20
     done = subprocess.run([*command, "1"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert f"runs: 20, done before: {len(finished)}" in done.stdout
     assert f"Runs trained: {20 - len(finished)} " in done.stdout
-    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    assert {paths.runs() / "toy" / path.name: content for path, content in finished.items()}.items() <= {
+        path: path.read_bytes() for path in paths.runs().glob("toy/*.json")
+    }.items()
     assert len(ledger.own_rows("toy")) == 20
-    assert list(paths.runs().glob("pass-*")) == []
+    assert not [path for path in paths.runs().glob("passes/*") if path.is_dir()]
 
 
-def test_ctrl_c_ends_at_once_and_says_how_to_go_on(project, monkeypatch):
+@pytest.mark.parametrize(("how", "code", "word"), [("SIGINT", 130, "Interrupted"), ("SIGTERM", 143, "Terminated")])
+def test_a_signal_ends_it_at_once_with_the_command_to_go_on(project, monkeypatch, how, code, word):
     monkeypatch.setenv("PYTHONPATH", str(paths.ROOT))
-    _, code, told = stop_a_pass(project, signal.SIGINT)
-    assert code == 130
-    assert "Interrupted. Finished runs are kept; to go on from here: python -m lib.reproduce --seeds 0 1" in told
+    _, found, told = stop_a_pass(project, getattr(signal, how))
+    assert found == code
+    assert f"{word}. Finished runs are kept; to go on from here: python -m lib.reproduce --seeds 0 1" in told
     assert "Traceback" not in told
+
+
+# ---------------------------------------------------------------------- a disk, a pipe
+
+
+@pytest.fixture
+def stubbed(project, monkeypatch):
+    monkeypatch.setattr(reproduce.passes, "run_notebooks", project.stubbed)
+    write_notebook("10_one")
+    return project
+
+
+@pytest.mark.parametrize("variable", ["CROWDS_RUNS", "CROWDS_BUILD", "CROWDS_REFERENCE"])
+def test_a_folder_that_cannot_be_written_is_one_sentence(stubbed, capsys, monkeypatch, variable):
+    file = stubbed.root / "file"
+    file.write_text("in the way")
+    out = stubbed.root / "out"
+    ledger.write(toy_row(toy_grid("10_one", "quick", [0])[0]), out)
+    monkeypatch.setenv(variable, str(file / "folder"))
+    words = ["--merge", str(out)] if variable == "CROWDS_REFERENCE" else ["--workers", "1"]
+    assert reproduce.main(words) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("error: [Errno 20] could not ")
+    assert str(file / "folder") in told
+    assert "to go on from here: python -m lib.reproduce" in told
+    assert len(told.splitlines()) == 1
+
+
+def test_a_full_disk_stops_a_pass_at_its_first_row(stubbed, capsys, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert stubbed.run() == 1
+    assert stubbed.trained == [0]
+    told = capsys.readouterr().err
+    assert "No space left on device" in told
+    assert len(told.splitlines()) == 1
+    assert stubbed.run() == 0
+
+
+def test_a_reference_row_that_is_damaged_is_one_sentence_with_the_remedy(stubbed, capsys):
+    write_reference([0, 1])
+    file = paths.reference() / "toy.jsonl"
+    file.write_bytes(file.read_bytes().replace(b"0.8", b"0.9", 1))
+    assert stubbed.run("--keep") == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: {file}, line 1: the row is not the one whose digest is in toy.digests; to restore both")
+    assert len(told.splitlines()) == 1
+
+
+def test_a_closed_pipe_is_one_sentence(stubbed, capsys, monkeypatch):
+    def closed(*words, **options):
+        if options.get("file") is not sys.stderr:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+        sys.stderr.write(" ".join(words) + "\n")
+
+    monkeypatch.setattr("builtins.print", closed)
+    assert reproduce.main(["--list"]) == 141
+    told = capsys.readouterr().err
+    assert (
+        told
+        == "The reader of the output has gone. Finished runs are kept; to go on from here: python -m lib.reproduce --list\n"
+    )
+
+
+# ---------------------------------------------------------------------- parts
+
+
+def test_shards_are_apart_and_together_all_runs(stubbed, capsys):
+    seeds = list(range(12))
+    trained = []
+    for part in (1, 2, 3):
+        stubbed.trained.clear()
+        words = ["--shard", f"{part}/3", "--out", str(stubbed.root / "out"), "--seeds", *map(str, seeds)]
+        assert stubbed.run("--runs-only", *words) == 0
+        trained.append(sorted(stubbed.trained))
+    assert sorted(seed for part in trained for seed in part) == seeds
+    assert all(trained)
+    assert reproduce.main(["--merge", str(stubbed.root / "out")]) == 0
+    assert "Rows added to the reference: 12" in capsys.readouterr().out

@@ -8,8 +8,8 @@ import shutil
 
 import pytest
 
-from lib import paths
-from lib.results import pages
+from lib import datasets, paths
+from lib.results import pages, tables
 from lib.results.claims import Book, load, shown
 from lib.results.pages import Project
 from lib.results.rows import save_table, summary
@@ -245,3 +245,14 @@ def test_no_committed_id_is_used_twice_and_headlines_are_few():
 
 def test_the_readme_is_short():
     assert len(paths.README.read_bytes()) < 10_000
+
+
+def test_no_table_of_a_notebook_shows_the_code_words_of_data_or_metrics():
+    words = {name for name in datasets.names() if "_" in name} | set(tables.METRICS) | set(tables.FACTS) - {"items"}
+    pattern = re.compile(rf"\b({'|'.join(map(re.escape, sorted(words)))})\b")
+    for stem, notebook in Project(paths.ROOT).notebooks.items():
+        for place, cell in enumerate(notebook["cells"]):
+            for output in cell.get("outputs", ()):
+                html = "".join(output.get("data", {}).get("text/html", ""))
+                found = pattern.search(html) if html.startswith("<table") else None
+                assert found is None, f"{stem}, cell {place} shows {found and found[0]!r}: give it a title"

@@ -26,6 +26,7 @@ from lib.runs import ledger, schedule
 from lib.runs import sweep as runs
 from lib.runs.config import RunConfig, each_once
 from lib.runs.sweep import RunFailed, sweep
+from lib.storage import NotWritable
 from lib.training import loop
 from lib.training.recipe import Recipe
 from tests.worked_example import small_dataset
@@ -65,8 +66,8 @@ def trained(monkeypatch):
     return seeds
 
 
-def row_of(given, seconds=1.0, value=None, age=0.0):
-    made = datetime.fromtimestamp(time.time() - age, UTC).isoformat(timespec="seconds")
+def row_of(given, seconds=1.0, value=None):
+    made = datetime.now(UTC).isoformat(timespec="seconds")
     metrics = {"test_acc_last": given.seed / 100 if value is None else value}
     settings = json.loads(json.dumps(asdict(given)))
     provenance = {"made": made}
@@ -211,7 +212,7 @@ def test_a_row_tells_everything(small):
     assert all(len(values) == 2 for values in row["history"].values())
     assert {"made", "code", "data", "device", "processor", "torch", "numpy", "python"} == set(row["provenance"])
     assert row["provenance"]["data"] == datasets.fingerprint("digits")
-    assert ledger.made(row) == pytest.approx(time.time(), abs=60)
+    assert datetime.fromisoformat(row["provenance"]["made"]).timestamp() == pytest.approx(time.time(), abs=60)
     assert isinstance(method, Method)
     assert json.loads(json.dumps(row, allow_nan=False)) == row
     assert ledger.own_rows() == []
@@ -393,20 +394,45 @@ def test_recompute_trains_all_anew_even_in_the_same_second(trained):
     assert sorted(trained) == [0, 1]
 
 
-def test_newer_than_goes_on_with_a_killed_recompute(trained):
-    ledger.write(row_of(config(0), age=1000))
-    ledger.write(row_of(config(1)))
-    rows = run([config(seed) for seed in range(3)], recompute=True, newer_than=time.time() - 100)
-    assert sorted(trained) == [0, 2]
-    assert seeds_of(rows) == [0, 1, 2]
-
-
-def test_newer_than_sees_a_fresh_own_row_behind_an_old_reference_row(trained):
-    ledger.write_reference("toy", [row_of(config(0), value=0.1, age=1000)])
-    ledger.write(row_of(config(0), value=0.2))
-    rows = run([config(0)], newer_than=time.time() - 100)
-    assert rows[0]["metrics"]["test_acc_last"] == 0.2
+def test_a_folder_of_its_own_has_the_fresh_rows(trained, folders):
+    """What is in it is fresh, whatever clocks say; neither the reference nor the user's own rows are."""
+    ledger.write_reference("toy", [row_of(config(0), value=0.1)])
+    ledger.write(row_of(config(1), value=0.1))
+    ledger.write(row_of(config(2), value=0.2), folders / "fresh")
+    rows = run([config(seed) for seed in range(3)], folder=folders / "fresh")
+    assert [row["metrics"]["test_acc_last"] for row in rows] == [0.0, 0.01, 0.2]
+    assert trained == [0, 1]
+    assert seeds_of(ledger.own_rows(folder=folders / "fresh")) != []
+    assert [row["metrics"]["test_acc_last"] for row in ledger.own_rows()] == [0.1]
+    trained.clear()
+    assert run([config(seed) for seed in range(3)], folder=folders / "fresh") == rows
     assert trained == []
+
+
+def test_a_broken_row_is_trained_again(trained, caplog):
+    run([config(0), config(1)])
+    (paths.runs() / "toy" / f"{config(1).key()}.json").write_text("{")
+    trained.clear()
+    assert seeds_of(run([config(0), config(1)])) == [0, 1]
+    assert trained == [1]
+    assert "set aside" in caplog.text
+
+
+def test_a_run_that_another_process_trains_is_waited_for(trained, monkeypatch):
+    """Others come first; then its row is taken, or, where that process died, it is trained here."""
+    claims = {config(seed).key(): ledger.claim(config(seed).key()) for seed in (0, 1)}
+
+    def other(seconds):
+        if claims:
+            _, claim = claims.popitem()
+            if not claims:
+                ledger.write(row_of(config(0), value=0.7))  # one is finished, the other is not
+            claim.release()
+
+    monkeypatch.setattr(runs.time, "sleep", other)
+    rows = run([config(seed) for seed in range(3)])
+    assert trained == [2, 1]
+    assert [row["metrics"]["test_acc_last"] for row in rows] == [0.7, 0.01, 0.02]
 
 
 def test_reference_rows_alone(trained, monkeypatch):
@@ -467,14 +493,15 @@ def test_a_failing_run_lets_the_others_finish(trained):
     assert trained == [1]
 
 
-def test_a_full_disk_fails_the_run_and_leaves_no_half_row(trained, monkeypatch):
+def test_a_full_disk_ends_the_sweep_at_once_and_leaves_no_half_row(trained, monkeypatch):
     def full(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(RunFailed, match="No space left on device"):
-            run([config(0)])
+        with pytest.raises(NotWritable, match="No space left on device"):
+            run([config(seed) for seed in range(5)])
+    assert trained == [0]
     assert ledger.own_rows() == []
     assert not list(paths.runs().rglob("*.tmp"))
     run([config(0)])
@@ -547,12 +574,11 @@ def test_earlier_rows_tell_how_long_a_run_takes(monkeypatch):
 
 
 def test_a_finished_run_tells_how_long_its_like_will_take(monkeypatch):
-    """And of a run that is like none so far, that it may take as long as the longest."""
+    """A run that is like none so far is started while there is time."""
     clock = Clock(monkeypatch, {"crowdlayer-mw": 2.0, "ccem": 6.0, "trace-reg": 1.0})
     grid = [config(seed, method=method) for seed in (0, 1) for method in ("crowdlayer-mw", "ccem", "trace-reg")]
-    run(grid, deadline=1012.0)
-    # At 1008 the third method is unknown and might take six seconds; of the others one is known to take two.
-    assert clock.started == [("crowdlayer-mw", 0), ("ccem", 0), ("crowdlayer-mw", 1)]
+    run(grid, deadline=1012.5)
+    assert clock.started == [("crowdlayer-mw", 0), ("ccem", 0), ("trace-reg", 0), ("crowdlayer-mw", 1), ("trace-reg", 1)]
 
 
 def test_what_fits_is_started_where_something_longer_does_not(monkeypatch):

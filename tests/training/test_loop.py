@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -381,6 +382,12 @@ def test_a_diverging_method_is_noticed():
         fit(build("majority-vote"), DATA, Recipe(epochs=5, batch_size=16, optimizer="sgd", lr=1e30))
 
 
+def test_a_last_step_that_goes_astray_is_noticed():
+    """The one step's loss is finite, the network after it is not."""
+    with pytest.raises(FloatingPointError, match=r"the parameter backbone\.\S+ is not finite at the end of training"):
+        fit(build("majority-vote"), DATA, Recipe(epochs=1, batch_size=1000, optimizer="sgd", lr=math.inf))
+
+
 def test_cuda_asked_for_and_absent(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
@@ -396,7 +403,15 @@ def test_a_cuda_device_too_many(monkeypatch):
         check_device("cuda:2")
 
 
-@pytest.mark.parametrize("device", ["gpu", "mps", "", "cpu:x"])
+@pytest.mark.parametrize(("cuda", "mps", "expected"), [(1, 1, "cuda"), (0, 1, "mps"), (0, 0, "cpu")])
+def test_auto_takes_the_fastest_device_that_is_there(monkeypatch, cuda, mps, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(cuda))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: bool(mps))
+    assert check_device("auto") == torch.device(expected)
+
+
+@pytest.mark.parametrize("device", ["gpu", "meta", "", "cpu:x"])
 def test_unknown_device_is_named(device):
     with pytest.raises(ValueError, match=f"unknown device '{device}'; expected cpu, cuda or cuda:N"):
         check_device(device)

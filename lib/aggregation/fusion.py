@@ -1,0 +1,373 @@
+"""Labels and a classifier become one opinion on every item that is hardly ever worse than the vote.
+
+Dawid-Skene's model lets data decide everything: with few labels an item it explains good labels away, and with a classifier
+among the annotators it may end up believing nobody else. Four rules keep it from both:
+
+* **The class shares are those of the vote.** Learned along, they let a frequent class swallow the others.
+* **Only as many parameters as held-out labels pay for.** The first model is one coin per annotator, who is right with
+  probability ``a[r]`` and otherwise says any wrong class alike, leaning on the crowd's mean with the weight of sixteen
+  labels. It is replaced by one that leans less or more, or by full confusion matrices (whose rows lean on the annotator's
+  coin and on the errors of the crowd), only if labels that were hidden are predicted better, by more than the standard
+  error of the difference.
+* **Agreement is counted where people can agree**: on items with two labels or more, or with a known class.
+* **A classifier may say who is better than whom, never how good people are on the whole.** Its probabilities, made without the
+  item's own labels, take the place of the class shares after a temperature and a share of doubt have been fitted to the labels.
+  The crowd's mean accuracy stays at least what people's agreement among themselves allows (the upper end of its interval).
+  Where nobody overlaps, that is nearly one, and labels are kept.
+
+What no method of this kind can see: errors that annotators share. Only items whose class is known show them.
+
+References: Dawid, Skene (Journal of the Royal Statistical Society C 28(1), 1979); the rules are ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lib.aggregation.dawid_skene import e_step, soft_vote
+from lib.crowd.labels import CrowdLabels
+
+__all__ = ["Estimate", "estimate", "support"]
+
+MODELS = (("coin", 16.0), ("coin", 64.0), ("coin", 4.0), ("matrix", 32.0), ("matrix", 8.0))  # the first is the default
+SHARES = 10.0  # labels of each class added to the vote's shares
+CROWD_ROWS = 10.0  # labels that a row of the crowd's errors leans on "all alike" with
+LABELS_AT_MOST = 200_000  # on which a model is chosen
+LABELS_A_ROW = 0.25  # of the full matrices, without which these are not tried
+FEWEST_PAIRS = 10  # items with two labels or more, below which accuracies are not told apart
+TEMPERATURES = (0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0, 8.0)
+DOUBTS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0)
+ROUNDS = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """What :func:`estimate` found.
+
+    Attributes:
+        posterior: ``[items, classes]``, rows sum to one; one-hot where the class is known.
+        accuracy: ``[annotators]`` probability that a label is right.
+        confusion: ``[annotators, true class, label]``; None where one coin per annotator was enough.
+        prior: ``[1, classes]``, or ``[items, classes]`` with a classifier: what is believed of an item before its labels.
+        people: ``[items, classes]`` the posterior by the labels alone.
+        model: ``"one coin"`` or ``"full matrices"``.
+        leaning: labels with which an annotator leans on the crowd (a row on its coin, for full matrices).
+        converged: whether nothing moved any more when the rounds ended.
+        told_apart: whether enough items have two labels or a known class for anybody's accuracy to be known.
+        doubt: share of doubt in the classifier, 1: it is not believed at all; NaN without one.
+    """
+
+    posterior: np.ndarray
+    accuracy: np.ndarray
+    confusion: np.ndarray | None
+    prior: np.ndarray
+    people: np.ndarray
+    model: str
+    leaning: float
+    converged: bool
+    told_apart: bool
+    doubt: float = np.nan
+
+    def matrices(self) -> np.ndarray:
+        """``[annotators, true class, label]``, of coins too; rows sum to one."""
+        return _coins(self.accuracy, self.posterior.shape[1]) if self.confusion is None else self.confusion
+
+
+@dataclass(eq=False)
+class _Fit:
+    posterior: np.ndarray
+    accuracy: np.ndarray
+    confusion: np.ndarray | None
+    converged: bool
+
+
+def estimate(crowd: CrowdLabels, prob: np.ndarray | None = None, known: np.ndarray | None = None) -> Estimate:
+    """The class of every item, from its labels and, where there is one, a classifier.
+
+    Args:
+        crowd: the labels; at least two classes.
+        prob: ``[items, classes]`` probabilities of each item by a classifier that never saw the item's labels.
+        known: ``[items]`` classes that are known, -1 for the others. They stay, and everybody is measured by them.
+
+    Raises:
+        ValueError: fewer than two classes, or sizes or values that do not fit the crowd.
+    """
+    known = _checked(crowd, prob, known)
+    prior = class_shares(crowd, known)
+    several = (crowd.labels_per_item >= 2) | (known >= 0)
+    told_apart = int((several & (crowd.labels_per_item > 0)).sum()) >= FEWEST_PAIRS
+    model = _choose(crowd, prior, known) if told_apart else MODELS[0]
+    fit = fitted(crowd, model, prior, known, several)
+    people, doubt = fit.posterior, np.nan
+    if prob is not None:
+        fit, prior, doubt = _with_classifier(crowd, fit, model, prior, prob, known, told_apart)
+    name = "one coin" if model[0] == "coin" else "full matrices"
+    accuracy = fit.accuracy
+    return Estimate(
+        fit.posterior, accuracy, fit.confusion, np.exp(prior), people, name, model[1], fit.converged, told_apart, doubt
+    )
+
+
+def support(crowd: CrowdLabels, posterior: np.ndarray, accuracy: np.ndarray, confusion: np.ndarray | None) -> np.ndarray:
+    """``[labels]`` probability of the class that was said, by everything that is known of the item but this label."""
+    said = posterior[crowd.item, crowd.label]
+    if confusion is None:
+        a = accuracy[crowd.annotator]
+        right, wrong = said / a, (1 - said) * (crowd.n_classes - 1) / (1 - a)
+        return right / (right + wrong)
+    rest = np.empty(len(crowd))
+    for start in range(0, len(crowd), 65536):  # bounds memory
+        rows = slice(start, start + 65536)
+        own = confusion[crowd.annotator[rows], :, crowd.label[rows]]
+        others = posterior[crowd.item[rows]] / np.maximum(own, 1e-300)
+        rest[rows] = others[np.arange(len(own)), crowd.label[rows]] / others.sum(axis=1)
+    return rest
+
+
+# ---------------------------------------------------------------------- one model
+
+
+def fitted(
+    crowd: CrowdLabels,
+    model: tuple[str, float],
+    prior: np.ndarray,
+    known: np.ndarray,
+    used: np.ndarray,
+    floor: float = 0.0,
+    start: np.ndarray | None = None,
+    weight: np.ndarray | None = None,
+    rounds: int = ROUNDS,
+) -> _Fit:
+    """EM from the vote (from the known items, where there are some).
+
+    Args:
+        model: its kind and how much it leans.
+        prior: ``[1 or items, classes]`` log-probabilities.
+        used: ``[items]`` mask: what annotators are measured by.
+        floor: the crowd's mean accuracy is lifted to at least this.
+        start: the first posterior.
+        weight: ``[items]`` how often each counts (of a resample).
+    """
+    kind, leaning = model
+    posterior = soft_vote(crowd) if start is None else start.copy()
+    fixed = np.flatnonzero(known >= 0)
+    _fix(posterior, fixed, known)
+    mask = (known >= 0) if len(fixed) and start is None else used
+    converged, accuracy, confusion = False, None, None
+    for _ in range(rounds):
+        counted = mask.astype(np.float64) if weight is None else mask * weight
+        if kind == "coin":
+            accuracy = _accuracies(crowd, posterior, counted, leaning, floor)
+            scores = coin_scores(crowd, accuracy) + prior
+        else:
+            accuracy, confusion = _confusions(crowd, posterior, counted, leaning, floor)
+            scores, _ = e_step(np.zeros(crowd.n_classes), confusion, crowd)
+            scores = np.log(np.maximum(scores, 1e-300)) + prior
+        before, posterior, mask = posterior, _softmax(scores), used
+        _fix(posterior, fixed, known)
+        if np.abs(posterior - before).max(initial=0) < 1e-3:
+            converged = True
+            break
+    return _Fit(posterior, accuracy, confusion, converged)
+
+
+def _accuracies(crowd: CrowdLabels, posterior: np.ndarray, counted: np.ndarray, leaning: float, floor: float) -> np.ndarray:
+    """``[annotators]`` expected share of right labels on the items that count, leaning on the crowd's."""
+    weight = counted[crowd.item]
+    right = np.bincount(crowd.annotator, weights=weight * posterior[crowd.item, crowd.label], minlength=crowd.n_annotators)
+    total = np.bincount(crowd.annotator, weights=weight, minlength=crowd.n_annotators)
+    mean = (right.sum() + 1.6) / (total.sum() + 2)  # two labels at four in five, for a start
+    accuracy = np.clip((right + leaning * mean) / (total + leaning), 0.5 / crowd.n_classes, 0.999)
+    return lifted(accuracy, crowd.labels_per_annotator, floor)
+
+
+def lifted(accuracy: np.ndarray, labels: np.ndarray, floor: float) -> np.ndarray:
+    """All odds raised by one factor, so that the mean accuracy of a label is at least ``floor``."""
+    share = labels / max(labels.sum(), 1)
+    if share @ accuracy >= floor:
+        return accuracy
+    odds = accuracy / (1 - accuracy)
+    low, high = 0.0, 20.0  # of the factor's logarithm
+    for _ in range(40):
+        middle = (low + high) / 2
+        raised = odds * np.exp(middle)
+        low, high = (middle, high) if share @ (raised / (1 + raised)) < floor else (low, middle)
+    raised = odds * np.exp(high)
+    return np.clip(raised / (1 + raised), 1e-4, 0.9999)
+
+
+def _confusions(
+    crowd: CrowdLabels, posterior: np.ndarray, counted: np.ndarray, leaning: float, floor: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """``[annotators]`` accuracies and ``[annotators, true class, label]`` matrices."""
+    n_classes = crowd.n_classes
+    counts = (crowd.incidence.T @ (posterior * counted[:, None])).reshape(crowd.n_annotators, n_classes, n_classes)
+    counts = counts.transpose(0, 2, 1)
+    accuracy = _accuracies(crowd, posterior, counted, MODELS[0][1], floor)
+    wrong = counts.sum(axis=0) * (1 - np.eye(n_classes))
+    alike = (1 - np.eye(n_classes)) / (n_classes - 1)
+    wrong = (wrong + CROWD_ROWS * alike) / (wrong.sum(axis=1, keepdims=True) + CROWD_ROWS)
+    coin = (1 - accuracy)[:, None, None] * wrong
+    coin[:, np.arange(n_classes), np.arange(n_classes)] = accuracy[:, None]
+    return accuracy, (counts + leaning * coin) / (counts.sum(axis=2, keepdims=True) + leaning)
+
+
+def coin_scores(crowd: CrowdLabels, accuracy: np.ndarray) -> np.ndarray:
+    """``[items, classes]`` log-likelihood of the labels under one coin per annotator, up to a constant an item."""
+    weight = np.log(accuracy * (crowd.n_classes - 1) / (1 - accuracy))[crowd.annotator]
+    place = crowd.item * crowd.n_classes + crowd.label
+    scores = np.bincount(place, weights=weight, minlength=crowd.n_items * crowd.n_classes)
+    return scores.reshape(crowd.n_items, crowd.n_classes)
+
+
+# ---------------------------------------------------------------------- which model
+
+
+def _choose(crowd: CrowdLabels, prior: np.ndarray, known: np.ndarray) -> tuple[str, float]:
+    """The model that predicts hidden labels best; a later one must beat the best so far by one standard error."""
+    if len(crowd) > LABELS_AT_MOST:  # a sample of items will do
+        items = np.random.default_rng(0).permutation(crowd.n_items)[: int(crowd.n_items * LABELS_AT_MOST / len(crowd))]
+        crowd, known = crowd.select_items(items), known[items]
+    supported = len(crowd) >= LABELS_A_ROW * crowd.n_annotators * crowd.n_classes
+    models = [m for m in MODELS if supported or m[0] == "coin"]
+    scores = {model: [] for model in models}
+    for seed in (0, 1):
+        visible, hidden = _hide(crowd, known, np.random.default_rng(seed))
+        used = (visible.labels_per_item >= 2) | (known >= 0)
+        for model in models:
+            scores[model].append(_predicted(fitted(visible, model, prior, known, used), hidden))
+    best, repeats = models[0], 2
+    values = {model: np.concatenate(parts) for model, parts in scores.items()}
+    for model in models[1:]:
+        gain = values[model] - values[best]
+        if gain.mean() > gain.std() / np.sqrt(max(len(gain) / repeats, 1)):
+            best = model
+    return best
+
+
+def _hide(crowd: CrowdLabels, known: np.ndarray, rng: np.random.Generator) -> tuple[CrowdLabels, CrowdLabels]:
+    """A fifth of the labels that their item can spare: it keeps another one, or its class is known."""
+    order = rng.permutation(len(crowd))
+    first = order[np.unique(crowd.item[order], return_index=True)[1]]
+    spare = np.ones(len(crowd), dtype=bool)
+    spare[first] = False
+    spare |= known[crowd.item] >= 0
+    candidates = rng.permutation(np.flatnonzero(spare))
+    keep = np.ones(len(crowd), dtype=bool)
+    keep[candidates[: max(1, min(len(candidates), round(0.2 * len(crowd))))]] = False
+    return crowd.select_labels(keep), crowd.select_labels(~keep)
+
+
+def _predicted(fit: _Fit, hidden: CrowdLabels) -> np.ndarray:
+    """``[hidden labels]`` log-probability of each."""
+    belief = fit.posterior[hidden.item]
+    if fit.confusion is not None:
+        return np.log((belief * fit.confusion[hidden.annotator, :, hidden.label]).sum(axis=1))
+    said, a = belief[np.arange(len(belief)), hidden.label], fit.accuracy[hidden.annotator]
+    return np.log(a * said + (1 - a) * (1 - said) / (hidden.n_classes - 1))
+
+
+# ---------------------------------------------------------------------- the classifier
+
+
+def _with_classifier(crowd, fit, model, shares, prob, known, told_apart):
+    """The fit with calibrated probabilities in the place of the class shares; the prior (log), and the doubt."""
+    floor = mean_accuracy(crowd, known)[2] if told_apart else 0.999
+    labeled = crowd.labels_per_item > 0
+    for _ in range(3):
+        accuracy = lifted(fit.accuracy, crowd.labels_per_annotator, floor)
+        scores = coin_scores(crowd, accuracy)
+        prior, doubt = _calibrated(prob, scores[labeled], labeled, shares, known)
+        fit = fitted(crowd, model, prior, known, labeled | (known >= 0), floor, start=_softmax(scores + prior))
+    return fit, prior, doubt
+
+
+def _calibrated(prob, scores, labeled, shares, known):
+    """Log-probabilities ``[items, classes]`` at the temperature and doubt under which the labels are most likely."""
+    likelihood = np.exp(scores - scores.max(axis=1, keepdims=True))
+    plain = likelihood @ np.exp(shares[0])
+    logs, best = np.log(np.maximum(np.asarray(prob, dtype=np.float64), 1e-12)), (-np.inf, 1.0, 1.0)
+    for temperature in TEMPERATURES:
+        sharp = (likelihood * _softmax(logs[labeled] / temperature)).sum(axis=1)
+        for doubt in DOUBTS:
+            value = np.log((1 - doubt) * sharp + doubt * plain).sum()
+            if value > best[0] + 1e-9:
+                best = (value, temperature, doubt)
+    _, temperature, doubt = best
+    return np.log((1 - doubt) * _softmax(logs / temperature) + doubt * np.exp(shares)), doubt
+
+
+def mean_accuracy(crowd: CrowdLabels, known: np.ndarray) -> tuple[float, float, float]:
+    """The mean accuracy of a label, from how often two people agree, and from known classes.
+
+    If all are right with probability ``a`` and otherwise say any of the other classes alike, two agree with probability
+    ``a² + (1 - a)² / (C - 1)``.
+
+    Returns:
+        Estimate, lower and upper end of a 95 % interval; 0.999 is the most that is claimed.
+    """
+    several = crowd.labels_per_item >= 2
+    n, c = crowd.labels_per_item[several], crowd.n_classes
+    estimates, errors = [], []
+    if several.sum() > 1:
+        agree = (crowd.counts[several] * (crowd.counts[several] - 1)).sum(axis=1) / (n * (n - 1))
+        pairs = len(agree)
+        share, error = (agree.sum() + 0.5) / (pairs + 1), np.sqrt(max(agree.var(), 0.25 / pairs) / pairs)
+        a = (1 + np.sqrt(max((c - 1) * (c * share - 1), 0))) / c
+        estimates.append(a)
+        errors.append(error / max(2 * a - 2 * (1 - a) / (c - 1), 0.1))
+    told = known[crowd.item] >= 0
+    if told.sum() > 1:
+        right = crowd.label[told] == known[crowd.item[told]]
+        estimates.append((right.sum() + 0.5) / (len(right) + 1))
+        errors.append(np.sqrt(max(right.var(), 0.25 / len(right)) / (known >= 0).sum()))
+    if not estimates:
+        return 0.999, 0.0, 0.999
+    a, error = estimates[-1], errors[-1]  # what is known counts more than what is agreed on
+    return min(a, 0.999), max(a - 1.96 * error, 0.0), min(a + 1.96 * error, 0.999)
+
+
+# ---------------------------------------------------------------------- small parts
+
+
+def _checked(crowd: CrowdLabels, prob, known) -> np.ndarray:
+    if crowd.n_classes < 2:
+        raise ValueError(f"there is nothing to decide between {crowd.n_classes} classes; expected at least two")
+    if prob is not None:
+        prob = np.asarray(prob)
+        if prob.shape != (crowd.n_items, crowd.n_classes) or not np.isfinite(prob).all() or (prob < 0).any():
+            wanted = (crowd.n_items, crowd.n_classes)
+            raise ValueError(f"prob must hold probabilities of shape {wanted}, found shape {prob.shape} or other numbers")
+    known = np.full(crowd.n_items, -1) if known is None else np.asarray(known)
+    if known.shape != (crowd.n_items,) or known.dtype.kind not in "iu":
+        raise ValueError(f"known must hold a class or -1 for each of the {crowd.n_items} items, found shape {known.shape}")
+    if known.size and not -1 <= known.min() <= known.max() < crowd.n_classes:
+        raise ValueError(f"known classes must lie in -1 .. {crowd.n_classes - 1}, found {known.min()} .. {known.max()}")
+    return known
+
+
+def class_shares(crowd: CrowdLabels, known: np.ndarray) -> np.ndarray:
+    """``[1, classes]`` log of the vote's shares; of the known classes too, where there are some."""
+    votes = soft_vote(crowd)[crowd.labels_per_item > 0].sum(axis=0)
+    if (known >= 0).any():  # a shared error shifts the votes, so known classes decide
+        votes = np.bincount(known[known >= 0], minlength=crowd.n_classes)
+    return np.log((votes + SHARES) / (votes + SHARES).sum())[None]
+
+
+def _fix(posterior: np.ndarray, fixed: np.ndarray, known: np.ndarray) -> None:
+    posterior[fixed] = 0.0
+    posterior[fixed, known[fixed]] = 1.0
+
+
+def _coins(accuracy: np.ndarray, n_classes: int) -> np.ndarray:
+    matrices = np.repeat(((1 - accuracy) / (n_classes - 1))[:, None, None], n_classes, axis=1).repeat(n_classes, axis=2)
+    matrices[:, np.arange(n_classes), np.arange(n_classes)] = accuracy[:, None]
+    return matrices
+
+
+def _softmax(scores: np.ndarray) -> np.ndarray:
+    scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+    scores /= scores.sum(axis=1, keepdims=True)
+    return scores

@@ -1,0 +1,99 @@
+"""How good each annotator is, with intervals that know how little the judges know.
+
+A label is judged by ``q``, the probability of the class that was said, by everything known of the item but this label. An
+annotator who is right with probability ``a``, and otherwise says any wrong class alike, gives it with probability
+
+    a q + (1 - a) (1 - q) / (C - 1).
+
+Bayes' rule with Jeffreys' prior for ``a`` gives an interval *as if the others' accuracies were known*. They are not: so the
+items are drawn anew, with replacement, the model is fitted again, and the posteriors of ``a`` are averaged over these fits.
+Only items with two labels or more, or with a known class, count; without enough of them there is no accuracy and no
+interval.
+
+References: Brown, Cai, DasGupta (Statistical Science 16(2), 2001) on Jeffreys' interval; Efron (Annals of Statistics 7(1),
+1979) on drawing anew.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lib.aggregation import fusion
+from lib.aggregation.fusion import Estimate
+from lib.crowd.labels import CrowdLabels
+
+__all__ = ["accuracies", "likelihoods"]
+
+GRID = 400  # values of an accuracy
+BINS = 200  # of the support of a label
+REPLICATES = 24
+LABELS = 1_500_000  # of all replicates together; with many labels the others are as good as known
+
+
+def accuracies(
+    crowd: CrowdLabels, estimate: Estimate, known: np.ndarray | None = None, said: np.ndarray | None = None, level: float = 0.95
+) -> np.ndarray:
+    """``[annotators, 3]`` mean and ends of each annotator's accuracy; NaN where nothing is known.
+
+    Args:
+        crowd, known: as ``estimate`` was made with.
+        said: ``[items]`` what a classifier, which the people's labels are to judge, says of each item: it becomes the last row.
+        level: of the interval.
+    """
+    known = np.full(crowd.n_items, -1) if known is None else known
+    rows = crowd.n_annotators + (said is not None)
+    if not estimate.told_apart:
+        return np.full((rows, 3), np.nan)
+    several = (crowd.labels_per_item >= 2) | (known >= 0)
+    judged = several[crowd.item]
+    who = crowd.annotator[judged]
+    witnessed = (crowd.labels_per_item > 0) & several
+    kind = "coin" if estimate.model == "one coin" else "matrix"
+    shares = fusion.class_shares(crowd, known)
+    rng, total = np.random.default_rng(0), np.zeros((rows, GRID))
+    replicates = int(np.clip(LABELS // max(len(crowd), 1), 1, REPLICATES))
+    for _ in range(replicates):
+        drawn = np.bincount(rng.integers(0, crowd.n_items, crowd.n_items), minlength=crowd.n_items)
+        weight = drawn.astype(np.float64) if replicates > 1 else None
+        fit = fusion.fitted(
+            crowd, (kind, estimate.leaning), shares, known, several, start=estimate.people, weight=weight, rounds=10
+        )
+        q = fusion.support(crowd, fit.posterior, fit.accuracy, fit.confusion)[judged]
+        told = known[crowd.item[judged]]
+        q[told >= 0] = (told == crowd.label[judged])[told >= 0]
+        if said is not None:
+            q = np.concatenate([q, fit.posterior[np.flatnonzero(witnessed), said[witnessed]]])
+            people = np.concatenate([who, np.full(witnessed.sum(), crowd.n_annotators)])
+        else:
+            people = who
+        values = likelihoods(people, q, rows, crowd.n_classes)
+        values = np.exp(values - values.max(axis=1, keepdims=True))
+        total += values / values.sum(axis=1, keepdims=True)
+    mass = np.cumsum(total / replicates, axis=1)
+    grid = _grid()
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    places = [np.minimum((mass < end).sum(axis=1), GRID - 1) for end in ends]
+    result = np.column_stack([(total / replicates) @ grid, *(grid[place] for place in places)])
+    seen = np.bincount(who, minlength=crowd.n_annotators)
+    result[: crowd.n_annotators][seen == 0] = np.nan
+    return result
+
+
+def likelihoods(annotator: np.ndarray, q: np.ndarray, n_annotators: int, n_classes: int) -> np.ndarray:
+    """``[annotators, GRID]`` log-likelihood of each accuracy.
+
+    Supports are rounded to bins, shared between the two nearest, so that the work is one small matrix product.
+    """
+    place = np.clip(q, 0, 1) * BINS
+    left = np.minimum(place.astype(np.int64), BINS - 1)
+    share = place - left
+    width = BINS + 1
+    counts = np.bincount(annotator * width + left, weights=1 - share, minlength=n_annotators * width)
+    counts += np.bincount(annotator * width + left + 1, weights=share, minlength=n_annotators * width)
+    support, grid = np.linspace(0, 1, width)[:, None], _grid()
+    return counts.reshape(n_annotators, width) @ np.log(grid * support + (1 - grid) * (1 - support) / (n_classes - 1))
+
+
+def _grid() -> np.ndarray:
+    """Accuracies at equal steps of ``u``, ``a = sin²(u pi / 2)``, where Jeffreys' prior is flat."""
+    return np.sin(np.pi / 2 * (np.arange(GRID) + 0.5) / GRID) ** 2

@@ -1,0 +1,150 @@
+"""Your own labels in one command, from any folder.
+
+python -m lib.own_data labels.csv --check                          what is understood; nothing else happens
+python -m lib.own_data labels.csv --out DIR                        a report on labels and annotators
+python -m lib.own_data labels.csv --features numbers.csv --out DIR   and a classifier of rows of numbers,
+python -m lib.own_data labels.csv --text COLUMN --out DIR          of texts in a column of the labels,
+python -m lib.own_data labels.csv --images FOLDER --out DIR        or of images in a folder
+python -m lib.own_data predict DIR/classifier NEW --out FILE.csv   classes of new items: a table, or a folder of images
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import fields
+from pathlib import Path
+
+import pandas as pd
+
+from lib.own_data import features as sources
+from lib.own_data.classifier import load
+from lib.own_data.features import MATCHES, Source
+from lib.own_data.folder import safe_csv, settings_of, write
+from lib.own_data.intake import Options, read_labels
+from lib.own_data.outcome import fit
+from lib.own_data.page import sentences
+from lib.own_data.tables import Refusal, read_table
+from lib.storage import write_atomically
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; 0 when all went well, 2 when the files were refused."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        if arguments[:1] == ["predict"]:
+            return _predict(_prediction_parser().parse_args(arguments[1:]))
+        return _run(_parser().parse_args(arguments))
+    except (Refusal, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(given: argparse.Namespace) -> int:
+    options = Options(
+        **{
+            field.name: tuple(value) if isinstance(value := getattr(given, field.name), list) else value
+            for field in fields(Options)
+        }
+    )
+    intake = read_labels(given.labels, options)
+    print(intake.summary())
+    source, path = None, ""
+    if given.features:
+        source, path = Source("columns"), given.features
+    elif given.text:
+        source = Source("text", (given.text,))
+    elif given.images:
+        source, path = Source("images"), given.images
+    if given.check:
+        if source is not None:
+            print(sources.check(intake, source, path, given.match, given.decimal))
+        return 0
+    if not given.out:
+        raise Refusal("where to? Say --out FOLDER, or --check to see what is understood")
+    started = time.monotonic()
+    outcome = fit(intake, source, path, options, given.match, given.decimal, device=given.device, progress=_say)
+    _say("writing")
+    extra = {"match": given.match, "decimal": given.decimal, "device": given.device}
+    write(outcome, given.out, settings_of(options, given.labels, source, path, extra))
+    told, warned = sentences(outcome)
+    print("\n" + "\n".join([*told, *(f"beware: {text}" for text in warned if text not in outcome.intake.notes)]))
+    print(f"\n{time.monotonic() - started:.0f} s; the report is {Path(given.out) / 'report.html'}")
+    return 0
+
+
+def _predict(given: argparse.Namespace) -> int:
+    network = load(given.classifier)
+    kind = network.source.kind
+    if kind == "columns":
+        new, _ = sources.read_numbers(given.new, given.decimal, network.columns)
+    elif kind == "text":
+        column = network.source.columns[0]
+        table = read_table(given.new)
+        first = table.frame.columns[0]
+        new = sources.text_features(sources.read_texts(table, column, first))
+    else:
+        new = sources.image_features_of(sources.image_files(given.new))
+    prob = network.predict_proba(new)
+    best = prob.to_numpy().argmax(axis=1)
+    table = pd.DataFrame(
+        {"item": prob.index, "label": prob.columns.to_numpy()[best], "confidence": prob.max(axis=1).to_numpy()}
+    )
+    table = pd.concat([table, prob.add_prefix("p(").rename(columns="{})".format).reset_index(drop=True)], axis=1)
+    write_atomically(Path(given.out), safe_csv(table))
+    print(f"{len(table)} items in {given.out}")
+    return 0
+
+
+def _say(text: str) -> None:
+    print(f"  {text}", file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m lib.own_data", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "labels", help="CSV, TSV, Excel, Parquet (also .gz), or an export of Mechanical Turk, Appen, Label Studio"
+    )
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--features", metavar="CSV", default="", help="a table: first the item, then numbers")
+    kind.add_argument("--text", metavar="COLUMN", default="", help="a column of the labels that holds each item's text")
+    kind.add_argument("--images", metavar="FOLDER", default="", help="a folder of images, called as the items are")
+    parser.add_argument("--out", metavar="FOLDER", default="", help="where everything is written, and nowhere else")
+    parser.add_argument("--check", action="store_true", help="print what is understood; nothing else happens")
+    for role in ("item", "annotator", "label"):
+        parser.add_argument(
+            f"--{role}", metavar="COLUMN", default="", help=f"the column of {role}s, where its name does not say so"
+        )
+    parser.add_argument("--classes", nargs="+", metavar="CLASS", default=(), help="all classes, in the wanted order")
+    parser.add_argument("--missing", nargs="+", metavar="WORD", default=(), help="words that mean that there is no label")
+    parser.add_argument(
+        "--merge-spellings", action="store_true", help="names that differ in case, spaces, or as 0 and 0.0 are one"
+    )
+    parser.add_argument(
+        "--duplicates", choices=["first", "last", "none"], default="", help="which of an annotator's labels of an item counts"
+    )
+    parser.add_argument("--known", metavar="FILE", default="", help="items whose class is known: item and class")
+    parser.add_argument("--known-column", metavar="COLUMN", default="", help="a column of the labels with the known class")
+    parser.add_argument("--trusted", metavar="ANNOTATOR", default="", help="an annotator whose labels are the truth")
+    parser.add_argument(
+        "--match", choices=list(MATCHES), default="exact", help="how names of items are compared with those of features"
+    )
+    parser.add_argument("--decimal", choices=[".", ","], default="", help="decimal mark of the features")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    return parser
+
+
+def _prediction_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m lib.own_data predict", description="Classes of new items.")
+    parser.add_argument("classifier", help="the file DIR/classifier")
+    parser.add_argument("new", help="a table with the same columns, or a folder of images")
+    parser.add_argument("--out", metavar="FILE", required=True, help="the CSV file to write")
+    parser.add_argument("--decimal", choices=[".", ","], default="", help="decimal mark of the features")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,266 @@
+"""A classifier from crowd labels: trained without a true class, judged on labels that it never saw, kept in one plain file."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from lib import methods, networks
+from lib.crowd.labels import CrowdLabels
+from lib.datasets.kinds import CrowdDataset
+from lib.methods.base import Method
+from lib.networks import Backbone
+from lib.own_data.features import Source
+from lib.own_data.tables import Refusal, shown
+from lib.storage import write_atomically
+from lib.training.loop import fit
+from lib.training.recipe import Recipe
+
+__all__ = ["METHODS", "Classifier", "HeldOut", "held_out", "load", "recipe_for", "train"]
+
+BACKBONE = "mlp-norm"
+METHODS = ("dl-em", "crowdlayer-mw", "majority-vote")
+FOLDS = 5
+FEWEST = 10  # labeled items, to train on
+FORMAT = 1
+
+Progress = Callable[[str], None]
+
+
+def recipe_for(n_items: int) -> Recipe:
+    """How to train on so many items: about as many steps whatever their number, within 10 and 50 epochs."""
+    batch = int(2 ** np.clip(np.round(np.log2(max(n_items, 1) / 50)), 5, 9))
+    return Recipe(
+        epochs=int(np.clip(1000 * batch // max(n_items, 1), 10, 50)), batch_size=batch, lr=0.001 * (batch / 32) ** 0.5
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Predictions of items by networks that never saw their labels.
+
+    Attributes:
+        method: the one that agrees best with labels that it never saw.
+        prob: ``[items, classes]`` its predictions.
+        agreement: method to the share of unseen labels that it agrees with.
+    """
+
+    method: str
+    prob: np.ndarray
+    agreement: dict[str, float]
+
+
+def held_out(
+    features: pd.DataFrame,
+    crowd: CrowdLabels,
+    recipe: Recipe | None = None,
+    seeds: tuple[int, ...] = (0,),
+    device: str = "cpu",
+    progress: Progress = lambda text: None,
+) -> HeldOut:
+    """Try each method on five parts of the items, and keep the predictions of the one that agrees best.
+
+    Args:
+        features: ``[items, features]``, finite.
+        crowd: labels of the same items.
+        recipe: how to train; by default :func:`recipe_for` the items.
+        seeds: of division, network and training; predictions are their mean.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        progress: told what is done and how long the rest will take.
+
+    Raises:
+        Refusal: fewer than ten labeled items, or features that are no finite numbers.
+    """
+    x, recipe = _scaled(features, *_scale(features)), recipe or recipe_for(crowd.n_items)
+    labeled = np.flatnonzero(crowd.labels_per_item)
+    if len(labeled) < FEWEST:
+        raise Refusal(f"a classifier needs at least {FEWEST} labeled items, found {len(labeled)}; leave out the features")
+    total = {method: np.zeros((crowd.n_items, crowd.n_classes)) for method in METHODS}
+    times = np.zeros(crowd.n_items)
+    begun, done, jobs = time.monotonic(), 0, len(METHODS) * FOLDS * len(seeds)
+    for seed in seeds:
+        fold = np.full(crowd.n_items, -1)  # items without a label are in no part
+        fold[np.random.default_rng(seed).permutation(labeled)] = np.arange(len(labeled)) % FOLDS
+        for part in range(FOLDS):
+            rest = crowd.select_labels(fold[crowd.item] != part)
+            unseen = np.flatnonzero((fold == part) | (fold == -1))
+            for method in METHODS:
+                network = _train(x, rest, method, recipe, seed, device)
+                total[method][unseen] += _predicted(network, x[unseen])
+                done += 1
+                left = (time.monotonic() - begun) / done * (jobs - done)
+                progress(f"training {done} of {jobs} ({method}); about {_duration(left)} left")
+            times[unseen] += 1
+    prob = {method: values / times[:, None] for method, values in total.items()}
+    agreement = {method: float((prob[method].argmax(axis=1)[crowd.item] == crowd.label).mean()) for method in METHODS}
+    best = max(agreement, key=agreement.get)  # the first of equals
+    return HeldOut(best, prob[best], agreement)
+
+
+def train(
+    features: pd.DataFrame,
+    crowd: CrowdLabels,
+    method: str,
+    source: Source,
+    recipe: Recipe | None = None,
+    seeds: tuple[int, ...] = (0, 1, 2),
+    device: str = "cpu",
+) -> Classifier:
+    """A classifier from all labels, for items still to come.
+
+    Args:
+        features, crowd, recipe, device: as in :func:`held_out`.
+        method: one of ``METHODS``.
+        source: of the features.
+        seeds: one network each.
+    """
+    mean, scale = _scale(features)
+    x, recipe = _scaled(features, mean, scale), recipe or recipe_for(crowd.n_items)
+    trained = tuple(_train(x, crowd, method, recipe, seed, device) for seed in seeds)
+    names = tuple(map(str, crowd.class_names))
+    return Classifier(trained, source, tuple(map(str, features.columns)), mean, scale, names)
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """Networks with what is needed to use them on new features; they predict together, by their mean.
+
+    Attributes:
+        networks: one a seed, on the CPU.
+        source: where features come from.
+        columns: names of the features, in order.
+        mean, scale: ``[features]`` subtracted from them, and what they are divided by.
+        class_names: one a class.
+    """
+
+    networks: tuple[Backbone, ...]
+    source: Source
+    columns: tuple[str, ...]
+    mean: np.ndarray
+    scale: np.ndarray
+    class_names: tuple[str, ...]
+
+    def predict_proba(self, features: pd.DataFrame) -> pd.DataFrame:
+        """The probability of each class (a column each), one row a row of ``features``.
+
+        Args:
+            features: the columns that the classifier was trained with, in any order; others are left alone.
+
+        Raises:
+            Refusal: a column is missing, or a cell is no finite number.
+        """
+        if lost := [name for name in self.columns if name not in features.columns]:
+            raise Refusal(f"the classifier needs the features {shown(self.columns)}; missing are {shown(lost)}")
+        x = _scaled(features[list(self.columns)], self.mean, self.scale)
+        prob = np.mean([_predicted(network, x) for network in self.networks], axis=0)
+        return pd.DataFrame(prob, index=features.index, columns=list(self.class_names))
+
+    def save(self, path: str | Path) -> None:
+        """Write one file of arrays and text, which no program is started by. Raises OSError where it cannot be written."""
+        about = {
+            "format": FORMAT,
+            "backbone": BACKBONE,
+            "networks": len(self.networks),
+            "kind": self.source.kind,
+            "source": self.source.columns,
+            "columns": self.columns,
+            "class_names": self.class_names,
+        }
+        arrays = {"mean": self.mean, "scale": self.scale}
+        for number, network in enumerate(self.networks):
+            arrays |= {f"{number}/{name}": value.numpy() for name, value in network.state_dict().items()}
+        content = io.BytesIO()
+        np.savez(content, about=np.frombuffer(json.dumps(about).encode(), dtype=np.uint8), **arrays)
+        write_atomically(Path(path), content.getvalue())
+
+
+def load(path: str | Path) -> Classifier:
+    """What :meth:`Classifier.save` has written.
+
+    Raises:
+        FileNotFoundError: no such file.
+        Refusal: another kind of file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            about = json.loads(arrays["about"].tobytes())
+            if about["format"] != FORMAT:
+                raise Refusal(f"{path} is a classifier of format {about['format']}; this version reads {FORMAT}")
+            loaded = []
+            for number in range(about["networks"]):
+                network = networks.build(about["backbone"], (len(about["columns"]),), len(about["class_names"]))
+                state = {name: torch.from_numpy(arrays[f"{number}/{name}"].copy()) for name in network.state_dict()}
+                network.load_state_dict(state)
+                loaded.append(network.eval())
+            source = Source(about["kind"], tuple(about["source"]))
+            names = tuple(about["columns"]), tuple(about["class_names"])
+            return Classifier(tuple(loaded), source, names[0], arrays["mean"], arrays["scale"], names[1])
+    except (KeyError, zipfile.BadZipFile, UnicodeDecodeError, TypeError) as error:
+        raise Refusal(f"{path} is no classifier that this program has written: {error!r}") from error
+    except ValueError as error:
+        if isinstance(error, Refusal):
+            raise
+        raise Refusal(f"{path} is no classifier that this program has written: {error}") from error
+
+
+# ---------------------------------------------------------------------- small parts
+
+
+def _scale(features: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each column; one where all values are equal, which rounding may hide from the latter."""
+    values = features.to_numpy(dtype=np.float64)
+    if not np.isfinite(values).all():
+        _scaled(features, 0.0, 1.0)
+    size = np.maximum(np.abs(values).max(axis=0), 1e-300)  # huge numbers must not overflow when they are squared
+    scale = (values / size).std(axis=0) * size
+    flat = values.min(axis=0) == values.max(axis=0)
+    return (values / size).mean(axis=0) * size, np.where(flat | (scale == 0), 1.0, scale)
+
+
+def _scaled(features: pd.DataFrame, mean, scale) -> torch.Tensor:
+    values = features.to_numpy(dtype=np.float64)
+    wrong = np.argwhere(~np.isfinite(values))
+    if len(wrong):
+        row, column = wrong[0]
+        raise Refusal(
+            f"features must be finite numbers, found {values[row, column]} for item {features.index[row]!r} in column "
+            f"{features.columns[column]!r}; {len(wrong)} such cells"
+        )
+    with np.errstate(over="ignore"):
+        # What lies far outside of anything seen in training is as far as it needs to be.
+        return torch.from_numpy(np.clip((values - mean) / scale, -1e4, 1e4).astype(np.float32))
+
+
+def _train(x: torch.Tensor, crowd: CrowdLabels, method: str, recipe: Recipe, seed: int, device: str) -> Backbone:
+    data = CrowdDataset(
+        "your-own", "Your own labels", x, crowd, None, None, None, class_names=tuple(map(str, crowd.class_names))
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        make = functools.partial(networks.build, BACKBONE, tuple(x.shape[1:]), crowd.n_classes)
+        fitted = methods.build(method, make, crowd)
+        fit(fitted, data, recipe, seed=seed, device=device)
+    if type(fitted).predict_proba is not Method.predict_proba:
+        raise ValueError(f"{method!r} predicts with more than its backbone; expected one of {', '.join(METHODS)}")
+    return fitted.backbone.cpu().eval()
+
+
+def _predicted(network: Backbone, x: torch.Tensor) -> np.ndarray:
+    """``[rows, classes]`` float64, rows sum to one."""
+    with torch.inference_mode():
+        parts = [torch.softmax(network(part).double(), dim=1) for part in x.split(8192)]
+    return torch.cat(parts).numpy()
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

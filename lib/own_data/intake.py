@@ -1,0 +1,434 @@
+"""What a file of labels says, told before anything is computed.
+
+Columns are found by name, exports of Mechanical Turk, Appen and Label Studio by their columns. Whatever can be understood
+in two ways is refused with the line of the file and the option that decides it; nothing is merged or left out silently.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lib.crowd.labels import CrowdLabels
+from lib.own_data.tables import Refusal, TextTable, natural, read_table, shown
+
+__all__ = ["Intake", "Options", "folded", "read_labels"]
+
+NAMES = {
+    "item": ("item", "item_id", "items", "task", "task_id", "unit", "image", "text", "file", "filename", "id", "question"),
+    "annotator": (
+        "annotator",
+        "annotator_id",
+        "worker",
+        "worker_id",
+        "workerid",
+        "rater",
+        "coder",
+        "labeler",
+        "user",
+        "user_id",
+    ),
+    "label": ("label", "labels", "class", "answer", "choice", "category", "annotation", "response"),
+}
+KNOWN = ("known", "gold", "gold_label", "truth", "true", "true_label", "ground_truth")
+MISSING = {"nan", "none", "null", "n/a", "na", "#n/a", "<na>", "-", "?", "missing"}
+UNSURE = {"unsure", "not sure", "unknown", "don't know", "dont know", "skip", "skipped", "other/unsure", "cannot tell"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to read labels. What is not set is found by name, or refused where it could be two things.
+
+    Attributes:
+        item, annotator, label: names of columns.
+        classes: all classes in the wanted order, also those that nobody said.
+        missing: words that mean that there is no label.
+        merge_spellings: whether spellings that differ in case, spaces, Unicode form or as numbers (0 and 0.0) are one name.
+        duplicates: which label of a repeated (item, annotator) counts: ``first``, ``last`` or ``none``.
+        known_column: a column of known classes, empty where unknown.
+        known: a file of known classes: a column of items and one of classes.
+        trusted: an annotator whose labels are known classes.
+    """
+
+    item: str = ""
+    annotator: str = ""
+    label: str = ""
+    classes: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    merge_spellings: bool = False
+    duplicates: str = ""
+    known_column: str = ""
+    known: str = ""
+    trusted: str = ""
+
+
+DEFAULTS = Options()
+
+
+@dataclass(frozen=True, eq=False)
+class Intake:
+    """What was understood.
+
+    Attributes:
+        crowd: the labels, with the names in the file.
+        known: ``[items]`` known class, -1 where it is not known.
+        first_said: ``[classes]`` rank by where the file says it first, to decide ties whatever classes are called.
+        notes: sentences for the user.
+        table: the file, for a column of text.
+        item_column: in it.
+    """
+
+    crowd: CrowdLabels
+    known: np.ndarray
+    first_said: np.ndarray
+    notes: list[str] = field(default_factory=list)
+    table: TextTable | None = None
+    item_column: str = "item"
+
+    def summary(self) -> str:
+        """What was understood, a line each."""
+        crowd = self.crowd
+        per_item = crowd.labels_per_item
+        votes = np.bincount(crowd.label, minlength=crowd.n_classes)
+        lines = [
+            f"{len(crowd)} labels of {crowd.n_items} items by {crowd.n_annotators} annotators",
+            f"labels an item: {per_item.mean():.2f} (from {per_item.min()} to {per_item.max()}); "
+            f"{int((per_item >= 2).sum())} items have two or more",
+            f"{crowd.n_classes} classes: "
+            + ", ".join(f"{name} ({count})" for name, count in list(zip(crowd.class_names, votes, strict=True))[:12])
+            + (", ..." if crowd.n_classes > 12 else ""),
+        ]
+        if (self.known >= 0).any():
+            lines.append(f"the class of {int((self.known >= 0).sum())} items is known")
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+
+def read_labels(source: str | Path | pd.DataFrame, options: Options = DEFAULTS) -> Intake:
+    """Read a file, or a frame, of labels.
+
+    Raises:
+        FileNotFoundError: no such file.
+        Refusal: what is in it is unclear; says where, and which option decides.
+    """
+    if options.duplicates not in ("", "first", "last", "none"):
+        raise Refusal(f"duplicates must be first, last or none, found {options.duplicates!r}")
+    if isinstance(source, pd.DataFrame):
+        text = source.map(lambda cell: "" if cell is None or cell is pd.NA or cell != cell else str(cell))
+        table = TextTable(text, Path("the table"))
+    else:
+        table = read_table(source)
+    frame, roles, notes = _long(table, options)
+    frame, more = _cells(frame, table, options)
+    notes += more
+    frame, more = _without_repeats(frame, table, options)
+    notes += more
+    classes = list(options.classes) or natural(frame["label"].unique().tolist())
+    if unseen := sorted(set(frame["label"]) - set(classes)):
+        raise Refusal(
+            f"{_where(frame, table, frame['label'] == unseen[0])}: the label {unseen[0]!r} is none of the classes given"
+        )
+    if len(classes) < 2:
+        raise Refusal(f"all labels are {classes[0]!r}: nothing to decide. If there are more classes, name them all: --classes")
+    if frame["item"].nunique() < 2:
+        raise Refusal(f"there is one item only, {frame['item'].iloc[0]!r}: nothing can be learned from so little")
+    if len(classes) > 2 and all(re.fullmatch(r"-?\d+", name) for name in classes):
+        notes.append("classes are whole numbers; if they are grades, their order is not used")
+    item_names, known, more = _known(frame, classes, table, options)
+    crowd = CrowdLabels.from_frame(
+        frame, items=item_names, annotators=natural(frame["annotator"].unique().tolist()), classes=classes
+    )
+    said = list(dict.fromkeys([*frame.sort_values("row", kind="stable")["label"], *classes]))
+    first_said = np.array([said.index(name) for name in classes])
+    return Intake(crowd, known, first_said, [*table.notes, *notes, *more], table, roles["item"])
+
+
+# ---------------------------------------------------------------------- columns
+
+
+def _long(table: TextTable, options: Options) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
+    """Columns item, annotator, label, known and row (of the file); their names in the file; notes."""
+    frame, columns = table.frame, list(table.frame.columns)
+    for given in (options.item, options.annotator, options.label, options.known_column):
+        if given and given not in columns:
+            raise Refusal(f"{table.path.name} has no column {given!r}; its columns are {shown(columns, 20)}")
+    found = {role: getattr(options, role) or _called(columns, names) for role, names in NAMES.items()}
+    notes, keep, known = [], np.ones(len(frame), dtype=bool), options.known_column
+    lower = {column.lower(): column for column in columns}
+    if {"hitid", "workerid", "assignmentstatus"} <= set(lower):
+        frame, found, keep, notes = _mechanical_turk(frame, lower, found, options)
+    elif {"_unit_id", "_worker_id"} <= set(lower):
+        gold = [c for c in columns if c.endswith("_gold") and c.removesuffix("_gold") in columns]
+        found = {
+            "item": options.item or "_unit_id",
+            "annotator": options.annotator or "_worker_id",
+            "label": options.label or (gold[0].removesuffix("_gold") if gold else found["label"]),
+        }
+        known = known or (gold[0] if gold else "")
+        notes.append(f"read as an export of Appen; known classes are in {known!r}" if known else "read as an export of Appen")
+        if "_tainted" in lower:
+            keep = (frame[lower["_tainted"]].str.lower() != "true").to_numpy()
+            notes += [f"{int((~keep).sum())} tainted answers left out"] if not keep.all() else []
+    elif table.notes[:1] == ["read as an export of Label Studio"]:
+        known = known or ("known" if (frame["known"] != "").any() else "")
+    elif found["item"] and not found["annotator"] and not found["label"] and len(columns) >= 3:
+        return _wide(table, found["item"], notes)
+    elif {"item", "annotator"} <= {role for role in found if found[role]} and not found["label"]:
+        _refuse_soft(table, found)
+    if lost := [role for role in NAMES if not found[role]]:
+        raise Refusal(
+            f"{table.path.name}: which column holds the {lost[0]}? Its columns are {shown(columns, 20)}; name one: "
+            f"--{lost[0]} COLUMN"
+        )
+    if not known and (gold := _called(columns, KNOWN)) and (frame[gold] != "").any():
+        notes.append(f"column {gold!r} is not used; if it holds known classes, say --known-column {gold}")
+    used = {role: frame[column].to_numpy() for role, column in found.items()}
+    used["known"] = frame[known].to_numpy() if known else np.full(len(frame), "", dtype=object)
+    return pd.DataFrame({**used, "row": np.arange(len(frame))}, dtype=object)[keep], found, notes
+
+
+def _called(columns: list[str], names: tuple[str, ...]) -> str:
+    """The column that is called by the first of the names that occurs."""
+    lower = {column.lower().replace(" ", "_"): column for column in reversed(columns)}
+    return next((lower[name] for name in names if name in lower), "")
+
+
+def _mechanical_turk(frame: pd.DataFrame, lower: dict[str, str], found: dict[str, str], options: Options):
+    inputs = [column for column in frame.columns if column.lower().startswith("input.")]
+    answers = [column for column in frame.columns if column.lower().startswith("answer.")]
+    keep = (frame[lower["assignmentstatus"]].str.lower() != "rejected").to_numpy()
+    notes = ["read as a batch of Mechanical Turk"]
+    if not keep.all():
+        notes.append(f"{int((~keep).sum())} rejected assignments left out")
+    label = options.label
+    if not label:
+        values = {column: set(frame[column].str.lower()) for column in answers}
+        boxes = [column for column in answers if values[column] <= {"true", "false", "on", "off", ""}]
+        if len(answers) == 1 and not boxes:
+            label = answers[0]
+        elif boxes and len(boxes) == len(answers):
+            frame, label = frame.assign(checked=_checked_boxes(frame, boxes)), "checked"
+            notes.append(f"answers are {len(boxes)} check boxes: {shown(boxes)}")
+        else:
+            raise Refusal(f"there are {len(answers)} columns of answers: {shown(answers)}; name one: --label COLUMN")
+    item = options.item or (inputs[0] if len(inputs) == 1 else lower["hitid"])
+    return frame, {"item": item, "annotator": options.annotator or lower["workerid"], "label": label}, keep, notes
+
+
+def _checked_boxes(frame: pd.DataFrame, boxes: list[str]) -> np.ndarray:
+    """The name of the one box that is checked; several as a list, which is refused later with its line."""
+    checked = frame[boxes].apply(lambda column: column.str.lower().isin(["true", "on"])).to_numpy()
+    names = np.array([re.sub(r"\.(on|true)$", "", box.split(".", 1)[1]) for box in boxes], dtype=object)
+    single = np.where(checked.any(axis=1), names[checked.argmax(axis=1)], "")
+    several = np.flatnonzero(checked.sum(axis=1) > 1)
+    single[several] = [str(names[checked[row]].tolist()) for row in several]
+    return single
+
+
+def _wide(table: TextTable, item: str, notes: list[str]):
+    """A column an annotator."""
+    people = [column for column in table.frame.columns if column != item]
+    cells = table.frame[people].to_numpy()
+    if len(np.unique(cells)) > max(30, len(cells) // 2):
+        raise Refusal(
+            f"{table.path.name}: which columns hold annotator and label? Its columns are "
+            f"{shown(table.frame.columns, 20)}; name them: "
+            "--annotator COLUMN --label COLUMN"
+        )
+    row, column = np.nonzero(np.ones(cells.shape, dtype=bool))
+    frame = pd.DataFrame(
+        {
+            "item": table.frame[item].to_numpy()[row],
+            "annotator": np.array(people, dtype=object)[column],
+            "label": cells[row, column],
+            "known": "",
+            "row": row,
+        },
+        dtype=object,
+    )
+    notes.append(f"read as one row an item and one column an annotator: {shown(people)}; empty cells are no labels")
+    return frame[frame["label"] != ""], {"item": item, "annotator": "", "label": ""}, notes
+
+
+def _refuse_soft(table: TextTable, found: dict[str, str]) -> None:
+    rest = [column for column in table.frame.columns if column not in found.values()]
+    values = table.frame[rest].apply(pd.to_numeric, errors="coerce")
+    if len(rest) > 1 and np.allclose(values.sum(axis=1), 1, atol=1e-3):
+        raise Refusal(
+            f"{table.place(0)}: columns {shown(rest)} add up to one, so labels are probabilities. One class a label "
+            f"is needed: make a "
+            "column of the most probable class"
+        )
+
+
+# ---------------------------------------------------------------------- cells
+
+
+def folded(name: str) -> str:
+    """What equal names have in common: without case, spaces and Unicode forms; numbers and truth values as numbers."""
+    plain = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    if re.fullmatch(r"[+-]?\d+([.,]0*)?", plain):
+        return str(int(re.split("[.,]", plain)[0]))
+    return plain
+
+
+def _cells(frame: pd.DataFrame, table: TextTable, options: Options) -> tuple[pd.DataFrame, list[str]]:
+    """Empty labels left out, names of one spelling; refuses what is no class."""
+    notes, frame = [], frame.copy()
+    for role in ("item", "annotator"):
+        if (empty := frame[role].str.strip() == "").any():
+            raise Refusal(
+                f"{_where(frame, table, empty)}: {int(empty.sum())} labels without {role}; fill the cell or leave out the row"
+            )
+    empty = frame["label"].str.strip() == ""
+    if empty.any():
+        notes.append(f"{int(empty.sum())} empty labels left out, the first in {_where(frame, table, empty)}")
+    frame = frame[~empty]
+    _words(frame, table, options)
+    if options.missing:
+        gone = frame["label"].str.strip().isin(options.missing)
+        notes.append(f"{int(gone.sum())} labels that mean 'missing' left out: {shown(options.missing)}")
+        frame = frame[~gone]
+    if frame.empty:
+        raise Refusal(f"{table.path.name} holds no label")
+    frame = frame.copy()
+    for role in ("item", "annotator", "label"):
+        frame[role], more = _one_spelling(frame, role, table, options)
+        notes += more
+    _classes(frame, table, options)
+    return frame, notes
+
+
+def _words(frame: pd.DataFrame, table: TextTable, options: Options) -> None:
+    labels = frame["label"].str.strip()
+    values = labels.unique()
+    numbers = all(re.fullmatch(r"-?\d+(\.0*)?", value) for value in values)
+    decided = {*options.missing, *options.classes}
+    words = [v for v in values if v not in decided and (v.casefold() in MISSING | UNSURE or (numbers and v.startswith("-1")))]
+    if words and len(values) > len(words):
+        raise Refusal(
+            f"{_where(frame, table, labels == words[0])}: is {words[0]!r} a class, or no label? For no label, say "
+            f"--missing {' '.join(repr(word) for word in words)}; if it is a class, name all classes: --classes ..."
+        )
+
+
+def _one_spelling(frame: pd.DataFrame, role: str, table: TextTable, options: Options) -> tuple[pd.Series, list[str]]:
+    counts = frame[role].value_counts(sort=False)
+    spellings = pd.DataFrame({"name": counts.index, "n": counts.to_numpy()})
+    spellings["key"] = [folded(name) for name in spellings["name"]]
+    if role == "label":
+        keys = set(spellings["key"])
+        if {"true", "false"} & keys and keys <= {"true", "false", "1", "0"}:
+            spellings["key"] = spellings["key"].replace({"true": "1", "false": "0"})
+    wanted = {folded(name): name for name in options.classes} if role == "label" else {}
+    groups = spellings[spellings["key"].duplicated(keep=False)]
+    if len(groups) and not options.merge_spellings:
+        first = groups[groups["key"] == groups["key"].iloc[0]]["name"].tolist()
+        place = _where(frame, table, frame[role] == first[-1])
+        raise Refusal(
+            f"{place}: are {shown(first)} one {role}? {groups['key'].nunique()} {role}s are written in several ways. "
+            f"If so, say "
+            "--merge-spellings; else rename them"
+        )
+    spellings = spellings.sort_values("n", ascending=False, kind="stable")
+    best = spellings.drop_duplicates("key").set_index("key")["name"].str.strip().to_dict() | wanted
+    names = dict(zip(spellings["name"], spellings["key"].map(best), strict=True))
+    notes = [f"spellings of {groups['key'].nunique()} {role}s merged, such as {shown(groups['name'])}"] if len(groups) else []
+    return frame[role].map(names), notes
+
+
+def _classes(frame: pd.DataFrame, table: TextTable, options: Options) -> None:
+    values = frame["label"].unique()
+    if (lists := frame["label"].str.match(r"\s*[\[{(].*[\]})]\s*$")).any():
+        raise Refusal(
+            f"{_where(frame, table, lists)}: the label is a list, {frame['label'][lists].iloc[0]!r}; "
+            f"{int(lists.sum())} such labels. One class "
+            "a label is needed: make one yes/no question of each class, with a file of its own"
+        )
+    for mark in ("|", ";"):
+        parts = frame["label"].str.contains(mark, regex=False)
+        if parts.any() and {part.strip() for value in frame["label"][parts].unique() for part in value.split(mark)} & set(
+            values
+        ):
+            found = frame["label"][parts].iloc[0]
+            raise Refusal(f"{_where(frame, table, parts)}: several answers in one cell, {found!r}; one class a label is needed")
+    numbers = pd.to_numeric(pd.Series(values), errors="coerce")
+    if numbers.notna().all() and (numbers != numbers.round()).any() and not options.classes:
+        broken = frame["label"] == values[(numbers != numbers.round()).to_numpy()][0]
+        raise Refusal(
+            f"{_where(frame, table, broken)}: the label {frame['label'][broken].iloc[0]!r} is a measurement, not a "
+            f"class. Cut the numbers into "
+            "classes first (for ratings: lib.crowd.CrowdRatings)"
+        )
+    if len(values) > 20 and 2 * len(values) > len(frame) and not options.classes:
+        raise Refusal(
+            f"{len(values)} different labels among {len(frame)}: these are no classes. Is {table.path.name}'s column "
+            f"of labels the right one? "
+            "Name it: --label COLUMN"
+        )
+
+
+def _without_repeats(frame: pd.DataFrame, table: TextTable, options: Options) -> tuple[pd.DataFrame, list[str]]:
+    pairs = ["item", "annotator"]
+    again = frame.duplicated(pairs)
+    if not again.any():
+        return frame, []
+    if not options.duplicates:
+        equal = int(frame.duplicated([*pairs, "label"]).sum())
+        row = frame[again].iloc[0]
+        first = frame[(frame["item"] == row["item"]) & (frame["annotator"] == row["annotator"])].iloc[0]
+        raise Refusal(
+            f"{table.place(row['row'])}: {row['annotator']!r} labeled {row['item']!r} again ({row['label']!r}; in "
+            f"line {first['row'] + 2} "
+            f"{first['label']!r}). {int(again.sum())} such rows, {equal} of them with an equal label. Say which "
+            f"counts: --duplicates first, "
+            "last or none"
+        )
+    keep = {"first": "first", "last": "last", "none": False}[options.duplicates]
+    kept = frame[~frame.duplicated(pairs, keep=keep)]
+    return kept, [f"{len(frame) - len(kept)} repeated labels left out (duplicates: {options.duplicates})"]
+
+
+# ---------------------------------------------------------------------- known classes
+
+
+def _known(frame: pd.DataFrame, classes: list[str], table: TextTable, options: Options):
+    """All items, ``[items]`` known classes, notes."""
+    told = frame.loc[frame["known"].str.strip() != "", ["item", "known"]]
+    if options.trusted:
+        if options.trusted not in set(frame["annotator"]):
+            raise Refusal(
+                f"there is no annotator {options.trusted!r} to be trusted; there are {shown(frame['annotator'].unique())}"
+            )
+        trusted = frame[frame["annotator"] == options.trusted]
+        told = pd.concat([told, trusted[["item", "label"]].set_axis(["item", "known"], axis=1)])
+    if options.known:
+        other = read_table(options.known).frame
+        if other.shape[1] < 2:
+            raise Refusal(f"{options.known} needs a column of items and one of known classes, found {shown(other.columns)}")
+        told = pd.concat([told, other.iloc[:, :2].set_axis(["item", "known"], axis=1)])
+    told = told.assign(known=told["known"].str.strip()).drop_duplicates()
+    names = natural(frame["item"].unique().tolist())
+    known = np.full(len(names), -1)
+    if told.empty:
+        return names, known, []
+    by_key = {folded(name): number for number, name in enumerate(classes)}
+    codes = [by_key.get(folded(name), -1) for name in told["known"]]
+    if -1 in codes:
+        raise Refusal(f"the known class {told['known'].iloc[codes.index(-1)]!r} is none of the classes {shown(classes)}")
+    if (twice := told["item"].duplicated()).any():
+        raise Refusal(f"item {told['item'][twice].iloc[0]!r} has two different known classes")
+    places = pd.Series(np.arange(len(names)), index=names)
+    here = told["item"].isin(names).to_numpy()
+    known[places[told["item"][here]].to_numpy()] = np.array(codes)[here]
+    if not here.any():
+        raise Refusal(f"no item with a known class has a label: known are {shown(told['item'])}, labeled {shown(names)}")
+    return names, known, [] if here.all() else [f"{int((~here).sum())} known classes are of items without a label: not used"]
+
+
+def _where(frame: pd.DataFrame, table: TextTable, mask: pd.Series) -> str:
+    return table.place(int(frame.loc[mask, "row"].iloc[0]))

@@ -1,0 +1,92 @@
+"""Everything from labels to tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from lib.aggregation import agreement
+from lib.aggregation.fusion import Estimate, estimate, mean_accuracy
+from lib.own_data import classifier as training
+from lib.own_data.classifier import Classifier, HeldOut, Progress
+from lib.own_data.features import Source, read_source
+from lib.own_data.intake import DEFAULTS, Intake, Options, read_labels
+from lib.own_data.report import annotator_table, cleaned_labels, decided, label_quality, to_relabel
+from lib.training.recipe import Recipe
+
+__all__ = ["Outcome", "assemble", "fit"]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What was found.
+
+    Attributes:
+        intake: labels and known classes, arranged to the items of the features.
+        estimate: the class of every item, and how good people are.
+        tables: ``cleaned_labels``, ``label_quality``, ``annotators``, ``to_relabel``, ``agreement``.
+        held_out: predictions of items by networks that never saw their labels; None without features.
+        classifier: trained on all labels; None without features.
+        mean_accuracy: of a label, with a 95 % interval.
+    """
+
+    intake: Intake
+    estimate: Estimate
+    tables: dict[str, pd.DataFrame]
+    held_out: HeldOut | None
+    classifier: Classifier | None
+    mean_accuracy: tuple[float, float, float]
+
+
+def fit(
+    labels: str | Path | pd.DataFrame | Intake,
+    source: Source | None = None,
+    path: str | Path = "",
+    options: Options = DEFAULTS,
+    match: str = "exact",
+    decimal: str = "",
+    seeds: tuple[int, ...] = (0,),
+    recipe: Recipe | None = None,
+    device: str = "cpu",
+    progress: Progress = lambda text: None,
+) -> Outcome:
+    """From labels, and features where there are some, to everything that is known.
+
+    Args:
+        labels: a file, a frame, or labels already read.
+        source, path, match, decimal: of the features, as in ``features.read_source``; no source, no classifier.
+        options: how to read the labels.
+        seeds, recipe, device: as in ``classifier.held_out``.
+        progress: told what is being done.
+
+    Raises:
+        Refusal: labels or features that are unclear or too few.
+    """
+    intake = labels if isinstance(labels, Intake) else read_labels(labels, options)
+    held, network = None, None
+    if source is not None:
+        progress("reading features")
+        features, intake, source = read_source(intake, source, path, match, decimal)
+        held = training.held_out(features, intake.crowd, recipe, seeds, device, progress)
+        progress(f"training the classifier with {held.method}")
+        network = training.train(features, intake.crowd, held.method, source, recipe, device=device)
+    progress("weighing labels")
+    return assemble(intake, held, network)
+
+
+def assemble(intake: Intake, held: HeldOut | None = None, network: Classifier | None = None) -> Outcome:
+    """What labels say, together with a classifier that is trained already, where there is one."""
+    crowd, prob = intake.crowd, held.prob if held else None
+    found = estimate(crowd, prob, intake.known)
+    people, _ = annotator_table(crowd, found, intake.known, prob)
+    label = decided(found, crowd, intake.first_said)
+    tables = {
+        "cleaned_labels": cleaned_labels(crowd, found, label, intake.known),
+        "label_quality": label_quality(crowd, found, prob),
+        "annotators": people,
+        "to_relabel": to_relabel(crowd, found, people, intake.known, prob),
+        "agreement": agreement.agreement(crowd),
+    }
+    return Outcome(intake, found, tables, held, network, mean_accuracy(crowd, intake.known))

@@ -1,0 +1,160 @@
+"""A table of text from whatever file it is in, with the line of each row: CSV of any separator and encoding, Parquet, Excel,
+JSON of Label Studio."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pandas as pd
+
+__all__ = ["Refusal", "TextTable", "natural", "read_table", "shown"]
+
+SEPARATORS = (",", ";", "\t", "|")
+
+
+class Refusal(ValueError):
+    """A file that cannot be used as it is: says where, and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class TextTable:
+    """A table whose cells are all text, without spaces around the names of its columns.
+
+    Attributes:
+        frame: the cells, as they are in the file.
+        path: of the file.
+        notes: what was found on the way, for the user.
+        separator: between cells; empty where the file is no CSV.
+    """
+
+    frame: pd.DataFrame
+    path: Path
+    notes: list[str] = field(default_factory=list)
+    separator: str = ""
+
+    def place(self, row: int) -> str:
+        """Where a row is: a line of the file, which starts with the header, where cells have no line breaks."""
+        return f"{self.path.name}, line {row + 2}" if self.separator else f"{self.path.name}, row {row + 1}"
+
+
+def read_table(path: str | Path) -> TextTable:
+    """Read a file as text.
+
+    Raises:
+        FileNotFoundError: no such file.
+        Refusal: empty, of an unknown form, or not readable.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    name = path.name.lower().removesuffix(".gz")
+    content = path.read_bytes()
+    if path.name.lower().endswith(".gz"):
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError) as error:
+            raise Refusal(f"{path.name} is called .gz but is not compressed so: {error}") from error
+    if not content.strip():
+        raise Refusal(f"{path.name} is empty; expected a table with a header and one label a row")
+    if name.endswith((".xlsx", ".parquet")):
+        table = TextTable(_binary(path, name, content), path)
+    elif name.endswith(".json"):
+        table = TextTable(_label_studio(path, content), path, ["read as an export of Label Studio"])
+    else:
+        table = _csv(path, content)
+    table.frame.columns = [str(column).strip() for column in table.frame.columns]
+    first = table.frame.columns[0] if table.frame.shape[1] else ""
+    if first in ("", "Unnamed: 0") and table.frame.iloc[:, 0].tolist() == [str(i) for i in range(len(table.frame))]:
+        table = replace(table, frame=table.frame.iloc[:, 1:])
+        table.notes.append("the first column, without a name, counts the rows: left out")
+    if (again := table.frame.columns[table.frame.columns.duplicated()]).size:
+        raise Refusal(f"{path.name} has two columns called {again[0]!r}; rename one of them")
+    if table.frame.empty:
+        raise Refusal(f"{path.name} has a header ({shown(table.frame.columns)}) but no rows")
+    return table
+
+
+def _csv(path: Path, content: bytes) -> TextTable:
+    text, notes = _decoded(path, content)
+    header = text.split("\n", 1)[0]
+    outside = "".join(header.split('"')[::2])  # separators in quotes are part of a name
+    separator = max(SEPARATORS, key=outside.count)
+    try:
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+        names = next(rows)
+        lines = [row for row in rows if row]
+    except csv.Error as error:
+        raise Refusal(f"{path.name} is no readable table: {error}. Save it as CSV (UTF-8) and try again") from error
+    for number, row in enumerate(lines):
+        if len(row) != len(names):
+            raise Refusal(
+                f"{path.name}, line {number + 2} has {len(row)} cells, but the header has {len(names)}: {shown(names)}. "
+                "Put text that holds the separator in quotes"
+            )
+    if separator != ",":
+        notes.append(f"cells are separated by {'tabs' if separator == chr(9) else repr(separator)}")
+    return TextTable(pd.DataFrame(lines, columns=names, dtype=str), path, notes, separator)
+
+
+def _decoded(path: Path, content: bytes) -> tuple[str, list[str]]:
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return content.decode("utf-16"), ["the encoding is UTF-16"]
+    try:
+        return content.decode("utf-8-sig"), []
+    except UnicodeDecodeError:
+        try:
+            return content.decode("cp1252"), ["the encoding is not UTF-8, read as Windows-1252: check names with accents"]
+        except UnicodeDecodeError as error:
+            raise Refusal(f"{path.name} is neither UTF-8, UTF-16 nor Windows-1252 text; save it as CSV (UTF-8)") from error
+
+
+def _binary(path: Path, name: str, content: bytes) -> pd.DataFrame:
+    try:
+        if name.endswith(".parquet"):
+            frame = pd.read_parquet(io.BytesIO(content))
+        else:
+            frame = pd.read_excel(io.BytesIO(content), dtype=str, keep_default_na=False)
+    except ImportError as error:
+        package = "pyarrow" if name.endswith(".parquet") else "openpyxl"
+        raise Refusal(f"to read {path.name}, install the package {package}, or save the table as CSV") from error
+    except Exception as error:  # whatever the reader of a foreign format raises, the user needs one line
+        raise Refusal(f"{path.name} cannot be read: {error}") from error
+    return frame.map(lambda cell: "" if cell is None or cell != cell else str(cell))
+
+
+def _label_studio(path: Path, content: bytes) -> pd.DataFrame:
+    """One row an annotation, columns item, annotator, label, known."""
+    try:
+        tasks = json.loads(content)
+        rows = []
+        for task in tasks:
+            item = next((str(value) for value in task["data"].values() if isinstance(value, str)), str(task["id"]))
+            for said in task["annotations"]:
+                if said.get("was_cancelled"):
+                    continue
+                person = said.get("completed_by")
+                person = person.get("email", person.get("id")) if isinstance(person, dict) else person
+                choices = [choice for part in said["result"] for choice in part["value"].get("choices", [])]
+                label = choices[0] if len(choices) == 1 else json.dumps(choices) if choices else ""
+                rows.append((item, str(person), label, label if said.get("ground_truth") else ""))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Refusal(f"{path.name} is JSON, but no export of Label Studio with choices: {error!r}. Save it as CSV") from error
+    return pd.DataFrame(rows, columns=["item", "annotator", "label", "known"], dtype=str)
+
+
+def natural(names: list[str]) -> list[str]:
+    """Sorted; whole numbers by value, so that 10 comes after 9."""
+    if all(name.removeprefix("-").isdecimal() for name in names):
+        return sorted(names, key=lambda name: (int(name), name))
+    return sorted(names)
+
+
+def shown(names, most: int = 6) -> str:
+    """Some names in quotes, for a message."""
+    names = list(names)
+    return ", ".join(repr(str(name)) for name in names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")

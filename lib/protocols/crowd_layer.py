@@ -1,0 +1,300 @@
+"""Rodrigues & Pereira, *Deep Learning from Crowds* (AAAI 2018): the runs of notebooks 10 to 14.
+
+**LabelMe** (10): the settings of :mod:`lib.protocols.real_crowds`; besides, as many gradient steps as the paper has, whose
+images are stored ten times over.
+
+**Five simulated annotators on cats and dogs** (11). Network, Adam at 0.001, 30 epochs, batches of 16, the last epoch: the
+released notebook. Its photographs are used at ``fast`` and ``paper`` where the user has them
+(:mod:`lib.datasets.dogs_vs_cats`); else cats and dogs of CIFAR-10, tested on those among its last 10,000 training images,
+exact and to be had without the test part. ``quick`` has features of random patches of these and a hidden layer in place of
+the network. Batches of 64 there and at ``fast`` are ours, for time.
+
+**Movie reviews** (12): a network that predicts a rating, from several raters. Batch 128, Adam at 1e-3 and, in the case ``as
+released``, 100 epochs, free biases and the mean and deviation of the *true* ratings are those of the authors' notebook. The
+network is ours, a hidden layer on bags of words: the reviews' texts are not published. Epochs and the annotators' options
+were chosen on a fifth of the training reviews, whose true ratings stood for a validation set, three times drawn.
+
+**Named entities** (13). Network and stages are those of the authors' released notebook: embedding, a convolution of width 5,
+dropout 0.5, 50 recurrent units; batches of 64; Adam; the Crowd Layer first trains five epochs on the majority vote. At
+``paper`` also their sizes (300 numbers a word, 512 channels), rate (1e-3) and epochs (20 on the true tags, 10 on the majority
+vote, 5 and 30 with the Crowd Layer; DL-EM, which they did not run here, as many as the Crowd Layer). Ours at ``quick``: 64
+numbers a word, 128 channels and the same 15 epochs for every method; the rate was chosen on sentences set aside. Their words
+start from GloVe vectors, which are not among the published files; ours start from scratch, beside a second index for how a
+word is written. ``entity_runs(..., vectors_file=...)`` starts from a file of vectors.
+
+**Sentences** (14): the published test texts with all methods are the leaderboard's runs. Beside them a few methods on
+*held-out sentences*: a fifth of the training sentences, set aside with their true classes, since the published test texts are
+another kind. There with both kinds of features; those of the pretrained network only where it is installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from lib.datasets import dogs_vs_cats, sentence_vectors
+from lib.datasets.cifar10_patches import HELD_OUT, N_FILTERS
+from lib.protocols import at_scale, keeping, overview, real_crowds, selection, shorter
+from lib.runs.config import RunConfig, each_once
+from lib.training.recipe import Recipe
+
+LAYERS = ("crowdlayer-vw", "crowdlayer-vwb", "crowdlayer-mw")
+
+
+# ---------------------------------------------------------------------- 10: LabelMe
+
+TEN = "ten passes"
+TEN_SEEDS = 5
+TEN_METHODS = ("true-labels", "majority-vote", "dawid-skene", "dl-em", "dl-em-released", "crowdlayer-mw")
+STOPPED = (1, 2, 5, 15)  # epochs
+
+
+def labelme(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
+    """All rows at one pass an epoch; the paper's rows at ten passes, at ``quick`` with the first five seeds. One run of the
+    Crowd Layer at ten passes keeps its matrices and predictions, and is also stopped after few epochs."""
+    methods = ("true-labels", "majority-vote", "dawid-skene", "dl-em", "dl-em-released", *LAYERS)
+    few, names = (seeds, methods) if scale == "paper" else (seeds[:TEN_SEEDS], TEN_METHODS)
+    (whole,) = real_crowds.runs("labelme", ["crowdlayer-mw"], scale, seeds[:1], case=TEN, passes=10)
+    watched = keeping([*shorter(whole, STOPPED), whole], ("confusion", "predictions"))
+    longer = real_crowds.runs("labelme", names, scale, few, case=TEN, passes=10)
+    return list(each_once(real_crowds.runs("labelme", methods, scale, seeds) + longer + watched).values())
+
+
+# ---------------------------------------------------------------------- 11: five simulated annotators
+
+ANIMAL_METHODS = (
+    "true-labels", "majority-vote", "dawid-skene", "dl-em", "dl-em-released", "doctornet", "weighted-doctornet", *LAYERS
+)  # fmt: skip
+ANIMAL_EPOCHS = {"smoke": 1, "quick": 15, "fast": 30, "paper": 30}
+SHOWN_SEEDS = 3
+
+
+def simulated_annotators(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
+    """Every method with every seed; a seed has annotators of its own, the same for all methods. The Crowd Layer's first runs
+    keep its weights."""
+    data, options, backbone, backbone_options = _animals(scale)
+    configs = [
+        RunConfig(
+            experiment="cats_dogs",
+            dataset=data,
+            method=method,
+            backbone=backbone,
+            recipe=Recipe(epochs=ANIMAL_EPOCHS[scale], batch_size=16 if scale == "paper" else 64, lr=1e-3),
+            dataset_options=options | {"crowd_seed": seed},
+            backbone_options=backbone_options,
+            case="five annotators",
+            scale=scale,
+            seed=seed,
+        )
+        for seed in seeds
+        for method in ANIMAL_METHODS
+    ]
+    shown = seeds[:SHOWN_SEEDS]
+    return keeping(configs, ("weight",), lambda config: config.method == "crowdlayer-mw" and config.seed in shown)
+
+
+def _animals(scale: str) -> tuple[str, dict, str, dict]:
+    """Data set with options, backbone with options."""
+    if scale == "smoke":
+        return "cats_dogs", {"n_train": 200, "n_test": 100, "test": HELD_OUT, "filters": 4}, "mlp", {}
+    if scale == "quick":
+        return "cats_dogs", {"test": HELD_OUT, "filters": N_FILTERS}, "mlp", {}
+    if (own := dogs_vs_cats.folder()) is not None:
+        return "dogs_vs_cats", {"collection": dogs_vs_cats.digest(own)}, "dogs-vs-cats", {}
+    return "cats_dogs", {"test": HELD_OUT}, "dogs-vs-cats", {"padding": 1}
+
+
+# ---------------------------------------------------------------------- 12: movie reviews
+
+RATING_METHODS = ("true-ratings", "ratings-mean", "ratings-em", "crowdlayer-s", "crowdlayer-b", "crowdlayer-sb")
+RATING_LAYERS = ("crowdlayer-s", "crowdlayer-b", "crowdlayer-sb")
+# Whose biases are drawn, of the first seed.
+SHOWN_BIASES = (("ratings-em", "real"), ("crowdlayer-b", "released, fixed"), ("crowdlayer-sb", "released, fixed"))
+
+RATING_TUNING_SEEDS = 3
+BUDGETS = (5, 10, 20)  # epochs; a shorter run is the beginning of a longer one
+PRIOR = 2.0  # ratings without bias that every annotator of a layer is thought to have given; half gave fewer than seven
+RATING_OPTIONS = {
+    "ratings-mean": ({},),
+    "ratings-em": tuple({"prior": prior} for prior in (0.5, 2.0, 8.0)),
+} | dict.fromkeys(RATING_LAYERS, tuple({"annotator_lr": rate, "prior": PRIOR} for rate in (1.0, 10.0)))
+
+# What was chosen.
+RATING_EPOCHS = 10
+RATING_CHOSEN = {"ratings-em": {"prior": 0.5}} | {layer: {"annotator_lr": 1.0, "prior": PRIOR} for layer in RATING_LAYERS}
+RELEASED_EPOCHS = 100
+TRUTH = {"center": 0.57382, "scale": 0.18292}  # mean and deviation of the training reviews' true ratings
+
+
+def movie_reviews(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
+    """All methods (case ``real``); the authors' settings (``as released``), the layers also with constant and factor fixed
+    (``released, fixed``), and EM, whose constant always is; and the choice of the options, with the first three seeds."""
+    cases = [("as released", method, {}) for method in ("true-ratings", "ratings-mean")]
+    cases += [("as released", method, {"free": True}) for method in RATING_LAYERS]
+    cases += [("released, fixed", method, {}) for method in RATING_LAYERS]
+    cases.append(("released, fixed", "ratings-em", RATING_CHOSEN["ratings-em"]))  # the authors released none
+    configs = [_reviews(method, scale, seed, RATING_CHOSEN.get(method, {})) for method in RATING_METHODS for seed in seeds]
+    configs += [
+        _reviews(method, scale, seed, TRUTH | options, case, RELEASED_EPOCHS)
+        for case, method, options in cases
+        for seed in seeds
+    ]
+    configs = keeping(configs, ("bias",), lambda c: (c.method, c.case) in SHOWN_BIASES and c.seed == seeds[0])
+    return configs + review_tuning(scale, seeds[:RATING_TUNING_SEEDS])
+
+
+def review_tuning(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
+    """Every option of every method, with a validation part of its own for each seed; the case says it: ``annotator_lr 10,
+    prior 2``."""
+    return [
+        replace(
+            _reviews(method, scale, seed, options, epochs=BUDGETS[-1]),
+            experiment="moviereviews_tuning",
+            case=", ".join(f"{name} {value:g}" for name, value in options.items()) or "no option",
+            dataset_options={"validation": 0.2, "seed": seed},
+        )
+        for method, choices in RATING_OPTIONS.items()
+        for options in choices
+        for seed in seeds
+    ]
+
+
+def review_budget(rows: Sequence[dict]) -> int:
+    """The number of epochs, of :data:`BUDGETS`, at which the *mean of the ratings* has its least validation RMSE: the
+    baseline gets what suits it, and all methods get the same.
+
+    Args:
+        rows: ledger rows of :func:`review_tuning`.
+    """
+    baseline = [row["history"]["valid_rmse"] for row in rows if row["config"]["method"] == "ratings-mean"]
+    return min(BUDGETS, key=lambda epochs: round(sum(history[epochs - 1] for history in baseline), 4))
+
+
+def review_options(rows: Sequence[dict], epochs: int) -> dict[str, dict]:
+    """The options with the least mean validation RMSE after so many epochs, by method; the first of those that are equal to
+    four digits.
+
+    Args:
+        rows: ledger rows of :func:`review_tuning`.
+    """
+    errors = selection.scores(
+        rows,
+        value=lambda config: RATING_OPTIONS[config["method"]].index(config["method_options"]),
+        score=lambda row: -row["history"]["valid_rmse"][epochs - 1],
+        place=lambda config: config["method"],
+        digits=4,
+    )
+    return {method: RATING_OPTIONS[method][selection.best(tried)] for method, tried in errors.items() if len(tried) > 1}
+
+
+def _reviews(method: str, scale: str, seed: int, options: dict, case: str = "real", epochs: int = RATING_EPOCHS) -> RunConfig:
+    return RunConfig(
+        experiment="moviereviews",
+        dataset="moviereviews",
+        method=method,
+        recipe=at_scale(Recipe(epochs=epochs, batch_size=128, lr=1e-3), scale),
+        method_options=options,
+        case=case,
+        scale=scale,
+        seed=seed,
+    )
+
+
+# ---------------------------------------------------------------------- 13: named entities
+
+ENTITY_METHODS = ("true-labels", "majority-vote", "dawid-skene", "dl-em", *LAYERS)
+PRETRAIN = 5
+FROM_SCRATCH = "no start on votes"
+ENTITY_QUICK = Recipe(epochs=15, batch_size=64, lr=8e-3)
+ENTITY_PAPER = Recipe(epochs=30, batch_size=64, lr=1e-3)
+PAPER_EPOCHS = {"true-labels": 20, "majority-vote": 10, "dawid-skene": 10}
+PAPER_SIZES = {"dimension": 300, "channels": 512}
+
+# The rate, for all methods together, on a fifth of the training sentences set aside.
+RATES = (2e-3, 4e-3, 8e-3, 16e-3)
+RATE_METHODS = ("majority-vote", "dl-em", "crowdlayer-mw")
+RATE_SEED = 100
+
+
+def named_entities(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
+    """All methods, the Crowd Layer without its first stage, and the choice of the rate."""
+    configs = entity_runs(ENTITY_METHODS, scale, seeds) + entity_runs(["crowdlayer-mw"], scale, seeds, pretrain=0)
+    return configs + rate_tuning(scale)
+
+
+def entity_runs(
+    methods: Iterable[str], scale: str, seeds: Iterable[int], pretrain: int = PRETRAIN, **dataset_options
+) -> list[RunConfig]:
+    """Methods with every seed.
+
+    Args:
+        pretrain: epochs of the Crowd Layer on the majority vote.
+        dataset_options: such as ``answers_file`` and ``vectors_file``.
+    """
+
+    def config(method: str, seed: int) -> RunConfig:
+        paper = replace(ENTITY_PAPER, epochs=PAPER_EPOCHS.get(method, ENTITY_PAPER.epochs))
+        first = min(pretrain, 1) if scale == "smoke" else pretrain
+        return RunConfig(
+            experiment="conll_ner",
+            dataset="conll_ner",
+            method=method,
+            backbone="tagger",
+            recipe=at_scale(paper if scale == "paper" else ENTITY_QUICK, scale),
+            dataset_options=({"sentences": 200} if scale == "smoke" else {}) | dataset_options,
+            method_options={"pretrain": first} if method in LAYERS else {},
+            backbone_options=PAPER_SIZES if scale == "paper" else {},
+            case="real" if pretrain == PRETRAIN else FROM_SCRATCH,
+            scale=scale,
+            seed=seed,
+        )
+
+    return [config(method, seed) for method in methods for seed in seeds]
+
+
+def rate_tuning(scale: str) -> list[RunConfig]:
+    """Every rate of :data:`RATES` for three methods, at ``quick`` only: at ``paper`` the rate is the paper's, and ``smoke``
+    has no use for it."""
+    if scale != "quick":
+        return []
+    return [
+        replace(config, experiment="tuning_ner", recipe=replace(config.recipe, lr=rate), case=f"rate {rate:g}")
+        for rate in RATES
+        for config in entity_runs(RATE_METHODS, scale, [RATE_SEED], validation=0.2)
+    ]
+
+
+def rate_scores(rows: Sequence[dict]) -> dict[float, float]:
+    """The score of each rate: F1 on the validation sentences against their true tags, in the last five epochs on average; the
+    mean over methods. The best rate is the smallest of equals.
+
+    Args:
+        rows: ledger rows of :func:`rate_tuning`.
+    """
+    found = selection.scores(rows, lambda config: config["recipe"]["lr"], selection.late("valid_f1", 5))
+    return found.get(None, {})
+
+
+# ---------------------------------------------------------------------- 14: sentences
+
+SENTENCES = "sentiment_polarity"
+HELD_OUT_METHODS = ("true-labels", "majority-vote", "dawid-skene", "dl-em", "crowdlayer-mw")
+FEATURES = {"tfidf": "bag of words", "minilm": "sentence vectors"}
+
+
+def sentiment(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
+    """The leaderboard's runs on these data (at ``smoke`` a few of them), then :func:`held_out` with the features there are."""
+    compared = [config for config in overview.leaderboard(scale, seeds) if config.dataset == SENTENCES]
+    if scale == "smoke":
+        compared = [config for config in compared if config.method in HELD_OUT_METHODS]
+    there = [features for features in FEATURES if features == "tfidf" or sentence_vectors.available() is None]
+    return compared + [config for features in there for config in held_out(features, scale, seeds)]
+
+
+def held_out(features: str, scale: str, seeds: Iterable[int]) -> list[RunConfig]:
+    """Runs that are scored on sentences set aside; a seed sets aside its own. The case names the features."""
+    options = {"validation": 0.2} | ({} if features == "tfidf" else {"features": features})
+    return [
+        replace(config, dataset_options=options | {"seed": config.seed})
+        for config in real_crowds.runs(SENTENCES, HELD_OUT_METHODS, scale, seeds, case=FEATURES[features])
+    ]

@@ -1,0 +1,427 @@
+"""Ibrahim, Nguyen & Fu, *Deep Learning From Crowdsourced Labels* (ICLR 2023): the runs of notebooks 20 to 23.
+
+**Identifiability** (20): Theorem 1 and the regimes, on a crowd where everything is known. Network and recipe are ours: the
+paper's script for this check was not released. A small network without dropout; Adam with the one-cycle schedule of the
+released CIFAR-10 script; about 800 steps whatever the number of items, so that what differs between columns is the data. That
+is as few as bring CCEM to equal *training losses* from both starts; rate, batch and steps are the same for all methods. The
+weight 0.01 is the value of the released CIFAR-10 script.
+
+**Machine annotators** (21) on MNIST and Fashion-MNIST, experts present and absent. Fifteen machines, 1000 items, each label
+kept with probability 0.1, LeNet, batches of 64, 50 epochs, Adam at 0.001, the epoch and the weight of a penalty chosen on
+clean validation images: the released script. Ours: 500 validation images beside the items instead of 50 of them; no decay; at
+``quick``, a hidden layer in place of LeNet in most runs, and scores after every fifth pass only. Smaller crowds get as many
+steps as one of 1000 items, larger ones as many passes.
+
+**One hammer among four spammers** (22) on CIFAR-10, one label an item. Five annotators, 47,500 images to train and 2,500
+clean ones to validate, ResNet-9, random crops and flips, batches of 400, 80 epochs, Adam with the one-cycle schedule to 0.001
+and a decay of 1e-4: the released script. Ours: no decay on the annotators' part, and bfloat16 inside the network on CUDA.
+``fast`` has 16 epochs; ``quick`` has features of random patches and a hidden layer in place of ResNet-9, 20,000 images, 15
+epochs of batches of 200, and exact test images that are held out of the training part. Steps are then a fifth and a sixth of
+the script's, and the rate is that much higher, so that matrices can move as far from where they start.
+
+**Real crowds** (23): the settings of :mod:`lib.protocols.real_crowds`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+
+from lib.aggregation.confusion import alignment, confusion_error
+from lib.datasets.cifar10_patches import HELD_OUT, N_FILTERS
+from lib.datasets.kinds import CrowdDataset
+from lib.protocols import keeping, real_crowds, selection, shorter
+from lib.runs.config import RunConfig, each_once
+from lib.training.recipe import Recipe
+
+PENALTIES = ("geocrowdnet-f", "geocrowdnet-w", "trace-reg")
+STARTED = ("ccem", "geocrowdnet-f", "geocrowdnet-w")  # methods whose matrices start where an option says
+STARTS = ("identity", "6I-5")  # flat matrices, and annotators who hardly err
+WEIGHTS = (0.1, 0.01, 0.001, 0.0001)  # of a penalty: the lists of the released scripts, and the next power of ten
+TUNING_SEEDS = 3
+
+
+def chosen(rows: Sequence[dict]) -> dict[tuple[str, str, str], float]:
+    """The weight with the best mean validation accuracy, by (data set, case, method); the smaller one of equals.
+
+    Args:
+        rows: ledger rows of a family ``weight``. The epoch is chosen by the same accuracy, as in the script.
+    """
+    found = selection.scores(
+        rows,
+        value=lambda config: config["method_options"]["weight"],
+        score=lambda row: row["metrics"]["valid_acc_selected"],
+        place=lambda config: (config["dataset"], config["case"], config["method"]),
+    )
+    return {place: selection.best(by_weight) for place, by_weight in found.items()}
+
+
+# ---------------------------------------------------------------------- 20: identifiability
+
+WEIGHT = 0.01
+REGIME_WEIGHTS = (0.001, 0.003, 0.01, 0.03, 0.1)
+BATCH = 256
+EPOCH = 40  # steps, about
+# "fast" is for images: nothing here gains from a GPU.
+STEPS = {"smoke": 20, "quick": 800, "fast": 800, "paper": 3200}
+ITEMS = {"smoke": 300, "quick": 10_000, "fast": 10_000, "paper": 10_000}
+_QUICK = (300, 1000, 3000, 10_000, 30_000)
+SIZES = {"smoke": (150, 300), "quick": _QUICK, "fast": _QUICK, "paper": (*_QUICK, 100_000)}
+FLAWS = (0.0, 0.2, 0.4)
+BLURS = (0.0, 0.15, 0.3, 0.45)
+NO_ANCHOR = 0.45  # the largest class probability is then 0.7
+PLAIN = {"flaw": 0.0, "blur": 0.0, "specialist": True}
+REGIMES = {
+    "specialist and anchors": PLAIN,
+    "anchors only": PLAIN | {"specialist": False},
+    "specialist only": PLAIN | {"blur": NO_ANCHOR},
+    "neither": PLAIN | {"specialist": False, "blur": NO_ANCHOR},
+}
+# The regime that the theory makes each penalty for.
+MADE_FOR = {"geocrowdnet-f": "anchors only", "geocrowdnet-w": "specialist only"}
+# Methods and starts whose solutions are drawn, where one of the two assumptions is missing.
+SOLUTIONS = {
+    "specialist only": (("ccem", "identity"), ("ccem", "6I-5"), ("geocrowdnet-w", "identity")),
+    "anchors only": (("ccem", "identity"), ("ccem", "6I-5"), ("geocrowdnet-f", "6I-5")),
+}
+
+
+def identifiability(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
+    """All runs of :func:`regime_families`, each once; those of :data:`SOLUTIONS` with the first seed keep what they believe."""
+
+    def drawn(config: RunConfig) -> bool:
+        usual = config.seed == seeds[0] and config.dataset_options["items"] == ITEMS[scale]
+        options = {"weight": WEIGHT} | config.method_options
+        solutions = SOLUTIONS.get(regime_of(vars(config)), ())
+        return usual and options["weight"] == WEIGHT and (config.method, options["start"]) in solutions
+
+    configs = each_once(config for family in regime_families(scale, seeds).values() for config in family)
+    return keeping(configs.values(), ("confusion", "predictions"), drawn)
+
+
+def regime_families(scale: str, seeds: Sequence[int]) -> dict[str, list[RunConfig]]:
+    """The runs, by what is varied; a run may belong to several.
+
+    Returns:
+        ``labels``: how many items have labels; ``specialist``: how flawed the best is, and none; ``anchor``: how far the best
+        is from certain; ``regime``: specialist or not, anchors or not; ``weight``: of each penalty, in the regime that it is
+        made for; ``control``: CCEM with more and with fewer labels, where at most one of the two is missing.
+    """
+    runs = [(method, start, seed) for seed in seeds for method in STARTED for start in STARTS]
+    released = [(method, start, seed) for method, start, seed in runs if start == "identity"]
+    levels = [{"flaw": flaw} for flaw in FLAWS] + [{"specialist": False}]
+    return {
+        "labels": [_regime(scale, *run, items=n) for run in released for n in SIZES[scale]],
+        "specialist": [_regime(scale, *run, **level) for run in runs for level in levels],
+        "anchor": [_regime(scale, *run, blur=blur) for run in runs for blur in BLURS],
+        "regime": [_regime(scale, *run, **data) for run in runs for data in REGIMES.values()],
+        "weight": [
+            _regime(scale, *run, weight=weight, **REGIMES[MADE_FOR[run[0]]])
+            for run in runs
+            for weight in (REGIME_WEIGHTS if run[0] in MADE_FOR else ())
+        ],
+        "control": [
+            _regime(scale, *run, items=n, **REGIMES[name])
+            for run in runs
+            for name in (REGIMES if run[0] == "ccem" else ())
+            if name != "neither"
+            for n in (ITEMS[scale] // 10, ITEMS[scale], 3 * ITEMS[scale])
+        ],
+    }
+
+
+def regime_of(config: dict) -> str:
+    """The regime (a name of :data:`REGIMES`) that a run's data belong to; empty for what lies between them.
+
+    Args:
+        config: of a ledger row.
+    """
+    options = config["dataset_options"]
+    return next((name for name, wanted in REGIMES.items() if wanted.items() <= options.items()), "")
+
+
+def _regime(scale: str, method: str, start: str, seed: int, weight: float = WEIGHT, items: int = 0, **data) -> RunConfig:
+    items = items or ITEMS[scale]
+    batches = -(-items // BATCH)
+    # Scoring after every pass over 300 items would take longer than training.
+    passes = max(1, round(min(EPOCH, STEPS[scale] / 2) / batches))
+    epochs = max(1, round(STEPS[scale] / (passes * batches)))
+    crowd = {"items": items, "labels_per_item": 3.0, "annotators": 5, "crowd_seed": seed}  # one expert among five: the script
+    return RunConfig(
+        experiment="identifiability",
+        dataset="identifiability",
+        method=method,
+        backbone="mlp",
+        backbone_options={"width": 32, "dropout": 0.0},
+        recipe=Recipe(epochs=epochs, passes=passes, batch_size=BATCH, lr=0.06, schedule="onecycle"),
+        dataset_options=crowd | PLAIN | data,
+        method_options={"start": start} | ({} if method == "ccem" else {"weight": weight}),
+        case="simulated",
+        scale=scale,
+        seed=seed,
+    )
+
+
+def judge(data: CrowdDataset, posterior: np.ndarray, posterior_test: np.ndarray, confusion: np.ndarray) -> dict[str, float]:
+    """How well a solution explains the labels, and how far it is from the truth.
+
+    Args:
+        data: this data set.
+        posterior, posterior_test: ``[items, classes]`` class probabilities of the training and of the test items.
+        confusion: ``[annotators, true class, label]``.
+
+    Returns:
+        ``loss``, the coupled cross-entropy of the crowd's labels in nats, without any penalty; ``posterior_error``, mean L1
+        distance to the true posterior of the test items, and ``confusion_error``, as in :mod:`lib.aggregation.confusion`:
+        both 0 to 2, after one order of the classes for all annotators.
+    """
+    said = np.einsum("ij,rjk->irk", posterior, confusion)[data.crowd.item, data.crowd.annotator, data.crowd.label]
+    order = alignment(confusion, data.true_confusion)
+    return {
+        "loss": float(-np.log(said).mean()),
+        "posterior_error": float(np.abs(posterior_test[:, order] - data.true_posterior_test).sum(axis=1).mean()),
+        "confusion_error": confusion_error(confusion[:, order], data.true_confusion),
+    }
+
+
+# ---------------------------------------------------------------------- 21: machine annotators
+
+MACHINES = ("mnist_machines", "fashion_mnist_machines")
+CASES = {True: "experts", False: "no experts"}
+MACHINE_METHODS = (
+    "true-labels", "majority-vote", "dawid-skene", "crowdlayer-mw", "max-mig", "conal", "trace-reg", "ccem",
+    "geocrowdnet-f", "geocrowdnet-w",
+)  # fmt: skip
+SIZED = ("majority-vote", "ccem", "geocrowdnet-f", "geocrowdnet-w")
+# With the script's network at quick, too: its weight, and the one that its CIFAR-10 script has.
+LENET = {"majority-vote": (None,), "ccem": (None,), "geocrowdnet-f": (0.001, 0.01), "geocrowdnet-w": (0.001, 0.01)}
+# Chosen on validation images by `chosen` from the family "weight" at quick, in the order of PENALTIES.
+MACHINE_WEIGHTS = {
+    (dataset, case, method): weight
+    for (dataset, case), weights in {
+        (MACHINES[0], "experts"): (0.001, 0.001, 0.01),
+        (MACHINES[0], "no experts"): (0.01, 0.01, 0.01),
+        (MACHINES[1], "experts"): (0.01, 0.01, 0.0001),
+        (MACHINES[1], "no experts"): (0.0001, 0.0001, 0.001),
+    }.items()
+    for method, weight in zip(PENALTIES, weights, strict=True)
+}
+SCRIPT_WEIGHT = 0.001  # with the script's network and steps
+
+MACHINE_ITEMS, PROBABILITY, PASSES = 1000, 0.1, 50  # the script's
+MACHINE_SIZES = {
+    "smoke": ((100, 0.2),),
+    "quick": ((300, 0.1), (1000, 0.2), (2000, 0.1)),
+    "fast": ((1000, 0.2), (5000, 0.1)),
+    "paper": ((1000, 0.2), (5000, 0.1), (5000, 0.2), (10_000, 0.1), (10_000, 0.2)),
+}
+
+
+def machine_annotators(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
+    """All runs of :func:`machine_families`, each once."""
+    return list(each_once(config for family in machine_families(scale, seeds).values() for config in family).values())
+
+
+def machine_families(scale: str, seeds: Sequence[int]) -> dict[str, list[RunConfig]]:
+    """The runs, by what is varied; a run may belong to several.
+
+    Returns:
+        ``compared``: every method in the script's setting; ``weight``: of each penalty there, with the first seeds; ``start``:
+        CCEM and both penalties from matrices near the identity instead of flat ones; ``size``: more and fewer items, and
+        labels kept with a higher probability; ``lenet``: the first data set with the script's network (at ``smoke`` with the
+        hidden layer), two weights of each penalty and the first seeds.
+    """
+    settings = list(product(MACHINES, CASES))
+    few = list(seeds)[:TUNING_SEEDS]
+    return {
+        "compared": [_machine(scale, *setting, m, seed) for setting in settings for seed in seeds for m in MACHINE_METHODS],
+        "weight": [
+            _machine(scale, *setting, method, seed, weight=weight)
+            for setting in settings
+            for seed in few
+            for method in PENALTIES
+            for weight in WEIGHTS
+        ],
+        "start": [_machine(scale, *s, m, seed, start=STARTS[1]) for s in settings for seed in seeds for m in STARTED],
+        "size": [
+            _machine(scale, dataset, experts, method, seed, items=items, probability=probability)
+            for dataset in (MACHINES if scale == "paper" else MACHINES[:1])
+            for experts in CASES
+            for items, probability in ((_machine_items(scale), PROBABILITY), *MACHINE_SIZES[scale])
+            for seed in few
+            for method in SIZED
+        ],
+        "lenet": [
+            _machine(scale, MACHINES[0], experts, method, seed, weight=weight, lenet=True)
+            for experts in CASES
+            for seed in few
+            for method, weights in LENET.items()
+            for weight in weights
+        ],
+    }
+
+
+def _machine_items(scale: str) -> int:
+    return 200 if scale == "smoke" else MACHINE_ITEMS
+
+
+def _machine(
+    scale: str,
+    dataset: str,
+    experts: bool,
+    method: str,
+    seed: int,
+    weight: float | None = None,
+    start: str = STARTS[0],
+    items: int = 0,
+    probability: float = PROBABILITY,
+    lenet: bool = False,
+) -> RunConfig:
+    items, case = items or _machine_items(scale), CASES[experts]
+    data = {"experts": experts, "items": items, "probability": probability, "crowd_seed": seed}
+    data |= {"smoke": {"sketch": True, "n_valid": 100, "n_test": 200}, "quick": {"n_test": 2000}}.get(scale, {})
+    options = {"conal": {"gate_input": "features"}}.get(method, {})  # the gate reads what the network makes of an image
+    if method in STARTED:
+        options = options | {"start": start}
+    if method in PENALTIES:
+        usual = MACHINE_WEIGHTS[dataset, case, method] if scale in ("smoke", "quick") else SCRIPT_WEIGHT
+        options = options | {"weight": usual if weight is None else weight}
+    return RunConfig(
+        experiment="machine_annotators",
+        dataset=dataset,
+        method=method,
+        backbone="mlp" if scale == "smoke" or (scale == "quick" and not lenet) else "lenet",
+        recipe=_machine_recipe(scale, items),
+        dataset_options=data,
+        method_options=options,
+        case=case,
+        scale=scale,
+        seed=seed,
+    )
+
+
+def _machine_recipe(scale: str, items: int) -> Recipe:
+    passes = max(1, round(MACHINE_ITEMS / items)) if items < MACHINE_ITEMS else 1
+    if scale == "smoke":
+        return Recipe(epochs=1, batch_size=64, lr=1e-3)
+    if scale == "quick":
+        passes = max(PASSES // 10, round(PASSES * MACHINE_ITEMS / (10 * items)))
+        return Recipe(epochs=10, passes=passes, batch_size=64, lr=1e-3)
+    return Recipe(epochs=PASSES, passes=passes, batch_size=64, lr=1e-3)
+
+
+# ---------------------------------------------------------------------- 22: one hammer among spammers
+
+GAMMAS = (0.01, 0.1, 0.3)
+HAMMER_METHODS = (
+    "true-labels",
+    "majority-vote",
+    "crowdlayer-mw",
+    "max-mig",
+    "trace-reg",
+    "ccem",
+    "geocrowdnet-f",
+    "geocrowdnet-w",
+)
+HAMMERS_SHOWN = ("crowdlayer-mw", "trace-reg", "ccem", "geocrowdnet-f")  # whose idea of the annotators is drawn
+TUNED_AT = 0.01  # the script's gamma; the weights serve for the others too
+# Chosen on validation images by `chosen` from the family "weight" at quick.
+HAMMER_WEIGHTS = {"geocrowdnet-f": 0.001, "geocrowdnet-w": 0.0001, "trace-reg": 0.01}
+HAMMER_SCRIPT_WEIGHT = 0.01  # with the script's network and steps
+
+_HAMMER_DATA = {
+    "smoke": {"n_train": 400, "n_valid": 100, "n_test": 100, "test": HELD_OUT, "filters": 4},
+    "quick": {"n_train": 20_000, "n_valid": 2500, "test": HELD_OUT, "filters": N_FILTERS},
+    "fast": {"n_valid": 2500, "test": "all"},
+    "paper": {"n_valid": 2500, "test": "all"},
+}
+_IMAGES = {"weight_decay": 1e-4, "schedule": "onecycle", "crop": 4, "flip": True, "precision": "mixed"}
+_HAMMER_RECIPES = {
+    "smoke": Recipe(epochs=1, batch_size=100, lr=6e-3, weight_decay=1e-4, schedule="onecycle"),
+    "quick": Recipe(epochs=15, batch_size=200, lr=6e-3, weight_decay=1e-4, schedule="onecycle"),
+    "fast": Recipe(epochs=16, batch_size=400, lr=5e-3, **_IMAGES),
+    "paper": Recipe(epochs=80, batch_size=400, lr=1e-3, **_IMAGES),
+}
+
+
+def case_of(gamma: float) -> str:
+    """The case's name in tables."""
+    return f"gamma {gamma:g}"
+
+
+def hammer(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
+    """All runs of :func:`hammer_families`, each once; some at the script's gamma with the first seed keep their matrices."""
+    first = (case_of(TUNED_AT), seeds[0])
+    compared, *others = hammer_families(scale, seeds).values()
+    compared = keeping(compared, ("confusion",), lambda c: (c.case, c.seed) == first and c.method in HAMMERS_SHOWN)
+    return list(each_once(config for family in (compared, *others) for config in family).values())
+
+
+def hammer_families(scale: str, seeds: Sequence[int]) -> dict[str, list[RunConfig]]:
+    """The runs, by what is varied; a run may belong to several.
+
+    Returns:
+        ``compared``: every method at every gamma; ``weight``: of each penalty, at the script's gamma with the first seeds;
+        ``start``: CCEM and both of its penalties there, from matrices near the identity instead of flat ones.
+    """
+    return {
+        "compared": [_hammer(scale, gamma, method, seed) for gamma in GAMMAS for seed in seeds for method in HAMMER_METHODS],
+        "weight": [
+            _hammer(scale, TUNED_AT, method, seed, weight)
+            for seed in list(seeds)[:TUNING_SEEDS]
+            for method in PENALTIES
+            for weight in WEIGHTS
+        ],
+        "start": [_hammer(scale, TUNED_AT, method, seed, start=STARTS[1]) for seed in seeds for method in STARTED],
+    }
+
+
+def _hammer(scale: str, gamma: float, method: str, seed: int, weight: float | None = None, start: str = STARTS[0]) -> RunConfig:
+    small = scale in ("smoke", "quick")
+    options = {}
+    if method in PENALTIES:
+        usual = HAMMER_WEIGHTS[method] if small else HAMMER_SCRIPT_WEIGHT
+        options = {"weight": usual if weight is None else weight}
+    if method in STARTED:
+        options = options | {"start": start}
+    crowd = {"crowd": "geo-separable-and-uniform", "crowd_options": {"gamma": gamma}, "crowd_seed": seed}
+    return RunConfig(
+        experiment="cifar10_hammer",
+        dataset="cifar10_patches" if small else "cifar10",
+        method=method,
+        backbone="mlp" if small else "resnet9",
+        recipe=_HAMMER_RECIPES[scale],
+        dataset_options=_HAMMER_DATA[scale] | crowd,
+        method_options=options,
+        case=case_of(gamma),
+        scale=scale,
+        seed=seed,
+    )
+
+
+# ---------------------------------------------------------------------- 23: real crowds
+
+REAL = ("labelme", "music")
+REAL_METHODS = (
+    "true-labels", "majority-vote", "dawid-skene", "trace-reg", "crowdlayer-mw", "ccem", "geocrowdnet-f", "geocrowdnet-w"
+)  # fmt: skip
+STOPPED = (1, 2, 5, 15)  # epochs
+
+
+def real(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
+    """Every method on both data sets; on LabelMe the other start, with the first five seeds; and the choice of the penalties'
+    weights with the first three. One run of CCEM and of each penalty keeps its matrices and predictions, and is also stopped
+    after few epochs."""
+    compared = [config for dataset in REAL for config in real_crowds.runs(dataset, REAL_METHODS, scale, seeds)]
+    restarted = [
+        replace(config, method_options=config.method_options | {"start": STARTS[1]}, case=f"start {STARTS[1]}")
+        for config in real_crowds.runs("labelme", STARTED, scale, seeds[:5])
+    ]
+    tuned = [config for config in real_crowds.tuning(scale, seeds[:TUNING_SEEDS]) if config.dataset in REAL]
+    wholes = [config for dataset in REAL for config in real_crowds.runs(dataset, STARTED, scale, seeds[:1])]
+    watched = [config for whole in wholes for config in (*shorter(whole, STOPPED), whole)]
+    watched = keeping(watched, ("confusion", "predictions"))
+    return list(each_once([*compared, *restarted, *tuned, *watched]).values())

@@ -1,0 +1,82 @@
+"""The runs across papers: notebook 00 on the digits, 90 on the real crowds, 91 with every method.
+
+**The digits** come with scikit-learn. Network, optimizer and number of epochs are ours, and the same for every method; no
+paper has these data, so ``paper`` is ``quick``. Batch normalization is there for the Crowd Layer, which without it loses one
+of the digits in some runs (an exercise of the notebook).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lib import methods
+from lib.protocols import at_scale, keeping, real_crowds
+from lib.runs.config import RunConfig
+from lib.training.recipe import Recipe
+
+RECIPE = Recipe(epochs=30, batch_size=64, lr=0.01)
+
+
+def _digits(experiment: str, method: str, scale: str, seed: int, case: str = "real", **options) -> RunConfig:
+    recipe = at_scale(RECIPE, scale)
+    return RunConfig(experiment, "digits", method, "mlp-norm", recipe, case=case, scale=scale, seed=seed, **options)
+
+
+# ---------------------------------------------------------------------- 00: start here
+
+
+def start_here(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
+    """One network trained on true labels, on votes, on Dawid-Skene's labels and by the Crowd Layer, whose first run keeps its
+    matrices."""
+    names = ("true-labels", "majority-vote", "dawid-skene", "crowdlayer-mw")
+    configs = [_digits("digits", method, scale, seed) for method in names for seed in seeds]
+    return keeping(configs, ("confusion",), lambda config: (config.method, config.seed) == ("crowdlayer-mw", seeds[0]))
+
+
+# ---------------------------------------------------------------------- 90: the leaderboard
+
+# Named one by one: a method that joins needs its reference rows at the same time.
+METHODS = (
+    "true-labels", "majority-vote", "soft-majority-vote", "dawid-skene", "glad", "mace", "dl-em", "dl-em-released",
+    "crowdlayer-vw", "crowdlayer-vwb", "crowdlayer-mw", "trace-reg", "ccem", "geocrowdnet-f", "geocrowdnet-w", "doctornet",
+    "weighted-doctornet", "max-mig", "conal", "unionnet-a", "unionnet-b", "ccc",
+)  # fmt: skip
+SENTIMENT_SEEDS = 5
+
+
+def leaderboard(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
+    """All of :data:`METHODS` on every real crowd; the sentiment data, whose runs are the longest, with the first five seeds."""
+    return [
+        config
+        for dataset in real_crowds.SETTINGS
+        for config in real_crowds.runs(
+            dataset, METHODS, scale, seeds[:SENTIMENT_SEEDS] if dataset == "sentiment_polarity" else seeds
+        )
+    ]
+
+
+# ---------------------------------------------------------------------- 91: every method
+
+CROWDS = ("independent", "correlated")
+
+
+def all_methods(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
+    """Every method for classes under two simulated crowds. Each seed has a crowd of its own, which all methods share. Methods
+    keep their defaults, except where a default is a size taken from a larger data set."""
+    # Five kinds of annotators; a tenth of a class's items; a sixth of the epochs, as in the paper.
+    options = {"ccc": {"groups": 5, "per_class": 10, "warmup": 1 if scale == "smoke" else 5}}
+    return [
+        _digits(
+            "all_methods",
+            method,
+            scale,
+            seed,
+            case=crowd,
+            dataset_options={"crowd": crowd, "crowd_seed": seed},
+            method_options=options.get(method, {}),
+        )
+        for crowd in CROWDS
+        for method in methods.names("classification")
+        if method != "ensemble"  # by itself it is what `crowdlayer-mw-ensemble` is
+        for seed in seeds
+    ]

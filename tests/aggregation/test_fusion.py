@@ -1,0 +1,173 @@
+"""Labels and a classifier fused: near the vote where little is known, better where something is, right by hand where it can
+be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from lib.aggregation import fusion
+from lib.aggregation.dawid_skene import majority_vote
+from lib.crowd.labels import CrowdLabels
+from tests.strategies import crowds
+
+
+def crowd_of(y, per_item, accuracy, seed, n_classes):
+    """Labels of random annotators who are right with a probability of their own, else any other class alike."""
+    rng = np.random.default_rng(seed)
+    n_labels = np.floor(per_item + rng.random(len(y))).astype(int)
+    item = np.repeat(np.arange(len(y)), n_labels)
+    who = np.concatenate([rng.permutation(len(accuracy))[:n] for n in n_labels])
+    right = rng.random(len(item)) < np.asarray(accuracy)[who]
+    label = np.where(right, y[item], (y[item] + rng.integers(1, n_classes, len(item))) % n_classes)
+    return CrowdLabels(item, who, label, len(y), len(accuracy), n_classes)
+
+
+def classifier_of(y, accuracy, seed, n_classes):
+    """Sure of the right class with a probability, else of any other; says .8 of its choice."""
+    rng = np.random.default_rng(seed)
+    said = np.where(rng.random(len(y)) < accuracy, y, (y + rng.integers(1, n_classes, len(y))) % n_classes)
+    return np.full((len(y), n_classes), 0.2 / (n_classes - 1)) + np.eye(n_classes)[said] * (0.8 - 0.2 / (n_classes - 1))
+
+
+def right(label, y):
+    return 100 * (label == y).mean()
+
+
+@pytest.mark.parametrize("n_classes", [2, 10])
+@pytest.mark.parametrize("per_item", [1, 1.2, 2, 3])
+@pytest.mark.parametrize("accuracy", [0.1, 0.5, 0.95])
+def test_never_a_point_below_the_vote(n_classes, per_item, accuracy):
+    rng = np.random.default_rng(3)
+    y = rng.integers(0, n_classes, 1000)
+    crowd = crowd_of(y, per_item, rng.uniform(0.6, 0.9, 12), 0, n_classes)
+    prob = classifier_of(y, max(accuracy, 1 / n_classes), 1, n_classes)
+    vote = np.mean([right(majority_vote(crowd, "random", seed), y) for seed in range(5)])
+    found = fusion.estimate(crowd, prob)
+    assert right(found.people.argmax(axis=1), y) > vote - 1
+    assert right(found.posterior.argmax(axis=1), y) > vote - 1
+
+
+def test_single_labels_are_kept_whatever_a_classifier_says():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 10, 500)
+    crowd = crowd_of(y, 1, np.full(8, 0.78), 0, 10)
+    found = fusion.estimate(crowd, classifier_of(y, 0.5, 1, 10))
+    np.testing.assert_array_equal(found.posterior.argmax(axis=1), majority_vote(crowd))
+    assert not found.told_apart
+
+
+def test_a_good_classifier_helps_where_people_overlap():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 5, 1000)
+    crowd = crowd_of(y, 2, rng.uniform(0.3, 0.9, 10), 0, 5)
+    alone, helped = fusion.estimate(crowd), fusion.estimate(crowd, classifier_of(y, 0.9, 1, 5))
+    assert right(helped.posterior.argmax(axis=1), y) > right(alone.posterior.argmax(axis=1), y) + 5
+    np.testing.assert_allclose(alone.posterior, helped.people)
+    assert helped.doubt < 0.5
+
+
+def test_a_classifier_at_chance_is_not_believed():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 5, 1000)
+    crowd = crowd_of(y, 3, np.full(10, 0.8), 0, 5)
+    found = fusion.estimate(crowd, classifier_of(y, 0.2, 1, 5))
+    assert found.doubt >= 0.85
+    assert (found.posterior.argmax(axis=1) == found.people.argmax(axis=1)).mean() > 0.98
+
+
+def test_a_shared_error_is_cured_by_known_classes():
+    """Everybody shifts by one class; thirty items are known."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 300)
+    crowd = crowd_of((y + 1) % 3, 3, np.full(6, 0.9), 0, 3)
+    assert right(fusion.estimate(crowd).posterior.argmax(axis=1), y) < 5
+    known = np.where(np.arange(300) < 30, y, -1)
+    found = fusion.estimate(crowd, known=known)
+    assert right(found.posterior.argmax(axis=1), y) > 90
+    assert found.accuracy.max() < 0.2
+    np.testing.assert_array_equal(found.posterior[:30].argmax(axis=1), y[:30])
+
+
+def test_known_items_count_even_with_one_label():
+    y = np.arange(40) % 2
+    crowd = CrowdLabels(np.arange(40), np.arange(40) % 2, np.where(np.arange(40) % 2 == 0, y, 1 - y), 40, 2, 2)
+    found = fusion.estimate(crowd, known=y)
+    assert found.told_apart
+    assert found.accuracy[0] > 0.7 > 0.3 > found.accuracy[1]
+
+
+def test_full_matrices_where_they_pay_and_coins_where_they_do_not():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 4, 1500)
+    careful = crowd_of(y, 3, np.full(6, 0.75), 0, 4)
+    assert fusion.estimate(careful).model == "one coin"
+    # The same people, but whoever errs takes one class for the next.
+    label = np.where(careful.label == y[careful.item], careful.label, (y[careful.item] + 1) % 4)
+    systematic = CrowdLabels(careful.item, careful.annotator, label, 1500, 6, 4)
+    found = fusion.estimate(systematic)
+    assert found.model == "full matrices"
+    np.testing.assert_allclose(found.confusion.sum(axis=2), 1)
+
+
+def test_one_coin_by_hand():
+    """Two of three say 1: log odds are the sum of log(a (C - 1) / (1 - a)) with signs."""
+    crowd = CrowdLabels.from_dense([[1, 1, 0]], n_classes=3)
+    scores = fusion.coin_scores(crowd, np.array([0.5, 0.8, 0.9]))
+    np.testing.assert_allclose(scores[0], [np.log(0.9 * 2 / 0.1), np.log(0.5 * 2 / 0.5) + np.log(0.8 * 2 / 0.2), 0])
+
+
+def test_mean_accuracy_by_hand():
+    """Of 400 items with two labels each, half are agreed on: a² + (1 - a)² / 2 = 1/2 with three classes."""
+    dense = np.array([[0, 0], [1, 2]] * 200)
+    a, low, high = fusion.mean_accuracy(CrowdLabels.from_dense(dense, 3), np.full(400, -1))
+    assert a**2 + (1 - a) ** 2 / 2 == pytest.approx(0.5, abs=1e-3)
+    assert low < a < high < a + 0.06
+
+
+def test_lifting_multiplies_all_odds_by_one_factor():
+    raised = fusion.lifted(np.array([0.5, 0.8]), np.array([1, 1]), 0.8)
+    assert raised.mean() == pytest.approx(0.8)
+    odds = raised / (1 - raised)
+    assert odds[1] / odds[0] == pytest.approx(4)
+    np.testing.assert_array_equal(fusion.lifted(np.array([0.5, 0.8]), np.array([1, 1]), 0.6), [0.5, 0.8])
+
+
+def test_support_leaves_the_label_itself_out():
+    """Two labels of one item: what the second says is judged by the first alone, for coins and for the same as matrices."""
+    crowd = CrowdLabels.from_dense([[1, 0]], n_classes=2)
+    accuracy, prior = np.array([0.9, 0.7]), np.log([[0.5, 0.5]])
+    scores = np.exp(fusion.coin_scores(crowd, accuracy) + prior)
+    posterior = scores / scores.sum()
+    expected = [0.3, 0.1]  # the other says 0 with .7; the other says 1 with .9
+    np.testing.assert_allclose(fusion.support(crowd, posterior, accuracy, None), expected)
+    matrices = np.array([[[a, 1 - a], [1 - a, a]] for a in accuracy])
+    np.testing.assert_allclose(fusion.support(crowd, posterior, accuracy, matrices), expected)
+
+
+@settings(max_examples=40, deadline=None)
+@given(crowds(max_items=12, min_labels=1))
+def test_any_crowd_gives_probabilities(crowd):
+    if crowd.n_classes < 2:
+        with pytest.raises(ValueError, match="at least two"):
+            fusion.estimate(crowd)
+        return
+    prob = np.random.default_rng(0).dirichlet(np.ones(crowd.n_classes), crowd.n_items)
+    for found in (fusion.estimate(crowd), fusion.estimate(crowd, prob)):
+        np.testing.assert_allclose(found.posterior.sum(axis=1), 1)
+        assert ((found.accuracy > 0) & (found.accuracy < 1)).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"prob": np.full((3, 2), np.nan)}, "prob must hold probabilities"),
+        ({"prob": np.ones((2, 2))}, "prob must hold probabilities of shape"),
+        ({"known": np.array([0, 1])}, "for each of the 3 items"),
+        ({"known": np.array([0, 1, 2])}, "known classes must lie in -1 .. 1"),
+    ],
+)
+def test_what_does_not_fit_is_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        fusion.estimate(CrowdLabels.from_dense([[0, 1], [1, 1], [0, 0]]), **given)

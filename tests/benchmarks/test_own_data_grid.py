@@ -1,0 +1,29 @@
+"""A small part of the grid of own labels: hardly ever below the vote, and intervals that hold."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lib import paths
+from tests.benchmarks import own_data_grid as grid
+
+
+def test_levels_are_drawn_equally_often():
+    table = grid.cells(40)
+    assert table["classes"].value_counts().tolist() == [10] * 4
+    assert table["errors"].value_counts().tolist() == [20] * 2
+    assert (table["per_item"] <= table["annotators"]).all()
+
+
+def test_a_part_of_the_grid(capsys):
+    table = grid.main(["--cells", "6"])
+    assert len(table) == 6
+    assert (table["labels_alone"] >= table["vote"] - 1.5).all()
+    assert (table["with_classifier"] >= table["vote"] - 1.5).all()
+    assert {path.name for path in paths.figures("benchmarks").iterdir()} >= {"own_data_grid.csv", "own_data_grid.png"}
+    assert "within a point of the best" in capsys.readouterr().out
+
+
+def test_tied_votes_count_in_part():
+    crowd = grid.CrowdLabels.from_dense([[0, 1], [1, 1]])
+    assert grid.vote_accuracy(crowd, np.array([0, 0])) == 0.25

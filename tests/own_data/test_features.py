@@ -1,0 +1,117 @@
+"""Features are numbers, of the items that were labeled; what is neither is refused by place and with a remedy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from lib.own_data import features
+from lib.own_data.features import Source, arrange, image_files, read_numbers, read_source, read_texts
+from lib.own_data.intake import read_labels
+from lib.own_data.tables import Refusal
+
+
+def intake_of(*items):
+    return read_labels(pd.DataFrame([(i, who, "yn"[n % 2]) for n, i in enumerate(items) for who in "ab"],
+                                    columns=["item", "annotator", "label"]))  # fmt: skip
+
+
+def written(tmp_path, text):
+    path = tmp_path / "features.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_features_keep_the_order_of_their_file_and_unlabeled_items(tmp_path):
+    path = written(tmp_path, "name,width,height\na,1,2.5\nc,-3,1e3\nb,0,4\n")
+    table, arranged, source = read_source(intake_of("b", "a"), Source("columns"), path)
+    assert table.to_numpy().tolist() == [[1, 2.5], [-3, 1000], [0, 4]]
+    assert arranged.crowd.item_names == ("a", "c", "b")
+    assert arranged.crowd.labels_per_item.tolist() == [2, 0, 2]
+    assert arranged.known.tolist() == [-1, -1, -1]
+    assert source.columns == ("width", "height")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("item\na\n", "at least one of numbers"),
+        ("item,x\na,1\nb,tall\n", r"line 3: column 'x' must hold finite numbers, found 'tall'; 1 such cells"),
+        ("item,x\na,1\nb,\n", "line 3: .* found ''.*fill the cell or leave out the row"),
+        ("item,x\na,1\nb,inf\n", "line 3: .* found 'inf'"),
+        ("item,x\na,red\nb,blue\n", "leave the column out, code its values"),
+        ('item,x\na,"1,5"\nb,"2,5"\n', "say --decimal ,"),
+        ("item,x\na,1\na,2\n", "line 3: item 'a' again"),
+        ("item,x\na,1\n,2\n", "line 3: a row without the name"),
+    ],
+)
+def test_what_is_no_number_is_refused(tmp_path, text, message):
+    with pytest.raises(Refusal, match=message):
+        read_numbers(written(tmp_path, text))
+
+
+def test_decimal_commas(tmp_path):
+    assert read_numbers(written(tmp_path, 'item,x\na,"1,5"\n'), ",")[0].loc["a", "x"] == 1.5
+    assert read_numbers(written(tmp_path, "item;x\na;1,5\n"))[0].loc["a", "x"] == 1.5
+
+
+def test_constant_columns_are_said(tmp_path):
+    assert "1 features are the same for all items" in read_numbers(written(tmp_path, "item,x,y\na,0.1,1\nb,0.1,2\n"))[1][-1]
+
+
+@pytest.mark.parametrize(
+    ("labeled", "named", "match"),
+    [
+        (("7", "8"), ("7.0", "8.0"), "number"),
+        (("7", "8"), ("007", "008"), "number"),
+        (("x.jpg", "y.jpg"), ("data/x.jpg", "data/y.jpg"), "file-name"),
+        (("x", "y"), ("data/x.png", "data/y.png"), "stem"),
+    ],
+)
+def test_items_that_match_in_another_way_are_hinted_at(labeled, named, match):
+    intake = intake_of(*labeled)
+    with pytest.raises(Refusal, match=f"2 of 2 labeled items have no features.*say --match {match}"):
+        arrange(intake, list(named))
+    assert arrange(intake, list(named), match).crowd.labels_per_item.tolist() == [2, 2]
+
+
+def test_labeled_items_without_features_are_named():
+    with pytest.raises(Refusal, match=r"1 of 2 labeled items have no features: 'b'; the features are of 'a', 'c'"):
+        arrange(intake_of("a", "b"), ["a", "c"])
+    with pytest.raises(Refusal, match="several labeled items are one item"):
+        arrange(intake_of("x/a", "y/a"), ["a", "b"], "file-name")
+
+
+def test_texts_come_from_the_labels_file(tmp_path, monkeypatch):
+    path = tmp_path / "labels.csv"
+    path.write_text("item,annotator,label,words\n1,a,y,hello\n1,b,y,hello\n2,a,n,bye\n", encoding="utf-8")
+    monkeypatch.setattr(features.sentence_vectors, "sentences", lambda texts: np.array([[len(text)] for text in texts]))
+    table, _, source = read_source(read_labels(path), Source("text", ("words",)))
+    assert table.to_numpy().tolist() == [[5], [3]]
+    assert source.columns == ("words",)
+    with pytest.raises(Refusal, match="no column 'text'"):
+        read_texts(read_labels(path).table, "text", "item")
+    path.write_text("item,annotator,label,words\n1,a,y,hello\n1,b,y,ciao\n2,a,n,bye\n", encoding="utf-8")
+    with pytest.raises(Refusal, match="item '1' has two different texts"):
+        read_texts(read_labels(path).table, "words", "item")
+
+
+def test_images_of_any_size_come_from_a_folder(tmp_path, monkeypatch):
+    (tmp_path / "deep").mkdir()
+    Image.new("L", (8, 8), 255).save(tmp_path / "a.png")
+    Image.new("RGB", (9, 5), (255, 0, 0)).save(tmp_path / "deep" / "b.jpg")
+    (tmp_path / "notes.txt").write_text("no image", encoding="utf-8")
+    monkeypatch.setattr(features.image_features, "features", lambda images: images.mean(axis=(2, 3)).astype(np.float32))
+    table, arranged, _ = read_source(intake_of("a.png", "b.jpg"), Source("images"), tmp_path, "file-name")
+    assert arranged.crowd.item_names == ("a.png", "deep/b.jpg")
+    np.testing.assert_allclose(table.to_numpy(), [[255, 255, 255], [254, 0, 0]], atol=1)
+    (tmp_path / "a.png").write_bytes(b"broken")
+    with pytest.raises(Refusal, match=r"a\.png is no image that can be read"):
+        features.image_features_of(image_files(tmp_path))
+    with pytest.raises(Refusal, match="there is no folder"):
+        image_files(tmp_path / "elsewhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(Refusal, match="there is no image in"):
+        image_files(tmp_path / "empty")

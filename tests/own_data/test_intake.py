@@ -1,0 +1,212 @@
+"""What is in a file of labels is understood, or refused with its line and the option that decides."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib.own_data.intake import Options, folded, read_labels
+from lib.own_data.tables import Refusal
+
+HEADER = "item,annotator,label\n"
+PLAIN = HEADER + "a,ann,cat\na,ben,dog\nb,ann,dog\nb,ben,dog\n"
+
+
+def read(tmp_path, text, name="labels.csv", encoding="utf-8", **options):
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode(encoding))
+    return read_labels(path, Options(**options))
+
+
+def triples(intake):
+    return sorted(map(tuple, intake.crowd.to_frame().to_numpy().tolist()))
+
+
+EXPECTED = [("a", "ann", "cat"), ("a", "ben", "dog"), ("b", "ann", "dog"), ("b", "ben", "dog")]
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "encoding"),
+    [
+        (PLAIN, "labels.csv", "utf-8"),
+        (PLAIN, "labels.csv", "utf-8-sig"),
+        (PLAIN, "labels.csv", "utf-16"),
+        (PLAIN.replace(",", ";"), "labels.csv", "utf-8"),
+        (PLAIN.replace(",", "\t"), "labels.tsv", "utf-8"),
+        (PLAIN.replace("\n", "\r\n"), "labels.csv", "utf-8"),
+        (PLAIN.replace("item,annotator", "Item, Annotator"), "labels.csv", "utf-8"),
+        (gzip.compress(PLAIN.encode()), "labels.csv.gz", ""),
+        ("item,ann,ben,cy\na,cat,dog,\nb,dog,dog,\n", "wide.csv", "utf-8"),
+        ("".join(f"{row},{line}\n" for row, line in zip(["", *range(4)], PLAIN.split("\n"), strict=False)), "i.csv", "utf-8"),
+    ],
+)
+def test_forms_of_a_file(tmp_path, text, name, encoding):
+    assert triples(read(tmp_path, text, name, encoding)) == EXPECTED
+
+
+def test_parquet_and_frames(tmp_path):
+    frame = pd.DataFrame(EXPECTED, columns=["item", "annotator", "label"])
+    frame.to_parquet(tmp_path / "labels.parquet")
+    assert triples(read_labels(tmp_path / "labels.parquet")) == EXPECTED
+    assert triples(read_labels(frame)) == EXPECTED
+
+
+def test_windows_accents_are_read_and_said(tmp_path):
+    intake = read(tmp_path, PLAIN.replace("ann,", "Zoë,"), encoding="cp1252")
+    assert "Zoë" in intake.crowd.annotator_names
+    assert "Windows-1252" in intake.notes[0]
+
+
+def test_mechanical_turk(tmp_path):
+    text = (
+        "HITId,WorkerId,AssignmentStatus,Input.url,Answer.kind\n"
+        "h1,W1,Approved,a.png,cat\nh1,W2,Rejected,a.png,dog\nh2,W1,Approved,b.png,\nh2,W2,Submitted,b.png,dog\n"
+    )
+    intake = read(tmp_path, text)
+    assert triples(intake) == [("a.png", "W1", "cat"), ("b.png", "W2", "dog")]
+    assert "1 rejected assignments left out" in intake.notes
+    boxes = (
+        text.replace("Answer.kind", "Answer.cat.on,Answer.dog.on")
+        .replace(",cat\n", ",true,false\n")
+        .replace(",dog\n", ",,true\n")
+    )
+    boxes = boxes.replace("b.png,\n", "b.png,true,true\n")
+    with pytest.raises(Refusal, match=r"line 4: the label is a list, \"\['cat', 'dog'\]\""):
+        read(tmp_path, boxes)
+
+
+def test_appen_with_known_classes(tmp_path):
+    text = (
+        "_unit_id,_worker_id,_golden,_tainted,kind,kind_gold\n"
+        "1,w1,true,false,cat,cat\n1,w2,true,true,dog,cat\n2,w1,false,false,dog,\n2,w2,false,false,dog,\n"
+    )
+    intake = read(tmp_path, text)
+    assert triples(intake) == [("1", "w1", "cat"), ("2", "w1", "dog"), ("2", "w2", "dog")]
+    assert intake.known.tolist() == [0, -1]
+
+
+def test_label_studio(tmp_path):
+    def said(person, *choices, **more):
+        return {"completed_by": person, "result": [{"value": {"choices": list(choices)}}] if choices else [], **more}
+
+    tasks = [
+        {"id": 1, "data": {"image": "a"}, "annotations": [said(1, "cat"), said(2, "dog", was_cancelled=True)]},
+        {"id": 2, "data": {"image": "b"}, "annotations": [said(1, "dog", ground_truth=True), said({"email": "x@y"}, "cat")]},
+    ]
+    intake = read(tmp_path, json.dumps(tasks), "export.json")
+    assert triples(intake) == [("a", "1", "cat"), ("b", "1", "dog"), ("b", "x@y", "cat")]
+    assert intake.known.tolist() == [-1, 1]
+    with pytest.raises(Refusal, match="no export of Label Studio"):
+        read(tmp_path, "[1, 2]", "export.json")
+
+
+@pytest.mark.parametrize(
+    ("rows", "message", "mended", "labels"),
+    [
+        ("c,ann,nan\n", "line 6: is 'nan' a class, or no label.*--missing 'nan'", {"missing": ("nan",)}, 4),
+        ("c,ann,nan\n", "line 6: is 'nan' a class", {"classes": ("cat", "dog", "nan")}, 5),
+        ("c,ann,unsure\n", "line 6: is 'unsure' a class", {"missing": ("unsure",)}, 4),
+        ("c,ann,Cat \n", "line 6: are 'cat', 'Cat ' one label.*--merge-spellings", {"merge_spellings": True}, 5),
+        ("c,Ann,cat\n", "line 6: are 'ann', 'Ann' one annotator", {"merge_spellings": True}, 5),
+        ("b,ben,dog\n", "line 6: 'ben' labeled 'b' again.*1 of them with an equal label", {"duplicates": "first"}, 4),
+        ("b,ben,cat\n", "line 6: 'ben' labeled 'b' again.*0 of them with an equal", {"duplicates": "none"}, 3),
+        ('c,ann,"[""cat"", ""dog""]"\n', "line 6: the label is a list", None, 0),
+        ("c,ann,cat|dog\n", r"line 6: several answers in one cell, 'cat\|dog'", None, 0),
+        (",ann,cat\n", "line 6: 1 labels without item", None, 0),
+        ("c,ann\n", "line 6 has 2 cells, but the header has 3", None, 0),
+    ],
+)
+def test_what_could_be_two_things_is_refused_until_an_option_decides(tmp_path, rows, message, mended, labels):
+    with pytest.raises(Refusal, match=message):
+        read(tmp_path, PLAIN + rows)
+    if mended is not None:
+        assert len(read(tmp_path, PLAIN + rows, **mended).crowd) == labels
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        (HEADER, "has a header .* but no rows"),
+        (HEADER + "a,ann,cat\nb,ann,cat\n", "all labels are 'cat'"),
+        (HEADER + "a,ann,cat\na,ben,dog\n", "one item only"),
+        (HEADER + "a,ann,0.31\nb,ann,0.5\n", "line 2: the label '0.31' is a measurement"),
+        (HEADER + "".join(f"i{n},ann,text {n}\n" for n in range(50)), "50 different labels among 50"),
+        (HEADER + "a,ann,1\na,ben,2\nb,ann,-1\n", "line 4: is '-1' a class"),
+        ("item,annotator,cat,dog\na,ann,.3,.7\nb,ann,.5,.5\n", "line 2: columns 'cat', 'dog' add up to one"),
+        ("x,y,z\na,ann,cat\n", "which column holds the item.*--item COLUMN"),
+        ("item,item,label\na,b,c\n", "two columns called 'item'"),
+    ],
+)
+def test_what_nothing_can_be_made_of(tmp_path, text, message):
+    with pytest.raises(Refusal, match=message):
+        read(tmp_path, text)
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        read_labels(tmp_path / "labels.csv")
+
+
+def test_empty_labels_are_left_out_and_said(tmp_path):
+    intake = read(tmp_path, PLAIN + "c,ann,  \n")
+    assert triples(intake) == EXPECTED
+    assert intake.notes == ["1 empty labels left out, the first in labels.csv, line 6"]
+
+
+def test_classes_in_the_wanted_order_also_those_that_nobody_said(tmp_path):
+    intake = read(tmp_path, PLAIN, classes=("owl", "dog", "cat"))
+    assert intake.crowd.class_names == ("owl", "dog", "cat")
+    with pytest.raises(Refusal, match="line 2: the label 'cat' is none of the classes given"):
+        read(tmp_path, PLAIN, classes=("owl", "dog"))
+
+
+def test_truth_values_and_numbers_are_one_class_each(tmp_path):
+    text = HEADER + "a,ann,True\na,ben,1\nb,ann,0\nb,ben,False\nc,ann,True\nc,ben,0\n"
+    with pytest.raises(Refusal, match="2 labels are written in several ways"):
+        read(tmp_path, text)
+    assert read(tmp_path, text, merge_spellings=True).crowd.class_names == ("0", "True")
+
+
+def test_spellings_fold():
+    assert folded(" Owl ") == folded("owl") == folded("\uff2f\uff37\uff2c")
+    assert folded("7") == folded("7.0") == folded("007")
+    assert folded("7.5") != folded("7")
+
+
+@pytest.mark.parametrize("way", ["file", "column", "trusted"])
+def test_known_classes_three_ways(tmp_path, way):
+    (tmp_path / "known.csv").write_text("item,class\nb,Dog\nunlabeled,cat\n", encoding="utf-8")
+    text = "item,annotator,label,gold\na,ann,cat,\na,ben,dog,\nb,ann,cat,dog\nb,ben,dog,dog\nb,boss,dog,\n"
+    options = {
+        "file": {"known": str(tmp_path / "known.csv")},
+        "column": {"known_column": "gold"},
+        "trusted": {"trusted": "boss"},
+    }[way]
+    assert read(tmp_path, text, **options).known.tolist() == [-1, 1]
+
+
+def test_contradicting_truths_are_refused(tmp_path):
+    text = "item,annotator,label,gold\na,ann,cat,cat\na,ben,dog,dog\n" + "b,ann,cat,\n"
+    with pytest.raises(Refusal, match="item 'a' has two different known classes"):
+        read(tmp_path, text, known_column="gold")
+    with pytest.raises(Refusal, match="no annotator 'cy' to be trusted"):
+        read(tmp_path, PLAIN, trusted="cy")
+
+
+def test_what_was_understood_in_words(tmp_path):
+    words = read(tmp_path, PLAIN).summary()
+    assert "4 labels of 2 items by 2 annotators" in words
+    assert "2 items have two or more" in words
+    assert "2 classes: cat (1), dog (3)" in words
+
+
+def test_ties_go_by_the_file_not_by_the_name(tmp_path):
+    first = read(tmp_path, HEADER + "a,ann,cat\na,ben,dog\nb,ann,dog\n").first_said
+    renamed = read(tmp_path, HEADER + "a,ann,xcat\na,ben,dog\nb,ann,dog\n").first_said
+    np.testing.assert_array_equal(first, [0, 1])
+    np.testing.assert_array_equal(renamed, [1, 0])

@@ -1,0 +1,98 @@
+"""Runs committed notebooks in this process, quickly, and tells what came out otherwise than is committed.
+
+A figure's numbers are written but it is not drawn, so that all notebooks take a minute or two. ``test_processors.py`` runs it
+with the instruction sets switched off that other processors lack: ``python -m tests.reproduce.switched_off [NUMBER ...]``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import json
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+
+from lib import paths
+from lib.reproduce import notebooks
+
+# What Intel, AMD and Arm have in common with one another is less than any of them has: as little as the libraries can do with.
+NOTHING = {
+    "ATEN_CPU_CAPABILITY": "default",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
+    "OPENBLAS_CORETYPE": "Prescott",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",
+}
+COMMITTED = paths.ROOT / "figures"
+LIVE = ("01",)  # trains by its nature; what it prints is as coarse as holds everywhere, see its own test
+KINDS = (".csv", ".json", ".md")
+
+
+def sanitizer() -> list[tuple[re.Pattern, str]]:
+    """The rules of nbval.cfg."""
+    lines = (paths.ROOT / "tests" / "nbval.cfg").read_text(encoding="utf-8").splitlines()
+    return [(re.compile(one[7:]), two[9:]) for one, two in itertools.pairwise(lines) if one.startswith("regex: ")]
+
+
+def differences(numbers: list[str] | None = None) -> list[str]:
+    """Run notebooks; a few lines for each output or file that is not as committed."""
+    rules, told = sanitizer(), []
+    for place, committed, found in outputs(numbers):
+        for pattern, word in rules:
+            committed, found = pattern.sub(word, committed), pattern.sub(word, found)
+        if committed != found:
+            lines = difflib.unified_diff(committed.splitlines(), found.splitlines(), n=0, lineterm="")
+            told.append("\n".join([place, *(f"    {line[:200]}" for line in list(lines)[2:12])]))
+    return told
+
+
+def outputs(numbers: list[str] | None = None) -> Iterator[tuple[str, str, str]]:
+    """Run notebooks; the place, the committed text and the found one of each cell and of each file of numbers."""
+    import matplotlib as mpl
+    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.utils.capture import capture_output
+    from matplotlib import pyplot as plt
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    mpl.use("agg")
+    Figure.savefig = lambda self, *args, **options: None
+    FigureCanvasAgg.draw = lambda self: None
+    shell = InteractiveShell.instance()
+    os.chdir(paths.NOTEBOOKS)
+    for notebook in notebooks.select(numbers):
+        if notebook.number in LIVE or notebooks.missing_data(notebook):
+            continue
+        shell.reset()
+        for cell in json.loads(notebook.path.read_text(encoding="utf-8"))["cells"]:
+            if cell["cell_type"] == "code":
+                source = "".join(line for line in cell["source"] if not line.startswith("%config"))
+                with capture_output() as captured:
+                    result = shell.run_cell(source, store_history=True)
+                result.raise_error()
+                shown = [output.data.get("text/plain", "") for output in captured.outputs if "image/png" not in output.data]
+                yield f"{notebook.stem}, In [{cell['execution_count']}]", _texts(cell), captured.stdout + "".join(shown)
+        plt.close("all")
+        made = paths.figures(notebook.stem)
+        for path in sorted(path for path in made.rglob("*") if path.suffix in KINDS):
+            committed = COMMITTED / notebook.stem / path.relative_to(made)
+            before = committed.read_text(encoding="utf-8") if committed.exists() else ""
+            yield f"{notebook.stem}/{path.name}", before, path.read_text(encoding="utf-8")
+
+
+def _texts(cell: dict) -> str:
+    """What a cell printed, then what it showed."""
+    printed = "".join("".join(output["text"]) for output in cell["outputs"] if output["output_type"] == "stream")
+    data = [output["data"] for output in cell["outputs"] if "data" in output and "image/png" not in output["data"]]
+    return printed + "".join("".join(bundle.get("text/plain", "")) for bundle in data)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ.setdefault("CROWDS_FIGURES", folder)
+        told = differences(sys.argv[1:] or None)
+    sys.stdout.write("\n".join(told))
+    sys.exit(bool(told))

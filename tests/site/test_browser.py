@@ -1,0 +1,275 @@
+"""The built site in a real browser: what a reader on a phone, with a keyboard, a screen reader or no network meets.
+
+Runs in ``.venv-site`` after ``make site`` (``make test-site``); elsewhere, or without a Chromium, it is skipped by name.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import threading
+from functools import partial
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urljoin, urlparse
+
+import pytest
+
+from lib import paths
+
+try:
+    from playwright import sync_api as playwright
+except ImportError:
+    playwright = None
+
+CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+SITE = paths.site()
+
+
+def lacks() -> str:
+    """Why nothing can be tested here; empty where it can."""
+    if playwright is None:
+        return "playwright is in .venv-site only: run make test-site"
+    if CHROMIUM is None:
+        return "no Chromium on this machine: apt install chromium"
+    return "" if (SITE / "index.html").exists() else f"no site in {SITE}: run make site"
+
+
+pytestmark = pytest.mark.skipif(bool(lacks()), reason=lacks())
+
+PAGES = sorted(file.relative_to(SITE).as_posix() for file in SITE.rglob("*.html"))
+READ = [page for page in PAGES if not page.startswith(("_", "api/")) and page not in ("genindex.html", "py-modindex.html")]
+# One page of each kind.
+KINDS = ["index.html", "papers/ccc.html", "results.html", "explorer.html", "gallery.html", "leaderboard.html"]
+KINDS += ["dawid-skene.html", "glossary.html", "notebooks/10_crowdlayer_labelme.html"]
+KINDS += [page for page in ("api/methods.html",) if page in PAGES]
+PHONE = {"width": 390, "height": 844}
+LESSON = json.loads((Path(__file__).parent / "lesson.json").read_text(encoding="utf-8"))
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves without a line a request."""
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="session")
+def address():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(SITE)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    page = browser.new_page(viewport=PHONE)
+    page.set_default_timeout(60_000)
+    yield page
+    page.close()
+
+
+def test_pages_ask_nobody_else_show_all_formulas_and_fit_a_phone(browser, address):
+    asked, broken, unrendered, wide = set(), [], [], {}
+    page = browser.new_page(viewport=PHONE)
+    page.on("request", lambda request: asked.add(request.url))
+    page.on("pageerror", lambda error: broken.append(str(error)))
+    page.on("response", lambda response: broken.append(response.url) if response.status >= 400 else None)
+    for name in READ:
+        page.goto(address + name, wait_until="load", timeout=60_000)
+        page.evaluate("() => window.MathJax?.startup?.promise")
+        # A formula that MathJax cannot read stays as text or becomes an error node.
+        page.wait_for_function(
+            "() => !document.querySelector('.math') || document.querySelector('mjx-container')", timeout=60_000
+        )
+        left = "() => [...document.querySelectorAll('.math')].filter(m => !m.querySelector('mjx-container')).length"
+        if page.evaluate(left) or page.evaluate("() => document.querySelectorAll('[data-mjx-error]').length"):
+            unrendered.append(name)
+        if (width := page.evaluate("() => document.documentElement.scrollWidth")) > PHONE["width"]:
+            wide[name] = width
+    page.close()
+    assert {url for url in asked if not url.startswith((address, "data:"))} == set()
+    assert broken == []
+    assert unrendered == []
+    assert wide == {}
+
+
+class Links(HTMLParser):
+    """The links and anchors of a page."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.links, self.anchors = set(), set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.anchors.update(filter(None, (attributes.get("id"), attributes.get("name") if tag == "a" else None)))
+        for name in ("href", "src"):
+            if attributes.get(name) is not None and tag in ("a", "img", "script", "link"):
+                self.links.add(attributes[name])
+
+
+def test_no_link_or_anchor_is_dead():
+    read = {page: Links((SITE / page).read_text(encoding="utf-8")) for page in PAGES if not page.startswith("_")}
+    dead = []
+    for page, found in read.items():
+        for link in found.links:
+            target, anchor = urldefrag(urljoin("/" + page, link))
+            if urlparse(target).scheme:
+                continue
+            file = unquote(target.split("?")[0]).lstrip("/") or "index.html"
+            script_made = file == "explorer.html" or anchor == ""
+            if not (SITE / file).is_file() or (not script_made and file in read and unquote(anchor) not in read[file].anchors):
+                dead.append(f"{page}: {link}")
+    assert dead == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(browser, address, scheme):
+    axe = Path(importlib.util.find_spec("axe_playwright_python").origin).parent / "axe.min.js"
+    page = browser.new_page(color_scheme=scheme)
+    found = []
+    for name in KINDS:
+        page.goto(address + name, wait_until="load", timeout=60_000)
+        if name != "explorer.html":
+            page.wait_for_selector("html[data-ready]", state="attached", timeout=60_000)
+        page.add_script_tag(path=str(axe))
+        result = page.evaluate(
+            "() => axe.run(document, {resultTypes: ['violations'], runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa']})"
+        )
+        found += [
+            f"{name}: {rule['impact']} {rule['id']} {rule['nodes'][0]['html'][:160]} ({len(rule['nodes'])})"
+            for rule in result["violations"]
+            if rule["impact"] in ("serious", "critical")
+        ]
+    page.close()
+    assert found == []
+
+
+def test_figures_have_words(address, page):
+    page.goto(address + "gallery.html")
+    alts = page.eval_on_selector_all("ul.cards img", "images => images.map(image => image.alt)")
+    assert len(alts) > 80
+    assert all(len(alt) >= 30 for alt in alts)
+
+
+# ---------------------------------------------------------------------- explorer
+
+EXPLORER = """() => ({
+    shown: document.querySelectorAll('#rows > li:not([hidden])').length,
+    count: document.getElementById('count').textContent,
+})"""
+
+
+def focus(page, wanted: str, at_most: int = 30) -> None:
+    """Press Tab until the focus is where ``wanted`` says."""
+    for _ in range(at_most):
+        page.keyboard.press("Tab")
+        if page.evaluate(f"() => document.activeElement.matches({json.dumps(wanted)})"):
+            return
+    raise AssertionError(f"{wanted} cannot be reached with {at_most} presses of Tab")
+
+
+def test_the_explorer_is_small_and_works_from_disk_by_keyboard(page):
+    file = SITE / "explorer.html"
+    assert file.stat().st_size < 200_000
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(file.as_uri())
+    everything = page.evaluate(EXPLORER)["shown"]
+    if everything == 0:
+        pytest.skip("no claims in the form that the explorer reads")
+    focus(page, "[name=paper]")
+    page.keyboard.press("ArrowDown")
+    page.wait_for_function("() => location.hash.includes('paper=')")
+    one_paper = page.evaluate(EXPLORER)
+    assert 0 < one_paper["shown"] < everything
+    assert one_paper["count"] == f"{one_paper['shown']} of {everything} claims"
+    focus(page, "[name=q]")
+    page.keyboard.type("no such words")
+    page.wait_for_function("() => document.querySelectorAll('#rows > li:not([hidden])').length === 0")
+    focus(page, "button[type=reset]")
+    page.keyboard.press("Enter")
+    page.wait_for_function(f"() => document.querySelectorAll('#rows > li:not([hidden])').length === {everything}")
+    focus(page, "#rows a")
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+
+
+def test_the_explorers_view_is_in_its_address(address, page):
+    page.goto(address + "explorer.html#verdict=reproduced&sort=gap")
+    found = page.evaluate(EXPLORER)
+    if not found["shown"]:
+        pytest.skip("no claims in the form that the explorer reads")
+    verdicts = page.eval_on_selector_all("#rows > li:not([hidden]) .v", "all => [...new Set(all.map(v => v.textContent))]")
+    assert verdicts == ["reproduced"]
+    assert page.eval_on_selector("[name=sort]", "select => select.value") == "gap"
+    claim = page.eval_on_selector("#rows > li:not([hidden])", "row => row.id")
+    page.goto(address + f"explorer.html#claim={claim}")
+    page.wait_for_function("() => document.querySelectorAll('#rows > li:not([hidden])').length === 1")
+    assert page.eval_on_selector("#rows > li.chosen", "row => row.id") == claim
+
+
+def test_the_explorer_redraws_at_once(address, page):
+    page.goto(address + "explorer.html")
+    times = []
+    for verdict in ("reproduced", "", "inconclusive", ""):
+        page.select_option("[name=verdict]", verdict)
+        page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        times.append(page.evaluate("() => parseFloat(document.documentElement.dataset.redraw)"))
+    assert sorted(times)[1] < 300, times  # the lower middle: a busy machine is no slow page
+
+
+# ---------------------------------------------------------------------- lesson and leaderboard
+
+
+def test_the_lesson_by_keyboard_gives_what_the_library_gives(address, page):
+    page.goto(address + "dawid-skene.html", wait_until="load")
+    focus(page, "#m-step", at_most=120)
+    page.keyboard.press("Enter")
+    focus(page, "#run")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.getElementById('said').textContent.startsWith('Run to the end')")
+    lesson = page.evaluate("() => ({...document.getElementById('lesson').dataset})")
+    assert int(lesson["rounds"]) == LESSON["rounds"]
+    assert json.loads(lesson["belief"]) == pytest.approx(LESSON["posterior"], abs=1e-12)
+    focus(page, "button.label")
+    page.keyboard.press("Space")
+    assert page.text_content("#said").startswith("Label changed")
+
+
+def test_the_leaderboard_sorts_and_switches(address, page):
+    page.goto(address + "leaderboard.html", wait_until="load")
+    assert page.eval_on_selector_all("table.board tbody tr", "rows => rows.length") > 15
+    head = page.locator("table.board thead button", has_text="LabelMe")
+    head.focus()
+    page.keyboard.press("Enter")
+    means = page.eval_on_selector_all("table.board tbody tr", "rows => rows.map(row => parseFloat(row.cells[2].dataset.last))")
+    assert means == sorted(means, reverse=True)
+    assert page.get_attribute("table.board thead th:nth-child(3)", "aria-sort") == "descending"
+    page.check("input[value=best]")
+    means = page.eval_on_selector_all("table.board tbody tr", "rows => rows.map(row => parseFloat(row.cells[2].dataset.best))")
+    assert means == sorted(means, reverse=True)
+    assert "best epoch" in page.text_content("#epoch-words")
+
+
+def test_pages_can_be_read_without_javascript(browser, address):
+    context = browser.new_context(java_script_enabled=False, viewport=PHONE)
+    page = context.new_page()
+    for name in ("index.html", "leaderboard.html", "notebooks/10_crowdlayer_labelme.html"):
+        page.goto(address + name)
+        assert len(page.inner_text("main")) > 1000
+        assert not any(element.is_visible() for element in page.query_selector_all(".needs-script"))
+    context.close()

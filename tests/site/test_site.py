@@ -1,0 +1,163 @@
+"""What the site is made of: claims counted and shown, the leaderboard's intervals, links, the lesson's numbers."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from scipy import stats
+
+from lib import paths
+from lib.aggregation.dawid_skene import dawid_skene
+from lib.crowd.labels import CrowdLabels
+from lib.results import claims as results_claims
+from lib.results import pages as results_pages
+from lib.site import claims, copies, leaderboard, pages
+from tests.site.old_claims import converted
+
+SITE = Path(claims.__file__).parent
+
+
+def claim(number=1, **changed) -> dict:
+    old = {
+        "claim": "CCC above the majority vote",
+        "source": "Table 2",
+        "paper_value": 3.1,
+        "ours": 2.0,
+        "ci_low": 1.0,
+        "ci_high": 3.0,
+    }
+    return converted("33_ccc_table2", number, {**old, "n_seeds": 5, "scale": "quick", "verdict": "reproduced"}) | changed
+
+
+def put(folder: Path, entries: list[dict], notebook: str = "33_ccc_table2") -> None:
+    (folder / notebook).mkdir(parents=True, exist_ok=True)
+    (folder / notebook / "claims.json").write_text(json.dumps(entries), encoding="utf-8")
+
+
+def test_claims_of_another_form_are_skipped_by_name(tmp_path):
+    put(tmp_path, [claim()])
+    put(tmp_path, [{"claim": "as it was", "verdict": "reproduced"}], "34_ccc_ablations")
+    found, skipped = claims.load(tmp_path)
+    assert [entry["id"] for entry in found] == ["33-1"]
+    assert skipped == ["34_ccc_ablations"]
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ([claim(verdict="holds")], "has verdict 'holds' .* expected one of reproduced"),
+        ([claim(origin="hearsay")], "origin 'hearsay', expected one of"),
+        ([claim(), claim()], "expected one claim an id, found several for 33-1"),
+    ],
+)
+def test_claims_that_cannot_be_shown_are_refused(tmp_path, entries, message):
+    put(tmp_path, entries)
+    with pytest.raises(ValueError, match=message):
+        claims.load(tmp_path)
+
+
+def test_counts_keep_origins_apart():
+    found = claims.counts([claim(1), claim(2, verdict="inconclusive"), claim(3, origin="ours")])
+    assert {origin: dict(number) for origin, number in found.items()} == {
+        "paper number": {"reproduced": 1, "inconclusive": 1},
+        "ours": {"reproduced": 1},
+    }
+
+
+def test_the_explorer_holds_its_data_under_200_kb(tmp_path):
+    many = [
+        claim(number, statement=f"claim {number}: </script> of two methods one is ahead of the other") for number in range(600)
+    ]
+    claims.write_explorer(tmp_path / "explorer.html", many)
+    text = (tmp_path / "explorer.html").read_text(encoding="utf-8")
+    assert len(text.encode()) < 200_000
+    data = json.loads(re.search(r"const DATA = (.*);\n", text)[1])
+    assert len(data["rows"]) == 600
+    assert text.count("</script>") == 1
+    assert not re.search(r'(src|href)="(https?:)?//', text)
+
+
+@pytest.mark.parametrize("seeds", [4, 5, 10, 30])
+def test_half_widths_are_students(seeds):
+    assert leaderboard.half_width(1.0, seeds) == pytest.approx(stats.t.ppf(0.975, seeds - 1) / seeds**0.5, rel=2e-3)
+
+
+def test_too_few_seeds_have_no_interval():
+    with pytest.raises(ValueError, match="at least four seeds for an interval, found 3"):
+        leaderboard.half_width(1.0, 3)
+
+
+def test_the_leaderboard_shows_the_committed_table(monkeypatch):
+    monkeypatch.setenv("CROWDS_FIGURES", str(paths.ROOT / "figures"))
+    mean, half, seeds = leaderboard.table()["majority-vote"]["labelme"]["last"]
+    cell = re.search(
+        r'<th scope="row">Majority vote</th><td>baseline</td><td class="number" data-last="([^"]*)"',
+        leaderboard.parts()["board"],
+    )
+    assert cell[1].split("|")[:2] == [f"{mean:.2f}", f"{half:.2f}"]
+    assert seeds >= 5
+
+
+def test_links_lead_to_what_the_site_has():
+    file = paths.NOTEBOOKS / "10_crowdlayer_labelme.ipynb"
+    text = "[a](20_geocrowdnet_identifiability.ipynb) [b](../RESULTS.md) [c](../lib/paths.py) [d](../figures/x/y.csv) [e](https://example.org)"
+    assert copies.linked(text, file) == (
+        '[a](/notebooks/20_geocrowdnet_identifiability.ipynb) [b](/results-in-full.md) c <a href="../figures/x/y.csv">d</a> '
+        "[e](https://example.org)"
+    )
+
+
+def test_a_text_must_have_a_place_for_each_part():
+    with pytest.raises(ValueError, match=r"glossary.md has no place for 'board'"):
+        pages._fill("glossary", board="")
+
+
+def test_the_lessons_numbers_are_the_librarys():
+    lesson = (SITE / "lesson.html").read_text(encoding="utf-8")
+    labels = json.loads(html.unescape(re.search(r'data-labels="([^"]*)"', lesson)[1]))
+    fitted = dawid_skene(CrowdLabels.from_dense(labels, n_classes=2))
+    expected = json.loads((Path(__file__).parent / "lesson.json").read_text(encoding="utf-8"))
+    assert fitted.n_iterations == expected["rounds"]
+    assert fitted.posterior[:, 1].tolist() == pytest.approx(expected["posterior"], abs=1e-12)
+
+
+def test_what_the_lesson_says_comes_out():
+    lesson = (SITE / "lesson.html").read_text(encoding="utf-8")
+    labels = json.loads(re.search(r'data-labels="([^"]*)"', lesson)[1])
+
+    def judged(rows):
+        return dawid_skene(CrowdLabels.from_dense(rows, n_classes=2)).labels.tolist()
+
+    votes = [int(sum(row) >= 3) for row in labels]
+    assert [number + 1 for number, (vote, found) in enumerate(zip(votes, judged(labels), strict=True)) if vote != found] == [
+        1,
+        3,
+        12,
+    ]
+    assert all((row[0], row[4]) == (0, 0) and row[1:4] == [1, 1, 1] for row in (labels[0], labels[2], labels[11]))
+    assert judged([[*row[:4], 1 - row[4]] for row in labels]) == judged(labels)  # Eli turned round
+    assert judged([[*row[:3], 1, row[4]] for row in labels]) == judged(labels)  # Dora says deadly to everything
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_scripts_are_javascript(tmp_path):
+    import subprocess
+
+    for name, text in {
+        "site.js": (SITE / "static" / "site.js").read_text(encoding="utf-8"),
+        "lesson.js": re.search(r"<script>(.*)</script>", (SITE / "lesson.html").read_text(encoding="utf-8"), re.S)[1],
+        "explorer.js": re.search(r"<script>(.*)</script>", (SITE / "explorer.html").read_text(encoding="utf-8"), re.S)[1],
+    }.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        done = subprocess.run(["node", "--check", tmp_path / name], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+def test_verdicts_and_origins_are_those_of_the_claims():
+    assert claims.VERDICTS == results_pages.WORDS
+    assert tuple(claims.ORIGINS) == results_claims.ORIGINS
