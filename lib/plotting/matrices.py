@@ -123,6 +123,7 @@ def heat(
             for row, column in np.argwhere([[(row, column) in framed for column in table] for row in table.index]):
                 axis.add_patch(Rectangle((column + 0.03, row + 0.06), 0.94, 0.88, fill=False, ec="#D55E00", lw=2.5))
             axis.tick_params("x", labelsize=11, rotation=0)
+            axis.tick_params("y", rotation=0)
             axis.set(title=title, xlabel=xlabel, ylabel=ylabel if axis is axes[0, 0] else "")
     wide = pd.concat(tables, names=["table", "row"]).reset_index()
     return fig, wide.melt(["table", "row"], var_name="column")
