@@ -192,7 +192,7 @@ def test_bars_show_what_was_not_run_and_have_a_panel_a_data_set():
     table = summary([row("a"), row("a", dataset="music", seed=1)], expected=wanted)
     fig, _ = charts.bars(table, titles={"music": "Music"}, title="Both")
     assert "not run" in text_of(fig)
-    assert [axes.get_title() for axes in fig.axes] == ["labelme", "Music"]
+    assert [axes.get_title() for axes in fig.axes] == ["LabelMe", "Music"]
     assert legend_of(fig) == ["", "ours, one seed"]
     _, data = simple_figure()
     style.save(fig, "10_made_up", "accuracy", data, alt=ALT)  # all axes have names
@@ -230,7 +230,7 @@ def test_curves_by_hand():
 def test_curves_of_one_seed_and_two_data_sets():
     fig, data = charts.curves([row(), row(dataset="music", history=(0.1, 0.2, 0.3))])
     assert data["std"].isna().all()
-    assert [axes.get_title() for axes in fig.axes] == ["labelme", "music"]
+    assert [axes.get_title() for axes in fig.axes] == ["LabelMe", "Music genre"]
     assert legend_of(fig) == ["one seed", "Majority vote"]
 
 
