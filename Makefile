@@ -26,7 +26,7 @@ SITE_LOCK := requirements-site.txt
 .PHONY: help reproduce test faults lab site test-site bench lock
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 reproduce: $(READY) ## every notebook anew, then our numbers beside the reference and the papers (ARGS="--list", "--only 10", ...)
 	$(RUN) -m lib.reproduce $(ARGS)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
+SITE_SOURCES = ROOT / "lib" / "site"
 DATA = ROOT / "data"
 SOURCES = DATA / "sources.toml"
 PAPER_RESULTS = DATA / "paper_results.csv"

@@ -106,10 +106,12 @@ _USERS = ".in-use"  # one lock file for each process that is at work in a folder
 def in_use(folder: Path) -> Iterator[None]:
     """Mark a folder as in use, until the block ends or the process does, in whatever way."""
     mark = folder / _USERS / uuid.uuid4().hex
-    with locked(mark):
-        yield
-    with contextlib.suppress(OSError):
-        mark.unlink()
+    try:
+        with locked(mark):
+            yield
+    finally:
+        with contextlib.suppress(OSError):
+            mark.unlink()
 
 
 def is_in_use(folder: Path) -> bool:

@@ -18,10 +18,9 @@ from packaging.utils import canonicalize_name
 from lib import paths
 
 LOCK = paths.ROOT / "requirements.txt"
-MODULES = sorted(
-    ".".join(file.relative_to(paths.ROOT).with_suffix("").parts).removesuffix(".__init__")
-    for file in (paths.ROOT / "lib").rglob("*.py")
-)
+SITE = paths.ROOT / "lib" / "site"  # has packages of its own, in requirements-site.in
+FILES = sorted(file for file in (paths.ROOT / "lib").rglob("*.py") if SITE not in file.parents)
+MODULES = [".".join(file.relative_to(paths.ROOT).with_suffix("").parts).removesuffix(".__init__") for file in FILES]
 
 
 @cache
@@ -120,11 +119,24 @@ def test_each_package_that_lib_imports_is_asked_for():
     providers = metadata.packages_distributions()
     wishes = {canonicalize_name(wish.name) for wish in asked()}
     strangers = {}
-    for file in sorted((paths.ROOT / "lib").rglob("*.py")):
+    for file in FILES:
         for name in imports(file) - set(sys.stdlib_module_names) - {"lib"}:
             if not wishes & {canonicalize_name(provider) for provider in providers.get(name, ())}:
                 strangers.setdefault(name, []).append(file.relative_to(paths.ROOT).as_posix())
     assert not strangers, f"add to requirements.in: {strangers}"
+
+
+def test_the_sites_lock_pins_with_hashes_what_is_asked_for_and_names_no_address():
+    names = {"docutils": "sphinx", "PIL": "pillow"}  # what a module is called, and what brings it
+    text = (paths.ROOT / "requirements-site.txt").read_text()
+    pins = [block for block in text.split("\n") if block and not block.startswith((" ", "#"))]
+    assert text.count("--hash=sha256:") >= len(pins) > 20
+    assert "://" not in text
+    lines = (line.split("#")[0].strip() for line in (paths.ROOT / "requirements-site.in").read_text().splitlines())
+    wishes = {canonicalize_name(Requirement(line).name) for line in lines if line}
+    assert wishes <= {canonicalize_name(Requirement(pin.removesuffix("\\")).name) for pin in pins}
+    imported = {name for file in SITE.rglob("*.py") for name in imports(file)} - set(sys.stdlib_module_names) - {"lib"}
+    assert {canonicalize_name(names.get(name, name)) for name in imported} <= wishes
 
 
 BARE = """

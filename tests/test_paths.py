@@ -29,7 +29,7 @@ def test_the_site_moves_with_the_folder_of_builds(monkeypatch, tmp_path):
     monkeypatch.setenv("CROWDS_BUILD", str(tmp_path))
     assert paths.site() == tmp_path / "site"
     monkeypatch.delenv("CROWDS_BUILD")
-    assert paths.site() == paths.build() / "site"
+    assert paths.site() == paths.ROOT / "build" / "site"
 
 
 @pytest.mark.parametrize("variable", [name for name in MOVABLE if name != "CROWDS_MIRROR"])

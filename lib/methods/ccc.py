@@ -225,8 +225,7 @@ class CCC(Ensemble):
         meta_batch: items in a meta batch.
         gradient: ``full``, the paper's, through all parameters; ``head``, the released code's on images, through the last
             linear layer only, which needs neither a backward pass of the meta batch through the trunk nor a second pass of
-            the batch; ``last``, as if that layer alone took the virtual step, which spares the batch's second backward pass
-            as well and, at the small rates of SGD, gives nearly the same correction.
+            the batch.
         distinct: whether an item comes only once under a class in a meta set.
         virtual_lr: of the virtual step; None for the optimizer's present one. (The size of ``D`` does not matter, since it
             is normalized: only where it is taken.)
@@ -273,7 +272,7 @@ class CCC(Ensemble):
         self.n_groups, self.per_class, self.rate, self.warmup_epochs = n_groups, per_class, rate, warmup
         self.meta_batch, self.gradient, self.distinct = meta_batch, gradient, distinct
         self.virtual_lr, self.epsilon, self.coupled = virtual_lr, epsilon, coupled
-        self.compilable = gradient != "full"  # the full gradient records the operations of the trunk
+        self.compilable = gradient == "head"  # the full gradient records the operations of the trunk
         self.groups: list[Tensor] = []
         self.meta_sets: list[MetaSet] = []
 

@@ -14,9 +14,7 @@ on the step only through the gradient for the outputs: with the Jacobian ``J = d
 ``dz = J u`` is one directional derivative of the network, in forward mode (:mod:`lib.methods.tangents`); what remains is a
 derivative of the inner loss alone. The numbers are the same, no graph of a gradient is kept, and no convolution is
 differentiated twice. Where the step's dependence on ``v`` is to pass through the last linear layer only (the shortcut of
-CCC's released code), ``u`` is zero elsewhere and ``dz = features @ U^T + u_bias`` needs no pass through the network. And
-where only that layer takes the virtual step at all, there is no gradient through the network either: the trunk stands
-still, where it would have moved by ``lr`` times its gradient before the next batch's step moves it anyway.
+CCC's released code), ``u`` is zero elsewhere and ``dz = features @ U^T + u_bias`` needs no pass through the network.
 
 There, a wide layer's step is never formed: with inputs ``h`` and the gradient ``g`` for its outputs on the batch, it is
 ``-lr * g^T h``, and moves the outputs of other inputs ``h'`` by ``-lr * (h' h^T) g``, a product of two small matrices.
@@ -41,7 +39,7 @@ from lib.networks import Backbone
 
 __all__ = ["MODES", "TrainingPass", "frozen_statistics", "look_ahead", "training_pass", "virtual_step"]
 
-MODES = ("full", "head", "last")
+MODES = ("full", "head")
 # Smaller networks keep the layout of weights, and so the last digits, that their committed numbers were made with.
 LARGE = 2**18  # parameters
 WIDE = 256  # inputs and outputs of a linear layer
@@ -56,14 +54,12 @@ class TrainingPass:
         logits: ``[batch, classes]``, with their graph.
         tape: what forward mode takes up again; None where only the head's step will be looked at.
         wide: input and output of each layer whose step need not be formed, by the name of its weight.
-        last: whether the virtual step is the last linear layer's alone.
     """
 
     features: Tensor
     logits: Tensor
     tape: tangents.Tape | None = None
     wide: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
-    last: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,9 +85,6 @@ def training_pass(backbone: Backbone, x: Tensor, mode: str = "full") -> Training
         with tangents.record(x) as tape:
             features = backbone.features(x)
             return TrainingPass(features, backbone.head(features), tape)
-    if mode == "last":
-        features = backbone.features(x)
-        return TrainingPass(features, backbone.head(features), last=True)
     with _kept(_wide_layers(backbone, len(x)) if x.device.type == "cpu" else {}) as kept:
         features = backbone.features(x)
     # Whose input and output still are what they were: a layer that ran once, with nothing changed in place since.
@@ -109,10 +102,9 @@ def virtual_step(backbone: Backbone, forward: TrainingPass, delta: Tensor, lr: f
         lr: learning rate of the step.
 
     Returns:
-        Those that learn (in the mode ``last``: the head's), by name, without graph; of a wide layer's weight its step.
+        Those that learn, by name, without graph; of a wide layer's weight its step.
     """
-    part = backbone.head.named_parameters("head") if forward.last else backbone.named_parameters()
-    parameters = {name: p for name, p in part if p.requires_grad}
+    parameters = {name: p for name, p in backbone.named_parameters() if p.requires_grad}
     sources = [forward.wide[name][1] if name in forward.wide else p for name, p in parameters.items()]
     steps = torch.autograd.grad(forward.logits, sources, delta, retain_graph=True, materialize_grads=True)
     large = sum(p.numel() for p in parameters.values()) >= LARGE
@@ -143,8 +135,7 @@ def look_ahead(
         parameters: after the step.
         x: ``[meta items, ...]``.
         label: ``[meta items]`` int64 classes.
-        mode: ``full``, through all parameters; ``head``, as if only the last linear layer's step depended on ``v``; or
-            ``last``, as if only that layer took a step.
+        mode: ``full``, through all parameters; or ``head``, as if only the last linear layer's step depended on ``v``.
 
     Returns:
         The outer loss in nats, and ``dz = J u``, ``[batch, classes]``.
@@ -155,7 +146,7 @@ def look_ahead(
     if mode not in MODES:
         raise ValueError(f"mode must be one of {', '.join(MODES)}, found {mode!r}")
     with frozen_statistics(backbone):
-        if mode != "full":
+        if mode == "head":
             return _head_tangent(backbone, forward, parameters, x, label)
         leaves = {name: p.detach().requires_grad_() for name, p in parameters.items()}
         loss = F.cross_entropy(functional_call(backbone, leaves, (x,)), label)

@@ -91,7 +91,7 @@ def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
             + ("measured on the items with a known class." if known else "if people err independently.")
         )
         wrong = float((1 - cleaned["confidence"]).sum())
-        told.append(f"About {wrong:.0f} of the {len(cleaned):,} cleaned labels are expected to be wrong.")
+        told.append(f"About {wrong:.0f} of {len(cleaned):,} cleaned labels are expected to be wrong, on the same condition.")
     else:
         warned.append(
             "Too few items have two labels or a known class, so nobody's accuracy can be told, nor which labels are "

@@ -17,6 +17,7 @@ __all__ = ["CLASSIFIER", "annotator_table", "cleaned_labels", "decided", "label_
 CLASSIFIER = "classifier"
 P_BELOW = 0.01  # an annotator with a smaller p-value does not guess
 ODDS_ABOVE = 1.0  # log10: guessing must explain the labels ten times better than typical work
+FEWEST = 5  # judged labels, below which nobody looks random
 NUMBERS_AT_MOST = 30_000_000  # of labels x classes, for the test of guessing; with more, a sample of labels
 
 
@@ -27,7 +28,8 @@ def annotator_table(
 
     ``looks_random``: the labels may be unrelated to the items (``p_guessing`` above 0.01) *and* somebody who draws labels from
     shares of their own, whatever the item, would give them ten times more likely than a typical annotator. The first half
-    spares those who are wrong in a system, the second those who gave too few labels to tell.
+    spares those who are wrong in a system, the second those who gave too few labels to tell. With fewer than five judged
+    labels nobody is flagged.
 
     Returns:
         Columns annotator, n_labels, n_judged (on items with two labels or more, or a known class), accuracy, ci_low,
@@ -43,7 +45,7 @@ def annotator_table(
     table["confusions"] = _typical_errors(crowd, estimate.posterior) if estimate.told_apart else ""
     p_value, odds = _guessing(crowd, estimate, several)
     table["p_guessing"] = p_value
-    table["looks_random"] = (p_value > P_BELOW) & (odds >= ODDS_ABOVE)
+    table["looks_random"] = (p_value > P_BELOW) & (odds >= ODDS_ABOVE) & (table["n_judged"] >= FEWEST)
     if said is None:
         return table, None
     name = CLASSIFIER if CLASSIFIER not in set(table["annotator"]) else f"{CLASSIFIER} (trained)"

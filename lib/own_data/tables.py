@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 __all__ = ["Refusal", "TextTable", "natural", "read_table", "shown"]
@@ -90,12 +91,12 @@ def _csv(path: Path, content: bytes) -> TextTable:
         lines = [row for row in rows if row]
     except csv.Error as error:
         raise Refusal(f"{path.name} is no readable table: {error}. Save it as CSV (UTF-8) and try again") from error
-    for number, row in enumerate(lines):
-        if len(row) != len(names):
-            raise Refusal(
-                f"{path.name}, line {number + 2} has {len(row)} cells, but the header has {len(names)}: {shown(names)}. "
-                "Put text that holds the separator in quotes"
-            )
+    widths = np.fromiter(map(len, lines), dtype=np.int64, count=len(lines))
+    if len(wrong := np.flatnonzero(widths != len(names))):
+        raise Refusal(
+            f"{path.name}, line {wrong[0] + 2} has {widths[wrong[0]]} cells, but the header has {len(names)}: {shown(names)}. "
+            "Put text that holds the separator in quotes"
+        )
     if separator != ",":
         notes.append(f"cells are separated by {'tabs' if separator == chr(9) else repr(separator)}")
     return TextTable(pd.DataFrame(lines, columns=names, dtype=str), path, notes, separator)

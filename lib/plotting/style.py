@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import zlib
 from collections.abc import Iterator
@@ -151,7 +152,16 @@ def save(
     if no_numbers:
         return
     data = data.reset_index() if any(level is not None for level in data.index.names) else data
-    write_atomically(folder / f"{name}.csv", data.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    text = _without_rounding(data).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    write_atomically(folder / f"{name}.csv", text)
+
+
+def _without_rounding(data: pd.DataFrame) -> pd.DataFrame:
+    """Zeros for numbers that are nothing beside the largest of their column: another processor rounds otherwise."""
+    numbers, data = data.select_dtypes("floating"), data.copy()
+    size = numbers.abs()
+    data[numbers.columns] = numbers.mask(size <= 1e-12 * size[size < math.inf].max(), 0.0)
+    return data
 
 
 def _look(name: str) -> tuple:

@@ -484,6 +484,7 @@ def varied(rows: Iterable[dict | None], scale: str, seeds: Sequence[int]) -> lis
 CIFAR10N = "cifar10n"
 # The workers cannot be told apart (notebook 31): the same labels as if given by three annotators.
 ANONYMOUS = "three annotators"
+FROM_PIXELS = "from pixels"
 
 
 def cifar10n(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
@@ -494,5 +495,5 @@ def cifar10n(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     places = {"data": {"variant": "places"}, "options": {"groups": 3}}
     configs += image_runs(CIFAR10N, ("crowdlayer-mw", "ccc"), scale, seeds, experiment=CIFAR10N, case=ANONYMOUS, **places)
     if scale == "overnight":
-        configs += image_runs(CIFAR10N, names, scale, seeds, experiment=CIFAR10N, case="from pixels", changed=PIXELS)
+        configs += image_runs(CIFAR10N, names, scale, seeds, experiment=CIFAR10N, case=FROM_PIXELS, changed=PIXELS)
     return configs

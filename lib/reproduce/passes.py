@@ -225,9 +225,11 @@ def _staging() -> Iterator[Path]:
             remove_unused(old)
         staging, use = Path(tempfile.mkdtemp(dir=folder)), ExitStack()
         use.enter_context(in_use(staging))
-    with use:
-        yield staging
-    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        with use:
+            yield staging
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _alone(order: Order, staging: Path) -> Outcome:

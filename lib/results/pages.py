@@ -262,7 +262,8 @@ def _claims_by_origin(project: Project) -> str:
         found = [claim for claim in project.claims.values() if claim.origin == origin]
         counts = Counter(claim.verdict for claim in found)
         words = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
-        parts.append(f"### {origin[0].upper()}{origin[1:]}\n\n{len(found)} claims: {words}.\n")
+        note = " Of these, *reproduced* means that the answer is yes." if origin == "ours" else ""
+        parts.append(f"### {origin[0].upper()}{origin[1:]}\n\n{len(found)} claims: {words}.{note}\n")
         for stem in project.notebooks:
             own = [claim for claim in found if claim.notebook == stem]
             if own:

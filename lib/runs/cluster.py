@@ -50,7 +50,7 @@ def connected(address: str, datasets: Iterable[str]) -> Iterator[Cluster]:
     import dask
     from distributed import Client
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # we report ourselves
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # we report ourselves
     dask.config.set({"distributed.comm.timeouts.connect": f"{TIMEOUT}s"})
     try:
         client = Client(address, timeout=TIMEOUT)

@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     shutil.rmtree(sources, ignore_errors=True)
     shutil.rmtree(target, ignore_errors=True)  # a page that is no longer made would stay, and be served
     write_sources(sources, with_api=not options.no_api)
-    conf = str(Path(__file__).parent)
+    conf = str(paths.SITE_SOURCES)
     failed = sphinx(
         ["-W", "--keep-going", "-q", "-j", "2", "-c", conf, "-d", str(sources / ".doctrees"), str(sources), str(target)]
     )

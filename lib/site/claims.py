@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from lib import paths
 from lib.methods import CATALOGUE
 
 FIELDS = (
@@ -90,6 +91,6 @@ def write_explorer(target: Path, claims: Sequence[Mapping]) -> None:
         "origins": ORIGINS,
     }
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
-    template = (Path(__file__).parent / "explorer.html").read_text(encoding="utf-8")
+    template = (paths.SITE_SOURCES / "explorer.html").read_text(encoding="utf-8")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(template.replace("/*DATA*/null", text), encoding="utf-8")

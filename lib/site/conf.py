@@ -1,7 +1,8 @@
 """Sphinx's settings for the site; ``python -m lib.site`` writes the sources that it reads."""
 
 from importlib.metadata import files
-from pathlib import Path
+
+from lib import paths
 
 project = "Learning from crowds"
 author = "The companion's authors"
@@ -22,7 +23,7 @@ mathjax3_config = {"options": {"enableMenu": False, "enableAssistiveMml": True}}
 
 html_theme = "sphinx_book_theme"
 html_static_path = ["static"]
-html_favicon = str(Path(__file__).parent / "static" / "icon.svg")
+html_favicon = str(paths.SITE_SOURCES / "static" / "icon.svg")
 html_context = {"default_mode": "auto"}
 html_css_files = ["site.css"]
 html_js_files = [("site.js", {"defer": "defer"})]

@@ -98,11 +98,11 @@ def notebooks(target: Path, drawn: list[Figure]) -> list[Page]:
         content = json.loads(file.read_text(encoding="utf-8"))
         own = [figure for figure in drawn if figure.notebook == file.stem]
         up = "../" * (folder.count("/") + (folder != ".") + 1)
-        for number, cell in enumerate(content["cells"]):
+        for cell in content["cells"]:
             if cell["cell_type"] == "markdown":
                 cell["source"] = linked(_source(cell), file)
             elif cell["cell_type"] == "code":
-                _prepare(cell, own, up, f"{file.name}, cell {number}")
+                _prepare(cell, own, up)
         copy = target / folder / file.name
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(json.dumps(content), encoding="utf-8")
@@ -120,7 +120,7 @@ def linked(text: str, file: Path) -> str:
         if not path.is_relative_to(paths.ROOT):
             return match[0]
         place = path.relative_to(paths.ROOT).as_posix()
-        if place in PAGES:
+        if place in PAGES and (place == "README.md" or path.exists()):
             return f"[{words}](/{PAGES[place]}.md)"
         if place.startswith("notebooks/") and path.suffix == ".ipynb":
             return f"[{words}](/{place}{anchor})"
@@ -138,25 +138,24 @@ def _source(cell: dict) -> str:
     return "".join(cell["source"])
 
 
-def _prepare(cell: dict, own: list[Figure], up: str, where: str) -> None:
+def _prepare(cell: dict, own: list[Figure], up: str) -> None:
     """Fold the set-up cell; turn images into links to the saved figures."""
     if "sys.path.insert" in _source(cell):  # the first cell, which puts the project on the path
         cell["metadata"].setdefault("tags", []).append("hide-cell")
     for output in cell["outputs"]:
         data = output.get("data", {})
         if "image/png" in data:
-            data["text/html"] = _shown(data.pop("image/png"), own, up, where)
+            data["text/html"] = _shown("".join(data.pop("image/png")), own, up)
             data.pop("text/plain", None)
 
 
-def _shown(encoded: str | list[str], own: list[Figure], up: str, where: str) -> str:
+def _shown(encoded: str, own: list[Figure], up: str) -> str:
     """An image of an output as HTML: the saved figure that looks like it, as wide as the output is."""
-    with Image.open(io.BytesIO(base64.b64decode("".join(encoded)))) as image:
+    with Image.open(io.BytesIO(base64.b64decode(encoded))) as image:
         width, mark = image.width, _fingerprint(image)
-    if not own:
-        raise ValueError(
-            f"{where} shows an image, but its notebook has saved no figure: images need the alt text of style.save"
-        )
+    if not own:  # a notebook whose widgets draw, and which saves nothing
+        alt = "What the cell above draws; the text beside it says what to look for."
+        return f'<img src="data:image/png;base64,{encoded}" alt="{alt}" width="{width}">'
     figure = min(own, key=lambda figure: _distance(mark, _saved_fingerprint(figure)))
     height = round(figure.size[1] * width / figure.size[0])
     alt = html.escape(figure.alt)

@@ -29,6 +29,7 @@ def half_width(std: float, seeds: int) -> float:
     z, v = NormalDist().inv_cdf(0.975), seeds - 1
     t = z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
     t += (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
+    t += (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / (92160 * v**4)
     return t * std / seeds**0.5
 
 

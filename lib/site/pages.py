@@ -17,7 +17,7 @@ from lib.site import leaderboard
 from lib.site.claims import ORIGINS, PAPERS, VERDICTS, counts, ours
 from lib.site.copies import Figure, Page, linked
 
-TEXTS = Path(__file__).parent / "texts"  # the sentences; what a run made is filled in here
+TEXTS = paths.SITE_SOURCES / "texts"  # the sentences; what a run made is filled in here
 RESULTS = paths.ROOT / "RESULTS.md"
 MAP = paths.NOTEBOOKS / "README.md"
 
@@ -51,7 +51,7 @@ def write(
     put("leaderboard", _fill("leaderboard", **leaderboard.parts()))
     put("gallery", _fill("gallery", figures=_gallery(figures, titles)))
     put("lessons", _fill("lessons", plans=_toc(_lessons(put)), solutions=_toc(more)))
-    put("dawid-skene", _fill("dawid-skene", lesson=(Path(__file__).parent / "lesson.html").read_text(encoding="utf-8")))
+    put("dawid-skene", _fill("dawid-skene", lesson=(paths.SITE_SOURCES / "lesson.html").read_text(encoding="utf-8")))
     words = "\n\n".join(f"{term}\n    {text}" for term, text in told["glossary"].items())
     put("glossary", _fill("glossary", words=f"```{{glossary}}\n{words}\n```"))
     for file, name in ((RESULTS, "results-in-full"), (MAP, "map")):

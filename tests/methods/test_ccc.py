@@ -399,7 +399,7 @@ def test_meta_set_of_a_network_that_knows_is_right():
         assert (data.y.numpy()[meta_set.item] == meta_set.label).mean() > 0.95
 
 
-@pytest.mark.parametrize("gradient", meta_gradient.MODES)
+@pytest.mark.parametrize("gradient", ["full", "head"])
 def test_learns_from_annotators_that_err(gradient):
     data = small_dataset()
     method = make("ccc", data, warmup=2, per_class=10, gradient=gradient)
@@ -429,7 +429,7 @@ def test_prediction_is_the_mean_of_both_networks():
     [
         ({"groups": 4}, "groups must lie in 1 .. 3, the number of annotators, found 4"),
         ({"groups": 0}, "groups must lie in 1 .. 3"),
-        ({"gradient": "tail"}, "gradient must be one of full, head, last, found 'tail'"),
+        ({"gradient": "tail"}, "gradient must be one of full, head, found 'tail'"),
         ({"per_class": 0}, "per_class must be at least 1, found 0"),
         ({"rate": -0.1}, "rate must be at least 0, found -0.1"),
         ({"rate": math.nan}, "rate must be at least 0, found nan"),

@@ -104,6 +104,15 @@ def test_saving_twice_gives_the_same_bytes(figures):
     assert contents[0]["lines.csv"] == b"size,error\n1,3\n2,4.12346\n"
 
 
+def test_what_is_only_rounding_is_saved_as_zero(figures):
+    fig, _ = simple_figure()
+    data = pd.DataFrame({"a": [1.0, -2e-17, -0.0], "tiny": [1e-20, np.nan, 2e-20], "wide": [1e-3, np.inf, 1.0], "n": [0, 1, 2]})
+    style.save(fig, "10_made_up", "lines", data, alt=ALT)
+    text = (figures / "10_made_up" / "lines.csv").read_text()
+    assert text == "a,tiny,wide,n\n1,1e-20,0.001,0\n0,,inf,1\n0,2e-20,1,2\n"
+    assert data["a"][1] == -2e-17
+
+
 def test_a_saved_image_says_nothing_of_software(figures):
     fig, data = simple_figure()
     style.save(fig, "10_made_up", "lines", data, alt=ALT)

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from lib import paths
+from lib import datasets, paths
 from lib.reproduce import notebooks
 
 # What Intel, AMD and Arm have in common with one another is less than any of them has: as little as the libraries can do with.
@@ -27,7 +27,6 @@ NOTHING = {
     "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",
 }
 COMMITTED = paths.ROOT / "figures"
-LIVE = ("01",)  # trains by its nature; what it prints is as coarse as holds everywhere, see its own test
 KINDS = (".csv", ".json", ".md")
 
 
@@ -64,7 +63,7 @@ def outputs(numbers: list[str] | None = None) -> Iterator[tuple[str, str, str]]:
     shell = InteractiveShell.instance()
     os.chdir(paths.NOTEBOOKS)
     for notebook in notebooks.select(numbers):
-        if notebook.number in LIVE or notebooks.missing_data(notebook):
+        if any(datasets.missing(name) for name in notebook.data):
             continue
         shell.reset()
         for cell in json.loads(notebook.path.read_text(encoding="utf-8"))["cells"]:

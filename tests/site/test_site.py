@@ -105,9 +105,9 @@ def test_the_leaderboard_shows_the_committed_table(monkeypatch):
 
 def test_links_lead_to_what_the_site_has():
     file = paths.NOTEBOOKS / "10_crowdlayer_labelme.ipynb"
-    text = "[a](20_geocrowdnet_identifiability.ipynb) [b](../RESULTS.md) [c](../lib/paths.py) [d](../figures/x/y.csv) [e](https://example.org)"
+    text = "[a](20_geocrowdnet_identifiability.ipynb) [b](../README.md) [c](../lib/paths.py) [d](../figures/x/y.csv) [e](https://example.org)"
     assert copies.linked(text, file) == (
-        '[a](/notebooks/20_geocrowdnet_identifiability.ipynb) [b](/results-in-full.md) c <a href="../figures/x/y.csv">d</a> '
+        '[a](/notebooks/20_geocrowdnet_identifiability.ipynb) [b](/index.md) c <a href="../figures/x/y.csv">d</a> '
         "[e](https://example.org)"
     )
 
