@@ -1,13 +1,13 @@
-"""Names to things: a registry that finds its entries by importing every module of a package.
+"""Names to things: a catalogue of names, each with the module that registers it.
 
-So a new data set, backbone or method is a new file and nothing else.
+So a new data set, network or simulated crowd is a new file and a line of its room's catalogue.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
-import pkgutil
+from collections.abc import Iterable, Mapping
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -20,40 +20,48 @@ def unknown(kind: str, name: object, known: list[str]) -> str:
     return f"unknown {kind} {name!r}{guess} Known: {', '.join(known)}"
 
 
+def choice(name: str, value: T, known: Iterable[T]) -> T:
+    """An option's value, which must be one of those that there are.
+
+    Raises:
+        ValueError: it is none of them; the message lists them.
+    """
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(map(str, known))}, found {value!r}")
+    return value
+
+
 class Registry(Generic[T]):
-    """Entries by name, in the order of their names.
+    """Entries by name. A module registers its entries when it is imported, and is imported when one of them is asked for.
 
     Args:
-        kind: what an entry is, for messages ("method").
-        package: dotted name of the package whose modules register entries when they are imported.
+        kind: what an entry is, for messages ("data set").
+        package: dotted name of the package that holds the modules.
+        modules: the catalogue: the module of each name.
     """
 
-    def __init__(self, kind: str, package: str) -> None:
-        self.kind = kind
-        self.package = package
+    def __init__(self, kind: str, package: str, modules: Mapping[str, str]) -> None:
+        self.kind, self.package, self.modules = kind, package, modules
         self._entries: dict[str, T] = {}
-        self._imported = False
 
     def add(self, name: str, entry: T) -> None:
-        """Raises ValueError when the name is taken."""
+        """Raises ValueError when the name is taken, or not in the catalogue."""
+        if name not in self.modules:
+            raise ValueError(f"{self.kind} {name!r} has no line in the catalogue of {self.package}")
         if name in self._entries:
             raise ValueError(f"{self.kind} {name!r} is registered twice")
         self._entries[name] = entry
 
     def names(self) -> list[str]:
-        self._import_all()
-        return sorted(self._entries)
+        """In alphabetical order; imports nothing."""
+        return sorted(self.modules)
 
     def get(self, name: str) -> T:
-        """Raises ValueError for an unknown name; the message lists the known ones."""
-        self._import_all()
-        if name not in self._entries:
+        """Raises ValueError for an unknown name, with the known ones, and for one that its module does not register."""
+        if name not in self.modules:
             raise ValueError(unknown(self.kind, name, self.names()))
+        if name not in self._entries:
+            module = importlib.import_module(f"{self.package}.{self.modules[name]}")
+            if name not in self._entries:
+                raise ValueError(f"{module.__name__} registers no {self.kind} {name!r}, as the catalogue says it does")
         return self._entries[name]
-
-    def _import_all(self) -> None:
-        if not self._imported:
-            package = importlib.import_module(self.package)
-            for module in pkgutil.iter_modules(package.__path__):
-                importlib.import_module(f"{self.package}.{module.name}")
-            self._imported = True

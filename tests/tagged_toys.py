@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from lib.crowd.tag_sequences import CrowdSequences
-from lib.datasets.tagged import TaggedDataset, token_counts
+from lib.datasets.kinds import TaggedDataset, token_counts
 
 TAGS = ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
 WORDS = (("Anna", "lives", "in", "New", "York"), ("Rome",), ("old", "Rome", "sleeps"), ("Anna", "Lee"))

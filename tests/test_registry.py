@@ -1,4 +1,4 @@
-"""The registry finds what stands in a package's modules, and says what it knows when asked for something else."""
+"""The registry imports the module that the catalogue names, and says what it knows when asked for something else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ def shapes(tmp_path, monkeypatch):
     """A package whose modules register shapes; a function adds a module."""
     package = tmp_path / "shapes"
     package.mkdir()
-    (package / "__init__.py").write_text("from lib.registry import Registry\nshapes = Registry('shape', __name__)\n")
+    (package / "__init__.py").write_text(
+        "from lib.registry import Registry\n"
+        "shapes = Registry('shape', __name__, {'circle': 'round', 'square': 'angular', 'lost': 'round'})\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
 
     def add(module, name, code=""):
@@ -26,51 +29,35 @@ def shapes(tmp_path, monkeypatch):
         del sys.modules[module]
 
 
-def test_a_new_entry_is_a_new_file(shapes):
+def test_only_the_module_that_is_asked_for_is_imported(shapes):
     shapes("round", "circle")
-    shapes("angular", "square")
+    shapes("angular", "square", code="1 / 0")
     import shapes as package
 
-    assert package.shapes.names() == ["circle", "square"]
-    assert package.shapes.get("square") == "SQUARE"
-
-
-def test_entries_are_imported_when_they_are_asked_for(shapes, tmp_path):
-    # Fails if it is imported a second time.
-    shapes("round", "circle", code=f"from pathlib import Path\nPath({str(tmp_path / 'imported')!r}).mkdir()")
-    import shapes as package
-
-    assert not (tmp_path / "imported").exists()
-    package.shapes.names()
-    package.shapes.get("circle")
-    assert (tmp_path / "imported").exists()
-
-
-def test_an_error_in_a_module_is_not_hidden(shapes):
-    shapes("broken", "circle", code="1 / 0")
-    import shapes as package
-
-    for _ in range(2):
+    assert package.shapes.names() == ["circle", "lost", "square"]
+    assert package.shapes.get("circle") == package.shapes.get("circle") == "CIRCLE"
+    for _ in range(2):  # an error in a module is not hidden
         with pytest.raises(ZeroDivisionError):
-            package.shapes.names()
+            package.shapes.get("square")
 
 
-def test_a_name_is_taken_once(shapes):
+def test_a_name_is_in_the_catalogue_and_taken_once(shapes):
     shapes("round", "circle")
-    shapes("rounder", "circle")
+    shapes("angular", "oval")
     import shapes as package
 
+    package.shapes.get("circle")
     with pytest.raises(ValueError, match="shape 'circle' is registered twice"):
-        package.shapes.names()
+        package.shapes.add("circle", 1)
+    with pytest.raises(ValueError, match="shape 'oval' has no line in the catalogue of shapes"):
+        package.shapes.get("square")
+    with pytest.raises(ValueError, match=r"shapes\.round registers no shape 'lost', as the catalogue says"):
+        package.shapes.get("lost")
 
 
 def test_unknown_names_what_was_found_and_what_is_known():
-    registry = Registry("backbone", "lib.networks")
-    registry._imported = True
-    registry.add("linear", 1)
-    registry.add("mlp", 2)
     with pytest.raises(ValueError) as error:
-        registry.get("linaer")
+        Registry("backbone", "lib.networks", {"linear": "mlp", "mlp": "mlp"}).get("linaer")
     assert str(error.value) == "unknown backbone 'linaer'; did you mean 'linear'? Known: linear, mlp"
 
 

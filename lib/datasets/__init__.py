@@ -1,8 +1,8 @@
 """Data sets by name: features, crowd labels, and the truth to score against.
 
 ``load("labelme")`` gives a :class:`CrowdDataset`; data for another task come as another kind of :class:`CrowdData`. One
-module of this package holds one data set and registers itself with :func:`register`; a new data set is a new file here,
-nothing else.
+module of this package holds one data set and registers its loader with :func:`register`; a new data set is its file, its line
+in :data:`CATALOGUE`, and its test. A data set's module is imported when the data set is asked for.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from lib.datasets.kinds import CrowdData, CrowdDataset, RatingDataset, stratifie
 from lib.registry import Registry, unknown
 
 __all__ = [
+    "CATALOGUE",
     "CrowdData",
     "CrowdDataset",
     "DataUnavailable",
@@ -59,7 +59,27 @@ class Info:
     ensure: Callable[[], None] | None = None
 
 
-_registry: Registry[Info] = Registry("data set", __name__)
+# The module of each.
+CATALOGUE = {
+    "digits": "digits",
+    "identifiability": "identifiability",
+    "labelme": "labelme",
+    "music": "music",
+    "sentiment_polarity": "sentiment_polarity",
+    "moviereviews": "moviereviews",
+    "conll_ner": "conll_ner",
+    "cifar10": "cifar10",
+    "cifar10_patches": "cifar10_patches",
+    "cifar10n": "cifar10n",
+    "cifar10n_labels": "cifar10n",
+    "cats_dogs": "dogs_vs_cats",
+    "dogs_vs_cats": "dogs_vs_cats",
+    "mnist": "mnist",
+    "mnist_machines": "machine_crowds",
+    "fashion_mnist": "fashion_mnist",
+    "fashion_mnist_machines": "machine_crowds",
+}
+_registry: Registry[Info] = Registry("data set", __name__, CATALOGUE)
 _shared = {"validation": 0.0, "seed": 0}  # options that every data set takes
 
 
@@ -74,7 +94,7 @@ def register(
     """Decorator for a loader: a function of keyword options that returns the fields of ``kind``.
 
     Args:
-        name, title: for the registry, for a reader; the loader leaves these two fields out.
+        name, title: in the catalogue, for a reader; the loader leaves these two fields out.
         files: paths in ``data/sources.toml``; they are there before the loader is called.
         revision: raised whenever new code loads other data, so that old results are not taken for new ones.
         kind: the dataclass of the task.
@@ -82,7 +102,7 @@ def register(
             DataUnavailable.
 
     Raises:
-        ValueError: the name is taken.
+        ValueError: the name is taken, or not in the catalogue.
     """
 
     def decorate(loader: Callable[..., dict[str, Any]]):
@@ -103,7 +123,7 @@ def register_files(name: str, title: str, files: Sequence[str], revision: int = 
         name, title, files, revision: as in :func:`register`.
 
     Raises:
-        ValueError: the name is taken.
+        ValueError: the name is taken, or not in the catalogue.
     """
     _registry.add(name, Info(name, title, tuple(files), revision, {}, None))
 
@@ -125,20 +145,16 @@ def info(name: str) -> Info:
 def fingerprint(name: str, **options) -> str:
     """16 hex digits that change whenever the loaded data would: from file hashes, loader revision and options.
 
-    Needs no published file; an option ``..._file`` names a file of the user's, which is read. Options at their default are
-    left out, so one that a loader gets later moves no fingerprint.
+    Needs no file. Options at their default are left out, so one that a loader gets later moves no fingerprint.
 
     Raises:
         ValueError: unknown data set or option.
-        OSError: a file of the user's that cannot be read.
     """
     entry, options = info(name), _options(name, options)
     if not options["validation"]:
         del options["seed"]  # without a split the seed changes nothing
     defaults = {**_shared, **entry.options}
     options = {option: value for option, value in options.items() if value != defaults[option]}
-    own = [option for option in options if option.endswith("_file")]  # the user's own files count by what they hold
-    options |= {option: hashlib.sha256(Path(options[option]).read_bytes()).hexdigest() for option in own}
     files = {file: download.source(file).sha256 for file in entry.files}
     content = {"name": name, "revision": entry.revision, "files": files, "options": options}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lib.crowd.answers import Answers
+from lib.crowd.labels import Answers
 from lib.datasets.augmentation import Augmentation
 from lib.networks.predict import predict
 

@@ -5,11 +5,9 @@ test images differ, so ``test`` says which are meant, and every ledger row keeps
 
 =============  ==================================================================================================
 ``lossless``   the first 1,000 test images, exactly; an unbiased but noisy estimate of the official accuracy
-``official``   all 10,000 test images, exactly, from the official archive
-``jpeg``       all 10,000, class by class, after JPEG compression of quality 75 (median PSNR 30.5 dB): an
-               accuracy on them is not the official one
-``mixed``      the first 1,000 exactly, the other 9,000 as JPEG; rows have the accuracy on each kind too
-``all``        ``official``; on a machine that has the JPEG files and not the archive, ``mixed``
+``all``        all 10,000, exactly, from the official archive; on a machine that has JPEG files (quality 75,
+               median PSNR 30.5 dB) and not the archive, the first 1,000 exactly and the others as JPEG: rows then
+               have the accuracy on each kind too, and that on the others is not the official one
 =============  ==================================================================================================
 
 The 5,000 validation images of the papers' split are lossless too and beyond what anything is trained on.
@@ -27,11 +25,12 @@ import numpy as np
 from lib.datasets import image_files, image_parts, register
 from lib.datasets.image_files import Piece, Source
 from lib.datasets.image_parts import Images
+from lib.registry import choice
 
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 # Of CCC's released code. The true standard deviations are .2470, .2435, .2616; these are those of each image on average.
 NORMALIZE = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
-TESTS = ("lossless", "official", "jpeg", "mixed", "all")
+TESTS = ("lossless", "all")
 
 _LABELS, _JPEG, _ARCHIVE = "cifar10/cifar10_labels.js", "cifar10/test_jpeg.zip", "cifar10/cifar-10-python.tar.gz"
 _TRAIN = 50_000
@@ -91,42 +90,36 @@ _COMPRESSED = Piece(
 )
 PIECES = (*TRAIN, _LOSSLESS)
 FILES = [*(_png(file) for file in range(51)), _LABELS]
-image_files.register_pieces("cifar10", PIECES, optional=(_OFFICIAL, _COMPRESSED))
 
 
-def meant(test: str) -> str:
-    """Which test images a word stands for on this machine: itself, but for ``all``. Raises ValueError for an unknown one."""
-    if test not in TESTS:
-        raise ValueError(f"test must be one of {', '.join(TESTS)}, found {test!r}")
-    if test != "all":
-        return test
-    return "official" if _OFFICIAL.is_local or not _COMPRESSED.is_local else "mixed"
+def official() -> bool:
+    """Whether all 10,000 test images can be had exactly, or are to be downloaded, for want of JPEG files."""
+    return _OFFICIAL.is_local or not _COMPRESSED.is_local
 
 
-def load_images(test: str = "lossless", n_test: int | None = None, subset_seed: int = 0) -> tuple[Images, Images, np.ndarray]:
+def load_images(test: str = "lossless", n_test: int | None = None) -> tuple[Images, Images, np.ndarray]:
     """All training images, test images, and the kind of each test image (``lossless`` or ``jpeg``).
 
     Raises:
         ValueError: an unknown ``test``, or more test images than there are.
     """
-    test = meant(test)
-    pieces = {"lossless": [_LOSSLESS], "official": [_OFFICIAL], "jpeg": [_COMPRESSED], "mixed": [_LOSSLESS, _COMPRESSED]}[test]
-    found = Images.read(pieces)
-    kind = np.repeat(["jpeg" if test == "jpeg" else "lossless"], len(found))
-    if test == "mixed":
-        found, kind = _without_repeats(found)
-    chosen = image_parts.subset(np.arange(len(found)), found.y, n_test, subset_seed, "n_test")
+    if choice("test", test, TESTS) == "all" and not official():
+        tested, kind = _without_repeats(Images.read([_LOSSLESS, _COMPRESSED]))
+    else:
+        tested = Images.read([_LOSSLESS if test == "lossless" else _OFFICIAL])
+        kind = np.repeat(["lossless"], len(tested))
+    chosen = image_parts.subset(np.arange(len(tested)), tested.y, n_test, "n_test")
     whole = Images.read(TRAIN)
     _archive.cache_clear()
-    return whole, found.take(chosen), kind[chosen]
+    return whole, tested.take(chosen), kind[chosen]
 
 
-def _without_repeats(found: Images) -> tuple[Images, np.ndarray]:
+def _without_repeats(both: Images) -> tuple[Images, np.ndarray]:
     """The 1,000 exact images, then of each class's JPEG images those that come after them in the original order."""
-    exact = found.y[:1000]
-    later = [1000 + np.flatnonzero(found.y[1000:] == k)[(exact == k).sum() :] for k in range(len(CLASS_NAMES))]
+    exact = both.y[:1000]
+    later = [1000 + np.flatnonzero(both.y[1000:] == k)[(exact == k).sum() :] for k in range(len(CLASS_NAMES))]
     keep = np.concatenate([np.arange(1000), *later])
-    return found.take(keep), np.where(keep < 1000, "lossless", "jpeg")
+    return both.take(keep), np.where(keep < 1000, "lossless", "jpeg")
 
 
 @register("cifar10", title="CIFAR-10, simulated annotators", files=FILES, ensure=partial(image_files.ensure, PIECES))
@@ -137,7 +130,6 @@ def load(
     n_train: int | None = None,
     n_valid: int = 0,
     n_test: int | None = None,
-    subset_seed: int = 0,
     test: str = "lossless",
     features: str | None = None,
 ) -> dict:
@@ -146,18 +138,18 @@ def load(
     Args:
         crowd: who labels the training images, see :func:`lib.datasets.image_parts.simulated`.
         crowd_seed, crowd_options: of that crowd.
-        n_train, n_valid, n_test, subset_seed: see :mod:`lib.datasets.image_parts`. CCC validates on 5,000.
+        n_train, n_valid, n_test: see :mod:`lib.datasets.image_parts`. CCC validates on 5,000.
         test: which test images, see above.
         features: see :func:`lib.datasets.image_parts.fields`.
     """
-    whole, found, kind = load_images(test, n_test, subset_seed)
+    whole, tested, kind = load_images(test, n_test)
     return image_parts.load(
         whole,
-        found,
+        tested,
         CLASS_NAMES,
         NORMALIZE,
         (crowd, crowd_seed, crowd_options),
-        (n_train, n_valid, subset_seed),
+        (n_train, n_valid),
         test_kind=kind,
         features=features,
     )

@@ -39,7 +39,6 @@ def load(
     n_train: int | None = None,
     n_valid: int = 0,
     n_test: int | None = None,
-    subset_seed: int = 0,
     test: str = "lossless",
     filters: int = N_FILTERS,
 ) -> dict:
@@ -47,17 +46,17 @@ def load(
 
     Args:
         crowd, crowd_seed, crowd_options: who labels the training images, see :func:`lib.datasets.image_parts.simulated`.
-        n_train, n_valid, n_test, subset_seed: see :mod:`lib.datasets.image_parts`.
+        n_train, n_valid, n_test: see :mod:`lib.datasets.image_parts`.
         test: which test images, see :func:`divided`.
         filters: how many; an image has eight times as many features.
     """
-    whole, found, kind = divided(test)
-    tested = image_parts.subset(np.arange(len(found)), found.y, n_test, subset_seed, "n_test")
-    found, kind = found.take(tested), kind[tested]
-    train, valid = image_parts.parts(len(whole), whole.y, n_train, n_valid, subset_seed)
+    whole, tested, kind = divided(test)
+    chosen = image_parts.subset(np.arange(len(tested)), tested.y, n_test, "n_test")
+    tested, kind = tested.take(chosen), kind[chosen]
+    train, valid = image_parts.parts(len(whole), whole.y, n_train, n_valid)
     given, confusion = image_parts.simulated(crowd, whole.y[train], len(cifar10.CLASS_NAMES), crowd_seed, crowd_options)
     made = {"crowd": given, "true_confusion": confusion, "class_names": cifar10.CLASS_NAMES, "extra": {"test_kind": kind}}
-    return made | features({"": whole.take(train), "_valid": whole.take(valid), "_test": found}, filters)
+    return made | features({"": whole.take(train), "_valid": whole.take(valid), "_test": tested}, filters)
 
 
 def divided(test: str) -> tuple[Images, Images, np.ndarray]:
@@ -70,8 +69,8 @@ def divided(test: str) -> tuple[Images, Images, np.ndarray]:
     """
     if test != HELD_OUT:
         return cifar10.load_images(test)
-    whole, found = Images.read(cifar10.TRAIN[:-1]), Images.read(cifar10.TRAIN[-1:])
-    return whole, found, np.repeat([HELD_OUT], len(found))
+    whole, tested = Images.read(cifar10.TRAIN[:-1]), Images.read(cifar10.TRAIN[-1:])
+    return whole, tested, np.repeat([HELD_OUT], len(tested))
 
 
 def features(parts: dict[str, Images], filters: int) -> dict[str, torch.Tensor]:

@@ -4,7 +4,9 @@ Rodrigues, Pereira & Ribeiro (Machine Learning 2014) had 5985 sentences of the E
 annotators. Three published files hold some of them, and overlap: ``small`` (2192), ``one-third`` (1800) and
 ``answers-15`` (898). Their union, with a sentence of the same words *and* the same answers taken once, is 3078 tagged
 sentences with 2845 different texts: headlines such as "LONDON 1996-08-23" come many times, each time tagged anew.
-Whoever has the file of all answers gives it as ``answers_file``.
+
+Words are in lower case, with a second column for how they are written (:func:`shape`): what a network that starts without
+pretrained vectors cannot know of a word that it has not seen. Words of a single training sentence are one unknown word.
 
 Test sentences are those of the paper, which calls test what is CoNLL's development file (3250 sentences); CoNLL's own
 test file is there as the second test set. The texts are Reuters': for research only.
@@ -15,7 +17,7 @@ from __future__ import annotations
 import functools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,51 +27,36 @@ from torch import Tensor
 from lib.crowd.labels import CrowdLabels
 from lib.crowd.tag_sequences import CrowdSequences
 from lib.datasets import download, register
-from lib.datasets.tagged import TaggedDataset
+from lib.datasets.kinds import TaggedDataset
 
 TAGS = ("O", "B-LOC", "I-LOC", "B-MISC", "I-MISC", "B-ORG", "I-ORG", "B-PER", "I-PER")
 ANSWERS = ["conll_ner_mturk/small/answers.txt", "conll_ner_mturk/one-third/answers.txt", "conll_ner_mturk/answers-15.txt"]
 TRUTH = "conll_ner_mturk/ground_truth.txt"
 TEST, SECOND = "conll_ner_mturk/dev.bio", "conll_ner_mturk/test.bio"
 UNKNOWN = 1  # as a word's index; 0 is padding
+MIN_COUNT = 2  # words that occur less often in the training sentences are unknown
 SHAPES = ("number", "digits and letters", "mark", "lower", "UPPER", "Title", "miXed")
 
 
 @register("conll_ner", title="CoNLL-2003 NER", files=[*ANSWERS, TRUTH, TEST, SECOND], revision=1, kind=TaggedDataset)
-def load(
-    spelling: bool = True,
-    min_count: int = 2,
-    sentences: int | None = None,
-    answers_file: str = "",
-    vectors_file: str = "",
-) -> dict:
+def load(sentences: int | None = None) -> dict:
     """The fields of the data set, with the tokens themselves as ``words``, ``words_test`` and ``words_second``, the
     vocabulary, and CoNLL's test file as ``x_second``, ``y_second``.
 
     Args:
-        spelling: words in lower case, with a second column for how they are written (:func:`shape`): what a network that
-            starts without pretrained vectors cannot know of a word that it has not seen. Without it, words as they are.
-        min_count: words that occur less often in the training sentences are one unknown word.
         sentences: the first so many of each part, for tests; None keeps all.
-        answers_file: a file of all answers, in the format of the published ones, in place of their union.
-        vectors_file: a text file of word vectors (GloVe's format: word, then its numbers). Words of all sentences that
-            have a vector then belong to the vocabulary.
 
     Raises:
-        FileNotFoundError: no such file.
         ValueError: a file that cannot be read, or a sentence without true tags.
     """
-    crowd = CrowdSequences.read(answers_file, TAGS) if answers_file else _union([download.path(file) for file in ANSWERS])
+    crowd = _union([download.path(file) for file in ANSWERS])
     truth, test, second = (CrowdSequences.read(download.path(file), TAGS) for file in (TRUTH, TEST, SECOND))
     if sentences is not None:
         crowd, test, second = (part.select(range(min(sentences, len(part)))) for part in (crowd, test, second))
-    vectors = read_vectors(vectors_file, _normal(spelling, crowd.words, test.words, second.words)) if vectors_file else {}
-    vocabulary = _vocabulary(_normal(spelling, crowd.words), min_count, vectors)
+    vocabulary = _vocabulary(_lower(crowd.words))
     parts = {"": crowd.words, "_test": test.words, "_second": second.words}
-    x = {f"x{part}": encode(words, vocabulary, spelling) for part, words in parts.items()}
+    x = {f"x{part}": encode(words, vocabulary) for part, words in parts.items()}
     extra = {f"words{part}": words for part, words in parts.items()} | {"vocabulary": tuple(vocabulary)}
-    if vectors:
-        extra["vectors"] = _table(vocabulary, vectors)
     return {
         "x": x["x"],
         "y": torch.from_numpy(_true_tags(crowd, truth)),
@@ -139,64 +126,23 @@ def shape(word: str) -> str:
     return "Title" if re.fullmatch(r"[^\W_][^A-Z]*", word) else "miXed"
 
 
-def encode(sentences: Sequence[Sequence[str]], vocabulary: dict[str, int], spelling: bool) -> Tensor:
-    """Padded indices of words and of their spelling: ``[sentences, longest, 1 or 2]`` int64."""
+def encode(sentences: Sequence[Sequence[str]], vocabulary: dict[str, int]) -> Tensor:
+    """Padded indices of words and of their spelling: ``[sentences, longest, 2]`` int64."""
     lengths = np.array([len(sentence) for sentence in sentences])
     real = np.arange(lengths.max()) < lengths[:, None]  # [sentences, longest]
-    columns = [[vocabulary.get(word, UNKNOWN) for word in _normal(spelling, sentences)]]
-    if spelling:
-        columns.append([1 + SHAPES.index(shape(word)) for sentence in sentences for word in sentence])
-    x = np.zeros((*real.shape, len(columns)), dtype=np.int64)
-    x[real] = np.array(columns).T
+    words = [vocabulary.get(word, UNKNOWN) for word in _lower(sentences)]
+    spelling = [1 + SHAPES.index(shape(word)) for sentence in sentences for word in sentence]
+    x = np.zeros((*real.shape, 2), dtype=np.int64)
+    x[real] = np.array([words, spelling]).T
     return torch.from_numpy(x)
 
 
-def _normal(spelling: bool, *parts: Iterable[Sequence[str]]) -> list[str]:
+def _lower(sentences: Sequence[Sequence[str]]) -> list[str]:
     """All words of some sentences, in the writing of the vocabulary."""
-    normal: Callable[[str], str] = str.lower if spelling else str
-    return [normal(word) for part in parts for sentence in part for word in sentence]
+    return [word.lower() for sentence in sentences for word in sentence]
 
 
-def _vocabulary(words: Sequence[str], min_count: int, vectors: dict[str, np.ndarray]) -> dict[str, int]:
-    """Indices from 2 on: the frequent words first, then those known by their vectors alone."""
-    frequent = [word for word, count in Counter(words).most_common() if count >= min_count]
-    return {word: k for k, word in enumerate(dict.fromkeys([*frequent, *sorted(vectors)]), start=UNKNOWN + 1)}
-
-
-def read_vectors(file: str | Path, words: Iterable[str]) -> dict[str, np.ndarray]:
-    """The vectors of some words from a text file: a word a line, then its numbers.
-
-    A first line of two whole numbers (words and dimension, as word2vec writes it) is passed over.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: a line with another count of numbers than the first, or with something that is no number; no vector
-            of any of the words.
-    """
-    file, wanted, found, dimension = Path(file), set(words), {}, None
-    if not file.is_file():
-        raise FileNotFoundError(f"no file of word vectors at {file}")
-    with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            word, *values = line.rstrip().split(" ")
-            if number == 1 and len(values) == 1:
-                continue
-            dimension = dimension or len(values)
-            if len(values) != dimension:
-                raise ValueError(f"{file}: line {number} must hold a word and {dimension} numbers, found {len(values)}")
-            if word in wanted:
-                try:
-                    found[word] = np.array(values, dtype=np.float32)
-                except ValueError as error:
-                    raise ValueError(f"{file}: line {number} ({word!r}): {error}") from error
-    if not found:
-        raise ValueError(f"{file}: none of its words occurs in the sentences; expected some, in the same writing")
-    return found
-
-
-def _table(vocabulary: dict[str, int], vectors: dict[str, np.ndarray]) -> Tensor:
-    """``[words, dimension]``, NaN where a word has no vector."""
-    table = np.full((len(vocabulary) + UNKNOWN + 1, len(next(iter(vectors.values())))), np.nan, dtype=np.float32)
-    for word, vector in vectors.items():
-        table[vocabulary[word]] = vector
-    return torch.from_numpy(table)
+def _vocabulary(words: Sequence[str]) -> dict[str, int]:
+    """Indices from 2 on, the most frequent word first."""
+    frequent = [word for word, count in Counter(words).most_common() if count >= MIN_COUNT]
+    return {word: k for k, word in enumerate(frequent, start=UNKNOWN + 1)}

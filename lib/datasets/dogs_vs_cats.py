@@ -1,8 +1,12 @@
-"""Dogs vs. Cats: the photographs of Rodrigues & Pereira's experiment (AAAI 2018), where the user has them.
+"""Cats and dogs, labeled by the five annotators of Rodrigues & Pereira's experiment (AAAI 2018).
 
-They may not be passed on. Get ``train.zip`` of Kaggle's *Dogs vs. Cats* (or Microsoft's *PetImages*), unpack it, and name the
+``dogs_vs_cats``: their photographs, where the user has them; they may not be passed on. Get
+``train.zip`` of Kaggle's *Dogs vs. Cats* (or Microsoft's *PetImages*), unpack it, and name the
 folder in the environment variable ``CROWDS_DOGS_VS_CATS``. A random half of each animal's photographs is to train, the other to
 test, 12,500 each as in the paper; the five annotators of :mod:`lib.simulation.crowd_layer` label the first.
+
+``cats_dogs``: the same annotators and the same two animals in CIFAR-10, at 32 x 32 pixels: about 8,000 images to train and
+2,000 to test with ``test="held-out"``; 10,000 and 2,000 with ``test="all"``.
 """
 
 from __future__ import annotations
@@ -10,23 +14,75 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from lib import paths
-from lib.datasets import image_parts, register
-from lib.datasets.cats_dogs import CLASS_NAMES, five_annotators
+from lib import paths, simulation
+from lib.datasets import cifar10, cifar10_patches, image_files, image_parts, register
 from lib.datasets.download import DataUnavailable
 from lib.datasets.image_parts import Images
 from lib.storage import cached_arrays
 
+CLASS_NAMES = ("cat", "dog")
+CROWD = "crowd-layer-five"
+SIDE = 150  # of the squares that photographs are brought to, in pixels; as in the paper
 VARIABLE = "CROWDS_DOGS_VS_CATS"
 _LEAST = 2  # photographs of each animal
 _WANTED = (
     f"{VARIABLE} should name a folder with cat.0.jpg, dog.0.jpg, ... in it or in its folder 'train' (Kaggle's train.zip), or "
     "with folders 'Cat' and 'Dog' of 0.jpg, ... (PetImages)"
 )
+
+
+def five_annotators(y: np.ndarray, seed: int) -> dict:
+    """``crowd`` and ``true_confusion`` of the five annotators about items of two classes."""
+    made = simulation.build(CROWD, y, len(CLASS_NAMES), seed)
+    return {"crowd": made.crowd, "true_confusion": made.confusion}
+
+
+# ---------------------------------------------------------------------- of CIFAR-10
+
+
+@register("cats_dogs", title="CIFAR-10, cats and dogs", files=cifar10.FILES, ensure=partial(image_files.ensure, cifar10.PIECES))
+def load_small(
+    crowd_seed: int = 0,
+    n_train: int | None = None,
+    n_test: int | None = None,
+    test: str = "lossless",
+    filters: int = 0,
+) -> dict:
+    """The fields of the data set; ``extra`` has ``test_kind``, of each test image, as in :mod:`lib.datasets.cifar10`.
+
+    Args:
+        crowd_seed: of the five annotators.
+        n_train, n_test: see :mod:`lib.datasets.image_parts`, counted in cats and dogs.
+        test: which test images, see :func:`lib.datasets.cifar10_patches.divided`.
+        filters: 0 for images; else features of so many patches, see :mod:`lib.datasets.cifar10_patches`.
+    """
+    whole, tested, kind = cifar10_patches.divided(test)
+    whole, _ = _two(whole)
+    tested, kept = _two(tested)
+    chosen = image_parts.subset(np.arange(len(tested)), tested.y, n_test, "n_test")
+    tested, kind = tested.take(chosen), kind[kept][chosen]
+    train, valid = image_parts.parts(len(whole), whole.y, n_train)
+    crowd = five_annotators(whole.y[train], crowd_seed)
+    if not filters:
+        labels = (crowd["crowd"], crowd["true_confusion"])
+        return image_parts.fields(whole, tested, CLASS_NAMES, cifar10.NORMALIZE, (train, valid), *labels, test_kind=kind)
+    parts = {"": whole.take(train), "_test": tested}
+    return crowd | {"class_names": CLASS_NAMES, "extra": {"test_kind": kind}} | cifar10_patches.features(parts, filters)
+
+
+def _two(found: Images) -> tuple[Images, np.ndarray]:
+    """The cats (class 0) and dogs (class 1) among some images, and which they are."""
+    classes = [cifar10.CLASS_NAMES.index(name) for name in CLASS_NAMES]
+    kept = np.flatnonzero(np.isin(found.y, classes))
+    return Images(found.x[kept], (found.y[kept] == classes[1]).astype(np.int64)), kept
+
+
+# ---------------------------------------------------------------------- the user's photographs
 
 
 class NoPhotographs(DataUnavailable):
@@ -86,28 +142,23 @@ def _ensure() -> None:
 
 
 @register("dogs_vs_cats", title="Dogs vs. Cats", ensure=_ensure)
-def load(collection: str = "", side: int = 150, crowd_seed: int = 0) -> dict:
+def load(collection: str = "", crowd_seed: int = 0) -> dict:
     """The fields of the data set. Photographs that cannot be read are left out (PetImages has two).
 
     Args:
         collection: what :func:`digest` says of the user's folder, so that rows of other photographs are not taken for these;
             empty for any.
-        side: of the squares that photographs are brought to; 150 in the paper.
         crowd_seed: of the five annotators.
 
     Raises:
         NoPhotographs: as in :func:`photographs`.
-        ValueError: another collection, or a side below 16.
+        ValueError: another collection.
     """
-    if side < 16:
-        raise ValueError(f"side must be at least 16, found {side}")
     _ensure()
     found = digest(folder())
     if collection not in ("", found):
         raise ValueError(f"the photographs in {VARIABLE} are collection {found}, the run is of {collection}")
-    kept = cached_arrays(
-        paths.cache() / "decoded", f"dogs_vs_cats_{found}_{side}", lambda: _decoded(photographs(folder()), side)
-    )
+    kept = cached_arrays(paths.cache() / "decoded", f"dogs_vs_cats_{found}_{SIDE}", lambda: _decoded(photographs(folder())))
     whole = Images(kept["images"], kept["labels"].astype(np.int64))
     half = np.concatenate([np.flatnonzero(whole.y == k)[::2] for k in range(len(CLASS_NAMES))])
     train, test = whole.take(np.sort(half)), whole.take(np.setdiff1d(np.arange(len(whole)), half))
@@ -118,8 +169,8 @@ def load(collection: str = "", side: int = 150, crowd_seed: int = 0) -> dict:
     return image_parts.fields(train, test, CLASS_NAMES, normalize, chosen, crowd["crowd"], crowd["true_confusion"])
 
 
-def _decoded(files: dict[str, list[Path]], side: int) -> dict[str, np.ndarray]:
-    """All photographs as squares, in random order: ``images`` ``[photographs, 3, side, side]`` and ``labels``, both uint8."""
+def _decoded(files: dict[str, list[Path]]) -> dict[str, np.ndarray]:
+    """All photographs as squares, in random order: ``images`` ``[photographs, 3, SIDE, SIDE]`` and ``labels``, both uint8."""
     from PIL import Image
 
     squares, labels = [], []
@@ -127,7 +178,7 @@ def _decoded(files: dict[str, list[Path]], side: int) -> dict[str, np.ndarray]:
         for file in files[name]:
             try:
                 with Image.open(file) as picture:
-                    square = picture.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
+                    square = picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
             # What Pillow raises for a link to nothing, a file that is cut off or no picture, and one of a billion pixels.
             except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
                 continue

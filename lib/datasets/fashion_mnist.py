@@ -32,7 +32,6 @@ TRAIN = _piece("train", "train", "16d82e2b505296aa2b78bd5ea0992634f30419a4c97def
 TEST = _piece("test", "t10k", "9f1ec356a747bfe4ebab3cfb722d3694c9ca737e2570f6f90cf31d7b6fd689d4")
 PIECES = (TRAIN, TEST)
 FILES = [file for piece in PIECES for file in piece.sources[0].files]
-image_files.register_pieces("fashion_mnist", PIECES)
 
 
 register("fashion_mnist", title="Fashion-MNIST, simulated annotators", files=FILES, ensure=partial(image_files.ensure, PIECES))(

@@ -4,11 +4,7 @@ A data set is made of *pieces* of at most 50 MB, each an ``.npz`` file of ``imag
 uint8) and ``labels`` (``[items]`` uint8) in ``decoded/`` of the cache. A piece can come from several sources, such as an
 official archive or a lossless copy of it, and is the same whichever it came from: its SHA-256 is written down with it.
 
-A machine that holds the pieces needs neither the published files nor anything that decodes images:
-
-    python -m lib.datasets.pixels cifar10 fashion_mnist
-
-decodes what is missing and names the files to hand over.
+A machine that holds the pieces needs neither the published files nor anything that decodes images.
 """
 
 from __future__ import annotations
@@ -19,7 +15,6 @@ import io
 import json
 import logging
 import re
-import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -34,13 +29,11 @@ from lib.datasets import download
 from lib.datasets.download import DataUnavailable
 from lib.storage import cached_arrays
 
-__all__ = ["Piece", "Source", "ensure", "pieces_of", "png_rows", "read", "read_idx", "read_js_labels"]
+__all__ = ["Piece", "Source", "ensure", "png_rows", "read", "read_idx", "read_js_labels"]
 
 log = logging.getLogger(__name__)
 Images = tuple[np.ndarray, np.ndarray]  # images and labels, as in a piece
 _KEPT = 12  # pieces held in memory, so that data sets which differ in their crowd alone are read once
-_pieces: dict[str, tuple[Piece, ...]] = {}
-_optional: dict[str, tuple[Piece, ...]] = {}
 
 
 @dataclass(frozen=True)
@@ -93,21 +86,6 @@ class Piece:
     def is_local(self) -> bool:
         """Whether it, or what it is made of, is on this machine."""
         return self.path.is_file() or any(source.local() is not None for source in self.sources)
-
-
-def register_pieces(dataset: str, pieces: Sequence[Piece], optional: Sequence[Piece] = ()) -> None:
-    """Say what a data set is made of: by default, and with options that not every machine can have."""
-    _pieces[dataset], _optional[dataset] = tuple(pieces), tuple(optional)
-
-
-def pieces_of(dataset: str) -> tuple[Piece, ...]:
-    """The pieces of a data set, optional ones where they are on this machine. Raises ValueError for a set without."""
-    from lib import datasets
-
-    datasets.names()  # their modules register the pieces
-    if dataset not in _pieces:
-        raise ValueError(f"no images of {dataset!r}; there are those of {', '.join(sorted(_pieces))}")
-    return (*_pieces[dataset], *(piece for piece in _optional[dataset] if piece.is_local))
 
 
 def ensure(pieces: Sequence[Piece]) -> None:
@@ -240,20 +218,3 @@ def read_idx(file: Path) -> np.ndarray:
     axes = content[3]
     shape = np.frombuffer(content, dtype=">u4", count=axes, offset=4)
     return np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * axes).reshape(shape.astype(int))
-
-
-def main(names: Sequence[str]) -> int:
-    """Decode the pieces of some data sets (all without a name) and name their files; returns the exit status."""
-    from lib import datasets
-
-    for name in names or [name for name in datasets.names() if name in _pieces]:
-        for piece in pieces_of(name):
-            read(piece)
-            sys.stdout.write(f"{piece.path}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    from lib.datasets import image_files  # the module that the data sets register in, which this one, called __main__, is not
-
-    raise SystemExit(image_files.main(sys.argv[1:]))

@@ -19,10 +19,11 @@ import torch
 from lib import simulation
 from lib.crowd.labels import CrowdLabels
 from lib.datasets import image_features, image_files
-from lib.datasets.kinds import stratified
+from lib.datasets.kinds import first_of_each, stratified
 from lib.simulation import drawing
 
 PLAIN = "plain"
+SUBSET_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,6 @@ def parts(
     y: np.ndarray,
     n_train: int | None = None,
     n_valid: int = 0,
-    subset_seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which of the training images are used to train and which to validate.
 
@@ -60,7 +60,6 @@ def parts(
         y: ``[items]`` their classes.
         n_train: how many to train on, drawn from those that are not set aside; None for all of them.
         n_valid: how many to set aside, the last of each class.
-        subset_seed: of the draw.
 
     Returns:
         Two vectors of item indices, ascending.
@@ -70,17 +69,13 @@ def parts(
     """
     if not 0 <= n_valid < n_items:
         raise ValueError(f"n_valid must lie between 0 and {n_items - 1}, below the number of training images, found {n_valid}")
-    shares = np.bincount(y) * n_valid / n_items
-    wanted = np.floor(shares).astype(int)
-    wanted[np.argsort(wanted - shares, kind="stable")[: n_valid - wanted.sum()]] += 1
-    last = [np.flatnonzero(y == k)[::-1][:size] for k, size in enumerate(wanted)]
-    valid = np.sort(np.concatenate([np.zeros(0, dtype=int), *last]))
+    valid = first_of_each(y, n_valid, np.arange(n_items)[::-1])
     train = np.setdiff1d(np.arange(n_items), valid)
-    return subset(train, y, n_train, subset_seed, "n_train"), valid
+    return subset(train, y, n_train, "n_train"), valid
 
 
-def subset(items: np.ndarray, y: np.ndarray, size: int | None, seed: int, name: str) -> np.ndarray:
-    """``size`` of the items with the classes in the same proportions; all of them for None.
+def subset(items: np.ndarray, y: np.ndarray, size: int | None, name: str) -> np.ndarray:
+    """``size`` of the items, always the same, with the classes in the same proportions; all of them for None.
 
     Raises:
         ValueError: no item, or more than there are; names the option.
@@ -89,7 +84,7 @@ def subset(items: np.ndarray, y: np.ndarray, size: int | None, seed: int, name: 
         return items
     if not 1 <= size <= len(items):
         raise ValueError(f"{name} must lie between 1 and the {len(items)} images that there are, found {size}")
-    return items[stratified(y[items], size, np.random.default_rng(seed))]
+    return items[stratified(y[items], size, np.random.default_rng(SUBSET_SEED))]
 
 
 def fields(
@@ -154,19 +149,17 @@ def loader(
         n_train: int | None = None,
         n_valid: int = 0,
         n_test: int | None = None,
-        subset_seed: int = 0,
     ) -> dict:
         """The fields of the data set.
 
         Args:
             crowd: who labels the training images, see :func:`simulated`.
             crowd_seed, crowd_options: of that crowd.
-            n_train, n_valid, n_test, subset_seed: see this module.
+            n_train, n_valid, n_test: see this module.
         """
         whole, tested = Images.read([train]), Images.read([test])
-        tested = tested.take(subset(np.arange(len(tested)), tested.y, n_test, subset_seed, "n_test"))
-        sizes = (n_train, n_valid, subset_seed)
-        return load(whole, tested, class_names, normalize, (crowd, crowd_seed, crowd_options), sizes)
+        tested = tested.take(subset(np.arange(len(tested)), tested.y, n_test, "n_test"))
+        return load(whole, tested, class_names, normalize, (crowd, crowd_seed, crowd_options), (n_train, n_valid))
 
     return load_parts
 
@@ -177,7 +170,7 @@ def load(
     class_names: Sequence[str],
     normalize: tuple[Sequence[float], Sequence[float]],
     crowd: tuple[str, int, dict | None],
-    sizes: tuple[int | None, int, int],
+    sizes: tuple[int | None, int],
     **extra,
 ) -> dict:
     """The fields of a data set whose training images a simulated crowd labels.
@@ -185,7 +178,7 @@ def load(
     Args:
         train, test, class_names, normalize, extra: as in :func:`fields`.
         crowd: case, seed and options, see :func:`simulated`.
-        sizes: ``n_train``, ``n_valid`` and ``subset_seed`` of :func:`parts`.
+        sizes: ``n_train`` and ``n_valid`` of :func:`parts`.
     """
     chosen = parts(len(train), train.y, *sizes)
     case, seed, options = crowd

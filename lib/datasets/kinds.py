@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lib.crowd.answers import Answers
-from lib.crowd.labels import CrowdLabels, CrowdRatings
+from lib.crowd.labels import Answers, CrowdLabels, CrowdRatings
+from lib.crowd.tag_sequences import PADDING, CrowdSequences
 
-__all__ = ["CrowdData", "CrowdDataset", "RatingDataset", "stratified"]
+__all__ = ["CrowdData", "CrowdDataset", "RatingDataset", "TaggedDataset", "stratified", "token_counts"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +88,8 @@ class CrowdData:
 
     @property
     def offsets(self) -> np.ndarray | None:
-        """``[rows of x + 1]`` where the items of each row begin, in data whose rows hold several (sentences of tokens, see
-        ``tagged.py``); None where a row is an item."""
+        """``[rows of x + 1]`` where the items of each row begin, in data whose rows hold several (sentences of tokens); None
+        where a row is an item."""
         return None
 
     def draw(self, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -220,6 +221,69 @@ class RatingDataset(CrowdData):
         return super().summary() | {"rating_mae": error}
 
 
+def token_counts(x: Tensor) -> Tensor:
+    """``[sentences]`` how many tokens the sentences of ``[sentences, length, columns]`` have."""
+    return (x[:, :, 0] != PADDING).sum(dim=1)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TaggedDataset(CrowdDataset):
+    """Sentences whose tokens are the items: :class:`CrowdDataset` with two differences.
+
+    Args:
+        x, x_test, x_valid: ``[sentences, length, columns]`` int64 indices of words and, in further columns, of their
+            spelling. A row of zeros is padding and comes only after a sentence.
+        crowd: labels of the training tokens, sentence after sentence; an annotator tags all of a sentence or nothing.
+        y, y_test, y_valid: ``[tokens]`` int64 true tags, sentence after sentence.
+        class_names: the tags, in the scheme BIO.
+        extra: may hold ``words`` and ``words_test``, the tokens themselves, and ``vectors``: ``[words, dimension]``
+            float32 pretrained vectors of the words in column 0, NaN where a word has none.
+
+    Raises:
+        ValueError: sizes that do not fit each other, a tag out of range, a negative index, or a token after padding.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        lengths = token_counts(self.x).tolist()
+        stand_ins = [("",) * length for length in lengths]
+        CrowdSequences(self.extra.get("words", stand_ins), self.crowd)  # checks that sentences are tagged whole
+
+    def _check_x(self, part: str, x: Tensor) -> None:
+        if x.dtype != torch.int64 or x.ndim != 3 or x.shape[2] != self.x.shape[2]:
+            raise ValueError(
+                f"{self.name}: x{part} must be int64 [sentences, length, columns] of {self.x.shape[-1]} columns, "
+                f"found {x.dtype} {tuple(x.shape)}"
+            )
+        if x.numel() and int(x.min()) < 0:
+            raise ValueError(f"{self.name}: x{part} must hold indices of at least 0, found {int(x.min())}")
+        real = x[:, :, 0] != PADDING
+        if len(wrong := torch.nonzero((real[:, 1:] & ~real[:, :-1]).any(dim=1)).flatten()):
+            raise ValueError(f"{self.name}: padding must come after a sentence, found a token after it in row {int(wrong[0])}")
+
+    def _check_y(self, part: str, x: Tensor, y: Tensor) -> None:
+        tokens = torch.empty(int(token_counts(x).sum()), 0)
+        super()._check_y(part, tokens, y)
+
+    def draw(self, size: int, rng: np.random.Generator) -> np.ndarray:
+        """Sentences, any of them."""
+        return CrowdData.draw(self, size, rng)
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        """``[sentences + 1]``: row ``i`` of ``x`` holds the items ``offsets[i] : offsets[i + 1]``."""
+        return np.concatenate([[0], np.cumsum(token_counts(self.x).numpy())])
+
+    def summary(self) -> dict[str, Any]:
+        """Sizes, and how often the crowd is right, counted in tokens; ``sentences`` and ``test_sentences`` besides."""
+        facts = {"sentences": len(self.x), "test_sentences": 0 if self.x_test is None else len(self.x_test)}
+        facts |= super().summary()
+        for part in ("valid", "test"):
+            x = getattr(self, f"x_{part}")
+            facts[f"{part}_items"] = 0 if x is None else int(token_counts(x).sum())
+        return facts
+
+
 def stratified(y: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     """A random part with the classes in the same proportions, to within one item a class.
 
@@ -236,10 +300,13 @@ def stratified(y: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray
     """
     if not 0 <= size <= len(y):
         raise ValueError(f"size must lie between 0 and the {len(y)} items, found {size}")
-    counts = np.bincount(y)
-    share = counts * size / max(len(y), 1)
+    return first_of_each(y, size, rng.permutation(len(y)))
+
+
+def first_of_each(y: np.ndarray, size: int, order: np.ndarray) -> np.ndarray:
+    """As :func:`stratified`, the first of each class in an order of the items; the largest remainders are rounded up."""
+    share = np.bincount(y) * size / max(len(y), 1)
     take = np.floor(share).astype(int)
-    take[np.argsort(take - share, kind="stable")[: size - take.sum()]] += 1  # the largest remainders are rounded up
-    order = rng.permutation(len(y))
+    take[np.argsort(take - share, kind="stable")[: size - take.sum()]] += 1
     parts = [order[y[order] == k][:n] for k, n in enumerate(take)]
     return np.sort(np.concatenate([np.zeros(0, dtype=int), *parts]))

@@ -2,8 +2,8 @@
 
 Of the 60,000 training images 10,000 are set aside to train the machines, and of the others some to validate on. A pool of those
 left is labeled by every machine, once; a crowd is a draw from it: ``items`` images, and each label kept with ``probability``.
-An image may end without any label. The division depends on ``machine_seed``; by default all crowds are of the same fifteen
-machines, as in the script, and differ in images and in which labels were kept.
+An image may end without any label. All crowds are of the same fifteen machines, as in the script, and differ in images and in
+which labels were kept.
 
 **True confusion matrices** are what each machine says of the whole pool, as shares. A machine's errors depend on the image, not
 on its class alone, so these matrices are averages and no law that labels are drawn from.
@@ -20,6 +20,7 @@ from lib.datasets import fashion_mnist, image_files, image_parts, mnist, registe
 from lib.datasets.image_parts import Images
 from lib.simulation import machines
 
+MACHINE_SEED = 0  # of the machines, and of which images are for what
 TO_TRAIN = 10_000  # images that machines are trained on
 SMALL_POOL, LARGE_POOL = 4000, 20_000
 SOURCES = {"mnist_machines": mnist, "fashion_mnist_machines": fashion_mnist}
@@ -93,7 +94,6 @@ def _load(
     items: int,
     probability: float,
     crowd_seed: int,
-    machine_seed: int,
     n_valid: int,
     n_test: int | None,
     mismatched: bool,
@@ -102,7 +102,7 @@ def _load(
     source = SOURCES[name]
     whole, test = Images.read([source.TRAIN]), Images.read([source.TEST])
     pool = machines.SKETCH_POOL if sketch else SMALL_POOL if 2 * items <= SMALL_POOL else LARGE_POOL
-    part = divide(len(whole), n_valid, pool, machine_seed)
+    part = divide(len(whole), n_valid, pool, MACHINE_SEED)
     teach, asked = whole.take(part["machines"]), whole.take(part["pool"])
     said = machines.answers(
         teach.x[:, 0],
@@ -112,11 +112,11 @@ def _load(
         experts=experts,
         mismatched=mismatched,
         sketch=sketch,
-        seed=machine_seed,
+        seed=MACHINE_SEED,
     )
     chosen, crowd = draw(said, items, probability, crowd_seed, len(source.CLASS_NAMES))
     confusion = shares(said, asked.y, len(source.CLASS_NAMES))
-    test = test.take(image_parts.subset(np.arange(len(test)), test.y, n_test, 0, "n_test"))
+    test = test.take(image_parts.subset(np.arange(len(test)), test.y, n_test, "n_test"))
     names = tuple(str(machine) for machine in machines.crew(experts))
     parts = (part["pool"][chosen], part["valid"])
     return image_parts.fields(whole, test, source.CLASS_NAMES, source.NORMALIZE, parts, crowd, confusion, machines=names)
@@ -131,7 +131,6 @@ def _register(name: str) -> None:
         items: int = 1000,
         probability: float = 0.1,
         crowd_seed: int = 0,
-        machine_seed: int = 0,
         n_valid: int = 500,
         n_test: int | None = None,
         mismatched: bool = False,
@@ -144,13 +143,12 @@ def _register(name: str) -> None:
             items: images to label; up to 2000 of a pool of 4000, more of a pool of 20,000.
             probability: with which each of the fifteen labels of an image is kept.
             crowd_seed: of images and labels.
-            machine_seed: of the machines, and of which images are for what.
             n_valid: images to validate on, of which nobody labels any (the script: 5 % of the items).
             n_test: how many test images, all by default.
             mismatched: train logistic regression on labels of other images, as the released script does.
             sketch: poorer machines and a small pool, for tests of everything behind them.
         """
-        return _load(name, experts, items, probability, crowd_seed, machine_seed, n_valid, n_test, mismatched, sketch)
+        return _load(name, experts, items, probability, crowd_seed, n_valid, n_test, mismatched, sketch)
 
 
 for _name in SOURCES:

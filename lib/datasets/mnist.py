@@ -31,7 +31,6 @@ TRAIN = _piece("train", 0, 20, "11e8d6ab2a2ce5646c4476ec83425babb924ec39a42e6dc7
 TEST = _piece("test", 20, 21, "48dbc42030897f39429fc3a482b66f0c0cda9b5d9331372cad798d9fe4e91baa")
 PIECES = (TRAIN, TEST)
 FILES = [*(f"mnist/mnist_batch_{file}.png" for file in range(21)), _LABELS]
-image_files.register_pieces("mnist", PIECES)
 
 
 register("mnist", title="MNIST, simulated annotators", files=FILES, ensure=partial(image_files.ensure, PIECES))(

@@ -27,36 +27,23 @@ FILES = [
     "moviereviews/answers.txt",
 ]
 MISSING = 999999999
-FEATURES = ("tf-idf", "log-counts")
+MIN_REVIEWS = 10  # a word is kept that occurs in so many training reviews: 3193 of 17118
 
 
 @register("moviereviews", title="Movie reviews", files=FILES, revision=1, kind=RatingDataset)
-def load(features: str = "tf-idf", min_reviews: int = 10) -> dict:
+def load() -> dict:
     """The fields of the data set, with the published number of each kept word as ``words``.
 
-    Which words are kept, and their weights, come from the training reviews alone.
-
-    Args:
-        features: ``tf-idf``: logarithmic counts times the logarithm of rarity, rows of length one; ``log-counts``:
-            logarithmic counts, ``1 + log n``, alone, rows of length one.
-        min_reviews: keep the words that occur in so many training reviews (10: 3193 of 17118).
-
-    Raises:
-        ValueError: other features, or no word left.
+    Features are TF-IDF weights: logarithmic counts times the logarithm of rarity, rows of length one. Which words are kept,
+    and their weights, come from the training reviews alone.
     """
     from sklearn.feature_extraction.text import TfidfTransformer
 
-    if features not in FEATURES:
-        raise ValueError(f"features must be one of {', '.join(FEATURES)}, found {features!r}")
     train_file, test_file, y_file, y_test_file, answers_file = (download.path(file) for file in FILES)
     counts, counts_test = read_lda_c(train_file), read_lda_c(test_file)
     reviews = np.bincount(counts.indices, minlength=counts.shape[1])  # an entry a word and review
-    words = np.flatnonzero(reviews >= max(min_reviews, 1))
-    if not len(words):
-        raise ValueError(
-            f"no word occurs in min_reviews={min_reviews} training reviews; the most frequent is in {reviews.max()}"
-        )
-    weigh = TfidfTransformer(sublinear_tf=True, use_idf=features == "tf-idf", norm="l2")
+    words = np.flatnonzero(reviews >= MIN_REVIEWS)
+    weigh = TfidfTransformer(sublinear_tf=True, norm="l2")
     x = weigh.fit_transform(counts[:, words])
     # A word of the test reviews alone has no column in the training matrix, and would have no weight.
     x_test = weigh.transform(counts_test[:, words])

@@ -16,22 +16,20 @@ FILES = ["music/music_genre_gold.csv", "music/music_genre_mturk.csv", "music/mus
 
 
 @register("music", title="Music genre", files=FILES, revision=1)
-def load(standardize: bool = True) -> dict:
+def load() -> dict:
     """The fields of the data set; classes and annotators are in alphabetical order, clips as in the file of the truth.
 
-    Args:
-        standardize: take off the training mean and divide by the training clips' (population) standard deviation; a
-            feature that does not vary is divided by 1. False: features as published.
+    Of the published features the training mean is taken off, and they are divided by the training clips' (population)
+    standard deviation; one that does not vary is divided by 1.
     """
     gold, answers, test = (pd.read_csv(download.path(file)) for file in FILES)
     features = [column for column in gold.columns if column.startswith("feature")]
     classes = sorted(gold["class"].unique())
     crowd = CrowdLabels.from_frame(answers, item="id", label="class", items=gold["id"].tolist(), classes=classes)
     x, x_test = (part[features].to_numpy(dtype="float64") for part in (gold, test))
-    if standardize:
-        mean, deviation = x.mean(axis=0), x.std(axis=0)
-        deviation[deviation == 0] = 1
-        x, x_test = (x - mean) / deviation, (x_test - mean) / deviation
+    mean, deviation = x.mean(axis=0), x.std(axis=0)
+    deviation[deviation == 0] = 1
+    x, x_test = (x - mean) / deviation, (x_test - mean) / deviation
     codes = {name: code for code, name in enumerate(classes)}
     return {
         "x": torch.from_numpy(x).float(),

@@ -18,7 +18,7 @@ from lib.registry import unknown
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lib.crowd.answers import Answers
+    from lib.crowd.labels import Answers
     from lib.methods.base import Method
     from lib.networks import Backbone
 
@@ -58,9 +58,9 @@ CATALOGUE = {
     "majority-vote": Entry("aggregated", "MajorityVote", "Majority vote", "baseline", "aggregated"),
     "soft-majority-vote": Entry("aggregated", "SoftMajorityVote", "Soft majority vote", "baseline", "aggregated"),
     "dawid-skene": Entry("aggregated", "DawidSkene", "Dawid-Skene, then train", "Dawid & Skene 1979", "aggregated"),
-    "majority-vote-elr": Entry("elr", "MajorityVoteELR", "Majority vote + ELR", "Liu et al. 2020", "aggregated"),
-    "glad": Entry("glad_mace", "GladThenTrain", "GLAD, then train", "Whitehill et al. 2009", "aggregated"),
-    "mace": Entry("glad_mace", "MaceThenTrain", "MACE, then train", "Hovy et al. 2013", "aggregated"),
+    "majority-vote-elr": Entry("aggregated", "MajorityVoteELR", "Majority vote + ELR", "Liu et al. 2020", "aggregated"),
+    "glad": Entry("aggregated", "GLAD", "GLAD, then train", "Whitehill et al. 2009", "aggregated"),
+    "mace": Entry("aggregated", "MACE", "MACE, then train", "Hovy et al. 2013", "aggregated"),
     "ratings-mean": Entry("ratings", "MeanRating", "Mean of the ratings", "baseline", "aggregated"),
     "dl-em": Entry("dl_em", "DLEM", "DL-EM", "Rodrigues & Pereira 2018", "em"),
     "dl-em-released": Entry(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from lib.crowd.answers import Answers
+from lib.crowd.labels import Answers
 from lib.datasets.batches import Batch
 from lib.networks import Backbone
 
@@ -25,15 +25,17 @@ class Method(nn.Module):
         crowd: the labels that it will be trained on.
 
     Attributes:
-        task: what the method learns, see :attr:`lib.crowd.answers.Answers.task`.
+        task: what the method learns, see :attr:`lib.crowd.labels.Answers.task`.
         warmup_epochs: epochs at the start that do not count when the best or a validation-selected epoch is sought.
         compilable: whether nothing outside of a backbone looks at the operations inside it.
+        annotator_rate: learning rate of the annotators' parameters relative to the network's.
         n_classes: numbers that the network gives for an item.
     """
 
     task: ClassVar[str] = "classification"
     warmup_epochs: int = 0
     compilable: bool = True
+    annotator_rate: float = 1.0
 
     def __init__(self, backbone: Callable[[], Backbone], crowd: Answers) -> None:
         super().__init__()
@@ -93,6 +95,18 @@ class Method(nn.Module):
         optimizer.step()
         return loss.detach()
 
+    def annotator_parameters(self) -> list[nn.Parameter]:
+        """Those that say who the annotators are: they learn at ``annotator_rate`` times the rate, and without decay, which
+        would pull every annotator toward guessing."""
+        return []
+
     def parameter_groups(self, lr: float, weight_decay: float) -> list[dict]:
-        """The optimizer's parameter groups; overridden where a part has a rate or decay of its own."""
-        return [{"params": list(self.parameters()), "lr": lr, "weight_decay": weight_decay}]
+        """The optimizer's parameter groups: what learns of the networks, and the annotators' parameters."""
+        annotators = self.annotator_parameters()
+        apart = {id(p) for p in annotators}
+        networks = [p for p in self.parameters() if p.requires_grad and id(p) not in apart]
+        groups = [
+            {"params": networks, "lr": lr, "weight_decay": weight_decay},
+            {"params": annotators, "lr": lr * self.annotator_rate, "weight_decay": 0.0},
+        ]
+        return [group for group in groups if group["params"]]

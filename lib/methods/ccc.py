@@ -34,6 +34,7 @@ from lib.losses.crowd import crowd_layer_logits, label_cross_entropy
 from lib.methods import meta_gradient
 from lib.methods.ensemble import Ensemble
 from lib.networks import Backbone
+from lib.registry import choice
 
 if TYPE_CHECKING:
     from lib.datasets.batches import TrainingData
@@ -257,8 +258,7 @@ class CCC(Ensemble):
         n_groups = min(PAPER_GROUPS, crowd.n_annotators) if groups is None else groups
         if not 1 <= n_groups <= crowd.n_annotators:
             raise ValueError(f"groups must lie in 1 .. {crowd.n_annotators}, the number of annotators, found {groups}")
-        if gradient not in meta_gradient.MODES:
-            raise ValueError(f"gradient must be one of {', '.join(meta_gradient.MODES)}, found {gradient!r}")
+        choice("gradient", gradient, meta_gradient.MODES)
         for name, value, least in (
             ("per_class", per_class, 1),
             ("rate", rate, 0),

@@ -7,8 +7,6 @@ annotator ``r``'s logits are
     MW    a[k] = sum_j p[j] T[r, j, k]     a full matrix, started at the identity
     VW    a[k] = w[r, k] p[k]              a weight for each class, started at one
     VW+B  a[k] = w[r, k] p[k] + b[r, k]    and a bias, started at zero
-    VB    a[k] = p[k] + b[r, k]            (in the authors' code only, as is SW)
-    SW    a[k] = s[r] p[k]
 
 and the label's distribution is ``softmax(a)``: linear in probabilities, otherwise unconstrained. A constant added to a
 row of ``T`` changes nothing, so only differences inside a row mean anything.
@@ -28,18 +26,19 @@ from lib.losses.crowd import crowd_layer_logits, label_cross_entropy
 from lib.methods.aggregated import MajorityVote
 from lib.methods.base import Method
 from lib.networks import Backbone
+from lib.registry import choice
 
 if TYPE_CHECKING:
     from lib.datasets.batches import TrainingData
 
-VARIANTS = ("MW", "VW", "VW+B", "VB", "SW")
+VARIANTS = ("MW", "VW", "VW+B")
 
 
 class CrowdLayer(Method):
     """Cross-entropy of the annotators' softmax, mean over labels.
 
     Args:
-        variant: one of ``MW``, ``VW``, ``VW+B``, ``VB``, ``SW``.
+        variant: ``MW``, ``VW`` or ``VW+B``.
         pretrain: epochs that the network is first trained for on the majority vote, without the annotators' maps, as the
             authors do for named entities, where the start at the identity alone is slow to leave the most frequent class.
 
@@ -49,26 +48,19 @@ class CrowdLayer(Method):
 
     def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels, variant: str = "MW", pretrain: int = 0) -> None:
         super().__init__(backbone, crowd)
-        if variant not in VARIANTS:
-            raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, found {variant!r}")
-        self.variant, self.pretrain = variant, pretrain
+        self.variant, self.pretrain = choice("variant", variant, VARIANTS), pretrain
         annotators, classes = crowd.n_annotators, crowd.n_classes
-        shapes = {"MW": (annotators, classes, classes), "SW": (annotators, 1)}
-        if variant == "MW":
-            self.weight = nn.Parameter(torch.eye(classes).repeat(annotators, 1, 1))
-        elif variant != "VB":
-            self.weight = nn.Parameter(torch.ones(shapes.get(variant, (annotators, classes))))
-        if "B" in variant:
+        matrices = torch.eye(classes).repeat(annotators, 1, 1)
+        self.weight = nn.Parameter(matrices if variant == "MW" else torch.ones(annotators, classes))
+        if variant == "VW+B":
             self.bias = nn.Parameter(torch.zeros(annotators, classes))
 
     def annotator_logits(self, class_prob: Tensor, position: Tensor, annotator: Tensor) -> Tensor:
         """``[labels, classes]`` from ``[batch, classes]`` class probabilities, for the given labels only."""
         if self.variant == "MW":
             return crowd_layer_logits(class_prob, self.weight, position, annotator)
-        logits = class_prob[position]
-        if self.variant != "VB":
-            logits = logits * self.weight[annotator]
-        return logits + self.bias[annotator] if "B" in self.variant else logits
+        logits = class_prob[position] * self.weight[annotator]
+        return logits + self.bias[annotator] if self.variant == "VW+B" else logits
 
     def prepare(self, data: TrainingData, fit: Callable[..., dict[str, list[float]]]) -> None:
         if self.pretrain:

@@ -25,6 +25,7 @@ from lib.datasets.batches import Batch
 from lib.losses.ratings import rating_loss
 from lib.methods.ratings import RatingMethod
 from lib.networks import Backbone
+from lib.registry import choice
 
 VARIANTS = ("S", "B", "S+B")
 
@@ -56,11 +57,10 @@ class CrowdLayerRatings(RatingMethod):
         scale: float | None = None,
     ) -> None:
         super().__init__(backbone, crowd, center, scale)
-        if variant not in VARIANTS:
-            raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, found {variant!r}")
         if not prior >= 0 or not annotator_lr > 0:
             raise ValueError(f"expected prior >= 0 and annotator_lr > 0, found {prior!r} and {annotator_lr!r}")
-        self.variant, self.prior, self.annotator_lr, self.free = variant, prior, annotator_lr, free
+        self.variant, self.prior, self.free = choice("variant", variant, VARIANTS), prior, free
+        self.annotator_rate = annotator_lr
         self.n_ratings = len(crowd)
         self.register_buffer("share", torch.as_tensor(ratings.weights(crowd)).to(torch.get_default_dtype()))
         if "S" in variant:
@@ -94,8 +94,6 @@ class CrowdLayerRatings(RatingMethod):
             return None
         return ((bias - self.share @ bias) * self.scale).detach()
 
-    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict]:
-        """Scales and biases at their own rate and without decay, which would pull scales to zero."""
-        lines = [value for name, value in self.named_parameters() if name.startswith("raw_")]
-        network = {"params": list(self.backbone.parameters()), "lr": lr, "weight_decay": weight_decay}
-        return [network, {"params": lines, "lr": self.annotator_lr * lr, "weight_decay": 0.0}]
+    def annotator_parameters(self) -> list[nn.Parameter]:
+        """Scales and biases."""
+        return [value for name, value in self.named_parameters() if name.startswith("raw_")]

@@ -23,6 +23,7 @@ from lib.datasets.batches import Batch
 from lib.losses.crowd import soft_cross_entropy
 from lib.methods.base import Method
 from lib.networks import Backbone
+from lib.registry import choice
 
 if TYPE_CHECKING:
     from lib.datasets.batches import TrainingData
@@ -34,7 +35,6 @@ class DLEM(Method):
     """EM over the items' classes and the annotators' matrices around a network.
 
     Args:
-        smoothing: added to every count of the M-step.
         variant: ``paper``, or ``released``, which keeps what the authors' class does: posteriors that are not normalized
             (so an item's weight is the evidence of its labels), matrices from the network's predictions alone, and a
             constant of one added to the counts but not to their total.
@@ -43,17 +43,9 @@ class DLEM(Method):
         ValueError: another variant.
     """
 
-    def __init__(
-        self,
-        backbone: Callable[[], Backbone],
-        crowd: CrowdLabels,
-        smoothing: float = 0.01,
-        variant: str = "paper",
-    ) -> None:
+    def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels, variant: str = "paper") -> None:
         super().__init__(backbone, crowd)
-        if variant not in VARIANTS:
-            raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, found {variant!r}")
-        self.smoothing, self.variant = smoothing, variant
+        self.variant = choice("variant", variant, VARIANTS)
         vote = np.eye(crowd.n_classes)[np.maximum(majority_vote(crowd), 0)]
         self.register_buffer("target", torch.as_tensor(vote, dtype=torch.float32))
         uniform = torch.full((crowd.n_annotators, crowd.n_classes, crowd.n_classes), 1 / crowd.n_classes)
@@ -72,7 +64,7 @@ class DLEM(Method):
             confusion = self._confusion.double().cpu().numpy()
             target, _ = e_step(log_prob.double().cpu().numpy(), confusion, data.crowd)
             self.target.copy_(torch.as_tensor(target))
-        self._confusion.copy_(torch.as_tensor(m_step(target, data.crowd, self.smoothing)))
+        self._confusion.copy_(torch.as_tensor(m_step(target, data.crowd)))
 
     def _released_round(self, data: TrainingData) -> None:
         prob = data.predict(self.predict_proba, self).double().cpu().numpy()

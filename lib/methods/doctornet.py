@@ -26,7 +26,6 @@ from lib.networks import Backbone
 if TYPE_CHECKING:
     from lib.datasets.batches import TrainingData
 
-HEADS = ("all", "labeled")
 BLOCK = 2**22  # numbers held at once while heads are averaged
 
 
@@ -34,36 +33,18 @@ class DoctorNet(Method):
     """Cross-entropy of each label under its annotator's head, mean over labels; the mean of the heads predicts.
 
     Heads start Glorot-uniform with zero bias, as in the LabelMe notebook of Rodrigues & Pereira (2018), and see only the
-    labels that were given. The backbone's own head has no part in it and does not learn.
-
-    Args:
-        heads: which heads are averaged: ``all``, as in the paper, or only those of annotators who gave a ``labeled`` item
-            (a head without labels says something arbitrary).
-        double_softmax: take the softmax of the heads' softmax in the loss, as that notebook does by mistake.
-
-    Raises:
-        ValueError: another choice of heads.
+    labels that were given; all are averaged, as in the paper, also one without labels. (That notebook takes the softmax of
+    the heads' softmax in the loss, by mistake.) The backbone's own head has no part in it and does not learn.
     """
 
-    def __init__(
-        self,
-        backbone: Callable[[], Backbone],
-        crowd: CrowdLabels,
-        heads: str = "all",
-        double_softmax: bool = False,
-    ) -> None:
+    def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels) -> None:
         super().__init__(backbone, crowd)
-        if heads not in HEADS:
-            raise ValueError(f"heads must be one of {', '.join(HEADS)}, found {heads!r}")
-        self.double_softmax = double_softmax
         self.backbone.head.requires_grad_(False)
         width = self.backbone.n_features
         bound = math.sqrt(6 / (width + crowd.n_classes))
         shape = (crowd.n_annotators, crowd.n_classes, width)
         self.head_weight = nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
         self.head_bias = nn.Parameter(torch.zeros(crowd.n_annotators, crowd.n_classes))
-        averaged = torch.tensor(crowd.labels_per_annotator > 0) | (heads == "all")
-        self.register_buffer("averaged", averaged)
 
     def head_logits(self, features: Tensor, position: Tensor, annotator: Tensor) -> Tensor:
         """``[labels, classes]`` from ``[batch, n_features]`` features, for the given labels' heads only."""
@@ -86,12 +67,11 @@ class DoctorNet(Method):
 
     def loss(self, batch: Batch) -> Tensor:
         logits = self.head_logits(self.backbone.features(batch.x), batch.position, batch.annotator)
-        return label_cross_entropy(torch.softmax(logits, dim=1) if self.double_softmax else logits, batch.label)
+        return label_cross_entropy(logits, batch.label)
 
     def predict_proba(self, x: Tensor) -> Tensor:
         """Mean of the heads."""
-        weight = self.averaged.to(self.head_bias.dtype)
-        return self.mixture(self.backbone.features(x), weight / weight.sum())
+        return self.mixture(self.backbone.features(x), self.head_bias.new_ones(self.n_annotators) / self.n_annotators)
 
 
 class WeightedDoctorNet(Method):
@@ -101,38 +81,19 @@ class WeightedDoctorNet(Method):
     network in evaluation mode and frozen, only one number an annotator learns, by cross-entropy of the weighted mean of
     the heads against the item's vote shares, mean over items. This is the second stage of the LabelMe notebook of
     Rodrigues & Pereira (2018); the paper's own rule for the weights could not be checked. The heads' probabilities are
-    computed anew for each batch: kept for all items they would take items x annotators x classes numbers.
-
-    Args:
-        heads, double_softmax: as in :class:`DoctorNet`.
-        first_epochs: epochs of the first stage; None: as many as of the second.
-        weight_rate: learning rate of the weights relative to the recipe's. The notebook has 1 and some 16,000 steps; with
-            far fewer the weights hardly leave their even start.
-
-    Raises:
-        ValueError: another choice of heads, or a rate that is not above 0.
+    computed anew for each batch: kept for all items they would take items x annotators x classes numbers. The notebook takes
+    some 16,000 steps; with far fewer the weights hardly leave their even start.
     """
 
-    def __init__(
-        self,
-        backbone: Callable[[], Backbone],
-        crowd: CrowdLabels,
-        heads: str = "all",
-        double_softmax: bool = False,
-        first_epochs: int | None = None,
-        weight_rate: float = 1.0,
-    ) -> None:
-        first = DoctorNet(backbone, crowd, heads=heads, double_softmax=double_softmax)
+    def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels) -> None:
+        first = DoctorNet(backbone, crowd)
         super().__init__(lambda: first.backbone, crowd)
-        if not weight_rate > 0:
-            raise ValueError(f"weight_rate must be above 0, found {weight_rate}")
         self.first = first
-        self.first_epochs, self.weight_rate = first_epochs, weight_rate
         self.weight_logits = nn.Parameter(torch.ones(crowd.n_annotators))
         self.register_buffer("target", torch.as_tensor(soft_vote(crowd), dtype=self.weight_logits.dtype))
 
     def prepare(self, data: TrainingData, fit: Callable[..., dict[str, list[float]]]) -> None:
-        fit(self.first, **({} if self.first_epochs is None else {"epochs": self.first_epochs}))
+        fit(self.first)
         self.first.zero_grad()  # the last step's gradients are as large as the network
         self.first.requires_grad_(False)
 
@@ -143,8 +104,8 @@ class WeightedDoctorNet(Method):
         return self
 
     def head_weights(self) -> Tensor:
-        """``[annotators]``, sums to one; zero for a head that is not averaged."""
-        return torch.softmax(self.weight_logits.masked_fill(~self.first.averaged, -torch.inf), dim=0)
+        """``[annotators]``, sums to one."""
+        return torch.softmax(self.weight_logits, dim=0)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean over items, in nats."""
@@ -158,6 +119,6 @@ class WeightedDoctorNet(Method):
         """Weighted mean of the heads."""
         return self.first.mixture(self.first.backbone.features(x), self.head_weights())
 
-    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict]:
-        """The weights alone, without decay: their mean is arbitrary."""
-        return [{"params": [self.weight_logits], "lr": lr * self.weight_rate, "weight_decay": 0.0}]
+    def annotator_parameters(self) -> list[nn.Parameter]:
+        """The weights, whose mean is arbitrary; nothing else learns."""
+        return [self.weight_logits]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from lib.datasets.batches import TrainingData
     from lib.datasets.kinds import CrowdDataset
 
+SIZE = 2  # members, as CCC has
+
 
 class Ensemble(Method):
     """Networks that share nothing but the batches: each is updated exactly as it would be alone.
@@ -30,13 +32,12 @@ class Ensemble(Method):
     Args:
         base: the method of every member.
         base_options: the members' options; None for the method's own defaults.
-        size: number of members.
 
     Attributes:
         members: the methods.
 
     Raises:
-        ValueError: no member, or whatever the base says of its options.
+        ValueError: whatever the base says of its options.
     """
 
     def __init__(
@@ -45,11 +46,8 @@ class Ensemble(Method):
         crowd: CrowdLabels,
         base: str = "crowdlayer-mw",
         base_options: dict | None = None,
-        size: int = 2,
     ) -> None:
-        if size < 1:
-            raise ValueError(f"an ensemble needs at least 1 member, found size {size}")
-        members = [build(base, backbone, crowd, **(base_options or {})) for _ in range(size)]
+        members = [build(base, backbone, crowd, **(base_options or {})) for _ in range(SIZE)]
         super().__init__(lambda: members[0].backbone, crowd)
         self.members = nn.ModuleList(members)
         self.warmup_epochs = max(member.warmup_epochs for member in members)

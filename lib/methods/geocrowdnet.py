@@ -22,6 +22,7 @@ from lib.datasets.batches import Batch
 from lib.losses.crowd import annotator_volume, classifier_volume, coupled_cross_entropy, log_rows
 from lib.methods.base import Method
 from lib.networks import Backbone
+from lib.registry import choice
 
 PENALTIES = ("none", "F", "W")
 STARTS = {"identity": (1.0, 0.0), "6I-5": (1.0, -5.0)}  # logits on and off the diagonal
@@ -48,14 +49,10 @@ class GeoCrowdNet(Method):
         start: str = "identity",
     ) -> None:
         super().__init__(backbone, crowd)
-        if penalty not in PENALTIES:
-            raise ValueError(f"penalty must be one of {', '.join(PENALTIES)}, found {penalty!r}")
-        if start not in STARTS:
-            raise ValueError(f"start must be one of {', '.join(STARTS)}, found {start!r}")
         if weight < 0:
             raise ValueError(f"weight must not be negative, found {weight}")
-        self.penalty, self.weight = penalty, weight
-        on, off = STARTS[start]
+        self.penalty, self.weight = choice("penalty", penalty, PENALTIES), weight
+        on, off = STARTS[choice("start", start, STARTS)]
         logits = off + (on - off) * torch.eye(crowd.n_classes)
         self.confusion_logits = nn.Parameter(logits.repeat(crowd.n_annotators, 1, 1))
 
@@ -81,9 +78,5 @@ class GeoCrowdNet(Method):
     def confusion(self) -> Tensor:
         return torch.softmax(self.confusion_logits, dim=2).detach()
 
-    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict]:
-        """No decay on the confusion logits: it would pull every annotator toward guessing."""
-        return [
-            {"params": list(self.backbone.parameters()), "lr": lr, "weight_decay": weight_decay},
-            {"params": [self.confusion_logits], "lr": lr, "weight_decay": 0.0},
-        ]
+    def annotator_parameters(self) -> list[nn.Parameter]:
+        return [self.confusion_logits]

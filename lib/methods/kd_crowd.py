@@ -13,9 +13,9 @@ The distillation loss is the f-mutual information gain (:mod:`lib.losses.distill
 hand, which says this much and no more.** The choice of f, the robust learners (:mod:`lib.losses.early_learning`), calibration,
 the start of stage 2 and all settings are a reconstruction, not the paper's.
 
-Nothing is chosen by true classes: some labels are kept out of stages 0 and 1, and the student's epoch, both temperatures and,
-where asked for, both weights are those that explain them best (:mod:`lib.aggregation.held_out_labels`). Stage 2, whose epochs
-are scored, uses all labels.
+Every stage takes as many epochs as the recipe says. Nothing is chosen by true classes: some labels are kept out of stages 0
+and 1, and the student's epoch, both temperatures and, where asked for, both weights are those that explain them best
+(:mod:`lib.aggregation.held_out_labels`). The teacher's epoch is the last. Stage 2, whose epochs are scored, uses all labels.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ from torch.nn import functional as F
 from lib.aggregation.held_out_labels import Choice, fit_confusion
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
-from lib.losses.distillation import LOSSES, Distillation
+from lib.losses.distillation import DIVERGENCES, LOSSES, Distillation
 from lib.methods import build, kd_stages
 from lib.methods.base import Method
 from lib.methods.ensemble import Ensemble
 from lib.networks import Backbone
+from lib.registry import choice
 
 if TYPE_CHECKING:
     from lib.datasets.batches import TrainingData
@@ -63,13 +64,8 @@ class KDCrowd(Method):
         divergence: of ``mig``: ``kl``, ``pearson`` or ``js``.
         robust: stage 1's learner: ``elr``, ``co-teaching``, ``early-stopping``; or ``none``, which takes the last epoch
             where the others take the one that the held-out labels choose.
-        elr_weight, elr_momentum: of early-learning regularization. A weight of None: the held-out labels choose among
-            students, one for each of :data:`lib.methods.kd_stages.ELR_WEIGHTS`.
-        teacher_epochs, student_epochs: None for as many as the recipe's.
-        teacher_output: the ``classifier``'s predictions, or the ``posterior`` with the labels that the teacher saw.
-        teacher_epoch: its ``last`` epoch, or the one that the ``held-out`` labels choose.
-        teacher_temperature, student_temperature: None for the one that the held-out labels choose; 1 changes nothing.
-        held_out: share of the labels that stages 0 and 1 do without. 0: last epochs, and temperatures of 1 where not given.
+        elr_weight: of early-learning regularization. None: the held-out labels choose among students, one for each of
+            :data:`lib.methods.kd_stages.ELR_WEIGHTS`.
         warm_confusion: start stage 2 at the matrices implied by stage 1, where the base can; None: if ``weight`` is not 0.
 
     Attributes:
@@ -94,33 +90,21 @@ class KDCrowd(Method):
         divergence: str = "kl",
         robust: str = "elr",
         elr_weight: float | None = 1.0,
-        elr_momentum: float = 0.7,
-        teacher_epochs: int | None = None,
-        student_epochs: int | None = None,
-        teacher_output: str = "classifier",
-        teacher_epoch: str = "last",
-        teacher_temperature: float | None = None,
-        student_temperature: float | None = None,
-        held_out: float = 0.15,
         warm_confusion: bool | None = None,
     ) -> None:
         for_student, for_final = (given or distillation for given in (student_distillation, final_distillation))
-        plan = kd_stages.Plan(
-            for_student, divergence, robust, elr_weight, elr_momentum, teacher_epochs, student_epochs, teacher_output,
-            teacher_epoch, teacher_temperature, student_temperature, held_out,
-        )  # fmt: skip
-        if for_final not in LOSSES or not (weight is None or weight >= 0):
-            found = f"found {for_final!r} and {weight}"
-            raise ValueError(f"need a distillation among {', '.join(LOSSES)} and a weight that is not negative, {found}")
-        if weight is None and held_out == 0:
-            raise ValueError("a weight is chosen by held-out labels: held_out must be above 0, found 0")
+        choice("student_distillation", for_student, LOSSES)
+        choice("final_distillation", for_final, LOSSES)
+        choice("divergence", divergence, DIVERGENCES)
+        choice("robust", robust, kd_stages.LEARNERS)
+        for name, value in (("weight", weight), ("elr_weight", elr_weight)):
+            if value is not None and not value >= 0:
+                raise ValueError(f"{name} must not be negative, or None for a choice, found {value}")
         make = functools.partial(build, base, backbone, **(base_options or {}))
         # The final model first, so that it starts exactly as its base would alone.
         final = make(crowd)
         if isinstance(final, Ensemble | KDCrowd):
             raise ValueError(f"kd-crowd cannot guide {base!r}, which has training steps of its own; choose another base")
-        if teacher_output == "posterior" and final.confusion() is None:
-            raise ValueError(f"the posterior needs confusion matrices, which {base!r} has not; choose the classifier")
         super().__init__(lambda: final.backbone, crowd)
         self.final, self.weight, self.warmup_epochs = final, weight, final.warmup_epochs
         self.distillation, self.divergence = for_final, divergence
@@ -130,8 +114,10 @@ class KDCrowd(Method):
         self.rivals: dict[float, float] = {}
         self._make = make
         # No part of the final model (so no module of it), and gone when it has been run.
-        needed = weight != 0 or self.warm_confusion
-        self._teaching = kd_stages.Teaching(plan, make, backbone, crowd) if needed else None
+        self._teaching: kd_stages.Teaching | None = None
+        if weight != 0 or self.warm_confusion:
+            weights = kd_stages.ELR_WEIGHTS if elr_weight is None and robust == "elr" else (elr_weight or 0.0,)
+            self._teaching = kd_stages.Teaching(make, backbone, crowd, robust, weights, for_student, divergence)
 
     def prepare(self, data: TrainingData, fit: kd_stages.Fitting) -> None:
         """Stages 0 and 1, then roles are switched: the student's predictions start and guide the final model."""
@@ -159,17 +145,17 @@ class KDCrowd(Method):
     def _compare_weights(self, data: TrainingData, fit: kd_stages.Fitting) -> dict[float, float]:
         """Train stage 2 on the visible labels with each weight; how well its last epoch explains the hidden ones."""
         visible, hidden = self._teaching.visible, self._teaching.hidden
-        part, found = data.with_crowd(visible), {}
+        part, scores = data.with_crowd(visible), {}
         fit_part = functools.partial(fit, data=part)
         for weight in WEIGHTS:
             final = self._make(visible).to(data.device)
             self._switch_roles(final, part, weight)
             final.prepare(part, fit_part)
             fit_part(final)
-            choice = Choice(visible, hidden)
-            choice.offer(0, part.predict(final.predict_proba, final).double().cpu().numpy())
-            found[weight] = choice.best.score
-        return found
+            offers = Choice(visible, hidden)
+            offers.offer(0, part.predict(final.predict_proba, final).double().cpu().numpy())
+            scores[weight] = offers.best.score
+        return scores
 
     def loss(self, batch: Batch) -> Tensor:
         """The base's own plus, in stage 2, ``weight`` times the distillation (mean over items), in nats."""
@@ -213,10 +199,10 @@ class KDCrowd(Method):
         and ``correct_broken``, of its right items that become wrong. After a choice of weights: ``weight``, and what the
         held-out labels say of each, ``final_held_out_`` and ``student_held_out_elr_`` with the weight.
         """
-        found = self.final.scores(data) | kd_stages.scores(self.stages, data)
+        scores = self.final.scores(data) | kd_stages.scores(self.stages, data)
         if self.rivals:
-            found |= {"weight": self.weight} | {f"final_held_out_{weight:g}": score for weight, score in self.rivals.items()}
-        return found
+            scores |= {"weight": self.weight} | {f"final_held_out_{weight:g}": score for weight, score in self.rivals.items()}
+        return scores
 
 
 def guided_loss(base: Method, own_loss: Callable[[Batch], Tensor], guide: Distillation, weight: float, batch: Batch) -> Tensor:

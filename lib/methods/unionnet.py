@@ -7,14 +7,14 @@ class probabilities ``p`` of the item and one matrix ``T[r, j, k]`` an annotator
     B   Theta[(r, k), j] = softmax of T[:, j, :] over all (r, k),   o = Theta p,
                                                   loss of an item = - mean over its labels of log o[r, k]
 
-both a mean over items. The softmax over the whole union also learns how often annotators label each class.
+both a mean over items (other implementations of B sum over an item's labels). ``T`` starts near the identity; the authors
+start it at the votes on CIFAR-10 and Music. The softmax over the whole union also learns how often annotators label each class.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,12 +22,11 @@ from torch.nn import functional as F
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
 from lib.methods.base import Method
-from lib.methods.max_mig import vote_confusion
 from lib.networks import Backbone
+from lib.registry import choice
 
 VARIANTS = ("A", "B")
-STARTS = ("identity", "votes")
-SMALL = 1e-5
+SMALL = 1e-5  # sum of the off-diagonal entries of a row of T at the start
 
 
 class UnionNet(Method):
@@ -38,35 +37,17 @@ class UnionNet(Method):
 
     Args:
         variant: ``A`` or ``B``.
-        start: of ``T``: ``identity`` (off-diagonal entries sum to 1e-5), or ``votes``, the logarithm of the confusion
-            matrices against the soft votes plus 1e-5, as the authors start on CIFAR-10 and Music (there transposed by
-            mistake, here not).
-        divide: variant B: divide an item's loss by its number of labels, as the authors do; other implementations sum.
 
     Raises:
-        ValueError: another variant or start.
+        ValueError: another variant.
     """
 
-    def __init__(
-        self,
-        backbone: Callable[[], Backbone],
-        crowd: CrowdLabels,
-        variant: str = "B",
-        start: str = "identity",
-        divide: bool = True,
-    ) -> None:
+    def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels, variant: str = "B") -> None:
         super().__init__(backbone, crowd)
-        if variant not in VARIANTS:
-            raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, found {variant!r}")
-        if start not in STARTS:
-            raise ValueError(f"start must be one of {', '.join(STARTS)}, found {start!r}")
-        self.variant, self.divide = variant, divide
-        if start == "votes":
-            weight = torch.as_tensor(np.log(vote_confusion(crowd) + SMALL), dtype=torch.get_default_dtype())
-        else:
-            off = SMALL / max(crowd.n_classes - 1, 1)
-            weight = (off + (1 - SMALL - off) * torch.eye(crowd.n_classes)).repeat(crowd.n_annotators, 1, 1)
-        self.weight = nn.Parameter(weight)
+        self.variant = choice("variant", variant, VARIANTS)
+        off = SMALL / max(crowd.n_classes - 1, 1)
+        weight = off + (1 - SMALL - off) * torch.eye(crowd.n_classes)
+        self.weight = nn.Parameter(weight.repeat(crowd.n_annotators, 1, 1))
 
     def log_prob(self, class_logits: Tensor, position: Tensor, annotator: Tensor, label: Tensor) -> Tensor:
         """``[labels]`` log-probability of each label among all that anyone could give of the item.
@@ -85,7 +66,7 @@ class UnionNet(Method):
 
     def loss(self, batch: Batch) -> Tensor:
         surprise = -self.log_prob(self.backbone(batch.x), batch.position, batch.annotator, batch.label)
-        if self.variant == "B" and self.divide:
+        if self.variant == "B":
             # Not by `bincount`, which waits for the device.
             labels = surprise.new_zeros(len(batch.x)).index_add(0, batch.position, torch.ones_like(surprise))
             surprise = surprise / labels[batch.position]
@@ -100,9 +81,5 @@ class UnionNet(Method):
         """Softmax over the annotator's own labels, in both variants: within the union, given that the annotator spoke."""
         return torch.softmax(self.weight, dim=2).detach()
 
-    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict]:
-        """No decay on the annotators' matrices: it would pull every annotator toward guessing."""
-        return [
-            {"params": list(self.backbone.parameters()), "lr": lr, "weight_decay": weight_decay},
-            {"params": [self.weight], "lr": lr, "weight_decay": 0.0},
-        ]
+    def annotator_parameters(self) -> list[nn.Parameter]:
+        return [self.weight]

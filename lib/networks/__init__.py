@@ -12,9 +12,24 @@ from torch import Tensor, nn
 
 from lib.registry import Registry
 
-__all__ = ["Backbone", "Inputs", "build", "defaults", "names", "register"]
+__all__ = ["CATALOGUE", "Backbone", "Inputs", "build", "defaults", "names", "register"]
 
-_registry: Registry[Callable[..., Backbone]] = Registry("backbone", __name__)
+# The module of each; a new network is a file, a line here, and its test.
+CATALOGUE = {
+    "linear": "mlp",
+    "mlp": "mlp",
+    "mlp-norm": "mlp",
+    "mlp-bn": "mlp",
+    "lenet": "lenet",
+    "lenet-bn": "lenet",
+    "resnet18": "resnet",
+    "resnet34": "resnet",
+    "resnet-small": "resnet",
+    "resnet9": "resnet",
+    "dogs-vs-cats": "crowd_layer",
+    "tagger": "tagger",
+}
+_registry: Registry[Callable[..., Backbone]] = Registry("backbone", __name__, CATALOGUE)
 
 
 class Inputs(Protocol):
@@ -92,7 +107,7 @@ class Backbone(nn.Module):
 
 
 def register(name: str) -> Callable:
-    """Give a function ``(x_shape, n_classes, **options) -> Backbone`` a name."""
+    """Give a function ``(x_shape, n_classes, **options) -> Backbone`` its name in the catalogue."""
 
     def decorate(make: Callable[..., Backbone]) -> Callable[..., Backbone]:
         _registry.add(name, make)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.networks import Backbone, register
-from lib.networks.images import image_shape
+from lib.networks.lenet import image_shape
 
 
 class Block(nn.Module):

@@ -59,26 +59,12 @@ class Tagger(Backbone):
         return torch.empty_like(found).index_copy(0, place, found)
 
     def prepare(self, data: Inputs) -> None:
-        """Take over the pretrained vectors of words, where the data have any.
-
-        Raises:
-            ValueError: vectors of another dimension than the embedding, or an index beyond a table.
-        """
-        vectors = data.extra.get("vectors")
+        """Raises ValueError where the data have an index beyond a table."""
         for column, table in enumerate(self.trunk.tables):
             needed = 1 + max(int(x[:, :, column].max()) for x in (data.x, data.x_test, data.x_valid) if x is not None)
-            needed = max(needed, 0 if vectors is None or column else len(vectors))
             if needed > table.num_embeddings:
                 name = "spellings" if column else "words"
                 raise ValueError(f"{data.name} needs a tagger with {name}={needed} or more, found {table.num_embeddings}")
-        if vectors is not None:
-            words = self.trunk.tables[0]
-            if vectors.shape[1] != words.embedding_dim:
-                found = f"{vectors.shape[1]}, the tagger has dimension={words.embedding_dim}"
-                raise ValueError(f"the vectors of words have the dimension {found}: they must be equal")
-            known = torch.isfinite(vectors[:, 0]).nonzero().flatten()
-            with torch.no_grad():
-                words.weight[known] = vectors[known].to(words.weight)
 
 
 @register("tagger")

@@ -19,7 +19,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib.own_data import features as sources
-from lib.own_data.classifier import load
+from lib.own_data.classifier import FEWEST, load
 from lib.own_data.features import MATCHES, Source
 from lib.own_data.folder import safe_csv, settings_of, write
 from lib.own_data.intake import Options, read_labels
@@ -50,7 +50,9 @@ def _run(given: argparse.Namespace) -> int:
     )
     intake = read_labels(given.labels, options)
     print(intake.summary())
-    source, path = None, ""
+    source, path, labeled = None, "", int((intake.crowd.labels_per_item > 0).sum())
+    if (given.features or given.text or given.images) and labeled < FEWEST:
+        raise Refusal(f"a classifier needs at least {FEWEST} labeled items, found {labeled}; leave out the features")
     if given.features:
         source, path = Source("columns"), given.features
     elif given.text:

@@ -159,7 +159,7 @@ def _numbers(table: TextTable, name: str, comma: bool) -> np.ndarray:
     if re.fullmatch(r"-?\d+,\d+", found):
         how = "if commas are decimal points, say --decimal ,"
     elif len(wrong) > len(values) / 2:
-        how = f"leave the column out, code its values as numbers, or, if it is text, say --text {name}"
+        how = "leave the column out or code its values as numbers; a text belongs in a column of the labels (--text)"
     else:
         how = "fill the cell or leave out the row"
     raise Refusal(

@@ -128,7 +128,7 @@ def read_labels(source: str | Path | pd.DataFrame, options: Options = DEFAULTS) 
     frame, more = _without_repeats(frame, table, options)
     notes += more
     classes = list(options.classes) or natural(frame["label"].unique().tolist())
-    if unseen := sorted(set(frame["label"]) - set(classes)):
+    if unseen := sorted(set(frame["label"].unique()) - set(classes)):
         raise Refusal(
             f"{_where(frame, table, frame['label'] == unseen[0])}: the label {unseen[0]!r} is none of the classes given"
         )
@@ -142,7 +142,7 @@ def read_labels(source: str | Path | pd.DataFrame, options: Options = DEFAULTS) 
     crowd = CrowdLabels.from_frame(
         frame, items=item_names, annotators=natural(frame["annotator"].unique().tolist()), classes=classes
     )
-    said = list(dict.fromkeys([*frame.sort_values("row", kind="stable")["label"], *classes]))
+    said = list(dict.fromkeys([*frame.sort_values("row", kind="stable")["label"].unique(), *classes]))
     first_said = np.array([said.index(name) for name in classes])
     return Intake(crowd, known, first_said, [*table.notes, *notes, *more], table, roles["item"])
 
@@ -280,17 +280,17 @@ def _cells(frame: pd.DataFrame, table: TextTable, options: Options) -> tuple[pd.
     """Empty labels left out, names of one spelling; refuses what is no class."""
     notes, frame = [], frame.copy()
     for role in ("item", "annotator"):
-        if (empty := frame[role].str.strip() == "").any():
+        if (empty := _empty(frame[role])).any():
             raise Refusal(
                 f"{_where(frame, table, empty)}: {int(empty.sum())} labels without {role}; fill the cell or leave out the row"
             )
-    empty = frame["label"].str.strip() == ""
+    empty = _empty(frame["label"])
     if empty.any():
         notes.append(f"{int(empty.sum())} empty labels left out, the first in {_where(frame, table, empty)}")
     frame = frame[~empty]
     _words(frame, table, options)
     if options.missing:
-        gone = frame["label"].str.strip().isin(options.missing)
+        gone = frame["label"].isin([value for value in frame["label"].unique() if value.strip() in options.missing])
         notes.append(f"{int(gone.sum())} labels that mean 'missing' left out: {shown(options.missing)}")
         frame = frame[~gone]
     if frame.empty:
@@ -303,15 +303,19 @@ def _cells(frame: pd.DataFrame, table: TextTable, options: Options) -> tuple[pd.
     return frame, notes
 
 
+def _empty(column: pd.Series) -> pd.Series:
+    return column.isin([value for value in column.unique() if not value.strip()])
+
+
 def _words(frame: pd.DataFrame, table: TextTable, options: Options) -> None:
-    labels = frame["label"].str.strip()
-    values = labels.unique()
+    values = sorted({value.strip() for value in frame["label"].unique()})
     numbers = all(re.fullmatch(r"-?\d+(\.0*)?", value) for value in values)
     decided = {*options.missing, *options.classes}
     words = [v for v in values if v not in decided and (v.casefold() in MISSING | UNSURE or (numbers and v.startswith("-1")))]
     if words and len(values) > len(words):
         raise Refusal(
-            f"{_where(frame, table, labels == words[0])}: is {words[0]!r} a class, or no label? For no label, say "
+            f"{_where(frame, table, frame['label'].map(str.strip) == words[0])}: is {words[0]!r} a class, or no "
+            f"label? For no label, say "
             f"--missing {' '.join(repr(word) for word in words)}; if it is a class, name all classes: --classes ..."
         )
 
@@ -343,14 +347,14 @@ def _one_spelling(frame: pd.DataFrame, role: str, table: TextTable, options: Opt
 
 def _classes(frame: pd.DataFrame, table: TextTable, options: Options) -> None:
     values = frame["label"].unique()
-    if (lists := frame["label"].str.match(r"\s*[\[{(].*[\]})]\s*$")).any():
+    if (lists := frame["label"].isin([value for value in values if re.match(r"\s*[\[{(].*[\]})]\s*$", value)])).any():
         raise Refusal(
             f"{_where(frame, table, lists)}: the label is a list, {frame['label'][lists].iloc[0]!r}; "
             f"{int(lists.sum())} such labels. One class "
             "a label is needed: make one yes/no question of each class, with a file of its own"
         )
     for mark in ("|", ";"):
-        parts = frame["label"].str.contains(mark, regex=False)
+        parts = frame["label"].isin([value for value in values if mark in value])
         if parts.any() and {part.strip() for value in frame["label"][parts].unique() for part in value.split(mark)} & set(
             values
         ):
@@ -398,7 +402,7 @@ def _without_repeats(frame: pd.DataFrame, table: TextTable, options: Options) ->
 
 def _known(frame: pd.DataFrame, classes: list[str], table: TextTable, options: Options):
     """All items, ``[items]`` known classes, notes."""
-    told = frame.loc[frame["known"].str.strip() != "", ["item", "known"]]
+    told = frame.loc[~_empty(frame["known"]), ["item", "known"]]
     if options.trusted:
         if options.trusted not in set(frame["annotator"]):
             raise Refusal(

@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import json
+import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -85,6 +86,9 @@ def _csv(path: Path, content: bytes) -> TextTable:
     header = text.split("\n", 1)[0]
     outside = "".join(header.split('"')[::2])  # separators in quotes are part of a name
     separator = max(SEPARATORS, key=outside.count)
+    frame = _quickly(text, separator)
+    if frame is not None:
+        return TextTable(frame, path, [*notes, *_separated(separator)], separator)
     try:
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
         names = next(rows)
@@ -97,9 +101,24 @@ def _csv(path: Path, content: bytes) -> TextTable:
             f"{path.name}, line {wrong[0] + 2} has {widths[wrong[0]]} cells, but the header has {len(names)}: {shown(names)}. "
             "Put text that holds the separator in quotes"
         )
-    if separator != ",":
-        notes.append(f"cells are separated by {'tabs' if separator == chr(9) else repr(separator)}")
-    return TextTable(pd.DataFrame(lines, columns=names, dtype=str), path, notes, separator)
+    return TextTable(pd.DataFrame(lines, columns=names, dtype=object), path, [*notes, *_separated(separator)], separator)
+
+
+def _separated(separator: str) -> list[str]:
+    return [] if separator == "," else [f"cells are separated by {'tabs' if separator == chr(9) else repr(separator)}"]
+
+
+def _quickly(text: str, separator: str) -> pd.DataFrame | None:
+    """What pandas makes of it, three times as fast as the plain reader; None where anything is odd, which that one can name."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # rows longer than the header would be cut
+            frame = pd.read_csv(io.StringIO(text), sep=separator, dtype=object, keep_default_na=False, header=None)
+    except (ValueError, pd.errors.ParserError, pd.errors.ParserWarning):
+        return None
+    if len(frame) < 2 or (frame.iloc[:, -1] == "").any():  # a row that ends early looks as if its last cell were empty
+        return None
+    return frame.iloc[1:].set_axis(frame.iloc[0].tolist(), axis=1).reset_index(drop=True)
 
 
 def _decoded(path: Path, content: bytes) -> tuple[str, list[str]]:

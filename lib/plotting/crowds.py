@@ -13,11 +13,13 @@ from matplotlib.lines import Line2D
 from lib.crowd.labels import CrowdLabels
 from lib.plotting.style import GRAY, PAPER, in_style
 
-__all__ = ["accuracies", "disagreement"]
+__all__ = ["accuracies", "disagreement", "funnels"]
 
 # Okabe and Ito's palette; shapes tell groups apart where colors do not.
 LOOKS = [("#0072B2", "o"), ("#E69F00", "s"), ("#009E73", "^"), ("#D55E00", "D"), ("#CC79A7", "v"), ("#767676", "P")]
 
+BLUE, SHADE = "#0072B2", "#E3E3E3"
+NORMAL = 1.96  # 95 % of a normal distribution lie within so many standard deviations
 CALM, RANDOM = "no sign of guessing", "looks random"
 
 
@@ -136,3 +138,46 @@ def _add_legend(fig: Figure, looks: Mapping[str, tuple[str, str]], heading: str,
         handles.append(Line2D([], [], color=PAPER, marker="|", ls="", ms=14, mew=2.2, label="true accuracy"))
     words = f"{heading}\n(mean and 95 % interval)".strip()
     fig.legend(handles=handles, title=words, loc="outside right upper", alignment="left")
+
+
+def funnels(crowds: Mapping[str, tuple[CrowdLabels, np.ndarray]], columns: int = 2) -> tuple[Figure, pd.DataFrame]:
+    """Each annotator's accuracy against the number of labels, in the funnel that would hold 95 % of them if all were alike.
+
+    Args:
+        crowds: title to labels and ``[items]`` true classes.
+        columns: panels side by side.
+
+    Returns:
+        The figure and columns crowd, annotator, n_labels, accuracy, crowd_accuracy, inside (the funnel); annotators
+        without labels are left out.
+    """
+    lines = -(-len(crowds) // columns)
+    parts = []
+    with in_style():
+        fig, axes = plt.subplots(lines, columns, figsize=(4.8 * columns, 3.5 * lines), dpi=100, sharey=True, squeeze=False)
+        for axis, (title, (crowd, y)) in zip(axes.flat, crowds.items(), strict=False):
+            part = _funnel(title, crowd, y)
+            p, grid = part["crowd_accuracy"].iloc[0], np.geomspace(part["n_labels"].min(), part["n_labels"].max(), 200)
+            half = NORMAL * np.sqrt(p * (1 - p) / grid)
+            low, high = (100 * np.clip(p + sign * half, 0, 1) for sign in (-1, 1))
+            axis.fill_between(grid, low, high, color=SHADE, label="95 %, if all were alike")
+            axis.plot(
+                part["n_labels"], 100 * part["accuracy"], "o", ms=4, alpha=0.5, color=BLUE, mec="none", label="an annotator"
+            )
+            axis.set(xscale="log", ylim=(-3, 103), title=f"{title}: {part['inside'].mean():.0%} inside")
+            parts.append(part)
+        axes.flat[len(crowds) - 1].legend(loc="lower right")
+        for axis in axes.flat[len(crowds) :]:
+            axis.set_axis_off()
+        fig.supxlabel("labels of an annotator (logarithmic)", fontsize=13)
+        fig.supylabel("labels that are right (%)", fontsize=13)
+    return fig, pd.concat(parts, ignore_index=True)
+
+
+def _funnel(title: str, crowd: CrowdLabels, y: np.ndarray) -> pd.DataFrame:
+    right, n = crowd.label == y[crowd.item], crowd.labels_per_annotator
+    p, there = right.mean(), np.flatnonzero(n)
+    accuracy = np.bincount(crowd.annotator, right, crowd.n_annotators)[there] / n[there]
+    inside = np.abs(accuracy - p) <= NORMAL * np.sqrt(p * (1 - p) / n[there])
+    columns = {"annotator": there, "n_labels": n[there], "accuracy": accuracy, "crowd_accuracy": p, "inside": inside}
+    return pd.DataFrame({"crowd": title, **columns})

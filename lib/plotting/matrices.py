@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
+from lib.aggregation.sparsity import similar_together
 from lib.plotting.style import PAPER, color, in_style, marker
 from lib.results.ranking import Ranks
 from lib.results.tables import method_title
 
-__all__ = ["confusions", "critical_difference"]
+__all__ = ["confusions", "critical_difference", "distance_maps", "heat"]
 
 Titles = Mapping[str, str] | None
+BLUE = "#0072B2"
 
 
 def confusions(
@@ -61,21 +65,109 @@ def confusions(
             if number >= len(pairs):
                 axis.set_axis_off()
                 continue
-            image = _draw_matrix(axis, pairs[number][which])
+            bottom, left = which == 1 and block == lines - 1, column == 0
+            axis.set_facecolor("#D9D9D9")  # seen through where a row has no numbers
+            sns.heatmap(
+                pairs[number][which], cmap="Blues", vmin=0, vmax=1, cbar=False, square=True, ax=axis,
+                xticklabels=class_names if bottom else False, yticklabels=class_names if left else False,
+            )  # fmt: skip
+            axis.tick_params(length=0, labelsize=12 if size <= 10 else 9)
+            axis.tick_params("x", rotation=90)
+            axis.tick_params("y", rotation=0)
             if which == 0:
                 axis.set_title(titles[number], fontsize=13)
-            _name_classes(axis, class_names, bottom=which == 1 and block == lines - 1, left=column == 0)
             if column == 0:
                 axis.set_ylabel(names[which], fontweight="bold")
         gray = any(np.isnan(matrix).any() for pair in pairs for matrix in pair)
         fig.supxlabel("label given" + (" (gray: no item of that true class was seen)" if gray else ""), fontsize=13)
         fig.supylabel("true class", fontsize=13)
         fig.suptitle(title, fontsize=14)
-        bar = fig.colorbar(image, ax=axes, shrink=0.7, aspect=30, pad=0.02)
+        bar = fig.colorbar(axes[0, 0].collections[0], ax=axes, shrink=0.7, aspect=30, pad=0.02)
         bar.set_label("P(label | true class)")
         bar.outline.set_visible(False)
         bar.ax.set_ylim(0, 1)  # a probability is never below zero
     return fig, _long_matrices(pairs, class_names, titles, names)
+
+
+def heat(
+    tables: Mapping[str, pd.DataFrame],
+    framed: Collection[tuple[str, str]] = (),
+    *,
+    xlabel: str,
+    ylabel: str,
+    most: float = 1.0,
+) -> tuple[Figure, pd.DataFrame]:
+    """Tables of numbers side by side, as cells that are darker where the number is larger.
+
+    Args:
+        tables: title to numbers of at least 0, all with the same rows and columns.
+        framed: cells to mark, as (row, column).
+        xlabel, ylabel: what columns and rows are.
+        most: the number that is darkest.
+
+    Returns:
+        The figure and columns table, row, column, value.
+
+    Raises:
+        ValueError: tables with other rows or columns than the first.
+    """
+    first = next(iter(tables.values()))
+    if any(not (table.index.equals(first.index) and table.columns.equals(first.columns)) for table in tables.values()):
+        raise ValueError("the tables need the same rows and columns")
+    with in_style():
+        shape = (2.6 + 3.3 * len(tables), 1.6 + 0.48 * len(first))
+        fig, axes = plt.subplots(1, len(tables), figsize=shape, sharey=True, squeeze=False, dpi=90)
+        for axis, (title, table) in zip(axes.flat, tables.items(), strict=True):
+            names = [name.replace(" ", "\n") for name in table.columns]
+            sns.heatmap(table, cmap="Blues", vmin=0, vmax=most, annot=True, fmt=".2f", cbar=False, xticklabels=names, ax=axis)
+            for row, column in np.argwhere([[(row, column) in framed for column in table] for row in table.index]):
+                axis.add_patch(Rectangle((column + 0.03, row + 0.06), 0.94, 0.88, fill=False, ec="#D55E00", lw=2.5))
+            axis.tick_params("x", labelsize=11, rotation=0)
+            axis.tick_params("y", rotation=0)
+            axis.set(title=title, xlabel=xlabel, ylabel=ylabel if axis is axes[0, 0] else "")
+    wide = pd.concat(tables, names=["table", "row"]).reset_index()
+    return fig, wide.melt(["table", "row"], var_name="column")
+
+
+def distance_maps(
+    panels: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    limits: Mapping[str, tuple[float, float]] | None = None,
+    n_labels: Mapping[str, np.ndarray] | None = None,
+    ordered: bool = False,
+    columns: int = 2,
+) -> tuple[Figure, pd.DataFrame]:
+    """Distances between annotators as maps from blue (near) to red (far).
+
+    Args:
+        panels: title to distances ``[annotators, annotators]`` and the annotators' numbers.
+        limits: title to where the colors end; by default the 10th and 90th percentile of the panel, as in CCC's Figure 3.
+        n_labels: title to ``[annotators]`` numbers of labels, drawn as a curve above the map.
+        ordered: whether similar annotators are put together; otherwise they stand as given.
+        columns: panels side by side.
+
+    Returns:
+        The figure and columns panel, annotator, other, distance (each pair once), place (of the annotator in the map).
+    """
+    curves = n_labels is not None
+    lines, above = -(-len(panels) // columns), 1 + curves
+    shares = [1, 4] * lines if curves else [1] * lines
+    parts = []
+    with in_style():
+        size = (4.8 * columns, (4.2 + 1.3 * curves) * lines)
+        fig, axes = plt.subplots(above * lines, columns, figsize=size, dpi=80, height_ratios=shares, squeeze=False)
+        for place, (title, (distances, annotators)) in enumerate(panels.items()):
+            order = similar_together(distances) if ordered else np.arange(len(distances))
+            low, high = limits[title] if limits else np.percentile(distances, [10, 90])
+            row, column = above * (place // columns), place % columns
+            axis = axes[row + curves, column]
+            looks = {"cmap": "coolwarm", "vmin": low, "vmax": high, "cbar_kws": {"label": "distance"}}
+            sns.heatmap(distances[np.ix_(order, order)], xticklabels=False, yticklabels=False, ax=axis, **looks)
+            axis.set(xlabel="annotators", ylabel="annotators")
+            if curves:
+                _curve(axes[row, column], n_labels[title][order])
+            axes[row, column].set_title(title)
+            parts.append(_pairs(title, distances, annotators, order))
+    return fig, pd.concat(parts, ignore_index=True)
 
 
 def critical_difference(ranks: Ranks, title: str = "", titles: Titles = None) -> tuple[Figure, pd.DataFrame]:
@@ -120,19 +212,15 @@ def _seen(matrix: np.ndarray, size: int) -> np.ndarray:
     return matrix
 
 
-def _draw_matrix(axis: Axes, matrix: np.ndarray):
-    colors = plt.get_cmap("Blues").with_extremes(bad="#D9D9D9")
-    image = axis.imshow(np.ma.masked_invalid(matrix), cmap=colors, vmin=0, vmax=1, interpolation="nearest")
-    axis.grid(visible=False)
-    axis.spines[:].set_visible(False)
-    return image
+def _curve(axis: Axes, n_labels: np.ndarray) -> None:
+    axis.step(np.arange(len(n_labels)) + 0.5, n_labels, where="mid", color=BLUE)
+    axis.set(yscale="log", ylabel="labels", xticks=[], xlim=(0, len(n_labels)))
 
 
-def _name_classes(axis: Axes, class_names: Sequence[str], bottom: bool, left: bool) -> None:
-    places = range(len(class_names))
-    axis.set_xticks(places, class_names if bottom else [""] * len(class_names), rotation=90)
-    axis.set_yticks(places, class_names if left else [""] * len(class_names))
-    axis.tick_params(length=0, labelsize=12 if len(class_names) <= 10 else 9)
+def _pairs(title: str, distances: np.ndarray, annotators: np.ndarray, order: np.ndarray) -> pd.DataFrame:
+    first, second = np.triu_indices(len(distances), 1)
+    columns = {"annotator": annotators[first], "other": annotators[second], "distance": distances[first, second]}
+    return pd.DataFrame({"panel": title, **columns, "place": np.argsort(order)[first]})
 
 
 def _long_matrices(pairs, class_names, titles, names) -> pd.DataFrame:

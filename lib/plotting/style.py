@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from lib import paths
 from lib.storage import write_atomically
 
-__all__ = ["GRAY", "PAPER", "STYLE", "color", "in_style", "line", "marker", "save", "style"]
+__all__ = ["GRAY", "PAPER", "STYLE", "color", "dashes", "in_style", "line", "marker", "save", "style"]
 
 STYLE = {
     "figure.figsize": (8.0, 4.5),  # inches; type is chosen to be read at half this size
@@ -88,7 +88,7 @@ _LINES = ["-", "--", "-.", (0, (1, 1))]
 
 
 def style() -> None:
-    """Use the house style for all figures from here on; the functions of ``lib.plots`` use it anyway."""
+    """Use the house style for all figures from here on; the functions of ``lib.plotting`` use it anyway."""
     mpl.rcParams.update(STYLE)
 
 
@@ -105,6 +105,12 @@ def marker(name: str) -> str:
 def line(name: str) -> str | tuple:
     """A method's line style."""
     return _look(name)[2]
+
+
+def dashes(name: str) -> str | tuple:
+    """A method's line style as seaborn wants it: lengths of dashes and gaps."""
+    look = line(name)
+    return look[1] if isinstance(look, tuple) else {"-": "", "--": (3.7, 1.6), "-.": (6.4, 1.6, 1, 1.6)}[look]
 
 
 def save(

@@ -20,7 +20,7 @@ dropout 0.5, 50 recurrent units; batches of 64; Adam; the Crowd Layer first trai
 vote, 5 and 30 with the Crowd Layer; DL-EM, which they did not run here, as many as the Crowd Layer). Ours at ``quick``: 64
 numbers a word, 128 channels and the same 15 epochs for every method; the rate was chosen on sentences set aside. Their words
 start from GloVe vectors, which are not among the published files; ours start from scratch, beside a second index for how a
-word is written. ``entity_runs(..., vectors_file=...)`` starts from a file of vectors.
+word is written.
 
 **Sentences** (14): the published test texts with all methods are the leaderboard's runs. Beside them a few methods on
 *held-out sentences*: a fifth of the training sentences, set aside with their true classes, since the published test texts are
@@ -229,7 +229,7 @@ def entity_runs(
 
     Args:
         pretrain: epochs of the Crowd Layer on the majority vote.
-        dataset_options: such as ``answers_file`` and ``vectors_file``.
+        dataset_options: such as ``validation``.
     """
 
     def config(method: str, seed: int) -> RunConfig:

@@ -17,7 +17,7 @@ from lib.runs.config import RunConfig, as_read
 
 __all__ = ["Queue"]
 
-_CROWD = {"crowd", "crowd_seed", "crowd_options", "seed", "subset_seed"}  # options of data that hardly change the time
+_CROWD = {"crowd", "crowd_seed", "crowd_options", "seed"}  # options of data that hardly change the time
 
 
 class Queue:

@@ -1,8 +1,8 @@
 """Simulated crowds by name: annotators on top of true labels, with the matrices that they drew from.
 
-``build("rec-IND-I", y, 10, seed=0)`` gives a :class:`SimulatedCrowd`. A module of this package holds a family of cases and
-registers each with :func:`register`; a new case is a new function there, or a new file, and nothing else. The pieces that
-they are made of are in :mod:`lib.simulation.drawing` and :mod:`lib.simulation.crowds`.
+``build("rec-IND-I", y, 10, seed=0)`` gives a :class:`SimulatedCrowd`. A module of this package holds the cases of a paper and
+registers each with :func:`register`; a new case is a function, its line in :data:`CATALOGUE`, and its test. What they are
+made of is in :mod:`lib.simulation.drawing`.
 
 The cases ``rec-IND-I`` to ``rec-COR-IV`` are **reconstructions**: how the CCC paper made its IND-I to COR-IV is published
 nowhere that we could read, so results on them are no reproduction of its Table 1: a claim about one has the origin
@@ -21,7 +21,7 @@ import numpy as np
 from lib.crowd.labels import CrowdLabels
 from lib.registry import Registry, unknown
 
-__all__ = ["Info", "SimulatedCrowd", "build", "info", "names", "register"]
+__all__ = ["CATALOGUE", "Info", "SimulatedCrowd", "build", "info", "names", "register"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,19 +74,39 @@ class Info:
     make: Callable[..., SimulatedCrowd]
 
 
-_registry: Registry[Info] = Registry("simulated crowd", __name__)
+# The module of each.
+CATALOGUE = {
+    "symmetric": "standard",
+    "crowd-layer-five": "crowd_layer",
+    "geo-separable-and-uniform": "geocrowdnet",
+    "geo-separable-and-uniform-random": "geocrowdnet",
+    "geo-random": "geocrowdnet",
+    "geo-diagonally-dominant": "geocrowdnet",
+    "geo-separable-and-diagonally-dominant": "geocrowdnet",
+    "geo-hammer-spammer": "geocrowdnet",
+    "geo-symmetric-flipping": "geocrowdnet",
+    "rec-IND-I": "ccc",
+    "rec-IND-II": "ccc",
+    "rec-IND-III": "ccc",
+    "rec-IND-IV": "ccc",
+    "rec-COR-I": "ccc",
+    "rec-COR-II": "ccc",
+    "rec-COR-III": "ccc",
+    "rec-COR-IV": "ccc",
+}
+_registry: Registry[Info] = Registry("simulated crowd", __name__, CATALOGUE)
 
 
 def register(name: str, title: str, source: str, revision: int = 1, reconstruction: bool = False):
     """Decorator for a function ``(y, n_classes, seed, **options) -> SimulatedCrowd``.
 
     Args:
-        name, title: for the registry, for a reader.
+        name, title: in the catalogue, for a reader.
         source: the paper or code that the case is from.
         revision, reconstruction: see :class:`Info`.
 
     Raises:
-        ValueError: the name is taken.
+        ValueError: the name is taken, or not in the catalogue.
     """
 
     def decorate(make: Callable[..., SimulatedCrowd]):

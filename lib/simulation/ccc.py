@@ -18,16 +18,19 @@ digit by digit.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from lib.registry import unknown
-from lib.simulation import SimulatedCrowd, crowds, drawing, register
+from lib.registry import choice, unknown
+from lib.simulation import SimulatedCrowd, drawing, register
 
 __all__ = ["CASES", "PARTNERS", "Case"]
 
+log = logging.getLogger(__name__)
+PARTICIPATION = ("beta", "equal")
 ANNOTATORS, LABELS_PER_ITEM, SHARE = 250, 3.0, 0.8
 # CIFAR-10: the pairs of Max-MIG's released code, airplane-bird, automobile-truck, cat-dog, deer-horse, frog-ship.
 # Fashion-MNIST: ours, T-shirt-shirt, pullover-coat, sandal-sneaker, trouser-dress, bag-ankle boot.
@@ -100,11 +103,18 @@ def _register(name: str, case: Case) -> None:
                 default the next class of a pair 0-1, 2-3, ... (the last of an odd number goes to class 0). Others ignore it.
         """
         people, answers = np.random.default_rng(seed).spawn(2)
-        weights = crowds.participation(participation, n_annotators, a, b, floor, people)
-        group = crowds.stratified_groups(weights, groups, people)
+        drawn = drawing.participation(n_annotators, a, b, floor, people)  # in any case: the same groups follow
+        even = np.full(n_annotators, 1 / n_annotators)
+        weights = drawn if choice("participation", participation, PARTICIPATION) == "beta" else even
+        group = drawing.stratified_groups(weights, groups, people)
         matrices = np.stack([_matrix(case, accuracy, n_classes, partner) for accuracy in _accuracies(case, groups)])
         confusion = _jittered(matrices[group], jitter, people)
-        return crowds.label(y, confusion, labels_per_item, weights, answers, group, copying)
+        # Among 250 annotators: the work grows with the labels, not with items x annotators.
+        assign = drawing.assign_among_many
+        crowd = drawing.simulate(y, confusion, labels_per_item, answers, weights, group, copying, assign)
+        if idle := int((crowd.labels_per_annotator == 0).sum()):
+            log.info("%d of %d annotators have no label", idle, n_annotators)
+        return SimulatedCrowd(crowd, confusion, weights, group)
 
 
 def _accuracies(case: Case, groups: int) -> np.ndarray:

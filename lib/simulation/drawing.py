@@ -8,14 +8,16 @@ memory.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from lib.crowd.labels import CrowdLabels
 
-__all__ = ["assign", "constant", "draw", "pair_confusion", "participation", "simulate", "symmetric"]
+__all__ = ["assign", "assign_among_many", "constant", "draw", "pair_confusion", "participation", "simulate",
+           "stratified_groups", "symmetric"]  # fmt: skip
 
+ROUNDS = 16  # of drawing an annotator again, before those who are left are weighed one by one
 _CHUNK = 1 << 22  # numbers held at once, 32 MB
 
 
@@ -136,17 +138,9 @@ def assign(
     Raises:
         ValueError: weights negative, not finite or all zero, or too few annotators for ``labels_per_item``.
     """
-    rng, weights = np.random.default_rng(rng), np.asarray(weights, dtype=np.float64)
-    if weights.ndim != 1 or not np.isfinite(weights).all() or (weights < 0).any():
-        raise ValueError(f"weights must be a vector of finite numbers that are not negative, found {weights}")
-    available = int((weights > 0).sum())
-    if not 0 <= labels_per_item <= available:
-        raise ValueError(
-            f"labels_per_item must lie between 0 and the {available} annotators that take part, found {labels_per_item}"
-        )
-    least, most = math.floor(labels_per_item), math.ceil(labels_per_item)
-    wanted = np.full(n_items, least)
-    wanted[rng.permutation(n_items)[: round(n_items * labels_per_item) - n_items * least]] += 1
+    rng, weights = np.random.default_rng(rng), _check_weights(weights)
+    wanted = _wanted_labels(n_items, labels_per_item, int((weights > 0).sum()), rng)
+    most = math.ceil(labels_per_item)
     with np.errstate(divide="ignore"):
         log_weights = np.log(weights)
     rows = max(1, chunk // max(len(weights), 1))
@@ -162,6 +156,94 @@ def assign(
         ahead.sort(axis=1)
         chosen.append(ahead[ahead < len(weights)])
     return np.repeat(np.arange(n_items), wanted), np.concatenate(chosen)
+
+
+def _wanted_labels(n_items: int, labels_per_item: float, available: int, rng: np.random.Generator) -> np.ndarray:
+    """``[items]`` how many labels each item gets: the whole numbers around the average, ``round(items * average)`` in all.
+
+    Raises:
+        ValueError: an average below 0 or above the number of annotators that take part.
+    """
+    if not 0 <= labels_per_item <= available:
+        raise ValueError(
+            f"labels_per_item must lie between 0 and the {available} annotators that take part, found {labels_per_item}"
+        )
+    least = int(labels_per_item)
+    wanted = np.full(n_items, least)
+    wanted[rng.permutation(n_items)[: round(n_items * labels_per_item) - n_items * least]] += 1
+    return wanted
+
+
+def _check_weights(weights: np.ndarray) -> np.ndarray:
+    weights = np.asarray(weights, dtype=np.float64)
+    if weights.ndim != 1 or not np.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError(f"weights must be a vector of finite numbers that are not negative, found {weights}")
+    return weights
+
+
+def assign_among_many(
+    n_items: int, weights: np.ndarray, labels_per_item: float, rng: np.random.Generator | int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """As :func:`assign`, in law and options, for very many annotators: its work and memory grow with the labels.
+
+    An annotator is drawn from all, and drawn again where the item has had that one already.
+    """
+    rng, weights = np.random.default_rng(rng), _check_weights(weights)
+    active = np.flatnonzero(weights)
+    wanted = _wanted_labels(n_items, labels_per_item, len(active), rng)
+    most = int(wanted.max(initial=0))
+    # A column for each label; `len(active)` stands for none, and sorts behind all annotators.
+    chosen = np.full((n_items, most), len(active))
+    if n_items and (wanted == len(active)).all():
+        chosen[:] = np.arange(len(active))
+    else:
+        for place in range(most):
+            _add_one(chosen, place, np.flatnonzero(wanted > place), weights[active], rng)
+    chosen.sort(axis=1)
+    item = np.repeat(np.arange(n_items), wanted)
+    return item, active[chosen[chosen < len(active)]]
+
+
+def _add_one(chosen: np.ndarray, place: int, items: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> None:
+    """Fill a column of some items with annotators that they have not had."""
+    upper = np.cumsum(weights)
+    upper /= upper[-1]
+    for _ in range(ROUNDS):
+        drawn = np.searchsorted(upper, rng.random(len(items)), side="right")
+        again = (chosen[items, :place] == drawn[:, None]).any(axis=1)
+        chosen[items[~again], place] = drawn[~again]
+        items = items[again]
+        if not len(items):
+            return
+    quantile = rng.random(len(items))  # at once, so that the chunks change nothing
+    rows = max(1, _CHUNK // len(weights))
+    for start in range(0, len(items), rows):
+        part = items[start : start + rows]
+        left = np.tile(weights, (len(part), 1))
+        np.put_along_axis(left, chosen[part, :place], 0.0, axis=1)
+        upper = np.cumsum(left, axis=1)
+        # Not past the last one who is left: rounding must not choose somebody of weight 0 behind it.
+        target = np.minimum(quantile[start : start + rows] * upper[:, -1], np.nextafter(upper[:, -1], 0))
+        chosen[part, place] = (upper <= target[:, None]).sum(axis=1)
+
+
+def stratified_groups(weights: np.ndarray, n_groups: int, rng: np.random.Generator) -> np.ndarray:
+    """``[annotators]`` group of each, such that every group has as many busy and idle annotators as the others.
+
+    Sorted by weight and cut in blocks of ``n_groups``, each block has one annotator of each group, in random order: otherwise
+    the accuracy of the labels would hang on who happens to be busy.
+
+    Raises:
+        ValueError: fewer annotators than groups, or no groups.
+    """
+    if not 1 <= n_groups <= len(weights):
+        raise ValueError(f"the number of groups must lie in 1 .. {len(weights)}, the number of annotators; found {n_groups}")
+    groups = np.zeros(len(weights), dtype=np.int64)
+    busiest_first = np.argsort(-weights, kind="stable")
+    for start in range(0, len(weights), n_groups):
+        members = busiest_first[start : start + n_groups]
+        groups[members] = rng.permutation(n_groups)[: len(members)]
+    return groups
 
 
 # ---------------------------------------------------------------------- what they say
@@ -210,10 +292,11 @@ def simulate(
     y: np.ndarray,
     confusion: np.ndarray,
     labels_per_item: float = 3.0,
-    seed: int = 0,
+    seed: np.random.Generator | int = 0,
     participation: np.ndarray | None = None,
     groups: np.ndarray | None = None,
     copying: float = 0.0,
+    assign: Callable = assign,
 ) -> CrowdLabels:
     """A crowd that labels items of known classes.
 
@@ -229,10 +312,11 @@ def simulate(
         y: ``[items]`` true classes.
         confusion: ``[annotators, classes, classes]``.
         labels_per_item: average number of labels an item (see :func:`assign`).
-        seed: of all randomness.
+        seed: of all randomness; or a generator.
         participation: ``[annotators]`` weights (see :func:`participation`); by default all equal.
         groups: ``[annotators]`` group of each annotator, -1 for one in no group.
         copying: probability of giving the group's answer, 0 .. 1; needs ``groups``.
+        assign: :func:`assign` or :func:`assign_among_many`, which draw differently from the same seed.
 
     Raises:
         ValueError: sizes that do not fit, classes out of range, or what :func:`assign` and :func:`draw` refuse.

@@ -10,13 +10,12 @@ from torch import Tensor
 from lib.aggregation import ratings
 from lib.aggregation.confusion import alignment, confusion_error
 from lib.crowd import bio_tags as bio
-from lib.datasets.tagged import token_counts
+from lib.datasets.kinds import token_counts
 from lib.methods.base import Method
 from lib.networks.predict import as_numpy, predict
 
 if TYPE_CHECKING:
-    from lib.datasets.kinds import CrowdData, CrowdDataset, RatingDataset
-    from lib.datasets.tagged import TaggedDataset
+    from lib.datasets.kinds import CrowdData, CrowdDataset, RatingDataset, TaggedDataset
     from lib.methods.ratings import RatingMethod
 
 __all__ = [

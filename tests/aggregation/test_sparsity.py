@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from lib.aggregation import sparsity
 from lib.crowd.labels import CrowdLabels
-from lib.plotting import sparsity_figures
+from lib.plotting import crowds, matrices
 from lib.simulation import drawing
 
 
@@ -187,7 +187,7 @@ def test_funnels_show_who_is_outside():
     accuracies = [0.8] * 20 + [0.1]
     crowd, y = crowd_of(accuracies, n_items=400, labels_per_item=4)
     nobody = CrowdLabels(crowd.item, crowd.annotator, crowd.label, crowd.n_items, 22, 3)  # the last labels nothing
-    fig, data = sparsity_figures.funnels({"one": (nobody, y)}, columns=1)
+    fig, data = crowds.funnels({"one": (nobody, y)}, columns=1)
     assert len(data) == 21
     assert not data.set_index("annotator")["inside"][20]
     right = crowd.label == y[crowd.item]
@@ -199,15 +199,15 @@ def test_distance_maps_draw_what_they_return():
     distances = sparsity.confusion_distances(np.random.default_rng(1).dirichlet(np.ones(3), size=(5, 3)))
     annotators, n = np.array([7, 3, 9, 1, 4]), {"a": np.arange(1, 6), "b": np.arange(1, 6)}
     panels = {"a": (distances, annotators), "b": (distances, annotators)}
-    fig, data = sparsity_figures.distance_maps(panels, limits={"a": (0, 1), "b": (0, 0.5)}, n_labels=n, ordered=True)
-    images = [axis.images[0] for axis in fig.axes if axis.images]
+    fig, data = matrices.distance_maps(panels, limits={"a": (0, 1), "b": (0, 0.5)}, n_labels=n, ordered=True)
+    images = [axis.collections[0] for axis in fig.axes if axis.get_xlabel() == "annotators"]
     order = sparsity.similar_together(distances)
-    assert_allclose(images[0].get_array(), distances[np.ix_(order, order)])
+    assert_allclose(images[0].get_array().reshape(5, 5), distances[np.ix_(order, order)])
     assert [image.get_clim() for image in images] == [(0, 1), (0, 0.5)]
     pair = data[(data["panel"] == "b") & (data["annotator"] == 3) & (data["other"] == 1)]
     assert pair["distance"].item() == distances[1, 3]
     assert order[pair["place"].item()] == 1
-    plain, data = sparsity_figures.distance_maps({"a": panels["a"]}, columns=1)
-    assert_allclose(plain.axes[0].images[0].get_array(), distances)
-    assert_allclose(plain.axes[0].images[0].get_clim(), np.percentile(distances, [10, 90]))
+    plain, data = matrices.distance_maps({"a": panels["a"]}, columns=1)
+    assert_allclose(plain.axes[0].collections[0].get_array().reshape(5, 5), distances)
+    assert_allclose(plain.axes[0].collections[0].get_clim(), np.percentile(distances, [10, 90]))
     assert len(data) == 10

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from lib import datasets
 from lib.aggregation.dawid_skene import majority_vote
@@ -13,7 +12,6 @@ FIRST = "Anna B-PER ?\nsings O ?\n\nRome B-LOC O\n\n"
 # The first sentence again, a sentence of the same words with other answers, and a new one.
 SECOND = "Anna B-PER ?\nsings O ?\n\nRome B-LOC B-LOC\n\nsings ? O\n8-10 ? O\n\n"
 TRUTH = "Rome B-LOC\n\nAnna B-PER\nsings O\n\nRome O\n\nsings O\n8-10 O\n\n"
-VECTORS = "anna 1 2 3\nsings 4 5 6\nparis 7 8 9\nabsent 0 0 1\n"
 
 
 @pytest.fixture
@@ -42,59 +40,6 @@ def test_a_sentence_of_two_files_counts_once(made_up):
     shapes = [conll_ner.SHAPES[k - 1] for k in data.x[:, :, 1].flatten().tolist() if k]
     assert shapes == ["Title", "lower", "Title", "Title", "lower", "number"]
     assert data.x_second.tolist() == [[[1, 1 + conll_ner.SHAPES.index("Title")]]]
-
-
-def test_words_as_they_are(made_up):
-    data = datasets.load("conll_ner", spelling=False, min_count=1)
-    assert data.x.shape == (4, 2, 1)
-    assert words(data) == [["Anna", "sings"], ["Rome"], ["Rome"], ["sings", "8-10"]]
-
-
-def test_a_file_of_all_answers_is_used_in_place_of_the_union(made_up):
-    (made_up / "answers.txt").write_text(SECOND)
-    data = datasets.load("conll_ner", answers_file=str(made_up / "answers.txt"))
-    assert data.words == (("Anna", "sings"), ("Rome",), ("sings", "8-10"))
-    union, own = datasets.fingerprint("conll_ner"), datasets.fingerprint("conll_ner", answers_file=str(made_up / "answers.txt"))
-    assert union == datasets.fingerprint("conll_ner", answers_file="") != own
-    (made_up / "copy.txt").write_text(SECOND)
-    assert datasets.fingerprint("conll_ner", answers_file=str(made_up / "copy.txt")) == own  # what it holds, not where it is
-    (made_up / "answers.txt").write_text(SECOND.replace("8-10", "8-11"))
-    assert datasets.fingerprint("conll_ner", answers_file=str(made_up / "answers.txt")) != own
-    with pytest.raises(ValueError, match=r"sentence 2 \('sings 8-11'\) has no true tags"):
-        datasets.load("conll_ner", answers_file=str(made_up / "answers.txt"))
-
-
-def test_vectors_bring_their_words(made_up):
-    (made_up / "vectors.txt").write_text(VECTORS)
-    data = datasets.load("conll_ner", vectors_file=str(made_up / "vectors.txt"))
-    assert data.vocabulary == ("sings", "rome", "anna", "paris")  # two are frequent, two have a vector and are in some sentence
-    assert words(data, "_second") == [["paris"]]
-    known = torch.isfinite(data.vectors[:, 0]).tolist()
-    assert known == [False, False, True, False, True, True]
-    assert data.vectors[2].tolist() == [4, 5, 6]
-    (config,) = crowd_layer.entity_runs(["majority-vote"], "smoke", [0], vectors_file=str(made_up / "vectors.txt"))
-    assert config.key() != crowd_layer.entity_runs(["majority-vote"], "smoke", [0])[0].key()
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("anna 1 2\nrome 1\n", "line 2 must hold a word and 2 numbers, found 1"),
-        ("anna 1 x\n", r"line 1 \('anna'\): could not convert string to float"),
-        ("ANNA 1 2\n", "none of its words occurs in the sentences; expected some, in the same writing"),
-    ],
-)
-def test_broken_vectors_are_refused(tmp_path, text, message):
-    (tmp_path / "vectors.txt").write_text(text)
-    with pytest.raises(ValueError, match=message):
-        conll_ner.read_vectors(tmp_path / "vectors.txt", ["anna", "rome"])
-    with pytest.raises(FileNotFoundError, match="no file of word vectors"):
-        conll_ner.read_vectors(tmp_path / "absent.txt", [])
-
-
-def test_a_first_line_of_sizes_is_passed_over(tmp_path):
-    (tmp_path / "vectors.txt").write_text("2 3\n" + VECTORS)
-    assert conll_ner.read_vectors(tmp_path / "vectors.txt", ["paris"])["paris"].tolist() == [7, 8, 9]
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,11 @@ needs_cifar10 = pytest.mark.needs_data("cifar10")
 
 @needs_cifar10
 def test_images_are_cifar10s_cats_and_dogs():
-    data, whole = datasets.load("cats_dogs", **SMALL, n_valid=10), datasets.load("cifar10", n_test=1000)
+    data, whole = datasets.load("cats_dogs", **SMALL), datasets.load("cifar10", n_test=1000)
     animals = {k: {bytes(x) for x in whole.x[whole.y == k].numpy()} for k in (3, 5)}
-    for x, y in ((data.x, data.y), (data.x_valid, data.y_valid)):
-        for image, label in zip(x.numpy(), y.tolist(), strict=True):
-            assert bytes(image) in animals[(3, 5)[label]]
-    assert [len(data.x), len(data.x_valid), len(data.x_test)] == [40, 10, 20]
+    for image, label in zip(data.x.numpy(), data.y.tolist(), strict=True):
+        assert bytes(image) in animals[(3, 5)[label]]
+    assert [len(data.x), len(data.x_test), data.x_valid] == [40, 20, None]
     assert torch.bincount(data.y).tolist() == [20, 20]
     assert cifar10.CLASS_NAMES[3:6:2] == data.class_names
     assert_array_equal(data.crowd.labels_per_item, 5)
@@ -58,12 +57,12 @@ def test_cifar10_features_are_standardized():
 @needs_cifar10
 def test_held_out_images_are_the_last_and_nothing_else():
     whole = datasets.load("cifar10", n_test=10)
-    data = datasets.load("cats_dogs", test="held-out", n_valid=20)
+    data = datasets.load("cats_dogs", test="held-out")
     last = whole.x[40_000:][(whole.y[40_000:] == 3) | (whole.y[40_000:] == 5)]
     assert torch.equal(data.x_test, last)
     assert set(data.test_kind) == {"held-out"}
     first = {bytes(image) for image in whole.x[:40_000].numpy()}
-    assert all(bytes(image) in first for part in (data.x, data.x_valid) for image in part[:200].numpy())
+    assert all(bytes(image) in first for image in data.x[:200].numpy())
 
 
 # ---------------------------------------------------------------------- the user's photographs
@@ -85,11 +84,12 @@ def folder(request, tmp_path, monkeypatch):
             photograph(place / inside.get(request.param, f"{name.title()}/{number}.jpg"), shade + 5 * number)
     monkeypatch.setenv(VARIABLE, str(place))
     monkeypatch.setenv("CROWDS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(dogs_vs_cats, "SIDE", 16)
     return place
 
 
 def test_photographs_of_a_folder(folder):
-    data = datasets.load("dogs_vs_cats", side=16)
+    data = datasets.load("dogs_vs_cats")
     assert data.x.shape == data.x_test.shape == (6, 3, 16, 16)
     for x, y in ((data.x, data.y), (data.x_test, data.y_test)):
         assert_array_equal(torch.bincount(y), [3, 3])
@@ -97,24 +97,24 @@ def test_photographs_of_a_folder(folder):
     shades = torch.cat([data.x, data.x_test])[:, 0].float().mean(dim=(1, 2))
     assert_allclose(shades.sort().values, [20 + 200 * dog + 5 * number for dog in (0, 1) for number in range(6)], atol=2)
     assert len(data.crowd) == 30
-    again = datasets.load("dogs_vs_cats", side=16)  # from the cache
+    again = datasets.load("dogs_vs_cats")  # from the cache
     assert torch.equal(again.x, data.x)
     assert_allclose(data.normalize[0], (data.x / 255).mean(dim=(0, 2, 3)), atol=1e-5)
 
 
 def test_other_photographs_are_another_collection(folder):
     before = dogs_vs_cats.digest(folder)
-    datasets.load("dogs_vs_cats", side=16, collection=before)
+    datasets.load("dogs_vs_cats", collection=before)
     photograph(next(folder.rglob("*og*3.jpg"), folder / "Dog" / "3.jpg"), 90, size=(60, 50))
     assert dogs_vs_cats.digest(folder) != before
     with pytest.raises(ValueError, match=f"the run is of {before}"):
-        datasets.load("dogs_vs_cats", side=16, collection=before)
+        datasets.load("dogs_vs_cats", collection=before)
 
 
 def test_what_cannot_be_read_is_left_out(folder):
     broken = next(file for file in folder.rglob("*.jpg") if file.stem.endswith("0"))
     broken.write_bytes(b"no picture")
-    data = datasets.load("dogs_vs_cats", side=16)
+    data = datasets.load("dogs_vs_cats")
     assert len(data.x) + len(data.x_test) == 11
 
 
@@ -139,7 +139,7 @@ def test_a_wrong_folder_is_explained(prepare, tmp_path, monkeypatch):
         "all broken": "0 readable photographs of a dog",
     }
     with pytest.raises(DataUnavailable) as error:
-        datasets.load("dogs_vs_cats", side=16)
+        datasets.load("dogs_vs_cats")
     text = str(error.value)
     assert found[prepare] in text
     assert "should name a folder with cat.0.jpg, dog.0.jpg" in text
@@ -154,8 +154,3 @@ def test_the_same_number_twice(tmp_path, monkeypatch):
     monkeypatch.setenv(VARIABLE, str(tmp_path / "both"))
     with pytest.raises(DataUnavailable, match="two photographs of a cat with the same number"):
         datasets.load("dogs_vs_cats")
-
-
-def test_squares_have_a_least_side(folder):
-    with pytest.raises(ValueError, match="at least 16, found 15"):
-        datasets.load("dogs_vs_cats", side=15)

@@ -162,14 +162,3 @@ def test_idx(tmp_path):
 def test_labels_of_a_script(tmp_path):
     (tmp_path / "a.js").write_text("var labels=[6, 9, 9];")
     assert_array_equal(image_files.read_js_labels(tmp_path / "a.js"), [6, 9, 9])
-
-
-def test_decoding_by_the_command_line(piece, monkeypatch, capsys):
-    absent = Piece("toy/absent", (Source(("/nowhere/toy.gz",), None, package="toys"),), SHA256)
-    monkeypatch.setitem(image_files._pieces, "toy", (piece,))
-    monkeypatch.setitem(image_files._optional, "toy", (absent,))
-    assert image_files.main(["toy"]) == 0
-    assert capsys.readouterr().out.strip() == str(piece.path)
-    assert piece.path.is_file()
-    with pytest.raises(ValueError, match=r"no images of 'toys'; there are those of .*mnist"):
-        image_files.main(["toys"])

@@ -165,31 +165,10 @@ def test_neighbors_and_what_came_before_are_seen():
     assert moved.tolist() == [False, False, True, True, True] + [False] * 6  # two words back, no other sentence
 
 
-def test_pretrained_vectors_are_taken_over():
-    data = tagged()
-    vectors = torch.full((12, 6), torch.nan)
-    vectors[3], vectors[5] = 1.0, -2.0
-    with_vectors = replace(data, extra=data.extra | {"vectors": vectors})
-    plain, method = build("majority-vote", data, torch.float32), build("majority-vote", data, torch.float32)
-    method.backbone.prepare(with_vectors)
-    before, after = (m.backbone.trunk.tables[0].weight for m in (plain, method))
-    assert torch.equal(after[3], vectors[3])
-    assert torch.equal(after[5], vectors[5])
-    same = torch.ones(16, dtype=torch.bool)
-    same[[3, 5]] = False
-    assert torch.equal(before[same], after[same])
-    fitted = build("majority-vote", data, torch.float32)
-    loop.fit(fitted, with_vectors, Recipe(epochs=1, batch_size=4, lr=1e-12))
-    torch.testing.assert_close(fitted.backbone.trunk.tables[0].weight[3], vectors[3])
-
-
 def test_a_network_that_does_not_fit_is_refused():
     data = tagged()
     with pytest.raises(ValueError, match="toy needs a tagger with words=11 or more, found 5"):
         network(data, words=5)().prepare(data)
-    vectors = replace(data, extra={"vectors": torch.zeros(11, 3)})
-    with pytest.raises(ValueError, match="have the dimension 3, the tagger has dimension=6"):
-        network(data)().prepare(vectors)
     with pytest.raises(ValueError, match="width must be odd"):
         network(data, width=4)()
     with pytest.raises(ValueError, match=r"\(length, columns\), found inputs of shape \(7,\)"):

@@ -32,10 +32,10 @@ def test_facts():
 
 @needs_data
 def test_features_are_of_training_words_alone():
-    data = datasets.load("moviereviews", min_reviews=20)
+    data = datasets.load("moviereviews")
     counts = moviereviews.read_lda_c(download.path(moviereviews.FILES[0]))
     reviews = (counts > 0).sum(axis=0)
-    assert all(reviews[0, word] >= 20 for word in data.words)
+    assert all(reviews[0, word] >= moviereviews.MIN_REVIEWS for word in data.words)
     assert data.x.shape == (1500, len(data.words))
     assert data.x_test.shape == (3506, len(data.words))
     assert_allclose(data.x.norm(dim=1), 1, rtol=1e-5)
@@ -43,32 +43,18 @@ def test_features_are_of_training_words_alone():
     row = counts[0, list(data.words)].toarray()[0]
     rarity = np.log((1 + 1500) / (1 + np.asarray(reviews)[0, list(data.words)])) + 1
     expected = np.where(row > 0, 1 + np.log(np.maximum(row, 1)), 0)
-    for features, weight in (("tf-idf", expected * rarity), ("log-counts", expected)):
-        found = datasets.load("moviereviews", min_reviews=20, features=features).x[0]
-        assert_allclose(found, weight / np.linalg.norm(weight), rtol=1e-5, atol=1e-7)
+    weight = expected * rarity
+    assert_allclose(data.x[0], weight / np.linalg.norm(weight), rtol=1e-5, atol=1e-7)
 
 
 @needs_data
 def test_validation_part():
-    data = datasets.load("moviereviews", validation=0.2, seed=1, min_reviews=100)
+    data = datasets.load("moviereviews", validation=0.2, seed=1)
     assert (len(data.x), len(data.x_valid), data.crowd.n_items) == (1200, 300, 1200)
-    whole = datasets.load("moviereviews", min_reviews=100)
+    whole = datasets.load("moviereviews")
     assert sorted(torch.cat([data.y, data.y_valid]).tolist()) == sorted(whole.y.tolist())
-    other = datasets.load("moviereviews", validation=0.2, seed=2, min_reviews=100)
+    other = datasets.load("moviereviews", validation=0.2, seed=2)
     assert not torch.equal(other.y_valid, data.y_valid)
-
-
-@needs_data
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"features": "counts"}, "features must be one of tf-idf, log-counts, found 'counts'"),
-        ({"min_reviews": 5000}, "no word occurs in min_reviews=5000 training reviews; the most frequent is in "),
-    ],
-)
-def test_bad_options(options, message):
-    with pytest.raises(ValueError, match=message):
-        datasets.load("moviereviews", **options)
 
 
 def test_bags_by_hand(tmp_path):

@@ -12,8 +12,7 @@ from torch.testing import assert_close
 
 from lib import methods
 from lib import networks as backbones
-from lib.training.loop import fit
-from lib.training.recipe import Recipe
+from lib.methods import conal
 from tests.worked_example import (
     CROWD,
     LOGITS,
@@ -34,34 +33,34 @@ def unit(vector: np.ndarray) -> np.ndarray:
     return vector / np.sqrt((vector**2).sum())
 
 
-def slow_gate(method, x: np.ndarray, annotator: int, normalize: bool = True) -> float:
+@pytest.fixture
+def small(monkeypatch):
+    """A gate of few numbers, so that differences are quickly taken, and a distance that counts."""
+    for name, value in {"GATE_SIZE": 3, "GATE_WIDTH": 2, "WEIGHT": 0.1}.items():
+        monkeypatch.setattr(conal, name, value)
+    return functools.partial(build, "conal")
+
+
+def slow_gate(method, x: np.ndarray, annotator: int) -> float:
     (inner, inner_bias), (outer, outer_bias) = (
         (layer.weight.detach().numpy(), layer.bias.detach().numpy()) for layer in method.item_gate
     )
     items = outer @ (inner @ x + inner_bias) + outer_bias
     one_hot = np.eye(method.n_annotators)[annotator]
     people = unit(method.annotator_gate.weight.detach().numpy() @ one_hot + method.annotator_gate.bias.detach().numpy())
-    return 1 / (1 + math.exp(-(unit(items) if normalize else items) @ people))
+    return 1 / (1 + math.exp(-unit(items) @ people))
 
 
-def slow_loss(method, example, mix: str) -> float:
+def slow_loss(method, example) -> float:
     prob = method.predict_proba(example.logits).detach().numpy()
     common, own = method.common.detach().numpy(), method.own.detach().numpy()
-    if mix == "probabilities":
-        common, own = (np.exp(table) / np.exp(table).sum(axis=-1, keepdims=True) for table in (common, own))
     terms = []
     for item, r, label in zip(example.crowd.item, example.crowd.annotator, example.crowd.label, strict=True):
         omega = slow_gate(method, example.logits[item].numpy(), r)
         mixed = [sum(prob[item, j] * (omega * common[j, k] + (1 - omega) * own[r, j, k]) for j in range(4)) for k in range(4)]
-        said = np.exp(mixed) / np.exp(mixed).sum() if mix == "logits" else mixed
-        terms.append(-math.log(said[label]))
+        terms.append(-math.log(np.exp(mixed[label]) / np.exp(mixed).sum()))
     apart = sum(math.sqrt(((own[r] - common) ** 2).sum()) for r in (0, 1, 3, 4))  # annotator 2 gave no label
-    return sum(terms) / len(terms) - method.weight * apart
-
-
-def small(crowd, **options):
-    """A gate of few numbers, so that differences are quickly taken."""
-    return build("conal", crowd, **({"gate_size": 3, "gate_width": 2} | options))
+    return sum(terms) / len(terms) - conal.WEIGHT * apart
 
 
 # ------------------------------------------------------------------ the loss
@@ -81,11 +80,10 @@ def test_known_values():
     assert method.loss(batch).item() == pytest.approx(1.0585388069, abs=1e-9)
 
 
-@pytest.mark.parametrize("mix", ["logits", "probabilities"])
-def test_slow_loop(mix):
+def test_slow_loop(small):
     example = random_example()
-    method = scramble(small(example.crowd, mix=mix, weight=0.1))
-    assert method.loss(example.batch).item() == pytest.approx(slow_loss(method, example, mix), abs=1e-12)
+    method = scramble(small(example.crowd))
+    assert method.loss(example.batch).item() == pytest.approx(slow_loss(method, example), abs=1e-12)
 
 
 def test_at_the_start_the_gate_does_not_matter():
@@ -106,19 +104,17 @@ def test_starts_with_finite_gradients():
     assert all(value.grad.isfinite().all() for value in method.parameters())
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"mix": "probabilities"}, {"gate_input": "features"}, {"normalize_items": False}], ids=str
-)
-def test_gradients_and_batch_of_one(options):
+@pytest.mark.parametrize("gate_input", conal.GATE_INPUTS)
+def test_gradients_and_batch_of_one(small, gate_input):
     example = random_example()
-    method = scramble(small(example.crowd, weight=0.1, **options)).eval()
+    method = scramble(small(example.crowd, gate_input=gate_input)).eval()
     check_gradients(method, example.batch)
     check_gradients(method, batch_of(example.crowd, example.logits, items=[3]))
 
 
-def test_silent_annotator_stays_at_its_start():
+def test_silent_annotator_stays_at_its_start(small):
     example = random_example()
-    method = build("conal", example.crowd, weight=0.1)
+    method = small(example.crowd)
     optimizer = torch.optim.Adam(method.parameters(), lr=0.1)
     for _ in range(3):
         method.step(example.batch, optimizer)
@@ -127,7 +123,7 @@ def test_silent_annotator_stays_at_its_start():
     assert method.confusion().isfinite().all()
 
 
-def test_order_of_items_does_not_matter():
+def test_order_of_items_does_not_matter(small):
     example = random_example()
     method = scramble(small(example.crowd))
     turned = batch_of(example.crowd, example.logits, items=[3, 0, 5, 1, 4, 2])
@@ -137,16 +133,15 @@ def test_order_of_items_does_not_matter():
 # ------------------------------------------------------------------ the gate
 
 
-@pytest.mark.parametrize("normalize", [True, False])
-def test_gate(normalize):
+def test_gate(small):
     example = random_example()
-    method = scramble(small(example.crowd, normalize_items=normalize), size=2.0)
+    method = scramble(small(example.crowd), size=2.0)
     batch = example.batch
     gate = method.gate(batch.x, batch.position, batch.annotator).detach().numpy()
     pairs = zip(batch.position.tolist(), batch.annotator.tolist(), strict=True)
-    assert gate == pytest.approx([slow_gate(method, batch.x[i].numpy(), r, normalize) for i, r in pairs])
+    assert gate == pytest.approx([slow_gate(method, batch.x[i].numpy(), r) for i, r in pairs])
     bound = 1 / (1 + math.exp(-1))
-    assert ((gate < bound) & (gate > 1 - bound)).all() == normalize
+    assert ((gate < bound) & (gate > 1 - bound)).all()
 
 
 def test_gate_reads_flattened_input_or_features():
@@ -164,15 +159,13 @@ def test_gate_reads_flattened_input_or_features():
         assert all((slope is not None) == reaches for slope in slopes)
 
 
-@pytest.mark.parametrize("mix", ["logits", "probabilities"])
-def test_confusion_uses_the_mean_gate_of_training(mix):
+def test_confusion_uses_the_mean_gate_of_training(small):
     example = random_example()
-    method = scramble(small(example.crowd, mix=mix))
-    common, own = (table.detach() for table in method.matrices())
+    method = scramble(small(example.crowd))
+    common, own = method.common.detach(), method.own.detach()
 
     def expected(gate):
-        mixed = gate[:, None, None] * common + (1 - gate)[:, None, None] * own
-        return torch.softmax(mixed, dim=2) if mix == "logits" else mixed
+        return torch.softmax(gate[:, None, None] * common + (1 - gate)[:, None, None] * own, dim=2)
 
     even = torch.full((5,), 0.5, dtype=torch.float64)
     assert_close(method.confusion(), expected(even))
@@ -197,32 +190,6 @@ def test_set_confusion():
     method.set_confusion(given)
     assert_close(method.confusion(), given)
     assert_close(torch.softmax(method.common, dim=1), torch.softmax(given.log().mean(dim=0), dim=1))
-    mixture = build("conal", CROWD, mix="probabilities")
-    before = mixture.confusion()
-    mixture.set_confusion(given)
-    assert_close(mixture.confusion(), before)
-
-
-# ------------------------------------------------------------------ training
-
-
-@pytest.mark.parametrize(("reset_adam", "steps"), [(False, 6), (True, 2)])
-def test_reset_adam(reset_adam, steps):
-    data = small_dataset(items=40)
-    make = functools.partial(backbones.build, "linear", (4,), 3)
-    method = methods.build("conal", make, data.crowd, reset_adam=reset_adam)
-    counted = []
-    step = method.step
-
-    def watched(batch, optimizer):
-        loss = step(batch, optimizer)
-        counted.append(int(optimizer.state[method.own]["step"]))
-        return loss
-
-    method.step = watched
-    fit(method, data, Recipe(epochs=3, batch_size=20))
-    assert len(counted) == 6
-    assert counted[-1] == steps
 
 
 def test_groups_and_refusals():
@@ -230,9 +197,5 @@ def test_groups_and_refusals():
     networks, matrices = method.parameter_groups(0.1, 0.5)
     assert (networks["weight_decay"], matrices["weight_decay"]) == (0.5, 0)
     assert len(networks["params"] + matrices["params"]) == len(list(method.parameters()))
-    with pytest.raises(ValueError, match="logits, probabilities, found 'both'"):
-        build("conal", CROWD, mix="both")
     with pytest.raises(ValueError, match="input, features, found 'image'"):
         build("conal", CROWD, gate_input="image")
-    with pytest.raises(ValueError, match="found 0, 128 and 1e-05"):
-        build("conal", CROWD, gate_size=0)

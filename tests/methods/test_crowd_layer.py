@@ -11,22 +11,20 @@ from torch.testing import assert_close
 from lib.crowd.labels import CrowdLabels
 from tests.worked_example import CROWD, LOGITS, MATRICES, batch_of, build, check_gradients, put, random_example, scramble
 
-VARIANTS = ["MW", "VW", "VW+B", "VB", "SW"]
+VARIANTS = ["MW", "VW", "VW+B"]
 WEIGHT = torch.tensor([[1 + 0.1 * math.cos(r + k) for k in range(3)] for r in range(3)], dtype=torch.float64)
 BIAS = torch.tensor([[0.1 * math.sin(r + 2 * k) for k in range(3)] for r in range(3)], dtype=torch.float64)
 
 
 def slow_logits(method, prob, r):
     """The annotator's logits for one item, written out."""
-    weight = method.weight.tolist()[r] if hasattr(method, "weight") else None
+    weight = method.weight.tolist()[r]
     bias = method.bias.tolist()[r] if hasattr(method, "bias") else None
     classes = range(len(prob))
     return {
         "MW": lambda: [sum(prob[j] * weight[j][k] for j in classes) for k in classes],
         "VW": lambda: [weight[k] * prob[k] for k in classes],
         "VW+B": lambda: [weight[k] * prob[k] + bias[k] for k in classes],
-        "VB": lambda: [prob[k] + bias[k] for k in classes],
-        "SW": lambda: [weight[0] * prob[k] for k in classes],
     }[method.variant]()
 
 
@@ -69,7 +67,7 @@ def test_gradients_and_batch_of_one(variant):
     check_gradients(method, batch_of(example.crowd, example.logits, items=[3]))
 
 
-@pytest.mark.parametrize(("variant", "theirs"), [("MW", "mw"), ("VW", "vw"), ("VB", "vb"), ("VW+B", "vw+b")])
+@pytest.mark.parametrize(("variant", "theirs"), [("MW", "mw"), ("VW", "vw"), ("VW+B", "vw+b")])
 def test_logits_agree_with_crowdkit(variant, theirs):
     """Their layer takes one (item, annotator) pair a row; for a square matrix it multiplies from the other side."""
     from crowdkit.learning import CrowdLayer
@@ -80,7 +78,7 @@ def test_logits_agree_with_crowdkit(variant, theirs):
     state = {name: value for name, value in method.state_dict().items() if name in ("weight", "bias")}
     if variant == "MW":
         state["weight"] = state["weight"].transpose(1, 2)
-    names = {"VB": {"bias": "weight"}, "VW+B": {"weight": "scale"}}.get(variant, {})
+    names = {"weight": "scale"} if variant == "VW+B" else {}
     layer.load_state_dict({names.get(name, name): value for name, value in state.items()})
     prob, (position, annotator) = torch.softmax(example.logits, dim=1), (example.batch.position, example.batch.annotator)
     assert_close(method.annotator_logits(prob, position, annotator), layer(prob[position], annotator))
@@ -146,7 +144,7 @@ def test_silent_annotator_stays_at_its_start(variant):
 
 
 def test_numbers_of_parameters():
-    example, expected = random_example(), {"MW": 5 * 16, "VW": 5 * 4, "VW+B": 2 * 5 * 4, "VB": 5 * 4, "SW": 5}
+    example, expected = random_example(), {"MW": 5 * 16, "VW": 5 * 4, "VW+B": 2 * 5 * 4}
     for variant, number in expected.items():
         method = build("crowdlayer-mw", example.crowd, variant=variant)
         own = [value for name, value in method.named_parameters() if not name.startswith("backbone")]
@@ -163,5 +161,5 @@ def test_the_layer_plays_no_part_in_predictions():
 
 
 def test_wrong_variant_is_named():
-    with pytest.raises(ValueError, match=r"variant must be one of MW, VW, VW\+B, VB, SW, found 'mw'"):
+    with pytest.raises(ValueError, match=r"variant must be one of MW, VW, VW\+B, found 'mw'"):
         build("crowdlayer-mw", CROWD, variant="mw")

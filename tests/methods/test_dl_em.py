@@ -83,14 +83,13 @@ def test_first_round_is_majority_vote():
     assert_close(method.confusion(), torch.from_numpy(counts / counts.sum(axis=2, keepdims=True)))
 
 
-@pytest.mark.parametrize("smoothing", [0.01, 1.0])
-def test_later_rounds_slow_loop(smoothing):
-    method, data, prob = method_and_data(smoothing=smoothing)
+def test_later_rounds_slow_loop():
+    method, data, prob = method_and_data()
     method.begin_epoch(0, data)
     for epoch in (1, 2):
         target = slow_e_step(prob, method.confusion().numpy(), data.crowd)
         target /= target.sum(axis=1, keepdims=True)
-        counts = slow_counts(target, data.crowd) + smoothing
+        counts = slow_counts(target, data.crowd) + 0.01
         method.begin_epoch(epoch, data)
         assert_close(method.posterior(), torch.from_numpy(target))
         assert_close(method.confusion(), torch.from_numpy(counts / counts.sum(axis=2, keepdims=True)))

@@ -50,23 +50,20 @@ def test_by_hand():
     assert_close(method.predict_proba(batch.x), torch.tensor([expected], dtype=torch.float64))
 
 
-@pytest.mark.parametrize("double_softmax", [False, True])
-def test_slow_loop(double_softmax):
+def test_slow_loop():
     example = random_example()
-    method = scramble(build("doctornet", example.crowd, double_softmax=double_softmax))
+    method = scramble(build("doctornet", example.crowd))
     prob = slow_heads(method, example.logits)
     terms = []
     for item, annotator, label in zip(example.crowd.item, example.crowd.annotator, example.crowd.label, strict=True):
-        said = prob[item, annotator]
-        terms.append(-np.log((softmax(said) if double_softmax else said)[label]))
+        terms.append(-np.log(prob[item, annotator, label]))
     assert method.loss(example.batch).item() == pytest.approx(np.mean(terms), abs=1e-12)
 
 
-@pytest.mark.parametrize(("heads", "averaged"), [("all", [0, 1, 2, 3, 4]), ("labeled", [0, 1, 3, 4])])
-def test_prediction_averages_the_heads(heads, averaged, monkeypatch):
+def test_prediction_averages_the_heads(monkeypatch):
     example = random_example()
-    method = scramble(build("doctornet", example.crowd, heads=heads))
-    expected = torch.from_numpy(slow_heads(method, example.logits)[:, averaged].mean(axis=1))
+    method = scramble(build("doctornet", example.crowd))
+    expected = torch.from_numpy(slow_heads(method, example.logits).mean(axis=1))
     assert_close(method.predict_proba(example.logits), expected)
     monkeypatch.setattr(doctornet, "BLOCK", 2 * expected.numel())  # two annotators at a time, the last alone
     assert_close(method.predict_proba(example.logits), expected)
@@ -110,8 +107,6 @@ def test_start():
     assert bound * 0.99 < method.head_weight.abs().max() < bound
     assert method.head_weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.02)
     assert not method.head_bias.any()
-    with pytest.raises(ValueError, match="must be one of all, labeled, found 'some'"):
-        build("doctornet", crowd, heads="some")
 
 
 # ------------------------------------------------------------------ Weighted DoctorNet
@@ -125,12 +120,11 @@ def test_weighted_by_hand():
     assert method.loss(batch).item() == pytest.approx(-math.log(expected), abs=1e-12)  # both labels are 0
 
 
-@pytest.mark.parametrize(("heads", "averaged"), [("all", [0, 1, 2, 3, 4]), ("labeled", [0, 1, 3, 4])])
-def test_weighted_slow_loop(heads, averaged):
+def test_weighted_slow_loop():
     example = random_example()
-    method = scramble(build("weighted-doctornet", example.crowd, heads=heads))
-    weight = softmax(method.weight_logits.detach().numpy()[averaged])
-    prob = slow_heads(method.first, example.logits)[:, averaged]
+    method = scramble(build("weighted-doctornet", example.crowd))
+    weight = softmax(method.weight_logits.detach().numpy())
+    prob = slow_heads(method.first, example.logits)
     terms = []
     for item in range(6):
         mixed = sum(w * head for w, head in zip(weight, prob[item], strict=True))
@@ -139,7 +133,6 @@ def test_weighted_slow_loop(heads, averaged):
     assert method.loss(example.batch).item() == pytest.approx(np.mean(terms), abs=1e-12)
     turned = batch_of(example.crowd, example.logits, items=[3, 0, 5])
     assert method.loss(turned).item() == pytest.approx(np.mean([terms[item] for item in (3, 0, 5)]), abs=1e-12)
-    assert (method.head_weights()[2] == 0) == (heads == "labeled")
     assert method.head_weights().sum().item() == pytest.approx(1)
 
 
@@ -167,8 +160,6 @@ def test_second_stage_learns_the_weights_alone():
     assert not any(value.requires_grad or value.grad is not None for value in second.first.parameters())
     weights = second.head_weights()
     assert weights.argmin() == 1  # the one who is right in 20 of 100
-    shorter = trained("weighted-doctornet", data, first_epochs=1)
-    assert not torch.equal(shorter.first.head_weight, first.head_weight)
 
 
 def test_second_stage_sees_no_dropout():
@@ -180,5 +171,3 @@ def test_second_stage_sees_no_dropout():
     (group,) = method.parameter_groups(0.1, 0.5)
     assert group["params"] == [method.weight_logits]
     assert (group["lr"], group["weight_decay"]) == (0.1, 0)
-    with pytest.raises(ValueError, match="above 0, found 0"):
-        build("weighted-doctornet", data.crowd, weight_rate=0)

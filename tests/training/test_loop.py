@@ -413,7 +413,7 @@ def test_auto_takes_the_fastest_device_that_is_there(monkeypatch, cuda, mps, exp
 
 @pytest.mark.parametrize("device", ["gpu", "meta", "", "cpu:x"])
 def test_unknown_device_is_named(device):
-    with pytest.raises(ValueError, match=f"unknown device '{device}'; expected cpu, cuda or cuda:N"):
+    with pytest.raises(ValueError, match=f"unknown device '{device}'; expected cpu, cuda, cuda:N, mps or auto"):
         check_device(device)
 
 

@@ -1,8 +1,6 @@
-"""Convolutional networks without shortcuts, as the papers use them on small images."""
+"""LeNets: small convolutional networks without shortcuts."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from torch import nn
 
@@ -52,35 +50,6 @@ def lenet_bn(x_shape: tuple[int, ...], n_classes: int) -> Backbone:
         nn.ReLU(),
     )
     return Backbone(trunk, 512, n_classes)
-
-
-@register("vgg")
-def vgg(
-    x_shape: tuple[int, ...], n_classes: int, widths: Sequence[int] = (32, 64, 128), depths: Sequence[int] = (2, 2, 2)
-) -> Backbone:
-    """Batch-normalized 3 x 3 convolutions with max pooling after each stage, then the mean over the image. By default a small
-    one for 28 x 28 images.
-
-    Args:
-        widths: channels of each stage.
-        depths: convolutions in each stage.
-    """
-    if len(widths) != len(depths) or not depths:
-        raise ValueError(f"vgg needs a width and a depth for each stage, found widths {widths} and depths {depths}")
-    before, *_ = image_shape("vgg", x_shape, least=2 ** len(widths))
-    parts: list[nn.Module] = []
-    for width, depth in zip(widths, depths, strict=True):
-        for _ in range(depth):
-            parts += [nn.Conv2d(before, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
-            before = width
-        parts.append(nn.MaxPool2d(2))
-    return Backbone(nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten()), before, n_classes)
-
-
-@register("vgg16")
-def vgg16(x_shape: tuple[int, ...], n_classes: int) -> Backbone:
-    """VGG-16 with batch normalization and one linear layer on its 512 features: Max-MIG's CIFAR-10 network."""
-    return vgg(x_shape, n_classes, widths=(64, 128, 256, 512, 512), depths=(2, 2, 3, 3, 3))
 
 
 def image_shape(name: str, x_shape: tuple[int, ...], least: int) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.plotting import ccc_figures
+from lib.plotting import charts
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def positions(axis, color) -> list[float]:
 
 
 def test_falls_are_drawn_in_percent_open_and_filled():
-    fig, drawn = ccc_figures.best_to_last(table(), {"fashion_mnist": "Fashion-MNIST"})
+    fig, drawn = charts.best_to_last(table(), {"fashion_mnist": "Fashion-MNIST"})
     (axis,) = fig.axes
     assert axis.get_title() == "Fashion-MNIST, rec-IND-I"
     ours = "#8C8C8C"
@@ -47,34 +47,10 @@ def test_falls_are_drawn_in_percent_open_and_filled():
 
 
 def test_many_columns_become_rows_of_panels():
-    fig, _ = ccc_figures.best_to_last(table([f"rec-{n}" for n in range(6)]))
+    fig, _ = charts.best_to_last(table([f"rec-{n}" for n in range(6)]))
     assert [axis.get_visible() for axis in fig.axes] == [True] * 6 + [False] * 2
 
 
 def test_a_table_without_the_two_metrics_is_refused():
     with pytest.raises(ValueError, match="no test_acc_best or test_acc_last; found valid_acc"):
-        ccc_figures.best_to_last(table().assign(metric="valid_acc"))
-
-
-def points(factor: float) -> pd.DataFrame:
-    lines = [
-        {"family": family, "x": x, "method": "ccc", "metric": metric, "mean": factor * x, "std": np.nan}
-        for family, values in (("labels", (9, 1, 3)), ("groups", (5, 250)))
-        for x in values
-        for metric in ("test_acc_best", "test_acc_last")
-    ]
-    return pd.DataFrame(lines)
-
-
-def test_ablations_stand_beside_the_papers_at_equal_distances():
-    varied = [("labels", "labels an image"), ("groups", "groups")]
-    fig, drawn = ccc_figures.ablation(points(1), points(2), varied, ("ours", "paper"))
-    labels, theirs, groups, _ = fig.axes
-    assert [tick.get_text() for tick in labels.get_xticklabels()] == ["1", "3", "9"]
-    assert [tick.get_text() for tick in groups.get_xticklabels()] == ["5", "250"]
-    assert labels.lines[0].get_xdata().tolist() == [0, 1, 2]
-    assert labels.lines[0].get_ydata().tolist() == [1, 3, 9]
-    assert theirs.lines[0].get_ydata().tolist() == [2, 6, 18]
-    assert set(drawn["source"]) == {"ours", "paper"}
-    with pytest.raises(ValueError, match="no family 'rate'; found groups, labels"):
-        ccc_figures.ablation(points(1), points(2), [("rate", "")], ("ours", "paper"))
+        charts.best_to_last(table().assign(metric="valid_acc"))

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from lib.plotting import lifts
+from lib.plotting import charts
 from lib.results import claims
 from lib.results.rows import frame, summary
 
@@ -73,18 +73,18 @@ def test_mean_over_methods_needs_all_of_them():
 
 def test_dots_show_the_table():
     table = claims.lifts(FRAME, "test_acc_last", ["ccem", "dl-em"], added)
-    fig, drawn = lifts.dots(table, "points gained", titles={"labelme": "LabelMe", "digits, correlated": "Digits"})
+    fig, drawn = charts.dots(table, "points gained", titles={"labelme": "LabelMe", "digits, correlated": "Digits"})
     assert drawn is table
     assert [axis.get_title() for axis in fig.axes] == ["LabelMe", "Digits"]
     assert [container[0].get_xdata()[0] for container in fig.axes[0].containers] == pytest.approx([2, -10])
     assert fig.get_supxlabel() == "points gained; bar: 95 % interval, 1 to 2 seeds"
     with pytest.raises(ValueError, match="nothing to draw"):
-        lifts.dots(table[:0], "points")
+        charts.dots(table[:0], "points")
 
 
 def test_dumbbells_show_both_ends_and_the_floor():
     table = summary(FRAME, ["confusion_error"])
-    fig, drawn = lifts.dumbbells(table, added, {("labelme", "real"): 0.1}, "error", ("alone", "guided", "floor"))
+    fig, drawn = charts.dumbbells(table, added, {("labelme", "real"): 0.1}, "error", ("alone", "guided", "floor"))
     assert drawn[["method", "without", "added"]].to_numpy().tolist() == [
         ["ccem", 0.5, 0.5], ["dl-em", 0.5, pytest.approx(0.2)], ["ccem", 0.5, 0.5]
     ]  # fmt: skip
@@ -92,4 +92,4 @@ def test_dumbbells_show_both_ends_and_the_floor():
     assert pd.isna(drawn["floor"].iloc[2])
     assert fig.axes[0].lines[-1].get_xdata() == [0.1, 0.1]
     with pytest.raises(ValueError, match="both without and with"):
-        lifts.dumbbells(table, str.upper, {}, "error", ("a", "b", "c"))
+        charts.dumbbells(table, str.upper, {}, "error", ("a", "b", "c"))
