@@ -609,8 +609,8 @@ def recompute(claim: Claim, rows: Mapping[str, Mapping], others: Mapping[str, Cl
         others: claims by id, for one in parts, which is made from its parts made again.
 
     Returns:
-        The claim with numbers and verdict made anew; None for one that comes from no rows (a count of published labels, a
-        simulation, a matrix that was kept), whose notebook alone can make it again.
+        The claim with numbers and verdict made anew; None for one that comes from no rows, or from more than their metrics (a
+        count of published labels, a simulation, a history), whose notebook alone can make it again.
 
     Raises:
         KeyError: a key without a row.
@@ -621,9 +621,10 @@ def recompute(claim: Claim, rows: Mapping[str, Mapping], others: Mapping[str, Cl
         run = any(part.ours is not None for part in parts)
         claim = dataclasses.replace(claim, ours=float(held) if run else None)
         return dataclasses.replace(claim, verdict=judge(claim, parts))
-    if not claim.terms:
-        return None
     metrics = [rows[key]["metrics"] for key in claim.keys]
+    kept = all(metric in metrics[at] for _, metric, places in claim.terms if metric for at in places)
+    if not claim.terms or not kept:
+        return None
     values = []
     for places in zip(*(places for _, _, places in claim.terms), strict=True):
         parts = [
