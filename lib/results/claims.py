@@ -372,7 +372,7 @@ class Book:
         rows: the table of ``rows.frame`` that :meth:`of` chooses from, or ledger rows.
         paper: ``"crowd-layer"``, ``"geocrowdnet"``, ``"ccc"``, ``"kd-crowd"`` or ``""``.
         metric: what :meth:`of` takes when it is not told.
-        locator, origin: of claims that do not say their own.
+        locator, origin, needs: of claims that do not say their own.
         where: what other columns must be, unless :meth:`of` is told otherwise.
 
     Attributes:
@@ -389,12 +389,13 @@ class Book:
         locator: str = "",
         origin: str = "paper number",
         scale: str = "",
+        needs: str | None = None,
         **where: object,
     ) -> None:
         self.notebook, self.claims = notebook, []
         self.frame = rows if isinstance(rows, pd.DataFrame) else as_frame(rows)
         self._metric, self._where, self._scale = metric, where, scale
-        self._given = {"paper": paper, "locator": locator, "origin": origin}
+        self._given = {"paper": paper, "locator": locator, "origin": origin, "needs": needs}
 
     def of(self, method: str, metric: str | None = None, missing_ok: bool = False, **where: object) -> Sample:
         """A method's numbers by seed; see :func:`sample`."""
@@ -501,7 +502,7 @@ class Book:
         return str(found[0]) if len(found) == 1 else ""
 
     def _add(self, id, statement, kind, ours: Sample, ends, paper_value, band, about, keys=(), parts=()) -> Claim:
-        fields = self._given | {"headline": False, "needs": None, "parts": (), "unit": ours.unit} | about
+        fields = {"headline": False, "parts": (), "unit": ours.unit} | self._given | about
         fields["id"] = f"{self.notebook.split('_')[0]}-{id}"
         if fields["id"] in {claim.id for claim in self.claims}:
             raise ValueError(f"two claims of {self.notebook} are called {fields['id']!r}")
