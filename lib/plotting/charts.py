@@ -59,7 +59,7 @@ def bars(table: pd.DataFrame, metric: str | None = None, title: str = "", titles
         for axis, part in zip(axes[0], panels.values(), strict=True):
             for entry in part.to_dict("records"):
                 _draw_result(axis, methods.index(entry["method"]), entry, 100 if is_share(metric) else 1)
-            axis.set_xlabel(textwrap.fill(metric_title(metric, titles), 60 // len(panels)))
+            axis.set_xlabel(textwrap.fill(metric_title(metric, titles), 52 // len(panels)))
         _methods_down(axes, methods, titles)
         axes[0, 0].set_ylabel("method")
         _name_panels(fig, axes[0], panels, title, titles)

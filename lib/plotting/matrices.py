@@ -186,7 +186,7 @@ def critical_difference(ranks: Ranks, title: str = "", titles: Titles = None) ->
     apart = ranks.blocks.groupby(level=crowds, sort=False).mean() if crowds else ranks.blocks[:0]
     best, critical = average.iloc[0], ranks.critical_difference
     with in_style():
-        fig, axis = plt.subplots(figsize=(8, 1.8 + 0.3 * n))
+        fig, axis = plt.subplots(figsize=(8, max(3.2, 1.8 + 0.3 * n)))
         axis.axvspan(best, best + critical, color=PAPER, alpha=0.15, lw=0)
         for place, (method, rank) in enumerate(average.items()):
             if len(apart) > 1:
@@ -196,8 +196,8 @@ def critical_difference(ranks: Ranks, title: str = "", titles: Titles = None) ->
         axis.set(ylim=(n - 0.4, -0.6), xlim=(0.5, n + 0.5), ylabel="method, average rank", title=title)
         axis.set_xticks(range(1, n + 1, math.ceil(n / 14)))  # numbers that do not touch
         axis.set_xlabel(
-            f"average rank over {len(ranks.blocks)} blocks (1 is best); faint: each crowd\n"
-            f"shaded: critical difference {critical:.2f} (Nemenyi, {1 - ranks.alpha:.0%}) from the best"
+            f"average rank over {len(ranks.blocks)} blocks (1 is best)\nfaint: each crowd; shaded: within the\n"
+            f"critical difference {critical:.2f} of the best (Nemenyi, {1 - ranks.alpha:.0%})"
         )
         axis.grid(axis="y", visible=False)
     lines = {"method": average.index, "average_rank": average.to_numpy(), "n_blocks": len(ranks.blocks)}

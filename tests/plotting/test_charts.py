@@ -348,7 +348,8 @@ def test_critical_difference_shows_every_method_where_it_ranks(n):
     assert drawn == list(range(1, n + 1))
     shown = text_of(fig)
     assert all(f"Method {i}" in shown for i in range(n))
-    assert f"critical difference {ranks.critical_difference:.2f} (Nemenyi, 95%)" in shown
+    assert f"critical difference {ranks.critical_difference:.2f} of the best (Nemenyi, 95%)" in shown
+    assert faults(fig) == []
     (shade,) = fig.axes[0].patches
     assert shade.get_width() == pytest.approx(ranks.critical_difference)
     style.save(fig, "90_made_up", "ranks", data, alt=ALT)
