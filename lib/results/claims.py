@@ -575,10 +575,13 @@ def _stable(entry: object) -> object:
 def save(notebook: str, claims: Sequence[Claim]) -> None:
     """Write ``figures/<notebook>/claims.json``; numbers to six significant digits, so that the file is stable.
 
+    Each entry also has ``shown``, our number as it stands everywhere, for readers without this module.
+
     Raises:
         OSError: it could not be written.
     """
-    lines = [json.dumps(dataclasses.asdict(claim), ensure_ascii=False, allow_nan=False) for claim in claims]
+    entries = [dataclasses.asdict(claim) | {"shown": shown(claim)} for claim in claims]
+    lines = [json.dumps(entry, ensure_ascii=False, allow_nan=False) for entry in entries]
     text = "[\n" + ",\n".join(lines) + "\n]\n" if lines else "[]\n"
     write_atomically(paths.figures(notebook) / "claims.json", text)
 
@@ -590,11 +593,14 @@ def load(path: Path) -> list[Claim]:
         ValueError: not a list of claims; the message names the file and what is wrong.
     """
     try:
-        claims = [
-            Claim(**{name: _frozen(entry) for name, entry in line.items()}) for line in json.loads(path.read_text("utf-8"))
-        ]
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path} is no list of claims: {error}") from error
+        entries = json.loads(path.read_text("utf-8"))
+        texts = [entry.pop("shown") for entry in entries]
+        claims = [Claim(**{name: _frozen(entry) for name, entry in line.items()}) for line in entries]
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        raise ValueError(f"{path} is no list of claims: {error!r}") from error
+    for claim, text in zip(claims, texts, strict=True):
+        if text != shown(claim):
+            raise ValueError(f"{path}: {claim.id} is shown as {text!r}, its numbers say {shown(claim)!r}")
     for name, known in (("verdict", VERDICTS), ("origin", ORIGINS), ("kind", KINDS)):
         if strange := [getattr(claim, name) for claim in claims if getattr(claim, name) not in known]:
             raise ValueError(f"{path} has the {name} {strange[0]!r}; expected one of {', '.join(known)}")

@@ -12,7 +12,7 @@ from lib.methods import CATALOGUE
 
 FIELDS = (
     *("id", "notebook", "paper", "locator", "statement", "origin", "headline", "dataset", "case", "methods", "metric", "unit"),
-    *("paper_value", "ours", "low", "high", "seeds", "scale", "band", "kind", "keys", "verdict"),
+    *("paper_value", "ours", "low", "high", "seeds", "scale", "band", "kind", "keys", "verdict", "shown"),
 )
 PAPERS = {"crowd-layer": "Crowd Layer", "geocrowdnet": "GeoCrowdNet", "ccc": "CCC", "kd-crowd": "KD-Crowd"}
 # The best first, in the words of RESULTS.md.
@@ -31,7 +31,7 @@ ORIGINS = {
     "ours": "not in the paper: a control, or an expectation of the notebook",
 }
 _SHOWN = ("id", "notebook", "paper", "locator", "statement", "origin", "headline", "dataset", "methods", "unit")
-_SHOWN += ("paper_value", "ours", "low", "high", "seeds", "scale", "band", "kind", "verdict")
+_SHOWN += ("paper_value", "ours", "low", "high", "seeds", "scale", "band", "kind", "verdict", "shown")
 
 
 def load(folder: Path) -> tuple[list[dict], list[str]]:
@@ -64,19 +64,6 @@ def counts(claims: Iterable[Mapping]) -> dict[str, Counter]:
     for claim in claims:
         found[claim["origin"]][claim["verdict"]] += 1
     return {origin: number for origin, number in found.items() if number}
-
-
-def number(value: float | None, unit: str) -> str:
-    """One of our numbers as text: two decimals for percent and points, three for scores."""
-    return "–" if value is None else f"{value:.{2 if unit in ('%', 'points') else 3}f}".replace("-", "−")
-
-
-def ours(claim: Mapping) -> str:
-    """Our number with its interval, as text."""
-    text = number(claim["ours"], claim["unit"])
-    if claim["low"] is None or claim["low"] == claim["high"]:
-        return text
-    return f"{text} ({number(claim['low'], claim['unit'])} to {number(claim['high'], claim['unit'])})"
 
 
 def write_explorer(target: Path, claims: Sequence[Mapping]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from lib import paths
 from lib.methods import CATALOGUE
 from lib.site import leaderboard
-from lib.site.claims import ORIGINS, PAPERS, VERDICTS, counts, ours
+from lib.site.claims import ORIGINS, PAPERS, VERDICTS, counts
 from lib.site.copies import Figure, Page, linked
 
 TEXTS = paths.SITE_SOURCES / "texts"  # the sentences; what a run made is filled in here
@@ -145,7 +145,7 @@ def _listed(claims: Sequence[Mapping], up: str) -> str:
     for claim in claims:
         printed = "" if claim["paper_value"] is None else f"paper {claim['paper_value']}, "
         unit = "" if claim["unit"] == "%" else claim["unit"]
-        numbers = f"{printed}ours {ours(claim)} {unit}".strip() if claim["ours"] is not None else f"{printed}ours not run"
+        numbers = f"{printed}ours {claim['shown']} {unit}".strip() if claim["ours"] is not None else f"{printed}ours not run"
         lines.append(
             f'<li><a href="{up}notebooks/{claim["notebook"]}.html">{html.escape(claim["statement"])}</a> '
             f'<span class="verdict" data-verdict="{claim["verdict"]}">{claim["verdict"]}</span>'

@@ -39,6 +39,7 @@ def converted(notebook: str, number: int, old: dict) -> dict:
         "band": None if difference else 3.0,
         "kind": "difference" if difference else "value",
         "keys": [],
+        "shown": str(old["ours"]),
         "verdict": verdict,
     }
 
