@@ -428,6 +428,8 @@ def _around(line: str, other: str) -> str:
 
 def _wrong_claims(project: Project, rows: Mapping[str, Mapping]) -> list[str]:
     found, shown = [], {stem: _shown_lines(notebook) for stem, notebook in project.notebooks.items()}
+    for stem in dict.fromkeys(claim.notebook for claim in project.claims.values()):
+        found += claims.misprinted(project.root / "figures" / stem / "claims.json")
     for claim in project.claims.values():
         place = f"figures/{claim.notebook}/claims.json, claim {claim.id!r}"
         if lost := [key for key in claim.keys if key not in rows]:

@@ -10,6 +10,7 @@ import torch
 from torch.testing import assert_close
 
 from lib.losses.early_learning import EarlyLearning, early_learning_penalty, exchange, forget_rate, small_losses
+from lib.methods.aggregated import ELR_WEIGHT
 from tests.worked_example import CROWD, LOGITS, batch_of, build, check_gradients, put, random_example, scramble
 
 
@@ -126,26 +127,19 @@ def test_forget_rate():
 
 
 def test_majority_vote_with_penalty_slowly():
-    method = scramble(build("majority-vote-elr", CROWD, weight=2.0, momentum=0.6))
+    method = scramble(build("majority-vote-elr", CROWD))
     batch = batch_of(CROWD, LOGITS, items=[2, 0, 3])
     p = torch.softmax(method.backbone(batch.x), dim=1).detach().numpy()
     vote = [0, 0, 1]  # ties go to the lower class
-    expected = np.mean([-math.log(p[i, vote[i]]) + 2 * math.log(1 - 0.4 * p[i] @ p[i]) for i in range(3)])
-    assert method.loss(batch).item() == pytest.approx(expected, abs=1e-12)
+    weight, momentum = ELR_WEIGHT, method.early.momentum
+    terms = [-math.log(p[i, vote[i]]) + weight * math.log(1 - (1 - momentum) * p[i] @ p[i]) for i in range(3)]
+    assert method.loss(batch).item() == pytest.approx(np.mean(terms), abs=1e-12)
 
 
-def test_majority_vote_with_weight_zero_is_majority_vote():
-    example = random_example()
-    plain, regularized = build("majority-vote", example.crowd), build("majority-vote-elr", example.crowd, weight=0.0)
-    assert plain.loss(example.batch).item() == regularized.loss(example.batch).item()
-
-
-def test_majority_vote_gradients_and_refusals():
+def test_majority_vote_gradients():
     example = random_example()
     method = scramble(build("majority-vote-elr", example.crowd))
     put(method.early.target, torch.softmax(example.logits.flip(0), dim=1).to(method.early.target.dtype))
     check_gradients(method.eval(), example.batch)
     one = batch_of(example.crowd, example.logits, items=[3])
     assert torch.isfinite(method.train().loss(one))
-    with pytest.raises(ValueError, match="weight must not be negative, found -1"):
-        build("majority-vote-elr", CROWD, weight=-1)

@@ -41,7 +41,7 @@ def test_features_keep_the_order_of_their_file_and_unlabeled_items(tmp_path):
         ("item,x\na,1\nb,tall\n", r"line 3: column 'x' must hold finite numbers, found 'tall'; 1 such cells"),
         ("item,x\na,1\nb,\n", "line 3: .* found ''.*fill the cell or leave out the row"),
         ("item,x\na,1\nb,inf\n", "line 3: .* found 'inf'"),
-        ("item,x\na,red\nb,blue\n", "leave the column out, code its values"),
+        ("item,x\na,red\nb,blue\n", "leave the column out or code its values"),
         ('item,x\na,"1,5"\nb,"2,5"\n', "say --decimal ,"),
         ("item,x\na,1\na,2\n", "line 3: item 'a' again"),
         ("item,x\na,1\n,2\n", "line 3: a row without the name"),
