@@ -185,6 +185,8 @@ def test_its_table_and_claims_are_committed(notebook):
     assert list(table.columns) == tables.COLUMNS
     assert len(table)
     assert "\n| " in "\n" + (folder / "table.md").read_text(encoding="utf-8")
+    if notebook.stem == "91_all_methods_embedded":
+        return  # its orders are about our own simulation: tests, no claims
     raw = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
     assert raw
     names = {field.name for field in dataclasses.fields(claims.Claim)} | {"shown"}
