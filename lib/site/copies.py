@@ -16,7 +16,7 @@ from PIL import Image, ImageChops
 from lib import paths
 
 THUMBNAIL = (480, 360)  # pixels, twice what a card of the gallery shows
-FINGERPRINT = (24, 16)
+FINGERPRINT = (64, 48)
 PAGES = {"README.md": "index", "RESULTS.md": "results-in-full", "notebooks/README.md": "map"}
 
 
