@@ -24,7 +24,6 @@ CATALOGUE = {
     "lenet-bn": "lenet",
     "resnet18": "resnet",
     "resnet34": "resnet",
-    "resnet-small": "resnet",
     "resnet9": "resnet",
     "dogs-vs-cats": "crowd_layer",
     "tagger": "tagger",

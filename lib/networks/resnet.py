@@ -40,7 +40,6 @@ def residual(
     widths: Sequence[int],
     depths: Sequence[int],
     padding: int = 1,
-    stride: int = 1,
 ) -> Backbone:
     """A residual network whose stages after the first halve the image.
 
@@ -49,10 +48,10 @@ def residual(
         n_classes: number of classes.
         widths: channels of each stage.
         depths: blocks in each stage.
-        padding, stride: of the stem, a 3 x 3 convolution.
+        padding: of the stem, a 3 x 3 convolution.
     """
     channels, *_ = image_shape("resnet", x_shape, least=2 ** len(widths))
-    stem = nn.Conv2d(channels, widths[0], 3, stride, padding=padding, bias=False)
+    stem = nn.Conv2d(channels, widths[0], 3, padding=padding, bias=False)
     parts: list[nn.Module] = [stem, nn.BatchNorm2d(widths[0]), nn.ReLU()]
     before = widths[0]
     for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
@@ -84,18 +83,6 @@ def resnet34(x_shape: tuple[int, ...], n_classes: int, padding: int = 1) -> Back
         padding: of the stem; 0 in CCC's released code, which makes 30 x 30 maps of 32 x 32 images.
     """
     return residual(x_shape, n_classes, (64, 128, 256, 512), (3, 4, 6, 3), padding)
-
-
-@register("resnet-small")
-def resnet_small(x_shape: tuple[int, ...], n_classes: int, width: int = 16, depth: int = 1, stride: int = 1) -> Backbone:
-    """A small one of three stages, for short schedules.
-
-    Args:
-        width: channels of the first stage; the others have two and four times as many.
-        depth: blocks in each stage.
-        stride: of the stem; 2 makes it about four times cheaper.
-    """
-    return residual(x_shape, n_classes, (width, 2 * width, 4 * width), (depth,) * 3, stride=stride)
 
 
 class _Residual(nn.Sequential):

@@ -8,13 +8,6 @@ data set and scale, whatever the method. ``paper``: CCC's released script, writt
 first convolution, SGD at 0.01 with momentum 0.9 and weight decay 5e-4, a tenth of that rate after epoch 40, batches of 128,
 no augmentation, 60 epochs of which ten are CCC's warm-up; 30 groups and 1000 meta items. The paper's other settings are not
 released: Fashion-MNIST has the script's other network, ResNet-18, and baselines have the same recipe and number of epochs.
-``fast``: the same data, a fifth of the epochs and a smaller network. ``quick``: a class-balanced part of the data, 50
-annotators instead of 250, a small network, and CCC's groups in the paper's proportion to the annotators (30 of 250). The
-number of epochs is such that majority vote's network learns its labels by heart, which is what the paper is about; about a
-sixth is CCC's warm-up, as in the paper. Augmentation would take that away, so there is none. How many meta items a class CCC
-takes, and how large its corrections are, is chosen at ``quick`` on validation images, with a crowd that no result has: of the
-few items there the paper's share would be nine a class, and a batch a fourth as large makes noisier corrections.
-
 ``overnight`` is the released recipe, all 60 epochs and nothing tuned, on what two cores can train: a LeNet with batch
 normalization on Fashion-MNIST, and a batch-normalized head on frozen features of CIFAR-10
 (:mod:`lib.datasets.image_features`), both of which memorize their labels. The simulated crowds are a fifth of the paper's in
@@ -22,12 +15,15 @@ every respect: 10,800 images, 50 annotators, 6 groups, 20 meta items per class. 
 100 meta items per class; besides features, its images themselves (:data:`PIXELS`). Networks compute in bfloat16, on a
 processor as on CUDA.
 
+``quick`` is a small part of the same: the head on features of CIFAR-10, 4,000 to 9,000 images, half the epochs and so half
+the warm-up, in single precision; tested on the 1,000 images that every machine has exactly. ``fast`` is the paper's data with
+the networks that memorize here, for a GPU. Augmentation would take memorization away, so there is none at any scale.
+
 All methods of a seed see the same crowd.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -167,9 +163,7 @@ OWN_SET = "ccc-own-set"
 OWN_SETS = dict.fromkeys(("overnight", "fast", "paper"), (OWN_SET,)) | dict.fromkeys(("smoke", "quick"), ())
 # The released code's choices on images: the virtual step through the last layer alone. CoNAL's gate reads the features.
 IMAGE_OPTIONS = {"ccc": {"gradient": "head"}, "conal": {"gate_input": "features"}}
-KEEP = dict.fromkeys(("overnight", "fast", "paper"), ("correct",))
-
-PAPER_RATE = 0.5
+KEEP = dict.fromkeys(("quick", "overnight", "fast", "paper"), ("correct",))
 
 
 @dataclass(frozen=True)
@@ -181,7 +175,7 @@ class Setting:
         warmup: CCC's epochs without correction, among those of the recipe.
         data: options of the data set: its parts.
         annotators: of a simulated crowd.
-        groups, per_class, rate: CCC's groups, meta items of a class, and size of corrections.
+        groups, per_class: CCC's groups, and its meta items per class.
     """
 
     backbone: str
@@ -192,52 +186,39 @@ class Setting:
     annotators: int = 250
     groups: int = 30
     per_class: int = 100
-    rate: float = PAPER_RATE
 
 
 _SGD = Recipe(epochs=60, batch_size=128, optimizer="sgd", lr=0.01, weight_decay=5e-4, schedule="step", milestones=(40,))
-_PAPER = replace(_SGD, precision="mixed")  # bfloat16 inside the network, on CUDA
-_FAST = replace(_PAPER, epochs=12, milestones=(8,))
-_QUICK = Recipe(epochs=15, batch_size=32, lr=1e-3)
-_SHORT = replace(_QUICK, epochs=12)
-_SMOKE = Recipe(epochs=2, batch_size=32, lr=1e-3)
+_HALF = replace(_SGD, epochs=30, milestones=(20,))
+_SMOKE = replace(_SGD, epochs=2, batch_size=32, milestones=(1,))
+_PAPER = replace(_SGD, precision="mixed")  # bfloat16 inside the network
 _CIFAR = {"n_valid": 5000, "test": "all"}
 _STEM = {"padding": 0}
-_NIGHT = replace(_SGD, precision="mixed")
-_FEATURES = {"test": "all", "features": image_features.NAME}
+_FEATURES = {"features": image_features.NAME}
 _FIFTH = {"annotators": 50, "groups": 6, "per_class": 20}
 
 
-# Meta items a class, of 4000 items, and rate; chosen among :data:`IMAGE_TUNED`.
-META_ITEMS, RATE = 40, 0.1
+def _part(items: int, valid: int, test: int) -> dict[str, int | str]:
+    """A class-balanced part of CIFAR-10, as features."""
+    return {"n_train": items, "n_valid": valid, "n_test": test} | _FEATURES
 
 
-def _few(recipe: Recipe, warmup: int, items: int, **more) -> Setting:
-    """LeNet on a part of the data, with meta items in proportion."""
-    return Setting("lenet", recipe, warmup, _part(items), per_class=round(META_ITEMS * items / 4000), rate=RATE, **more)
-
-
-def _part(items: int) -> dict[str, int]:
-    return {"n_train": items, "n_valid": max(items // 8, 100), "n_test": max(items // 4, 100)}
-
-
-_TINY = Setting("lenet", _SMOKE, 1, _part(200), annotators=20, groups=5, per_class=5)
+_TINY = Setting("mlp-bn", _SMOKE, 1, _part(200, 100, 100), annotators=20, groups=5, per_class=5)
 SETTINGS = {
-    "smoke": dict.fromkeys(("cifar10", "fashion_mnist", "cifar10n"), _TINY),
+    "smoke": dict.fromkeys(("cifar10", "cifar10n"), _TINY),
     "quick": {
-        "cifar10": _few(_QUICK, 3, 4000, annotators=50, groups=6),
-        "fashion_mnist": _few(_QUICK, 3, 4000, annotators=50, groups=6),
-        "cifar10n": _few(_SHORT, 2, 3000),
+        "cifar10": Setting("mlp-bn", _HALF, 5, _part(8000, 1000, 1000), **_FIFTH),
+        "cifar10n": Setting("mlp-bn", _HALF, 5, _part(9000, 1000, 1000), per_class=20),
     },
     "overnight": {
-        "cifar10": Setting("mlp-bn", _NIGHT, 10, {"n_train": 10_800, "n_valid": 1200} | _FEATURES, **_FIFTH),
-        "fashion_mnist": Setting("lenet-bn", _NIGHT, 10, {"n_train": 10_800, "n_valid": 1200}, **_FIFTH),
-        "cifar10n": Setting("mlp-bn", _NIGHT, 10, {"n_valid": 5000} | _FEATURES),
+        "cifar10": Setting("mlp-bn", _PAPER, 10, {"n_train": 10_800, "n_valid": 1200, "test": "all"} | _FEATURES, **_FIFTH),
+        "fashion_mnist": Setting("lenet-bn", _PAPER, 10, {"n_train": 10_800, "n_valid": 1200}, **_FIFTH),
+        "cifar10n": Setting("mlp-bn", _PAPER, 10, _CIFAR | _FEATURES),
     },
     "fast": {
-        "cifar10": Setting("resnet-small", _FAST, 2, _CIFAR),
-        "fashion_mnist": Setting("resnet-small", _FAST, 2, {"n_valid": 6000}),
-        "cifar10n": Setting("resnet-small", _FAST, 2, _CIFAR),
+        "cifar10": Setting("mlp-bn", _PAPER, 10, _CIFAR | _FEATURES),
+        "fashion_mnist": Setting("lenet-bn", _PAPER, 10, {"n_valid": 6000}),
+        "cifar10n": Setting("lenet-bn", _PAPER, 10, _CIFAR),
     },
     "paper": {
         "cifar10": Setting("resnet34", _PAPER, 10, _CIFAR, _STEM),
@@ -248,7 +229,7 @@ SETTINGS = {
 
 
 # CIFAR-10N at `overnight` from its images, where memorization has more room than on features.
-PIXELS = Setting("lenet-bn", _NIGHT, 10, _CIFAR)
+PIXELS = Setting("lenet-bn", _PAPER, 10, _CIFAR)
 
 
 def setting(dataset: str, scale: str) -> Setting:
@@ -317,7 +298,7 @@ def _image_method(name: str, using: Setting, options: dict) -> dict:
         return _image_method("ccc", using, options | {"coupled": False})
     own = dict(IMAGE_OPTIONS.get(name, {}))
     if name == "ccc":
-        own |= {"groups": using.groups, "per_class": using.per_class, "rate": using.rate, "warmup": using.warmup}
+        own |= {"groups": using.groups, "per_class": using.per_class, "warmup": using.warmup}
         own |= {"meta_batch": using.recipe.batch_size} | options
     return {"method": name, "method_options": own}
 
@@ -341,17 +322,13 @@ SIMULATED = "ccc_simulated"
 TABLE_1 = {"cifar10": "CIFAR-10", "fashion_mnist": "Fashion-MNIST"}
 TABLE_1_METHODS = (*BASELINES, "ccc")
 COLUMNS = {
-    "smoke": {"fashion_mnist": ("rec-IND-II",)},
-    "quick": {"fashion_mnist": ("rec-IND-II", "rec-COR-I")},  # the hardest case of each family, by the paper's majority vote
+    "smoke": {"cifar10": ("rec-IND-II",)},
+    "quick": {"cifar10": ("rec-IND-II", "rec-COR-I")},  # the hardest case of each family, by the paper's majority vote
 } | {scale: {dataset: tuple(CASES) for dataset in TABLE_1} for scale in ("overnight", "fast", "paper")}
-TUNING = "tuning_ccc_images"
-IMAGE_TUNED = {"per_class": (9, 20, 40), "rate": (0.1, 0.5)}
-TUNING_SEED = 100
 
 
 def table1(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
-    """Every method and the pairs on every column of the table; true labels, which no crowd changes, on one of each data set;
-    then :func:`table1_tuning`."""
+    """Every method and the pairs on every column of the table; true labels, which no crowd changes, on one of each data set."""
     configs = []
     for dataset, cases in COLUMNS[scale].items():
         for case in cases:
@@ -362,46 +339,7 @@ def table1(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
                 *(["true-labels"] if case == cases[0] else []),
             ]
             configs += image_runs(dataset, names, scale, seeds, experiment=SIMULATED, case=case)
-    return configs + table1_tuning(scale)
-
-
-def table1_tuning(scale: str) -> list[RunConfig]:
-    """CCC with each number of meta items a class and each rate, where they are not the paper's."""
-    if scale not in ("smoke", "quick"):
-        return []
-    (dataset, cases), *_ = COLUMNS[scale].items()
-    return [
-        config
-        for values in itertools.product(*IMAGE_TUNED.values())
-        for config in image_runs(
-            dataset,
-            ["ccc"],
-            scale,
-            [TUNING_SEED],
-            experiment=TUNING,
-            case=cases[0],
-            options=dict(zip(IMAGE_TUNED, values, strict=True)),
-        )
-    ]
-
-
-def table1_scores(rows: Iterable[dict]) -> dict[tuple[int, float], float]:
-    """Validation accuracy, a share, averaged over the last epochs, by meta items a class and rate.
-
-    Args:
-        rows: ledger rows of :func:`table1_tuning`.
-    """
-    found = selection.scores(
-        rows,
-        value=lambda config: (config["method_options"]["per_class"], config["method_options"].get("rate", PAPER_RATE)),
-        score=selection.late("valid_acc", 5),
-    )
-    return found.get(None, {})
-
-
-def table1_options(rows: Iterable[dict]) -> tuple[int, float]:
-    """Meta items a class and rate with the best score; the smaller ones of equals."""
-    return selection.best(table1_scores(rows))
+    return configs
 
 
 def paper_case(case: str) -> str:
@@ -424,16 +362,15 @@ GROUPS |= dict.fromkeys(("quick", "overnight"), (1, 6, 20, 50))
 
 def figure4_data(scale: str) -> str:
     """The data set of a scale."""
-    return "cifar10" if scale in ("fast", "paper") else "fashion_mnist"
+    return "fashion_mnist" if scale == "overnight" else "cifar10"
 
 
 def figure4_setting(scale: str) -> Setting:
-    """How runs are trained at a scale: as in notebook 32, at ``quick`` on half as many items for fewer epochs."""
-    found = setting(figure4_data(scale), scale)
+    """How runs are trained at a scale: as in notebook 32, at ``quick`` on half as many items."""
+    whole = setting(figure4_data(scale), scale)
     if scale != "quick":
-        return found
-    half = {"data": dict(found.data) | {"n_train": 2000}, "per_class": found.per_class // 2}
-    return replace(found, recipe=replace(found.recipe, epochs=12), warmup=2, **half)
+        return whole
+    return replace(whole, data=_part(4000, 1000, 1000), per_class=whole.per_class // 2)
 
 
 def figure4_families(scale: str, seeds: Sequence[int]) -> dict[str, list[RunConfig]]:

@@ -107,7 +107,7 @@ class Images(Measurement):
 def image_steps(smoke: bool, device: str = "cpu") -> list[Measurement]:
     """Steps of the crowd layer on each network, and of CCC, at a batch size and twice it."""
     place, rows = check_device(device), []
-    networks = ["lenet"] if smoke else ["lenet", "resnet-small"]
+    networks = ["lenet"] if smoke else ["lenet", "lenet-bn"]
     if place.type == "cuda":
         networks += ["resnet18", "resnet34"]
     peak = peak_speed(place, 64 if smoke else 0)
@@ -123,7 +123,7 @@ def image_steps(smoke: bool, device: str = "cpu") -> list[Measurement]:
 def image_seeds(smoke: bool, device: str = "cpu", seeds: int = 4) -> list[Measurement]:
     """One step each of several networks: one after the other, and stacked."""
     place, rows = check_device(device), []
-    for network in ["lenet"] if smoke else ["lenet", "resnet-small"]:
+    for network in ["lenet"] if smoke else ["lenet", "lenet-bn"]:
         size = 8 if smoke else 64
         alone, together = _several(network, size, seeds, place)
         seconds, results = take_turns({"alone": alone, "stacked": together}, 1 if smoke else REPEATS)
@@ -150,7 +150,7 @@ def image_processes(smoke: bool, device: str = "cpu", counts: Sequence[int] = ()
     """Runs at once, each in a process: seconds a step and run, beside one run alone."""
     place, rows = check_device(device), []
     size, steps = (8, 2) if smoke else (128, 60)
-    network = "lenet" if place.type == "cpu" else "resnet-small"
+    network = "lenet" if place.type == "cpu" else "lenet-bn"
     alone = None
     # To start processes takes longer than the rest of a smoke test.
     for count in counts or ((1,) if smoke else (1, 2) if place.type == "cpu" else (1, 2, 4, 8)):

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
-from lib import methods
+from lib import methods, protocols
 from lib.protocols import ccc
 from lib.results import papers
-from lib.runs import ledger
 from lib.simulation.ccc import CASES
 
 
-@pytest.mark.parametrize("scale", ["smoke", "quick", "fast", "paper"])
+@pytest.mark.parametrize("scale", protocols.SCALES)
 def test_every_column_has_all_methods_on_the_same_crowds(scale):
-    grid = [config for config in ccc.table1(scale, [0, 1]) if config.experiment == ccc.SIMULATED]
+    grid = ccc.table1(scale, [0, 1])
     for dataset, cases in ccc.COLUMNS[scale].items():
         for case in cases:
             column = [config for config in grid if (config.dataset, config.case) == (dataset, case)]
@@ -32,13 +29,13 @@ def test_every_column_has_all_methods_on_the_same_crowds(scale):
 def test_the_whole_table_is_there_at_the_larger_scales():
     theirs = papers.paper("CCC", result_id="Table 1")
     columns = {(dataset, case) for dataset, case in zip(theirs["dataset"], theirs["case"], strict=True)}
-    for scale in ("fast", "paper"):
+    for scale in ("overnight", "fast", "paper"):
         ours = {(ccc.TABLE_1[dataset], ccc.paper_case(case)) for dataset, cases in ccc.COLUMNS[scale].items() for case in cases}
         assert ours == columns
-    assert set(ccc.COLUMNS["quick"]["fashion_mnist"]) <= set(CASES)
+    assert set(ccc.COLUMNS["quick"]["cifar10"]) <= set(CASES)
 
 
-@pytest.mark.parametrize("scale", ["smoke", "quick", "fast", "paper"])
+@pytest.mark.parametrize("scale", protocols.SCALES)
 def test_all_methods_have_as_many_epochs_and_the_warm_up_is_among_them(scale):
     for config in ccc.table1(scale, [0]):
         using = ccc.setting(config.dataset, scale)
@@ -54,14 +51,14 @@ def test_the_papers_recipe():
 
 
 def test_the_ablations_share_their_base_point_with_the_table():
-    for scale in ("fast", "paper"):
+    for scale in ("overnight", "fast", "paper"):
         table = {config.key() for config in ccc.table1(scale, [0])}
         shared = [config for config in ccc.figure4(scale, [0]) if config.key() in table]
         assert {ccc.image_name(vars(config)) for config in shared} == {"crowdlayer-mw", "crowdlayer-mw-pair", "ccc"}
         assert {ccc.labels_per_item(vars(config)) for config in shared} == {3}
 
 
-@pytest.mark.parametrize("scale", ["smoke", "quick", "fast", "paper"])
+@pytest.mark.parametrize("scale", protocols.SCALES)
 def test_ablations_vary_one_thing(scale):
     families = ccc.figure4_families(scale, [0])
     by_labels = [c for c in families["labels"] if c.method == "ccc"]
@@ -86,7 +83,7 @@ def test_names_of_pairs():
     assert [row["config"]["method"] for row in ccc.named_images(rows)] == ["conal-pair", "ccc"]
 
 
-@pytest.mark.parametrize("scale", ["smoke", "quick", "fast", "paper"])
+@pytest.mark.parametrize("scale", protocols.SCALES)
 def test_cifar10n_has_the_papers_methods_and_the_controls(scale):
     grid = ccc.cifar10n(scale, [0, 1])
     names = [(ccc.image_name(vars(config)), config.case) for config in grid]
@@ -116,37 +113,16 @@ def test_rows_are_named_by_what_is_varied():
     assert len(found) == len(grid)  # without that one, and with the base point twice
 
 
-def test_options_are_chosen_on_validation_images_alone():
-    def row(valid, test, **options):
-        return {"config": {"method_options": options}, "history": {"valid_acc": valid, "test_acc": test}}
-
-    rows = [
-        row([0.99] + [0.5] * 5, [0.9], per_class=9, rate=0.1),
-        row([0.1] + [0.6] * 5, [0.1], per_class=20),  # a row of the paper's rate need not say so
-        row([0.1, 0.7, 0.5, 0.6, 0.6, 0.6], [0.9], per_class=40, rate=0.1),
-    ]
-    assert ccc.table1_scores(rows) == {(9, 0.1): 0.5, (20, 0.5): 0.6, (40, 0.1): 0.6}
-    assert ccc.table1_options(rows) == (20, 0.5)  # the smaller of equals
+def test_every_scale_has_the_released_rate_and_the_same_share_of_warm_up():
+    for scale in ("quick", "overnight", "fast", "paper"):
+        for dataset, using in ccc.SETTINGS[scale].items():
+            assert using.recipe.epochs == 6 * using.warmup
+            rates = {c.method_options.get("rate", 0.5) for c in ccc.image_runs(dataset, ["ccc"], scale, [0], experiment="x")}
+            assert rates == {0.5} == {methods.info("ccc").options["rate"]}
 
 
-def test_tuning_has_seeds_of_its_own_and_two_things_varied():
-    grid = ccc.table1_tuning("quick")
-    assert {config.seed for config in grid} == {ccc.TUNING_SEED}
-    assert {config.dataset_options["crowd_seed"] for config in grid} == {ccc.TUNING_SEED}
-    found = [(config.method_options["per_class"], config.method_options["rate"]) for config in grid]
-    assert found == [(per_class, rate) for per_class in (9, 20, 40) for rate in (0.1, 0.5)]
-    assert len({replace(config, method_options={}).key() for config in grid}) == 1
-    assert ccc.table1_tuning("paper") == []  # the paper's numbers
-
-
-def test_the_setting_is_what_tuning_chose():
-    rows = [row for row in ledger.reference_rows(ccc.TUNING) if row["config"]["scale"] == "quick"]
-    if not rows:
-        pytest.skip("the tuning runs are not in the reference ledger")
-    using = ccc.setting("fashion_mnist", "quick")
-    assert ccc.table1_options(rows) == (ccc.META_ITEMS, ccc.RATE) == (using.per_class, using.rate)
-
-
-def test_larger_scales_have_the_papers_rate():
-    for scale in ("fast", "paper"):
-        assert ccc.setting("cifar10", scale).rate == ccc.PAPER_RATE == methods.info("ccc").options["rate"]
+def test_quick_is_tested_on_images_that_every_machine_has_exactly():
+    for name in ("table1", "figure4", "cifar10n"):
+        for config in getattr(ccc, name)("quick", [0]):
+            assert config.dataset_options.get("test", "lossless") == "lossless"
+            assert config.recipe.precision == "float32"

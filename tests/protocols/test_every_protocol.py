@@ -52,7 +52,7 @@ def test_smoke_is_a_few_epochs_of_the_same(name):
 def test_what_is_asked_for_exists(name):
     crowds = (CrowdLabels([0, 1], [0, 0], [0, 1], 2, 250, 2), CrowdRatings([0], [0], [1], 2, 3))
     crowds = {crowd.task: crowd for crowd in crowds}
-    images = ("lenet", "lenet-bn", "resnet18", "resnet34", "resnet-small", "resnet9", "dogs-vs-cats")
+    images = ("lenet", "lenet-bn", "resnet18", "resnet34", "resnet9", "dogs-vs-cats")
     shapes = {"tagger": (9, 2)} | dict.fromkeys(images, (3, 32, 32))
     built = set()
     for config in protocols.grid(name, "paper", [0]):

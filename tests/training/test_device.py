@@ -147,12 +147,12 @@ def test_a_network_without_convolutions_keeps_its_layout():
 
 @pytest.mark.parametrize(("precision", "half"), [("float32", False), ("mixed", True)])
 def test_cuda_takes_images_channels_last_and_mixed_precision_in_half(precision, half):
-    method = build("ensemble", backbone="resnet-small")
+    method = build("ensemble", backbone="lenet-bn")
     device.adapt(method, CUDA, precision)
     for member in method.members:
         assert (member.backbone.half, member.backbone.channels_last) == (half, True)
         assert member.backbone.trunk[0].weight.dtype == torch.float32
-        assert member.backbone.trunk[3].conv1.weight.is_contiguous(memory_format=torch.channels_last)
+        assert member.backbone.trunk[4].weight.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("gradient", ["full", "head"])
@@ -161,7 +161,7 @@ def test_ccc_corrects_alike_in_half_precision(gradient, monkeypatch):
     and size."""
     recipe, found = Recipe(epochs=2, batch_size=20, lr=1e-2), []
     for half in (False, True):
-        method = build("ccc", "resnet-small", gradient=gradient, warmup=1, groups=2, per_class=6)
+        method = build("ccc", "lenet-bn", gradient=gradient, warmup=1, groups=2, per_class=6)
         for member in method.members:
             member.backbone.half = member.backbone.channels_last = half
         corrections, inner = [], method.correction
@@ -189,7 +189,7 @@ def test_only_what_nobody_looks_into_is_compiled(name, options, expected, monkey
 
 def test_a_compiled_trunk_computes_the_same(monkeypatch):
     monkeypatch.setattr(device, "COMPILER", "eager")  # traced, but not turned into machine code, which takes long
-    plain, compiled = build(backbone="resnet-small"), build(backbone="resnet-small")
+    plain, compiled = build(backbone="lenet-bn"), build(backbone="lenet-bn")
     device.compile_trunk(compiled.backbone)
     recipe = Recipe(epochs=2, batch_size=16, lr=1e-3)
     assert_close(fit(plain, DATA, recipe).history, fit(compiled, DATA, recipe).history)
@@ -280,5 +280,5 @@ def test_part_of_a_batch_keeps_its_labels():
 def test_the_same_seed_gives_the_same_numbers_on_cuda(name):
     options = {"warmup": 1, "groups": 2, "per_class": 4, "gradient": "head"} if name == "ccc" else {}
     recipe = Recipe(epochs=3, batch_size=8, lr=1e-2, crop=1, precision="mixed")
-    first, again = (fit(build(name, "resnet-small", **options), DATA, recipe, device="cuda").history for _ in range(2))
+    first, again = (fit(build(name, "lenet-bn", **options), DATA, recipe, device="cuda").history for _ in range(2))
     assert first == again
