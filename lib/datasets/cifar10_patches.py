@@ -22,7 +22,6 @@ from lib.storage import cached_array
 
 REVISION = 1  # raised whenever other numbers come out; part of the files' names
 N_FILTERS = 64
-HELD_OUT = "held-out"
 
 
 @register(
@@ -47,30 +46,14 @@ def load(
     Args:
         crowd, crowd_seed, crowd_options: who labels the training images, see :func:`lib.datasets.image_parts.simulated`.
         n_train, n_valid, n_test: see :mod:`lib.datasets.image_parts`.
-        test: which test images, see :func:`divided`.
+        test: which test images.
         filters: how many; an image has eight times as many features.
     """
-    whole, tested, kind = divided(test)
-    chosen = image_parts.subset(np.arange(len(tested)), tested.y, n_test, "n_test")
-    tested, kind = tested.take(chosen), kind[chosen]
+    whole, tested, kind = cifar10.load_images(test, n_test)
     train, valid = image_parts.parts(len(whole), whole.y, n_train, n_valid)
     given, confusion = image_parts.simulated(crowd, whole.y[train], len(cifar10.CLASS_NAMES), crowd_seed, crowd_options)
     made = {"crowd": given, "true_confusion": confusion, "class_names": cifar10.CLASS_NAMES, "extra": {"test_kind": kind}}
     return made | features({"": whole.take(train), "_valid": whole.take(valid), "_test": tested}, filters)
-
-
-def divided(test: str) -> tuple[Images, Images, np.ndarray]:
-    """Images to train and validate on, test images, and the kind of each test image.
-
-    Args:
-        test: as in :mod:`lib.datasets.cifar10`; or ``held-out``: the last 10,000 of the 50,000 training images, which are then
-            neither trained nor validated on. They are exact and to be had wherever the training images are; an accuracy on
-            them is not the official one, since less is left to learn from.
-    """
-    if test != HELD_OUT:
-        return cifar10.load_images(test)
-    whole, tested = Images.read(cifar10.TRAIN[:-1]), Images.read(cifar10.TRAIN[-1:])
-    return whole, tested, np.repeat([HELD_OUT], len(tested))
 
 
 def features(parts: dict[str, Images], filters: int) -> dict[str, torch.Tensor]:

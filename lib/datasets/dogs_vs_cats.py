@@ -58,10 +58,10 @@ def load_small(
     Args:
         crowd_seed: of the five annotators.
         n_train, n_test: see :mod:`lib.datasets.image_parts`, counted in cats and dogs.
-        test: which test images, see :func:`lib.datasets.cifar10_patches.divided`.
+        test: which test images, see :mod:`lib.datasets.cifar10`.
         filters: 0 for images; else features of so many patches, see :mod:`lib.datasets.cifar10_patches`.
     """
-    whole, tested, kind = cifar10_patches.divided(test)
+    whole, tested, kind = cifar10.load_images(test)
     whole, _ = _two(whole)
     tested, kept = _two(tested)
     chosen = image_parts.subset(np.arange(len(tested)), tested.y, n_test, "n_test")

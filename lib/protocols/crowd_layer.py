@@ -33,7 +33,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from lib.datasets import dogs_vs_cats, sentence_vectors
-from lib.datasets.cifar10_patches import HELD_OUT, N_FILTERS
+from lib.datasets.cifar10 import HELD_OUT
+from lib.datasets.cifar10_patches import N_FILTERS
 from lib.protocols import at_scale, keeping, overview, real_crowds, selection, shorter
 from lib.runs.config import RunConfig, each_once
 from lib.training.recipe import Recipe

@@ -31,7 +31,8 @@ from itertools import product
 import numpy as np
 
 from lib.aggregation.confusion import alignment, confusion_error
-from lib.datasets.cifar10_patches import HELD_OUT, N_FILTERS
+from lib.datasets.cifar10 import HELD_OUT
+from lib.datasets.cifar10_patches import N_FILTERS
 from lib.datasets.kinds import CrowdDataset
 from lib.protocols import keeping, real_crowds, selection, shorter
 from lib.runs.config import RunConfig, each_once

@@ -80,7 +80,7 @@ def test_test_images_of_two_kinds():
 
 @cifar10_images
 def test_unknown_test_images():
-    with pytest.raises(ValueError, match="test must be one of lossless, all, found 'clean'"):
+    with pytest.raises(ValueError, match="test must be one of lossless, all, held-out, found 'clean'"):
         datasets.load("cifar10", test="clean")
 
 
@@ -269,3 +269,12 @@ def test_bytes_with_their_normalization():
 
 def test_pieces_are_checked():
     assert all(piece.sha256 for piece in cifar10.PIECES)
+
+
+@cifar10_images
+def test_held_out_test_images_are_the_last_to_train_and_nothing_else_uses_them():
+    data = datasets.load("cifar10", n_valid=500, n_test=100, test="held-out")
+    assert (len(data.x), len(data.x_valid), len(data.x_test)) == (39_500, 500, 100)
+    assert set(data.extra["test_kind"]) == {"held-out"}
+    seen = {image.numpy().tobytes() for image in (*data.x, *data.x_valid)}
+    assert not any(image.numpy().tobytes() in seen for image in data.x_test)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 
 from lib import methods, protocols
+from lib.datasets import cifar10
 from lib.protocols import ccc
 from lib.results import papers
 from lib.simulation.ccc import CASES
@@ -121,8 +124,8 @@ def test_every_scale_has_the_released_rate_and_the_same_share_of_warm_up():
             assert rates == {0.5} == {methods.info("ccc").options["rate"]}
 
 
-def test_quick_is_tested_on_images_that_every_machine_has_exactly():
-    for name in ("table1", "figure4", "cifar10n"):
-        for config in getattr(ccc, name)("quick", [0]):
-            assert config.dataset_options.get("test", "lossless") == "lossless"
-            assert config.recipe.precision == "float32"
+def test_no_number_comes_from_jpeg_copies():
+    for name, scale in product(("table1", "figure4", "cifar10n"), ("smoke", "quick", "overnight")):
+        for config in getattr(ccc, name)(scale, [0]):
+            assert config.dataset == "fashion_mnist" or config.dataset_options["test"] == cifar10.HELD_OUT
+            assert config.recipe.precision == ("mixed" if scale == "overnight" else "float32")
