@@ -30,9 +30,14 @@ def without_kd(config):
 def test_every_guided_run_has_its_base_run():
     grid = [config for config in kd_crowd.lift("quick", [0, 1]) if config.experiment != "tuning_kd"]
     keys = {config.key() for config in grid}
-    guided = [config for config in grid if config.method == "kd-crowd"]
+    robust = [config for config in grid if config.case.endswith(kd_crowd.ELR_CASE)]
+    guided = [config for config in grid if config.method == "kd-crowd" and config not in robust]
     assert len(guided) == 2 * (4 * len(kd_crowd.BASES) + len(kd_crowd.FEW_BASES))
     assert all(without_kd(config).key() in keys for config in guided)
+    assert len(robust) == 2 * 3 * len(kd_crowd.FEW_BASES)
+    for config in robust:  # one thing differs
+        case, options = config.case.split(", ")[0], kd_crowd.TUNED[config.dataset]
+        assert replace(config, case=case, method_options=config.method_options | options).key() in keys
 
 
 def test_base_runs_are_those_of_the_other_notebooks():
@@ -54,7 +59,7 @@ def test_names_of_the_tables_tell_all_runs_apart():
     table = summary(kd_crowd.named(as_rows(grid)))
     assert list(table["n_seeds"]) == [2] * len(table)
     labelme = set(table.loc[table["dataset"] == "labelme", "method"])
-    assert {"dl-em", "dl-em+kd", "dl-em+longer", "crowdlayer-mw+kd", "majority-vote-elr"} <= labelme
+    assert {"dl-em", "dl-em+kd", "dl-em+kd+elr", "dl-em+longer", "crowdlayer-mw+kd", "majority-vote-elr"} <= labelme
     assert set(table.loc[table["dataset"] == "digits", "case"]) == {"independent", "correlated"}
     assert kd_crowd.named([None]) == []
 
