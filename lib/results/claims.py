@@ -56,6 +56,7 @@ __all__ = [
     "VERDICTS",
     "Book",
     "Claim",
+    "Prose",
     "Sample",
     "beyond_chance",
     "chance",
@@ -489,6 +490,10 @@ class Book:
         ends = (float(held) if run else math.nan, math.nan, math.nan)
         return self._add(id, statement, "fact", only, ends, str(len(parts)), None, about, keys, parts)
 
+    def prose(self, text: str) -> Prose:
+        """A notebook's conclusion, with numbers from this book's claims put in by :func:`filled`."""
+        return Prose(filled(text.strip(), {claim.id: claim for claim in self.claims}))
+
     def save(self) -> None:
         """Write ``figures/<notebook>/claims.json``."""
         save(self.notebook, self.claims)
@@ -754,6 +759,19 @@ class ClaimTable:
         words = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
         summary = f"<summary>{len(rest)} more claims: {words}</summary>"
         return f"{table(first)._repr_html_()}\n<details>{summary}\n{table(rest)._repr_html_()}\n</details>"
+
+
+@dataclass(frozen=True)
+class Prose:
+    """Text in Markdown as a notebook's output, for sentences with numbers that code puts in."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_markdown_(self) -> str:
+        return self.text
 
 
 def table(claims: Sequence[Claim]) -> Table:
