@@ -219,6 +219,7 @@ def error_grid(
                 axis.set_title(str(name))
         for (metric, _), axis in zip(cells, axes.flat, strict=True):  # when all are drawn, since panels share their axes
             _scale(axis, np.sort(data[x].unique()), log)
+            axis.tick_params("x", labelsize=11)  # sizes stand close on a logarithmic axis
             if "y" not in log and not is_share(metric):
                 axis.set_ylim(bottom=0)
         fig.supxlabel(xlabel, fontsize=13)

@@ -153,8 +153,8 @@ def distance_maps(
     shares = [1, 4] * lines if curves else [1] * lines
     parts = []
     with in_style():
-        size = (4.8 * columns, (4.2 + 1.3 * curves) * lines)
-        fig, axes = plt.subplots(above * lines, columns, figsize=size, dpi=80, height_ratios=shares, squeeze=False)
+        size = (4.0 * columns, (3.5 + 1.1 * curves) * lines)
+        fig, axes = plt.subplots(above * lines, columns, figsize=size, dpi=96, height_ratios=shares, squeeze=False)
         for place, (title, (distances, annotators)) in enumerate(panels.items()):
             order = similar_together(distances) if ordered else np.arange(len(distances))
             low, high = limits[title] if limits else np.percentile(distances, [10, 90])
@@ -165,7 +165,7 @@ def distance_maps(
             axis.set(xlabel="annotators", ylabel="annotators")
             if curves:
                 _curve(axes[row, column], n_labels[title][order])
-            axes[row, column].set_title(title)
+            axes[row, column].set_title(title, fontsize=13)
             parts.append(_pairs(title, distances, annotators, order))
     return fig, pd.concat(parts, ignore_index=True)
 
@@ -195,9 +195,10 @@ def critical_difference(ranks: Ranks, title: str = "", titles: Titles = None) ->
         axis.set_yticks(range(n), [f"{method_title(name, titles)}  {rank:.1f}" for name, rank in average.items()])
         axis.set(ylim=(n - 0.4, -0.6), xlim=(0.5, n + 0.5), ylabel="method, average rank", title=title)
         axis.set_xticks(range(1, n + 1, math.ceil(n / 14)))  # numbers that do not touch
-        axis.set_xlabel(
-            f"average rank over {len(ranks.blocks)} blocks (1 is best)\nfaint: each crowd; shaded: within the\n"
-            f"critical difference {critical:.2f} of the best (Nemenyi, {1 - ranks.alpha:.0%})"
+        fig.supxlabel(  # of the whole figure, which is wider than the axis
+            f"average rank over {len(ranks.blocks)} blocks (1 is best); faint: each crowd\n"
+            f"shaded: within the critical difference {critical:.2f} of the best (Nemenyi, {1 - ranks.alpha:.0%})",
+            fontsize=13,
         )
         axis.grid(axis="y", visible=False)
     lines = {"method": average.index, "average_rank": average.to_numpy(), "n_blocks": len(ranks.blocks)}

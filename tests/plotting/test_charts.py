@@ -14,9 +14,9 @@ import pytest
 from lib import methods, paths
 from lib.plotting import charts, matrices, style
 from lib.plotting import style as house
+from lib.plotting.legibility import faults
 from lib.results import ranking
 from lib.results.rows import summary
-from tests.plotting.overlap import faults
 
 ALT = "A figure drawn for a test: a mark for each number."
 
