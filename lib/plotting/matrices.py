@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Collection, Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -14,14 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from lib.aggregation.sparsity import similar_together
-from lib.plotting.style import PAPER, color, in_style, marker
+from lib.plotting.panels import Titles
+from lib.plotting.style import BLUE, PAPER, RED, color, in_style, marker
 from lib.results.ranking import Ranks
 from lib.results.tables import method_title
 
 __all__ = ["confusions", "critical_difference", "distance_maps", "heat"]
-
-Titles = Mapping[str, str] | None
-BLUE = "#0072B2"
 
 
 def confusions(
@@ -79,7 +78,8 @@ def confusions(
             if column == 0:
                 axis.set_ylabel(names[which], fontweight="bold")
         gray = any(np.isnan(matrix).any() for pair in pairs for matrix in pair)
-        fig.supxlabel("label given" + (" (gray: no item of that true class was seen)" if gray else ""), fontsize=13)
+        words = "label given" + (" (gray: no item of that true class was seen)" if gray else "")
+        fig.supxlabel(textwrap.fill(words, int(9 * shape[0])), fontsize=13)
         fig.supylabel("true class", fontsize=13)
         fig.suptitle(title, fontsize=14)
         bar = fig.colorbar(axes[0, 0].collections[0], ax=axes, shrink=0.7, aspect=30, pad=0.02)
@@ -121,7 +121,7 @@ def heat(
             names = [name.replace(" ", "\n") for name in table.columns]
             sns.heatmap(table, cmap="Blues", vmin=0, vmax=most, annot=True, fmt=".2f", cbar=False, xticklabels=names, ax=axis)
             for row, column in np.argwhere([[(row, column) in framed for column in table] for row in table.index]):
-                axis.add_patch(Rectangle((column + 0.03, row + 0.06), 0.94, 0.88, fill=False, ec="#D55E00", lw=2.5))
+                axis.add_patch(Rectangle((column + 0.03, row + 0.06), 0.94, 0.88, fill=False, ec=RED, lw=2.5))
             axis.tick_params("x", labelsize=11, rotation=0)
             axis.tick_params("y", rotation=0)
             axis.set(title=title, xlabel=xlabel, ylabel=ylabel if axis is axes[0, 0] else "")

@@ -18,7 +18,10 @@ from matplotlib.figure import Figure
 from lib import paths
 from lib.storage import write_atomically
 
-__all__ = ["GRAY", "PAPER", "STYLE", "color", "dashes", "in_style", "line", "marker", "save", "style"]
+__all__ = [
+    "BLUE", "GRAY", "GREEN", "ORANGE", "PAPER", "PURPLE", "RED", "STYLE", "color", "dashes", "in_style", "line", "marker",
+    "save", "style",
+]  # fmt: skip
 
 STYLE = {
     "figure.figsize": (8.0, 4.5),  # inches; type is chosen to be read at half this size
@@ -46,11 +49,12 @@ STYLE = {
     "savefig.dpi": "figure",
 }
 
+# Okabe and Ito's palette, told apart by people of any color vision.
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 PAPER = "#222222"  # the papers' numbers
 GRAY = "#767676"  # guides and notes
 
-# Okabe and Ito's palette, told apart by people of any color vision. A family shares a hue; its members differ in
-# lightness, marker and line.
+# A family shares a hue; its members differ in lightness, marker and line.
 METHODS: dict[str, tuple[str, str, str]] = {
     "true-labels": ("#000000", "X", "--"),
     "majority-vote": ("#8C8C8C", "o", "-"),
@@ -93,7 +97,7 @@ LOSSES: dict[str, tuple[str, str, str]] = {
     "cross-entropy": ("#767676", "P", "-"),
     "floor": (GRAY, "_", "--"),
 }
-_COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#767676", "#5E3C99"]
+_COLORS = [BLUE, RED, GREEN, PURPLE, ORANGE, SKY, GRAY, "#5E3C99"]
 _MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", ">"]
 _LINES = ["-", "--", "-.", (0, (1, 1))]
 

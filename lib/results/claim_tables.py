@@ -32,7 +32,7 @@ class ClaimTable:
             return table(self.claims)._repr_html_()
         counts = Counter(claim.verdict for claim in rest)
         words = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
-        summary = f"<summary>{len(rest)} more claims: {words}</summary>"
+        summary = f"<summary>{len(rest)} more claim{'s' * (len(rest) > 1)}: {words}</summary>"
         return f"{table(first)._repr_html_()}\n<details>{summary}\n{table(rest)._repr_html_()}\n</details>"
 
 
@@ -52,9 +52,11 @@ def table(claims: Sequence[Claim]) -> Table:
     }
     if len(overs) < 2:
         del columns["interval over"]
+    if all(c.paper_value is None for c in claims):
+        del columns["paper"]
     caption = f"intervals over {overs[0]}" if len(overs) == 1 else ""
     lines = [[cell(c) for cell in columns.values()] for c in claims]
-    return Table(lines, columns=list(columns), caption=caption).folded("origin", "seeds", "scale")
+    return Table(lines, columns=list(columns), caption=caption).folded("origin", "unit", "seeds", "scale")
 
 
 def shown(claim: Claim, unit: bool = False) -> str:
