@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 
 from scipy.special import stdtr, stdtrit
@@ -14,7 +15,7 @@ from lib.results.samples import plain
 from lib.results.tables import MISSING, Table, number
 from lib.results.verdicts import VERDICTS, Claim
 
-__all__ = ["ClaimTable", "chance", "filled", "holm", "shown", "table"]
+__all__ = ["ClaimTable", "Prose", "chance", "filled", "holm", "shown", "table"]
 
 
 class ClaimTable:
@@ -34,6 +35,19 @@ class ClaimTable:
         words = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
         summary = f"<summary>{len(rest)} more claim{'s' * (len(rest) > 1)}: {words}</summary>"
         return f"{table(first)._repr_html_()}\n<details>{summary}\n{table(rest)._repr_html_()}\n</details>"
+
+
+@dataclass(frozen=True)
+class Prose:
+    """Text in Markdown as a notebook's output, for sentences with numbers that code puts in."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_markdown_(self) -> str:
+        return self.text
 
 
 def table(claims: Sequence[Claim]) -> Table:

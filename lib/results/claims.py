@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from lib.results.claim_files import load, misprinted, recompute, save
-from lib.results.claim_tables import ClaimTable, chance, filled, holm, shown, table
+from lib.results.claim_tables import ClaimTable, Prose, chance, filled, holm, shown, table
 from lib.results.rows import frame as as_frame
 from lib.results.samples import (
     Sample,
@@ -37,7 +37,8 @@ from lib.results.samples import (
 from lib.results.verdicts import KINDS, ORIGINS, SCALES, VERDICTS, Claim, judge
 
 __all__ = [
-    "KINDS", "ORIGINS", "SCALES", "VERDICTS", "Book", "Claim", "Sample", "beyond_chance", "chance", "constant", "filled",
+    "KINDS", "ORIGINS", "SCALES", "VERDICTS", "Book", "Claim", "Prose", "Sample", "beyond_chance", "chance", "constant",
+    "filled",
     "holm", "interval", "judge", "lifts", "load", "mean", "mean_sample", "misprinted", "recompute", "sample", "save",
     "shown", "spanned", "table",
 ]  # fmt: skip
@@ -166,6 +167,10 @@ class Book:
         keys = tuple(dict.fromkeys(key for part in parts for key in part.keys))
         count = (float(held) if run else math.nan, math.nan, math.nan)
         return self._add(id, statement, "fact", only, count, str(len(parts)), None, about, keys, parts)
+
+    def prose(self, text: str) -> Prose:
+        """A notebook's conclusion, with numbers from this book's claims put in by :func:`filled`."""
+        return Prose(filled(text.strip(), {claim.id: claim for claim in self.claims}))
 
     def save(self) -> None:
         """Write ``figures/<notebook>/claims.json``."""

@@ -376,6 +376,8 @@ def test_prose_takes_its_numbers_from_claims(book):
     assert text == f"84.1 % here, 84.10 % there, so reproduced: {shown} %."
     with pytest.raises(ValueError, match="no claim '10-b'"):
         claims.filled("{10-b}", known)
+    prose = book.prose("\n**Held.** {10-a:ours}\n")
+    assert prose._repr_markdown_() == repr(prose) == "**Held.** 84.1 %"
 
 
 def test_a_table_opens_the_headlines_and_folds_the_rest(book):
