@@ -27,7 +27,7 @@ class Method(nn.Module):
     Attributes:
         task: what the method learns, see :attr:`lib.crowd.labels.Answers.task`.
         warmup_epochs: epochs at the start that do not count when the best or a validation-selected epoch is sought.
-        compilable: whether nothing outside of a backbone looks at the operations inside it.
+        compilable: whether its networks may be compiled, and so are differentiated only once.
         annotator_rate: learning rate of the annotators' parameters relative to the network's.
         n_classes: numbers that the network gives for an item.
     """

@@ -2,7 +2,9 @@
 
 Two crowd layers (matrices ``T``, free, started at the identity) with the loss of the released code,
 
-    loss(z, T) = - mean over labels log(softmax(p @ T[r])[k] + 1e-5),        p = softmax(z).
+    loss(z, T) = - mean over labels log(softmax(p @ T[r])[k] + 1e-5),        p = softmax(z),
+
+where 1e-5 keeps a label that the model thinks impossible from dominating.
 
 After a warm-up, every step first corrects each network's matrices by what would help the *other* network's idea of clean
 data. At the start of an epoch, annotators with similar matrices are put into groups ``g`` (K-Means), and each network
@@ -13,8 +15,8 @@ picks a meta set: for each class, among the items to which some annotator gave i
     correct   V = - rate * (max T' / max |D|) * D               a step whose largest entry is a share of T's
     actual    one optimizer step for w and T on loss(z, T + V[g]), after which V is forgotten
 
-The virtual and the actual step share one forward pass, and ``D`` needs no second derivative of the network
-(:mod:`lib.methods.meta_gradient`). The prediction is the mean of both networks' class probabilities.
+The virtual and the actual step share one forward pass; how ``D`` is computed is in :mod:`lib.methods.meta_gradient`. The
+prediction is the mean of both networks' class probabilities.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from torch import Tensor
 
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
-from lib.losses.crowd import crowd_layer_logits, label_cross_entropy
+from lib.losses.crowd import crowd_layer_logits
 from lib.methods import meta_gradient
 from lib.methods.ensemble import Ensemble
 from lib.networks import Backbone
@@ -41,38 +43,34 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 PAPER_GROUPS = 30
+EPSILON = 1e-5  # inside the logarithm of the loss
 
 
-def crowd_loss(
-    class_logits: Tensor, matrices: Tensor, position: Tensor, annotator: Tensor, label: Tensor, epsilon: float = 1e-5
-) -> Tensor:
-    """Cross-entropy of the crowd layer's softmax with ``epsilon`` inside the logarithm, mean over labels, in nats.
+def crowd_loss(class_logits: Tensor, matrices: Tensor, position: Tensor, annotator: Tensor, label: Tensor) -> Tensor:
+    """Cross-entropy of the crowd layer's softmax with :data:`EPSILON` inside the logarithm, mean over labels, in nats.
 
     Args:
         class_logits: ``[batch, classes]``.
         matrices: ``[annotators, true class, label]``, free.
         position, annotator, label: ``[labels]`` int64.
-        epsilon: keeps a label that the model thinks impossible from dominating; 0 is the plain crowd layer.
     """
     # Under autocast the network may answer in half precision, in which the matrices' small corrections would drown.
     with torch.autocast(class_logits.device.type, enabled=False):
         class_logits = class_logits.to(torch.promote_types(class_logits.dtype, torch.float32))
         logits = crowd_layer_logits(torch.softmax(class_logits, dim=1), matrices, position, annotator)
-        if epsilon == 0:
-            return label_cross_entropy(logits, label)
         prob = torch.softmax(logits, dim=1).gather(1, label.unsqueeze(1))
-        return -(prob + epsilon).log().mean()
+        return -(prob + EPSILON).log().mean()
 
 
 class CrowdDerivatives:
     """:func:`crowd_loss` at one place with its first derivatives, and the second ones that the meta-gradient needs.
 
     Written out, since they are short and small: going back and forth through a graph of them would take longer than a
-    small network takes. For a label ``k`` and ``q = softmax(a)``, ``a = p @ T[r]``, the gradient of ``-log(q[k] + epsilon)``
-    for ``a`` is ``w (q - e_k)`` with ``w = q[k] / (q[k] + epsilon)``; the rest is the chain rule.
+    small network takes. For a label ``k`` and ``q = softmax(a)``, ``a = p @ T[r]``, the gradient of ``-log(q[k] + 1e-5)`` for
+    ``a`` is ``w (q - e_k)`` with ``w = q[k] / (q[k] + 1e-5)``; the rest is the chain rule.
 
     Args:
-        class_logits, matrices, epsilon: as in :func:`crowd_loss`; nothing flows back into them.
+        class_logits, matrices: as in :func:`crowd_loss`; nothing flows back into them.
         batch: whose labels are meant.
 
     Attributes:
@@ -81,11 +79,11 @@ class CrowdDerivatives:
         matrices: ``[annotators, classes, classes]`` gradient of the loss.
     """
 
-    def __init__(self, class_logits: Tensor, matrices: Tensor, batch: Batch, epsilon: float) -> None:
+    def __init__(self, class_logits: Tensor, matrices: Tensor, batch: Batch) -> None:
         # As in `crowd_loss`, not in half precision; and no function here is one that autocast would touch.
         class_logits = class_logits.detach().to(torch.promote_types(class_logits.dtype, torch.float32))
         matrices = matrices.detach()
-        self.batch, self.epsilon = batch, epsilon
+        self.batch = batch
         self._chosen = matrices.index_select(0, batch.annotator)  # [labels, classes, classes]
         self._class_prob = torch.softmax(class_logits, dim=1)
         self._seen = self._class_prob.index_select(0, batch.position)  # [labels, classes]
@@ -93,13 +91,12 @@ class CrowdDerivatives:
         self._label_prob = torch.softmax(logits, dim=1)
         self._label = batch.label.unsqueeze(1)
         hit = self._label_prob.gather(1, self._label)
-        self._hit, one = hit + epsilon, torch.ones_like(hit)
-        self._excess = self._label_prob.scatter_add(1, self._label, -one)
-        self._share = (hit / self._hit if epsilon else one) / len(hit)
+        self._hit = hit + EPSILON
+        self._excess = self._label_prob.scatter_add(1, self._label, -torch.ones_like(hit))
+        self._share = hit / self._hit / len(hit)
         self._gradient = self._share * self._excess  # [labels, classes], for the annotators' logits
 
-        log_hit = self._hit.log() if epsilon else torch.log_softmax(logits, dim=1).gather(1, self._label)
-        self.loss = -log_hit.mean()
+        self.loss = -self._hit.log().mean()
         through = (self._chosen * self._gradient.unsqueeze(1)).sum(dim=2)
         class_gradient = torch.zeros_like(class_logits).index_add_(0, batch.position, through)
         self.class_logits = _through_softmax(self._class_prob, class_gradient)
@@ -120,7 +117,7 @@ class CrowdDerivatives:
         seen = _through_softmax(self._class_prob, tangent.to(self._class_prob.dtype)).index_select(0, self.batch.position)
         logits = (seen.unsqueeze(2) * self._chosen).sum(dim=1)
         label_prob = _through_softmax(self._label_prob, logits)
-        share = label_prob.gather(1, self._label) * (self.epsilon / self._hit.square() / len(self._hit) if self.epsilon else 0)
+        share = label_prob.gather(1, self._label) * (EPSILON / self._hit.square() / len(self._hit))
         gradient = share * self._excess + self._share * label_prob
         products = seen.unsqueeze(2) * self._gradient.unsqueeze(1) + self._seen.unsqueeze(2) * gradient.unsqueeze(1)
         mixed = products.new_zeros(n_groups, *products.shape[1:])
@@ -150,8 +147,8 @@ def group_annotators(matrices: Tensor, n_groups: int, seed: int) -> Tensor:
     with warnings.catch_warnings():
         # Annotators without labels in common have equal matrices at first; empty groups do no harm.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        found = KMeans(n_groups, n_init=1, max_iter=100, random_state=seed).fit_predict(points)
-    return torch.as_tensor(found, dtype=torch.int64, device=matrices.device)
+        groups = KMeans(n_groups, n_init=1, max_iter=100, random_state=seed).fit_predict(points)
+    return torch.as_tensor(groups, dtype=torch.int64, device=matrices.device)
 
 
 def select_confident(
@@ -226,10 +223,6 @@ class CCC(Ensemble):
         gradient: ``full``, the paper's, through all parameters; ``head``, the released code's on images, through the last
             linear layer only, which needs neither a backward pass of the meta batch through the trunk nor a second pass of
             the batch.
-        distinct: whether an item comes only once under a class in a meta set.
-        virtual_lr: of the virtual step; None for the optimizer's present one. (The size of ``D`` does not matter, since it
-            is normalized: only where it is taken.)
-        epsilon: inside the logarithm of the loss.
         coupled: whether each network is corrected by the other's meta set, as in the paper; else by its own, a control.
 
     Attributes:
@@ -250,9 +243,6 @@ class CCC(Ensemble):
         warmup: int = 10,
         meta_batch: int = 128,
         gradient: str = "full",
-        distinct: bool = False,
-        virtual_lr: float | None = None,
-        epsilon: float = 1e-5,
         coupled: bool = True,
     ) -> None:
         n_groups = min(PAPER_GROUPS, crowd.n_annotators) if groups is None else groups
@@ -264,15 +254,13 @@ class CCC(Ensemble):
             ("rate", rate, 0),
             ("warmup", warmup, 0),
             ("meta_batch", meta_batch, 2),
-            ("epsilon", epsilon, 0),
         ):
             if not value >= least:
                 raise ValueError(f"{name} must be at least {least}, found {value}")
         super().__init__(backbone, crowd, base="crowdlayer-mw")
         self.n_groups, self.per_class, self.rate, self.warmup_epochs = n_groups, per_class, rate, warmup
-        self.meta_batch, self.gradient, self.distinct = meta_batch, gradient, distinct
-        self.virtual_lr, self.epsilon, self.coupled = virtual_lr, epsilon, coupled
-        self.compilable = gradient == "head"  # the full gradient records the operations of the trunk
+        self.meta_batch, self.gradient, self.coupled = meta_batch, gradient, coupled
+        self.compilable = gradient == "head"  # a compiled network cannot be differentiated twice
         self.groups: list[Tensor] = []
         self.meta_sets: list[MetaSet] = []
 
@@ -286,7 +274,7 @@ class CCC(Ensemble):
         for member in self.members:
             self.groups.append(group_annotators(member.weight, self.n_groups, int(generator.integers(2**31))))
             log_prob = data.predict(lambda x, member=member: torch.log_softmax(member.backbone(x), dim=1), member)
-            item, label = select_confident(log_prob.cpu().numpy(), data.crowd, self.per_class, self.distinct)
+            item, label = select_confident(log_prob.cpu().numpy(), data.crowd, self.per_class)
             self.meta_sets.append(MetaSet(item, label, data, self.meta_batch, generator))
             log.debug("epoch %d: a meta set of %d, %d distinct items", epoch, len(item), len(np.unique(item)))
 
@@ -297,7 +285,7 @@ class CCC(Ensemble):
     def step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Tensor:
         """One update of both networks; the mean of their losses, at the corrected matrices."""
         optimizer.zero_grad(set_to_none=True)
-        lr = optimizer.param_groups[0]["lr"] if self.virtual_lr is None else self.virtual_lr
+        lr = optimizer.param_groups[0]["lr"]
         losses = [self._differentiate(network, batch, lr) for network in range(len(self.members))]
         optimizer.step()
         return torch.stack(losses).mean()
@@ -311,7 +299,7 @@ class CCC(Ensemble):
             return loss.detach()
         forward = meta_gradient.training_pass(member.backbone, batch.x, self.gradient)
         corrected = member.weight.detach() + self.correction(network, batch, forward, lr)[self.groups[network]]
-        actual = CrowdDerivatives(forward.logits, corrected, batch, self.epsilon)
+        actual = CrowdDerivatives(forward.logits, corrected, batch)
         forward.logits.backward(actual.class_logits.to(forward.logits.dtype))
         member.weight.grad = actual.matrices
         return actual.loss
@@ -326,7 +314,7 @@ class CCC(Ensemble):
             lr: of the virtual step.
         """
         backbone, matrices = self.members[network].backbone, self.members[network].weight.detach()
-        inner = CrowdDerivatives(forward.logits, matrices, batch, self.epsilon)
+        inner = CrowdDerivatives(forward.logits, matrices, batch)
         moved = meta_gradient.virtual_step(backbone, forward, inner.class_logits.to(forward.logits.dtype), lr)
         x, label = self.meta_sets[1 - network if self.coupled else network].next()
         _, tangent = meta_gradient.look_ahead(backbone, forward, moved, x, label, self.gradient)
@@ -340,4 +328,4 @@ class CCC(Ensemble):
         return torch.where(usable, -self.rate * largest_entry / largest * gradient, 0.0)
 
     def _loss(self, class_logits: Tensor, matrices: Tensor, batch: Batch) -> Tensor:
-        return crowd_loss(class_logits, matrices, batch.position, batch.annotator, batch.label, self.epsilon)
+        return crowd_loss(class_logits, matrices, batch.position, batch.annotator, batch.label)

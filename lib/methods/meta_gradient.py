@@ -5,16 +5,14 @@ variable ``v``; an outer loss, usually on other data, says how good the step was
 
     w'(v) = w - lr * d inner(z, v) / dw,        D = d outer(w'(v)) / dv.
 
-The textbook way to ``D`` keeps the graph of the virtual step and differentiates twice through the network. But ``v`` acts
-on the step only through the gradient for the outputs: with the Jacobian ``J = dz / dw``, the direction
+``v`` acts on the step only through the gradient for the outputs: with the Jacobian ``J = dz / dw``, the direction
 ``u = d outer / dw'`` and ``delta(v) = d inner / dz``,
 
     D = -lr * d/dv <J^T delta(v), u> = -lr * d/dv <delta(v), J u>.
 
-``dz = J u`` is one directional derivative of the network, in forward mode (:mod:`lib.methods.tangents`); what remains is a
-derivative of the inner loss alone. The numbers are the same, no graph of a gradient is kept, and no convolution is
-differentiated twice. Where the step's dependence on ``v`` is to pass through the last linear layer only (the shortcut of
-CCC's released code), ``u`` is zero elsewhere and ``dz = features @ U^T + u_bias`` needs no pass through the network.
+``dz = J u`` is one directional derivative of the network; what remains is a derivative of the inner loss alone. Where the
+step's dependence on ``v`` is to pass through the last linear layer only (the shortcut of CCC's released code), ``u`` is zero
+elsewhere and ``dz = features @ U^T + u_bias`` needs no pass through the network.
 
 There, a wide layer's step is never formed: with inputs ``h`` and the gradient ``g`` for its outputs on the batch, it is
 ``-lr * g^T h``, and moves the outputs of other inputs ``h'`` by ``-lr * (h' h^T) g``, a product of two small matrices.
@@ -23,7 +21,7 @@ There, a wide layer's step is never formed: with inputs ``h`` and the gradient `
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,10 +32,9 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _NormBase
 
-from lib.methods import tangents
 from lib.networks import Backbone
 
-__all__ = ["MODES", "TrainingPass", "frozen_statistics", "look_ahead", "training_pass", "virtual_step"]
+__all__ = ["MODES", "TrainingPass", "frozen_statistics", "look_ahead", "output_tangent", "training_pass", "virtual_step"]
 
 MODES = ("full", "head")
 # Smaller networks keep the layout of weights, and so the last digits, that their committed numbers were made with.
@@ -52,13 +49,11 @@ class TrainingPass:
     Attributes:
         features: ``[batch, n_features]`` what the head read.
         logits: ``[batch, classes]``, with their graph.
-        tape: what forward mode takes up again; None where only the head's step will be looked at.
         wide: input and output of each layer whose step need not be formed, by the name of its weight.
     """
 
     features: Tensor
     logits: Tensor
-    tape: tangents.Tape | None = None
     wide: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
 
@@ -81,11 +76,8 @@ class OuterStep:
 
 def training_pass(backbone: Backbone, x: Tensor, mode: str = "full") -> TrainingPass:
     """Run a backbone on ``[batch, ...]`` inputs, to be differentiated in one of :data:`MODES`."""
-    if mode == "full":
-        with tangents.record(x) as tape:
-            features = backbone.features(x)
-            return TrainingPass(features, backbone.head(features), tape)
-    with _kept(_wide_layers(backbone, len(x)) if x.device.type == "cpu" else {}) as kept:
+    wide = _wide_layers(backbone, len(x)) if mode == "head" and x.device.type == "cpu" else {}
+    with _kept(wide) as kept:
         features = backbone.features(x)
     # Whose input and output still are what they were: a layer that ran once, with nothing changed in place since.
     wide = {name: (calls[0][0].detach(), calls[0][1]) for name, calls in kept.items() if _once_and_unchanged(calls)}
@@ -151,8 +143,25 @@ def look_ahead(
         leaves = {name: p.detach().requires_grad_() for name, p in parameters.items()}
         loss = F.cross_entropy(functional_call(backbone, leaves, (x,)), label)
         direction = torch.autograd.grad(loss, tuple(leaves.values()), materialize_grads=True)
-        tangent = tangents.output_tangent(backbone, forward.tape, dict(zip(leaves, direction, strict=True)))
-        return loss.detach(), tangent
+        parameters = [p for name, p in backbone.named_parameters() if name in leaves]
+        return loss.detach(), output_tangent(forward.logits, parameters, direction)
+
+
+def output_tangent(outputs: Tensor, parameters: Sequence[Tensor], direction: Sequence[Tensor]) -> Tensor:
+    """``J u``: how outputs move along a direction of the parameters, from the graph of the pass that made them.
+
+    Backward mode gives ``J^T delta``, which is linear in ``delta``: its derivative for ``delta``, backward once more, is ``J``.
+
+    Args:
+        outputs: ``[batch, ...]`` with their graph, which is kept.
+        parameters: some that the outputs depend on.
+        direction: ``u``, a change of each.
+    """
+    delta = torch.zeros_like(outputs, requires_grad=True)
+    gradients = torch.autograd.grad(outputs, parameters, delta, create_graph=True, allow_unused=True)
+    used = [(gradient, u) for gradient, u in zip(gradients, direction, strict=True) if gradient is not None]
+    (tangent,) = torch.autograd.grad([gradient for gradient, _ in used], delta, [u for _, u in used])
+    return tangent
 
 
 def _head_tangent(

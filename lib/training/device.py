@@ -42,7 +42,7 @@ def adapt(method: Method, device: torch.device, precision: str = "float32", comp
         device: where it is.
         precision: one of :data:`PRECISIONS`.
         compiled: compile trunks. It takes up to a minute at the first batch, so it pays for long runs only. A method that
-            reads along inside its backbone (CCC's full gradient) is left as it is.
+            differentiates its backbone twice (CCC's full gradient) is left as it is.
     """
     # A method may be made of others (an ensemble, a teacher and its student).
     compiled = compiled and all(part.compilable for part in method.modules() if isinstance(part, Method))
