@@ -95,7 +95,7 @@ LOSSES: dict[str, tuple[str, str, str]] = {
     "KL in stage 1 only": ("#E69F00", "D", "--"),
     "KL in stage 2 only": ("#B87F00", "^", "-."),
     "cross-entropy": ("#767676", "P", "-"),
-    "floor": (GRAY, "_", "--"),
+    "floor": (GRAY, "d", "--"),
 }
 _COLORS = [BLUE, RED, GREEN, PURPLE, ORANGE, SKY, GRAY, "#5E3C99"]
 _MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", ">"]
