@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from lib.crowd.labels import CrowdLabels
 from lib.crowd.tag_sequences import CrowdSequences
 from lib.datasets.kinds import TaggedDataset, token_counts
 
@@ -20,7 +21,11 @@ GIVEN = (
 
 def crowd() -> CrowdSequences:
     """Three annotators, of whom annotator 1 tagged nothing."""
-    return CrowdSequences.from_tags(WORDS, GIVEN, TAGS, n_annotators=3)
+    triples, first = [], 0
+    for sentence, given in zip(WORDS, GIVEN, strict=True):
+        triples += [(first + t, r, TAGS.index(tag)) for r, tags in given.items() for t, tag in enumerate(tags)]
+        first += len(sentence)
+    return CrowdSequences(WORDS, CrowdLabels(*zip(*triples, strict=True), first, 3, len(TAGS), class_names=TAGS))
 
 
 def tagged(longest: int = 5) -> TaggedDataset:

@@ -1,9 +1,13 @@
 """What crowd labels say about their annotators. No true labels are needed.
 
 It starts from a posterior over the items' true classes and the annotators' confusion matrices that it was made with: of
-``dawid_skene.dawid_skene``, or of ``fusion.estimate``.
+``dawid_skene.dawid_skene``, or of ``fusion.estimate``. Each annotator is judged by the others, label by label: the judge is
+``q``, the posterior of the item *without* that label. If the annotator is right with probability ``a`` and otherwise says any
+wrong class alike, a label ``k`` has the probability
 
-How an annotator is judged by the others is in :mod:`lib.aggregation.evidence`.
+    a q[k] + (1 - a) (1 - q[k]) / (classes - 1),
+
+so a label about which the others are certain says much about ``a``, and one about which they know nothing says nothing.
 
 What no method of this kind can see: errors that annotators share. Where many of them take the same item for the same
 wrong class, they confirm each other, and accuracies and confidences come out too high.
@@ -15,35 +19,23 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.special import gammaln, xlogy
 
 from lib.aggregation.confusion import expected_counts, rows_to_one
-from lib.aggregation.evidence import accuracy_interval, evidence_of_others, guess_odds, guessing_p_value
 from lib.crowd.labels import CrowdLabels
 
-__all__ = ["COLUMNS", "report"]
+__all__ = ["COLUMNS", "accuracy_interval", "guess_odds", "guessing_p_value", "report", "said_by_others"]
 
 COLUMNS = [
     "annotator", "n_labels", "accuracy", "ci_low", "ci_high", "confusions", "p_guessing", "log10_guess_odds", "looks_random",
 ]  # fmt: skip
 HALF = 0.5  # Jeffreys' pseudo-count
+GRID = 2001  # accuracies
 P_BELOW = 0.01  # an annotator with a smaller p-value does not guess
-LARGE = 2**18  # labels
-STRIDE = 40  # of the grid on which an accuracy is first sought
-NEGLIGIBLE = 1e-9  # chance that an annotator's p-value is another one than that of all permutations
 ODDS_ABOVE = 1.0  # log10: guessing must explain the labels ten times better than typical work
 
 
-# ---------------------------------------------------------------------- annotators
-
-
-def report(
-    crowd: CrowdLabels,
-    posterior: np.ndarray,
-    confusion: np.ndarray,
-    level: float = 0.95,
-    permutations: int = 499,
-    seed: int = 0,
-) -> pd.DataFrame:
+def report(crowd: CrowdLabels, posterior: np.ndarray, confusion: np.ndarray, permutations: int = 499) -> pd.DataFrame:
     """One line an annotator.
 
     ``looks_random`` is the rule: the labels may be unrelated to the items (``p_guessing`` above 0.01) *and* someone who
@@ -51,40 +43,34 @@ def report(
     The first half spares those who are wrong in a system, the second those who have given too few labels to tell.
 
     Args:
-        crowd, posterior, confusion: as in ``evidence_of_others``; this and the next functions
-            are in :mod:`lib.aggregation.evidence`.
-        level: of the intervals.
-        permutations, seed: of ``guessing_p_value``. From 2^18 labels on, an annotator for whom they are proved to be of no
-            use goes without.
+        crowd, posterior, confusion: as in :func:`said_by_others`.
+        permutations: of :func:`guessing_p_value`.
 
     Returns:
-        Columns ``annotator`` (the caller's name), ``n_labels``, ``accuracy``, ``ci_low``, ``ci_high`` (from
-        ``accuracy_interval``), ``confusions`` (the most frequent errors: "3 → 8 (40 %)" where 40 % of the 3 are called
-        8), ``p_guessing``, ``log10_guess_odds`` (from ``guess_odds``), ``looks_random``; in the crowd's order. Numbers
+        Columns ``annotator`` (the caller's name), ``n_labels``, ``accuracy``, ``ci_low``, ``ci_high`` (95 %, from
+        :func:`accuracy_interval`), ``confusions`` (the most frequent errors: "3 → 8 (40 %)" where 40 % of the 3 are called
+        8), ``p_guessing``, ``log10_guess_odds`` (from :func:`guess_odds`), ``looks_random``; in the crowd's order. Numbers
         are NaN for an annotator without labels.
 
     Raises:
-        ValueError: shapes that do not fit, fewer than two classes, or a level or number of permutations out of range.
+        ValueError: shapes that do not fit, fewer than two classes, or no permutations.
     """
-    others = evidence_of_others(crowd, posterior, confusion)
+    others = said_by_others(crowd, posterior, confusion)
     counts = expected_counts(posterior, crowd)
-    everyone, rng = counts.sum(axis=0), np.random.default_rng(seed)
-    negligible, stride = (NEGLIGIBLE, STRIDE) if len(crowd) >= LARGE else (0.0, 1)
+    everyone, rng = counts.sum(axis=0), np.random.default_rng(0)
     by_annotator = np.split(np.argsort(crowd.annotator, kind="stable"), np.cumsum(crowd.labels_per_annotator)[:-1])
-    annotator_names, class_names = _names(crowd.annotator_names, crowd.n_annotators), _class_names(crowd)
+    annotator_names = crowd.annotator_names or range(crowd.n_annotators)
+    class_names = crowd.class_names or range(crowd.n_classes)
     lines = []
     for annotator, rows in enumerate(by_annotator[: crowd.n_annotators]):
         said, q = crowd.label[rows], others[rows]
-        accuracy, low, high = accuracy_interval(q[np.arange(len(rows)), said], crowd.n_classes, level, stride)
-        p_value = guessing_p_value(q, said, permutations, rng, negligible)
+        accuracy, low, high = accuracy_interval(q[np.arange(len(rows)), said], crowd.n_classes)
+        p_value = guessing_p_value(q, said, permutations, rng)
         odds = guess_odds(q, said, rows_to_one(everyone - counts[annotator] + HALF))
         random = bool(p_value > P_BELOW and odds >= ODDS_ABOVE)
         errors = _confusions(counts[annotator], class_names)
         lines.append((annotator_names[annotator], len(rows), accuracy, low, high, errors, p_value, odds, random))
     return pd.DataFrame(lines, columns=COLUMNS)
-
-
-# ---------------------------------------------------------------------- small parts
 
 
 def _confusions(counts: np.ndarray, class_names: Sequence, most: int = 2, least: float = 2.0) -> str:
@@ -99,9 +85,133 @@ def _confusions(counts: np.ndarray, class_names: Sequence, most: int = 2, least:
     return ", ".join(words)
 
 
-def _names(names: Sequence | None, size: int) -> list:
-    return list(range(size)) if names is None else list(names)
+def said_by_others(crowd: CrowdLabels, posterior: np.ndarray, confusion: np.ndarray) -> np.ndarray:
+    """What the others say: for each label, the posterior of its item without it.
+
+    Args:
+        crowd: the labels.
+        posterior: ``[items, classes]``.
+        confusion: ``[annotators, true class, label]``, those that the posterior was made with.
+
+    Returns:
+        ``[labels, classes]`` ``q[j]`` proportional to ``posterior[item, j] / confusion[annotator, j, label]``; the prior
+        for the only label of an item. Exact up to the parameters, to which the label has contributed its part.
+
+    Raises:
+        ValueError: shapes that do not fit the crowd.
+    """
+    posterior, confusion = np.asarray(posterior, dtype=np.float64), np.asarray(confusion, dtype=np.float64)
+    sizes = {"posterior": (crowd.n_items, crowd.n_classes), "confusion": (crowd.n_annotators, *[crowd.n_classes] * 2)}
+    for name, values in (("posterior", posterior), ("confusion", confusion)):
+        if values.shape != sizes[name]:
+            raise ValueError(f"{name} must have the shape {sizes[name]}, found {values.shape}")
+    own = confusion[crowd.annotator, :, crowd.label]
+    rest = posterior[crowd.item] / np.maximum(own, 1e-300)
+    return rest / rest.sum(axis=1, keepdims=True)
 
 
-def _class_names(crowd: CrowdLabels) -> list:
-    return _names(crowd.class_names, crowd.n_classes)
+def accuracy_interval(support: np.ndarray, n_classes: int, level: float = 0.95) -> tuple[float, float, float]:
+    """An annotator's accuracy with a credible interval, from how far the others support each of the labels.
+
+    Bayes' rule with Jeffreys' prior Beta(1/2, 1/2) for the accuracy ``a`` and the likelihood at the head of this
+    module, on a grid. Where the others are certain of everything (``support`` all 0 or 1), this is the Jeffreys interval
+    of that many right out of that many; where they are not, it is wider.
+
+    Args:
+        support: ``[labels]`` the others' probability of the class that the annotator said.
+        n_classes: at least two.
+        level: between 0 and 1.
+
+    Returns:
+        Posterior mean, and the ends of the equal-tailed interval; three NaN without labels.
+
+    Raises:
+        ValueError: fewer than two classes, a level or a support out of range.
+
+    Reference: Brown, Cai, DasGupta (Statistical Science 16(2), 2001) on Jeffreys' interval.
+    """
+    support = np.asarray(support, dtype=np.float64)
+    if n_classes < 2:
+        raise ValueError(f"an accuracy needs at least two classes, found {n_classes}")
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, found {level}")
+    if not ((support >= 0) & (support <= 1 + 1e-9)).all():
+        raise ValueError("support must hold probabilities, found a number outside 0 .. 1")
+    if len(support) == 0:
+        return np.nan, np.nan, np.nan
+    # In u, with a = sin²(u pi / 2), Jeffreys' prior is flat, and the grid is finest near 0 and 1.
+    accuracy = np.sin(np.pi / 2 * (np.arange(GRID) + 0.5) / GRID) ** 2
+    log_likelihood = np.zeros(GRID)
+    for start in range(0, len(support), 2048):  # bounds memory
+        q = support[start : start + 2048, None]
+        log_likelihood += np.log(accuracy * q + (1 - accuracy) * np.maximum(1 - q, 0) / (n_classes - 1)).sum(axis=0)
+    weight = np.exp(log_likelihood - log_likelihood.max())
+    weight /= weight.sum()
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    ends = np.interp(tails, np.concatenate([[0], np.cumsum(weight)]), np.linspace(0, 1, GRID + 1))
+    low, high = np.sin(np.pi / 2 * ends) ** 2
+    return float(weight @ accuracy), float(low), float(high)
+
+
+def guessing_p_value(
+    others: np.ndarray, said: np.ndarray, permutations: int = 499, rng: np.random.Generator | int = 0
+) -> float:
+    """How often labels unrelated to the items would look at least as informed: a permutation test.
+
+    Under guessing, of whatever kind, an annotator's labels could as well be exchanged among the items. Two statistics are
+    compared with their values after random exchanges: the expected number of agreements with the others, which finds
+    ordinary work in few labels; and the mutual information with the others' classes, which also finds somebody who is
+    wrong in a system. The smaller p-value is doubled, since there were two.
+
+    Args:
+        others: ``[labels, classes]`` what the others say.
+        said: ``[labels]`` the annotator's labels.
+        permutations: how many exchanges; p-values go down to ``2 / (permutations + 1)``.
+        rng: generator or seed.
+
+    Returns:
+        At most 1; NaN without labels.
+
+    Raises:
+        ValueError: no permutations.
+    """
+    if permutations < 1:
+        raise ValueError(f"permutations must be at least 1, found {permutations}")
+    if len(said) == 0:
+        return np.nan
+    rng = np.random.default_rng(rng)
+    order = np.argsort(said, kind="stable")
+    others, (used, starts) = others[order], np.unique(said[order], return_index=True)
+
+    def statistics(q: np.ndarray) -> np.ndarray:
+        table = np.add.reduceat(q, starts, axis=0)  # [labels used, classes]
+        # Both margins stay under exchange, so the sum of n log n orders as the mutual information does.
+        return np.array([table[np.arange(len(used)), used].sum(), xlogy(table, table).sum()])
+
+    least = statistics(others) - 1e-9  # an exchange of equals must count as equal
+    hits = sum((statistics(others[rng.permutation(len(said))]) >= least).astype(int) for _ in range(permutations))
+    return float(min(1.0, 2 * (hits.min() + 1) / (permutations + 1)))
+
+
+def guess_odds(others: np.ndarray, said: np.ndarray, typical: np.ndarray) -> float:
+    """How much better guessing explains an annotator's labels than typical work does, as a power of ten.
+
+    Guessing: labels drawn from fixed shares of one's own, whatever the item; the shares are averaged over Jeffreys'
+    Dirichlet prior, so their freedom is paid for. Typical work: labels from the matrix ``typical``.
+
+    Args:
+        others: ``[labels, classes]`` what the others say.
+        said: ``[labels]`` the annotator's labels.
+        typical: ``[true class, label]`` the matrix of the other annotators together.
+
+    Returns:
+        log10 of the likelihood ratio; NaN without labels.
+    """
+    if len(said) == 0:
+        return np.nan
+    n_classes = len(typical)
+    times = np.bincount(said, minlength=n_classes)
+    guessing = gammaln(n_classes * HALF) - gammaln(len(said) + n_classes * HALF)
+    guessing += (gammaln(times + HALF) - gammaln(HALF)).sum()
+    working = np.log((others * typical[:, said].T).sum(axis=1)).sum()
+    return float((guessing - working) / np.log(10))

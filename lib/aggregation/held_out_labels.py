@@ -121,20 +121,19 @@ def _average(counts: np.ndarray, crowd: CrowdLabels, strength: float) -> np.ndar
     return (counts / counts.sum(axis=1, keepdims=True)).reshape(-1, crowd.n_classes)
 
 
-def score(prob: np.ndarray, visible: CrowdLabels, hidden: CrowdLabels, strength: float = STRENGTH) -> float:
+def score(prob: np.ndarray, visible: CrowdLabels, hidden: CrowdLabels) -> float:
     """Mean log-probability of the hidden labels under matrices fitted to the visible ones, in nats.
 
     Args:
         prob: ``[items, classes]`` predictions.
         visible, hidden: from :func:`hide`.
-        strength: as in :func:`fit_confusion`.
 
     Raises:
         ValueError: nothing is hidden.
     """
     if len(hidden) == 0:
         raise ValueError("a score by held-out labels needs at least one, found none")
-    confusion = fit_confusion(prob, visible, strength)
+    confusion = fit_confusion(prob, visible)
     expected = (np.asarray(prob)[hidden.item] * confusion[hidden.annotator, :, hidden.label]).sum(axis=1)
     return float(np.log(np.maximum(expected, np.finfo(np.float64).tiny)).mean())
 

@@ -31,14 +31,13 @@ LABELS = 1_500_000  # of all replicates together; with many labels the others ar
 
 
 def accuracies(
-    crowd: CrowdLabels, estimate: Estimate, known: np.ndarray | None = None, said: np.ndarray | None = None, level: float = 0.95
+    crowd: CrowdLabels, estimate: Estimate, known: np.ndarray | None = None, said: np.ndarray | None = None
 ) -> np.ndarray:
-    """``[annotators, 3]`` mean and ends of each annotator's accuracy; NaN where nothing is known.
+    """``[annotators, 3]`` mean of each annotator's accuracy and ends of its 95 % interval; NaN where nothing is known.
 
     Args:
         crowd, known: as ``estimate`` was made with.
         said: ``[items]`` what a classifier, which the people's labels are to judge, says of each item: it becomes the last row.
-        level: of the interval.
     """
     known = np.full(crowd.n_items, -1) if known is None else known
     rows = crowd.n_annotators + (said is not None)
@@ -71,8 +70,7 @@ def accuracies(
         total += values / values.sum(axis=1, keepdims=True)
     mass = np.cumsum(total / replicates, axis=1)
     grid = _grid()
-    ends = [(1 - level) / 2, (1 + level) / 2]
-    places = [np.minimum((mass < end).sum(axis=1), GRID - 1) for end in ends]
+    places = [np.minimum((mass < end).sum(axis=1), GRID - 1) for end in (0.025, 0.975)]
     result = np.column_stack([(total / replicates) @ grid, *(grid[place] for place in places)])
     seen = np.bincount(who, minlength=crowd.n_annotators)
     result[: crowd.n_annotators][seen == 0] = np.nan

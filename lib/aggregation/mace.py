@@ -22,6 +22,7 @@ from lib.crowd.labels import CrowdLabels
 
 __all__ = ["Mace", "mace"]
 
+COMPETENCE_PRIOR = 0.5  # Beta pseudo-count of spamming, and of knowing
 START_NOISE = 0.5  # random starts: 1 + noise * uniform, normalized
 
 
@@ -59,7 +60,6 @@ def mace(
     crowd: CrowdLabels,
     iterations: int = 50,
     restarts: int = 10,
-    competence_prior: tuple[float, float] = (0.5, 0.5),
     strategy_prior: float = 10.0,
     seed: int = 0,
 ) -> Mace:
@@ -69,7 +69,6 @@ def mace(
         crowd: the labels.
         iterations: of each start.
         restarts: random starts; the paper uses 10 (and 50 iterations).
-        competence_prior: Beta pseudo-counts of (spamming, knowing).
         strategy_prior: Dirichlet pseudo-count of every class of a strategy.
         seed: of the random starts.
 
@@ -78,10 +77,10 @@ def mace(
     """
     if iterations < 1 or restarts < 1:
         raise ValueError(f"iterations and restarts must be at least 1, found {iterations} and {restarts}")
-    if not (min(competence_prior) > 0 and strategy_prior > 0):
-        raise ValueError(f"the priors must be above 0, found {competence_prior} and {strategy_prior}")
+    if not strategy_prior > 0:
+        raise ValueError(f"strategy_prior must be above 0, found {strategy_prior}")
     generator = np.random.default_rng(seed)
-    fits = [_fit(_start(crowd, generator), crowd, iterations, competence_prior, strategy_prior) for _ in range(restarts)]
+    fits = [_fit(_start(crowd, generator), crowd, iterations, strategy_prior) for _ in range(restarts)]
     return max(fits, key=lambda fit: fit[1])[0]
 
 
@@ -92,18 +91,14 @@ def _start(crowd: CrowdLabels, generator: np.random.Generator) -> tuple[np.ndarr
 
 
 def _fit(
-    start: tuple[np.ndarray, np.ndarray],
-    crowd: CrowdLabels,
-    iterations: int,
-    competence_prior: tuple[float, float],
-    strategy_prior: float,
+    start: tuple[np.ndarray, np.ndarray], crowd: CrowdLabels, iterations: int, strategy_prior: float
 ) -> tuple[Mace, float]:
     """A fit, and the likelihood in its last E-step."""
     weights, strategy = start
     posterior, reached = _e_step(weights, strategy, crowd)
     for _ in range(iterations):
         spam, knowing = _counts(posterior, weights, strategy, crowd)
-        weights = _expected(np.stack([spam.sum(axis=1), knowing], axis=1) + competence_prior)
+        weights = _expected(np.stack([spam.sum(axis=1), knowing], axis=1) + COMPETENCE_PRIOR)
         strategy = _expected(spam + strategy_prior)
         posterior, reached = _e_step(weights, strategy, crowd)
     # The geometric means of the variational step do not sum to one: what is reported does.

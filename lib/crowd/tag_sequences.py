@@ -7,7 +7,7 @@ nothing, and files in the format of the CoNLL shared tasks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from lib.storage import write_atomically
 __all__ = ["UNTAGGED", "CrowdSequences"]
 
 UNTAGGED = "?"  # in a file: this annotator did not tag the sentence
+PADDING = 0  # as a word's index: there is no token here
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,43 +65,6 @@ class CrowdSequences:
             )
 
     # ------------------------------------------------------------------ from and to other shapes
-
-    @classmethod
-    def from_tags(
-        cls,
-        words: Sequence[Sequence[str]],
-        tags: Sequence[Mapping[int, Sequence[str]]],
-        tag_names: Sequence[str],
-        n_annotators: int | None = None,
-    ) -> CrowdSequences:
-        """From tag sequences.
-
-        Args:
-            words: the tokens of each sentence.
-            tags: for each sentence, by annotator (``0, 1, ...``), a tag for each of its tokens.
-            tag_names: all tags, in the order of their indices.
-            n_annotators: by default one more than the largest index.
-
-        Raises:
-            ValueError: a tag sequence of the wrong length, an unknown tag, or another number of sentences.
-        """
-        if len(words) != len(tags):
-            raise ValueError(f"expected tags for each of the {len(words)} sentences, found {len(tags)}")
-        item, annotator, tag, first = [], [], [], 0
-        for s, (sentence, given) in enumerate(zip(words, tags, strict=True)):
-            for r, sequence in given.items():
-                if len(sequence) != len(sentence):
-                    raise ValueError(
-                        f"a tag sequence must have one tag for each of the {len(sentence)} tokens, found {len(sequence)} "
-                        f"of annotator {r} in sentence {s} ({_shorten(sentence)})"
-                    )
-                item += range(first, first + len(sentence))
-                annotator += [r] * len(sentence)
-                tag += sequence
-            first += len(sentence)
-        if n_annotators is None:
-            n_annotators = max(annotator, default=-1) + 1
-        return cls(words, _labels(item, annotator, tag, first, n_annotators, tag_names))
 
     @classmethod
     def read(cls, path: str | Path, tag_names: Sequence[str]) -> CrowdSequences:
@@ -234,8 +198,5 @@ def _labels(
     return CrowdLabels(item, annotator, label, n_items, n_annotators, len(tag_names), class_names=tag_names)
 
 
-def _shorten(words: Sequence[str], most: int = 6) -> str:
-    return repr(" ".join(words[:most]) + (" ..." if len(words) > most else ""))
-
-
-PADDING = 0  # as a word's index: there is no token here
+def _shorten(words: Sequence[str]) -> str:
+    return repr(" ".join(words[:6]) + (" ..." if len(words) > 6 else ""))

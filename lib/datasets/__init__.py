@@ -113,19 +113,19 @@ def register(
     return decorate
 
 
-def register_files(name: str, title: str, files: Sequence[str], revision: int = 1) -> None:
+def register_files(name: str, title: str, files: Sequence[str]) -> None:
     """Name some files that are no :class:`CrowdDataset` by themselves, such as labels whose items lie elsewhere.
 
     A notebook or test that needs them lists the name, is skipped by it where they cannot be had, and reads them through
     the module that registered them: :func:`load` refuses.
 
     Args:
-        name, title, files, revision: as in :func:`register`.
+        name, title, files: as in :func:`register`.
 
     Raises:
         ValueError: the name is taken, or not in the catalogue.
     """
-    _registry.add(name, Info(name, title, tuple(files), revision, {}, None))
+    _registry.add(name, Info(name, title, tuple(files), 1, {}, None))
 
 
 def names() -> list[str]:

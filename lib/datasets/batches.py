@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from lib.datasets.kinds import CrowdData
 
 
+POOL = 16  # batches whose rows are sorted by length together; the fewer, the more random
+
+
 @dataclass(frozen=True)
 class Batch:
     """Some training items with their labels, as flat triples.
@@ -126,9 +129,7 @@ def _ranges(offsets: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.nda
     return np.arange(ends[-1]) + np.repeat(offsets[chosen] - ends[:-1], lengths), ends
 
 
-def by_length(
-    order: np.ndarray, lengths: np.ndarray, edges: Sequence[int], generator: np.random.Generator, pool: int = 16
-) -> np.ndarray:
+def by_length(order: np.ndarray, lengths: np.ndarray, edges: Sequence[int], generator: np.random.Generator) -> np.ndarray:
     """Random batches of rows of similar length, so that little of a batch is padding.
 
     Args:
@@ -136,14 +137,13 @@ def by_length(
         lengths: of all rows, whether in ``order`` or not.
         edges: where the batches begin, and the end.
         generator: shuffles the batches.
-        pool: batches whose rows are sorted together; the fewer, the more random.
 
     Returns:
         ``order`` rearranged: sorted by length inside each pool, then whole batches shuffled, except for the last, which
         may be of another size.
     """
     sizes = np.diff(edges)
-    pools = np.repeat(np.arange(len(sizes)) // pool, sizes)
+    pools = np.repeat(np.arange(len(sizes)) // POOL, sizes)
     order = order[np.lexsort((lengths[order], pools))]
     batches = np.split(order, edges[1:-1])
     shuffled = [batches[k] for k in generator.permutation(len(batches) - 1)]

@@ -187,8 +187,8 @@ def png_rows(files: Sequence[Path], channels: int, side: int) -> np.ndarray:
     return np.concatenate(stacks)
 
 
-def jpeg_folder(file: Path, classes: Sequence[str], folder: str = "test") -> Images:
-    """Images of a zip file with one folder of JPEG pictures a class, ``<folder>/<class>/<number>.jpg``, class by class."""
+def jpeg_folder(file: Path, classes: Sequence[str]) -> Images:
+    """Images of a zip file with one folder of JPEG pictures per class, ``test/<class>/<number>.jpg``, class by class."""
     from PIL import Image
 
     images, labels = [], []
@@ -197,7 +197,7 @@ def jpeg_folder(file: Path, classes: Sequence[str], folder: str = "test") -> Ima
             if name.endswith(".jpg"):
                 with Image.open(io.BytesIO(archive.read(name))) as picture:
                     images.append(np.asarray(picture).transpose(2, 0, 1))
-                labels.append(classes.index(name.removeprefix(f"{folder}/").split("/")[0]))
+                labels.append(classes.index(name.removeprefix("test/").split("/")[0]))
     return np.stack(images), np.array(labels, dtype=np.uint8)
 
 

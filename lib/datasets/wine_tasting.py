@@ -52,11 +52,8 @@ def _tasters() -> dict[str, tuple[float, np.ndarray]]:
     }
 
 
-def wine(seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """The example, made anew.
-
-    Args:
-        seed: of the order of the wines and of the tasters.
+def wine() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The example, made again.
 
     Returns:
         ``labels`` (columns item, annotator, label; one row a label), ``features`` (item and 13 measurements) and
@@ -65,7 +62,7 @@ def wine(seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     from sklearn.datasets import load_wine
 
     source = load_wine()
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     order = rng.permutation(len(source.target))
     y = source.target[order].astype(np.int64)
     names = [f"wine_{number:03d}" for number in range(1, len(y) + 1)]
@@ -74,7 +71,7 @@ def wine(seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     features.insert(0, "item", names)
     tasted = np.sort(rng.permutation(len(y))[UNTASTED:])
     shares, confusion = (np.array(part) for part in zip(*_tasters().values(), strict=True))
-    crowd = drawing.simulate(y[tasted], confusion, LABELS_PER_ITEM, seed=seed, participation=shares / shares.sum())
+    crowd = drawing.simulate(y[tasted], confusion, LABELS_PER_ITEM, seed=0, participation=shares / shares.sum())
     named = CrowdLabels(
         crowd.item,
         crowd.annotator,

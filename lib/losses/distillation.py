@@ -17,10 +17,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lib.losses.information import Negatives, class_prior, information_gain, scale
+from lib.losses.information import DIVERGENCES, Negatives, class_prior, information_gain, scale
+from lib.registry import choice
 
 LOSSES = ("mig", "kl", "ce")
-DIVERGENCES = ("kl", "pearson", "js")
 
 
 class Distillation:
@@ -48,10 +48,8 @@ class Distillation:
         divergence: str = "kl",
         prior: Tensor | None = None,
     ) -> None:
-        if loss not in LOSSES:
-            raise ValueError(f"loss must be one of {', '.join(LOSSES)}, found {loss!r}")
-        if divergence not in DIVERGENCES:
-            raise ValueError(f"divergence must be one of {', '.join(DIVERGENCES)}, found {divergence!r}")
+        choice("loss", loss, LOSSES)
+        choice("divergence", divergence, DIVERGENCES)
         teacher = teacher.detach()
         counted = teacher if items is None else teacher[items]
         if len(counted) == 0:

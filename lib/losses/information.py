@@ -13,15 +13,13 @@ independent given the class. With a convex ``f``, ``f(1) = 0``, the variational 
 to be maximized: true posteriors reach the f-mutual information itself and every other prediction stays below it. Items
 paired with others of the batch play the part of independent draws.
 
-    divergence          f(t)                              a(t)               b(t)
-    kl                  t log t                           1 + log t          t
-    pearson             (t - 1)^2                         2 (t - 1)          t^2 - 1
-    js                  t log t - (t + 1) log((t+1)/2)    log(2t / (1+t))    log((1+t) / 2)
-    squared-hellinger   (sqrt t - 1)^2                    1 - 1 / sqrt t     sqrt t - 1
-    reverse-kl          -log t                            -1 / t             log t - 1
+    divergence    f(t)                              a(t)               b(t)
+    kl            t log t                           1 + log t          t
+    pearson       (t - 1)^2                         2 (t - 1)          t^2 - 1
+    js            t log t - (t + 1) log((t+1)/2)    log(2t / (1+t))    log((1+t) / 2)
 
 All ``n (n - 1)`` pairs are used, and cheaply: ``kl`` needs two sums over the batch, O(n C); ``pearson`` two second-moment
-matrices, O(n C^2); the others the matrix ``m``, O(n^2 C). The diagonal is never among them, it would bias the term.
+matrices, O(n C^2); ``js`` the matrix ``m``, O(n^2 C). The diagonal is never among them, it would bias the term.
 
 References: Kong & Schoenebeck (arXiv 1802.08887); Cao, Xu, Kong & Wang, "Max-MIG" (ICLR 2019).
 """
@@ -35,10 +33,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-DIVERGENCES = ("kl", "pearson", "js", "squared-hellinger", "reverse-kl")
+from lib.registry import choice
 
-# The last two have a slope without bound where views disagree: below this ratio they are constant and have no gradient.
-LEAST_RATIO = 1e-6
+DIVERGENCES = ("kl", "pearson", "js")
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ class Negatives:
     Attributes:
         mean: ``[classes]`` mean of ``q``, for ``kl``.
         second_moment: ``[classes, classes]`` mean of ``q q^T``, for ``pearson``.
-        memory: ``[rows, classes]`` some rows of ``q``, for the other divergences.
+        memory: ``[rows, classes]`` some rows of ``q``, for ``js``.
     """
 
     mean: Tensor
@@ -117,13 +114,13 @@ def information_gain(
         negatives: of the fixed second view over all items; by default the pairs inside the batch.
 
     Returns:
-        Scalar, in nats for ``kl``, ``js`` and ``reverse-kl``; 0 for predictions that ignore the item.
+        Scalar, in nats for ``kl`` and ``js``; 0 for predictions that ignore the item.
 
     Raises:
         ValueError: unknown divergence, views of different shapes, an empty batch, or a batch of one without ``negatives``:
             it has no pair of different items.
     """
-    _check(divergence)
+    choice("divergence", divergence, DIVERGENCES)
     least = 2 if negatives is None else 1
     if log_p.shape != log_q.shape:
         raise ValueError(f"both views must have one shape, found {tuple(log_p.shape)} and {tuple(log_q.shape)}")
@@ -145,15 +142,13 @@ def information_gain(
 def perfect_agreement(prior: Tensor, divergence: str = "kl") -> float:
     """``J`` of two views that always agree and are certain, in a population with this class prior.
 
-    ``H(pi)`` for ``kl``, ``C - 1`` for ``pearson`` whatever the prior, infinite for ``reverse-kl``.
+    ``H(pi)`` for ``kl``, ``C - 1`` for ``pearson`` whatever the prior.
 
     Args:
         prior: ``[classes]``, all above zero, sums to one.
         divergence: one of :data:`DIVERGENCES`.
     """
-    _check(divergence)
-    if divergence == "reverse-kl":
-        return math.inf
+    choice("divergence", divergence, DIVERGENCES)
     prior = prior.double()
     same = (prior**2).sum()  # two items drawn at random have the same class
     ratio = 1 / prior
@@ -166,19 +161,9 @@ def scale(prior: Tensor, divergence: str = "kl") -> float:
     """Factor that lets every divergence end near ``log C``, so that one weight beside another loss serves them all.
 
     1 for ``kl``; ``log C`` over :func:`perfect_agreement` for the others.
-
-    Raises:
-        ValueError: ``reverse-kl``, which has no greatest value.
     """
-    _check(divergence)
-    if divergence == "reverse-kl":
-        raise ValueError("reverse-kl has no greatest value to scale by; expected one of the other divergences")
+    choice("divergence", divergence, DIVERGENCES)
     return 1.0 if divergence == "kl" else math.log(len(prior)) / perfect_agreement(prior, divergence)
-
-
-def _check(divergence: str) -> None:
-    if divergence not in DIVERGENCES:
-        raise ValueError(f"divergence must be one of {', '.join(DIVERGENCES)}, found {divergence!r}")
 
 
 def _matching(log_ratio: Tensor, divergence: str) -> Tensor:
@@ -187,10 +172,7 @@ def _matching(log_ratio: Tensor, divergence: str) -> Tensor:
         return 1 + log_ratio
     if divergence == "pearson":
         return 2 * torch.expm1(log_ratio)
-    if divergence == "js":
-        return math.log(2) + F.logsigmoid(log_ratio)
-    log_ratio = log_ratio.clamp_min(math.log(LEAST_RATIO))
-    return -torch.expm1(-log_ratio / 2) if divergence == "squared-hellinger" else -torch.exp(-log_ratio)
+    return math.log(2) + F.logsigmoid(log_ratio)
 
 
 def _of_pairs(ratio: Tensor, divergence: str) -> Tensor:
@@ -199,12 +181,7 @@ def _of_pairs(ratio: Tensor, divergence: str) -> Tensor:
         return ratio
     if divergence == "pearson":
         return ratio**2 - 1
-    if divergence == "js":
-        return torch.log1p(ratio) - math.log(2)
-    if divergence == "squared-hellinger":
-        # The square root's slope is infinite at zero, a ratio that underflows would give NaN.
-        return ratio.clamp_min(torch.finfo(ratio.dtype).tiny).sqrt() - 1
-    return ratio.clamp_min(LEAST_RATIO).log() - 1
+    return torch.log1p(ratio) - math.log(2)
 
 
 def _batch_chance(p_over_prior: Tensor, q: Tensor, matching: Tensor, divergence: str) -> Tensor:

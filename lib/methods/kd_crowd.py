@@ -32,7 +32,8 @@ from torch.nn import functional as F
 from lib.aggregation.held_out_labels import Choice, fit_confusion
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
-from lib.losses.distillation import DIVERGENCES, LOSSES, Distillation
+from lib.losses.distillation import LOSSES, Distillation
+from lib.losses.information import DIVERGENCES
 from lib.methods import build, kd_stages
 from lib.methods.base import Method
 from lib.methods.ensemble import Ensemble

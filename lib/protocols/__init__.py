@@ -96,6 +96,6 @@ def shorter(config: RunConfig, epochs: Iterable[int]) -> list[RunConfig]:
     return [replace(config, recipe=replace(config.recipe, epochs=n), case=f"{case}{words}") for n, words in few.items()]
 
 
-def at_scale(recipe: Recipe, scale: str, smoke_epochs: int = 2) -> Recipe:
-    """The recipe, cut to a few epochs at ``smoke``."""
-    return replace(recipe, epochs=smoke_epochs) if scale == "smoke" else recipe
+def at_scale(recipe: Recipe, scale: str) -> Recipe:
+    """The recipe, cut to two epochs at ``smoke``."""
+    return replace(recipe, epochs=2) if scale == "smoke" else recipe

@@ -129,7 +129,7 @@ def test_mace_agrees_with_crowd_kit_from_the_same_start():
     rows = pd.concat([first, rows], ignore_index=True)
     peer.fit(rows)
     whole = CrowdLabels.from_frame(rows, item="task", annotator="worker", label="label")
-    ours, _ = _fit((started["spamming"], started["thetas"]), whole, 20, (0.5, 0.5), 10.0)
+    ours, _ = _fit((started["spamming"], started["thetas"]), whole, 20, 10.0)
     np.testing.assert_allclose(ours.competence, peer.spamming_[:, 1] / peer.spamming_.sum(axis=1), atol=1e-6)
     np.testing.assert_allclose(ours.strategy, peer.thetas_ / peer.thetas_.sum(axis=1, keepdims=True), atol=1e-6)
     np.testing.assert_allclose(ours.posterior, peer.probas_.sort_index().sort_index(axis=1), atol=1e-6)
@@ -216,7 +216,7 @@ def test_bad_settings_are_named():
         glad(crowd, max_iterations=0)
     with pytest.raises(ValueError, match="at least 1, found 50 and 0"):
         mace(crowd, restarts=0)
-    with pytest.raises(ValueError, match="priors must be above 0"):
+    with pytest.raises(ValueError, match="strategy_prior must be above 0"):
         mace(crowd, strategy_prior=0)
 
 

@@ -58,14 +58,7 @@ def test_a_wrong_selection_is_refused(sentences, words):
         crowd().select(sentences)
 
 
-def test_a_sequence_of_the_wrong_length_is_refused():
-    with pytest.raises(ValueError, match=r"each of the 2 tokens, found 3 of annotator 1 in sentence 0 \('Anna sings'\)"):
-        CrowdSequences.from_tags([["Anna", "sings"]], [{1: ["O", "O", "O"]}], TAGS)
-
-
 def test_an_unknown_tag_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"unknown tag 'B-ORG' \(token 1, annotator 0\); expected one of O, B-LOC"):
-        CrowdSequences.from_tags([["Anna", "sings"]], [{0: ["O", "B-ORG"]}], TAGS)
     (tmp_path / "tags.txt").write_text(FILE.replace("B-LOC", "B-XYZ"))
     with pytest.raises(ValueError, match=r"tags.txt: unknown tag 'B-XYZ' \(token 2, annotator 1\)"):
         CrowdSequences.read(tmp_path / "tags.txt", TAGS)
@@ -104,11 +97,8 @@ def test_what_does_not_fit_is_refused():
         CrowdSequences([("a",), ()], labels)
     with pytest.raises(ValueError, match="need class_names"):
         CrowdSequences(WORDS, replace(labels, class_names=None))
-    with pytest.raises(ValueError, match="each of the 4 sentences, found 3"):
-        CrowdSequences.from_tags(WORDS, GIVEN[:3], TAGS)
 
 
 def test_no_sentence_and_no_label_are_allowed():
     nobody = CrowdLabels([], [], [], 2, 4, 2, class_names=("O", "B-X"))
     assert CrowdSequences([("a", "b")], nobody).tags(0) == {}
-    assert len(CrowdSequences.from_tags([], [], TAGS)) == 0
