@@ -16,6 +16,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
 from lib import paths
+from lib.plotting.legibility import faults
 from lib.storage import write_atomically
 
 __all__ = [
@@ -95,7 +96,7 @@ LOSSES: dict[str, tuple[str, str, str]] = {
     "KL in stage 1 only": ("#E69F00", "D", "--"),
     "KL in stage 2 only": ("#B87F00", "^", "-."),
     "cross-entropy": ("#767676", "P", "-"),
-    "floor": (GRAY, "_", "--"),
+    "floor": (GRAY, "d", "--"),
 }
 _COLORS = [BLUE, RED, GREEN, PURPLE, ORANGE, SKY, GRAY, "#5E3C99"]
 _MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", ">"]
@@ -146,7 +147,8 @@ def save(
         allow_unlabeled: for a figure whose axes have ticks that need no name.
 
     Raises:
-        ValueError: an axis with ticks has no name, there are no data or no alt text, or ``name`` will not do.
+        ValueError: an axis with ticks has no name, words overlap or are cut off, there are no data or no alt text, or
+            ``name`` will not do.
         OSError: a file could not be written.
     """
     if not re.fullmatch(r"[a-z0-9_-]+", name) or name == "table":
@@ -159,6 +161,8 @@ def save(
         raise ValueError(f"figure {name!r} needs alt=, one to three sentences that say what it shows; found {alt!r}")
     if not allow_unlabeled and (unnamed := list(_unnamed_axes(fig))):
         raise ValueError(f"figure {name!r} has axes without a name: {', '.join(unnamed)}")
+    if found := faults(fig):
+        raise ValueError(f"figure {name!r} has words that cannot be read: {'; '.join(found)}")
     image = io.BytesIO()
     fig.savefig(image, format="png", dpi=fig.dpi, metadata={"Software": None})
     folder = paths.figures(notebook)

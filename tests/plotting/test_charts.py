@@ -171,6 +171,16 @@ def test_names_of_figures_are_checked(name):
         style.save(fig, "10_made_up", name, data, alt=ALT)
 
 
+def test_words_that_cannot_be_read_are_refused_by_name(figures):
+    fig, data = simple_figure()
+    fig.axes[0].set_xticks([1.0, 1.01], ["the first tick", "the second tick"])
+    with pytest.raises(
+        ValueError, match="figure 'lines' has words that cannot be read: overlap: 'the first tick' and 'the sec"
+    ):
+        style.save(fig, "10_made_up", "lines", data, alt=ALT)
+    assert not (figures / "10_made_up").exists()
+
+
 @pytest.mark.parametrize("data", [None, pd.DataFrame()])
 def test_a_figure_comes_with_its_numbers(data):
     with pytest.raises(ValueError, match="needs a DataFrame of the numbers it shows"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from functools import cache
 
 import pytest
 
@@ -190,6 +191,7 @@ def test_prose_that_names_no_number_is_refused(project, text):
 # ---------------------------------------------------------------------------------------------- what is committed
 
 
+@cache
 def reference():
     return {row["key"]: row for row in ledger.reference_rows()}
 
