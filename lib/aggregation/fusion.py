@@ -167,12 +167,11 @@ def fitted(
         counted = mask.astype(np.float64) if weight is None else mask * weight
         if kind == "coin":
             accuracy = _accuracies(crowd, posterior, counted, leaning, floor)
-            scores = coin_scores(crowd, accuracy) + prior
+            found = _softmax(coin_scores(crowd, accuracy) + prior)
         else:
             accuracy, confusion = _confusions(crowd, posterior, counted, leaning, floor)
-            scores, _ = e_step(np.zeros(crowd.n_classes), confusion, crowd)
-            scores = np.log(np.maximum(scores, 1e-300)) + prior
-        before, posterior, mask = posterior, _softmax(scores), used
+            found, _ = e_step(prior[0] if len(prior) == 1 else prior, confusion, crowd)
+        before, posterior, mask = posterior, found, used
         _fix(posterior, fixed, known)
         if np.abs(posterior - before).max(initial=0) < 1e-3:
             converged = True
@@ -398,6 +397,12 @@ def _coins(accuracy: np.ndarray, n_classes: int) -> np.ndarray:
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:
-    scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-    scores /= scores.sum(axis=1, keepdims=True)
-    return scores
+    """Of each row. Blocks fit the cache, and NumPy reduces over a long last axis much faster than over a few classes."""
+    found = np.empty_like(scores)
+    for start in range(0, len(scores), 4096):
+        by_class = np.ascontiguousarray(scores[start : start + 4096].T)
+        by_class -= by_class.max(axis=0)
+        np.exp(by_class, out=by_class)
+        by_class /= by_class.sum(axis=0)
+        found[start : start + 4096] = by_class.T
+    return found

@@ -271,8 +271,11 @@ def _refuse_soft(table: TextTable, found: dict[str, str]) -> None:
 
 def folded(name: str) -> str:
     """What equal names have in common: without case, extra spaces and Unicode variants; whole numbers as integers."""
-    plain = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
-    if re.fullmatch(r"[+-]?\d+([.,]0*)?", plain):
+    plain = name.lower() if name.isascii() else unicodedata.normalize("NFKC", name).casefold()
+    plain = " ".join(plain.split())
+    if plain.isascii() and plain.isdecimal():  # half a million items are often called so
+        return plain.lstrip("0") or "0"
+    if plain[:1] in "+-0123456789" and re.fullmatch(r"[+-]?\d+([.,]0*)?", plain):
         return str(int(re.split("[.,]", plain)[0]))
     return plain
 

@@ -186,13 +186,12 @@ def draw(table: pd.DataFrame) -> plt.Figure:
                 shade = color("dl-em") if level < 2 else color("crowdlayer-mw")
                 axis.plot(gain, level + rng.uniform(-0.25, 0.25, len(gain)), "o", ms=4, alpha=0.6, color=shade)
                 below = int((gain < -1).sum())
-                place = {"xycoords": ("axes fraction", "data"), "va": "center", "color": GRAY, "fontsize": 11}
-                axis.annotate(f"{below} below", (0.02, level), **place)
+                place = {"xycoords": ("axes fraction", "data"), "va": "center", "ha": "right", "color": GRAY, "fontsize": 11}
+                axis.annotate(f"{below} below", (0.98, level), **place)
             axis.axvline(-1, color=GRAY, ls="--", lw=1)
-            axis.set(title=f"{errors} errors", xlabel="right labels beside the vote (points)")
+            axis.set(title=f"{errors} errors", xlabel="right labels, minus those of the vote (points)")
             axis.set_yticks(range(len(present)), [METHODS[name] for name in present])
-            axis.set_xlim(-45, 60)
-        axes[0].set_ylabel("method")
+            axis.set_xlim(-75, 65)
         axes[0].invert_yaxis()
     return fig
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html.parser
+import io
 import json
 
 import numpy as np
@@ -215,3 +216,20 @@ def test_an_annotator_may_be_called_classifier():
     prob = np.full((60, 2), 0.5)
     people = report.annotator_table(intake.crowd, found.estimate, intake.known, prob)
     assert people["annotator"].tolist()[-1] == "classifier (trained)"
+
+
+def test_what_is_written_is_read_again_as_it_was():
+    table = pd.DataFrame(
+        {
+            "item": ['a,"b"', "two\nlines", "plain", ""],
+            "score": [0.25, np.nan, -0.00001, 123456.78901],
+            "n": [1, -2, 3, 4],
+            "tied": [True, False, True, False],
+        }
+    )
+    text = out_folder.safe_csv(table)
+    assert text.split("\n")[0] == "item,score,n,tied"
+    again = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values={"score": [""]})
+    pd.testing.assert_frame_equal(again.assign(score=table["score"]), table)
+    np.testing.assert_allclose(again["score"], [0.25, np.nan, 0, 123456.789], atol=1e-4)
+    assert "-0.0000" not in text
