@@ -91,9 +91,8 @@ def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
             f"{top['value']:.2f} (95 % interval {top['ci_low']:.2f} to {top['ci_high']:.2f}; 1 is full agreement, 0 is chance)."
         )
     if found.told_apart:
-        a, low, high = outcome.mean_accuracy
         told.append(
-            f"On average, a label is right with probability {100 * a:.0f} % ({100 * low:.0f} to {100 * high:.0f}), "
+            f"On average, a label is right with probability {_percent(*outcome.mean_accuracy)}, "
             + ("measured on the items whose class is known." if known else "if annotators err independently.")
         )
         wrong = float((1 - cleaned["confidence"]).sum())
@@ -119,9 +118,9 @@ def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
         held, line = outcome.held_out, people.iloc[-1]
         text = f"The classifier ({held.method}) agrees with {100 * held.agreement[held.method]:.0f} % of labels it never saw"
         if np.isfinite(line["accuracy"]):
-            a, low, high = 100 * line[["accuracy", "ci_low", "ci_high"]].astype(float)
-            text += f". Judged by the annotators' labels alone, it is right on {a:.0f} % ({low:.0f} to {high:.0f}) of the items"
-            text += ", provided that it does not share their errors"
+            right = _percent(*line[["accuracy", "ci_low", "ci_high"]])
+            text += f". Judged by the annotators' labels alone, it is right on {right} of the items, provided that it does not "
+            text += "share their errors"
         told.append(f"{text}.")
     if top["ci_low"] <= 0:
         warned.append("Annotators agree no more than by chance: the labels may say nothing about the classes.")
@@ -141,6 +140,12 @@ def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
             "give the classes of some items that you know (--known FILE, --known-column COLUMN or --trusted ANNOTATOR)."
         )
     return told, [*warned, *outcome.intake.notes]
+
+
+def _percent(value: float, low: float, high: float) -> str:
+    """A share with its interval, in whole percent unless the interval is narrower than two."""
+    digits = 0 if high - low >= 0.02 else 1
+    return f"{100 * value:.{digits}f} % ({100 * low:.{digits}f} to {100 * high:.{digits}f})"
 
 
 def islands(crowd: CrowdLabels) -> int:
