@@ -37,6 +37,7 @@ MODELS = (("coin", 16.0), ("coin", 64.0), ("coin", 4.0), ("matrix", 32.0), ("mat
 CROWD_ROWS = 10.0  # labels with whose weight a row of the crowd's errors is drawn towards equal ones
 LABELS_AT_MOST = 200_000  # used to choose a model
 LABELS_A_ROW = 0.25  # fewer per row of the full matrices, and these are not tried
+NUMBERS_AT_MOST = 30_000_000  # of full matrices; with more, these are not tried
 FEWEST_PAIRS = 10  # items with two labels or a known class, below which accuracies are not told apart
 KEPT = 0.999  # accuracy of a label where labels are kept
 TEMPERATURES = (0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0, 8.0)
@@ -244,7 +245,8 @@ def _choose(crowd: CrowdLabels, prior: np.ndarray, known: np.ndarray) -> tuple[s
     if len(crowd) > LABELS_AT_MOST:  # a sample of items will do
         items = np.random.default_rng(0).permutation(crowd.n_items)[: int(crowd.n_items * LABELS_AT_MOST / len(crowd))]
         crowd, known = crowd.select_items(items), known[items]
-    supported = len(crowd) >= LABELS_A_ROW * crowd.n_annotators * crowd.n_classes
+    rows = crowd.n_annotators * crowd.n_classes
+    supported = len(crowd) >= LABELS_A_ROW * rows and rows * crowd.n_classes <= NUMBERS_AT_MOST
     models = [m for m in MODELS if supported or m[0] == "coin"]
     scores = {model: [] for model in models}
     for seed in (0, 1):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["confidence_chart", "islands", "relabeling_chart", "report_page", "sentences"]
 
 ROWS = 20  # of a table on the page
+LONGEST = 40  # characters of a name in a figure
 STYLE = """body{font:16px/1.5 system-ui,sans-serif;color:#222;max-width:60rem;margin:2rem auto;padding:0 1rem}
 table{border-collapse:collapse;font-size:14px;margin:1rem 0}th,td{border-bottom:1px solid #ddd;padding:.3rem
 .7rem;text-align:left} td.number,th.number{text-align:right}img{max-width:100%}.lead li{margin:.4rem
@@ -42,13 +43,11 @@ def report_page(outcome: Outcome) -> str:
     if len(judged):
         worst = judged.sort_values("accuracy", ascending=False, kind="stable")
         shown = worst if len(worst) <= 2 * ROWS else pd.concat([worst.head(ROWS), worst.tail(ROWS)])
-        names = shown.assign(annotator=shown["annotator"].astype(str).str.replace("$", r"\$"))
-        parts.append(
-            _image(
-                crowds.accuracies(names, title="Annotators, judged by the others")[0],
-                "Accuracy of each annotator with its interval",
-            )
-        )
+        names = shown.assign(annotator=shown["annotator"].astype(str).str.slice(0, LONGEST).str.replace("$", r"\$"))
+        chart = crowds.accuracies(names, title="Annotators, judged by the others")[0]
+        parts.append(_image(chart, "The accuracy of each annotator with its interval"))
+        if len(shown) < len(judged):
+            parts.append(f"<p>The {ROWS} most and the {ROWS} least accurate of {len(judged):,}; all are in annotators.csv.</p>")
     first = pd.concat([people[people["looks_random"]], people[~people["looks_random"]].sort_values("accuracy", kind="stable")])
     columns = ["annotator", "n_labels", "accuracy", "ci_low", "ci_high", "confusions", "looks_random"]
     parts.append(_table(first[columns], "annotators.csv"))
