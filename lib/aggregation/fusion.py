@@ -37,6 +37,7 @@ MODELS = (("coin", 16.0), ("coin", 64.0), ("coin", 4.0), ("matrix", 32.0), ("mat
 CROWD_ROWS = 10.0  # labels with whose weight a row of the crowd's errors is drawn towards equal ones
 LABELS_AT_MOST = 200_000  # used to choose a model
 LABELS_A_ROW = 0.25  # fewer per row of the full matrices, and these are not tried
+NUMBERS_AT_MOST = 30_000_000  # of full matrices; with more, these are not tried
 FEWEST_PAIRS = 10  # items with two labels or a known class, below which accuracies are not told apart
 KEPT = 0.999  # accuracy of a label where labels are kept
 TEMPERATURES = (0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0, 8.0)
@@ -167,12 +168,11 @@ def fitted(
         counted = mask.astype(np.float64) if weight is None else mask * weight
         if kind == "coin":
             accuracy = _accuracies(crowd, posterior, counted, leaning, floor)
-            scores = coin_scores(crowd, accuracy) + prior
+            found = _softmax(coin_scores(crowd, accuracy) + prior)
         else:
             accuracy, confusion = _confusions(crowd, posterior, counted, leaning, floor)
-            scores, _ = e_step(np.zeros(crowd.n_classes), confusion, crowd)
-            scores = np.log(np.maximum(scores, 1e-300)) + prior
-        before, posterior, mask = posterior, _softmax(scores), used
+            found, _ = e_step(prior[0] if len(prior) == 1 else prior, confusion, crowd)
+        before, posterior, mask = posterior, found, used
         _fix(posterior, fixed, known)
         if np.abs(posterior - before).max(initial=0) < 1e-3:
             converged = True
@@ -245,7 +245,8 @@ def _choose(crowd: CrowdLabels, prior: np.ndarray, known: np.ndarray) -> tuple[s
     if len(crowd) > LABELS_AT_MOST:  # a sample of items will do
         items = np.random.default_rng(0).permutation(crowd.n_items)[: int(crowd.n_items * LABELS_AT_MOST / len(crowd))]
         crowd, known = crowd.select_items(items), known[items]
-    supported = len(crowd) >= LABELS_A_ROW * crowd.n_annotators * crowd.n_classes
+    rows = crowd.n_annotators * crowd.n_classes
+    supported = len(crowd) >= LABELS_A_ROW * rows and rows * crowd.n_classes <= NUMBERS_AT_MOST
     models = [m for m in MODELS if supported or m[0] == "coin"]
     scores = {model: [] for model in models}
     for seed in (0, 1):
@@ -398,6 +399,12 @@ def _coins(accuracy: np.ndarray, n_classes: int) -> np.ndarray:
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:
-    scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-    scores /= scores.sum(axis=1, keepdims=True)
-    return scores
+    """Of each row. Blocks fit the cache, and NumPy reduces over a long last axis much faster than over a few classes."""
+    found = np.empty_like(scores)
+    for start in range(0, len(scores), 4096):
+        by_class = np.ascontiguousarray(scores[start : start + 4096].T)
+        by_class -= by_class.max(axis=0)
+        np.exp(by_class, out=by_class)
+        by_class /= by_class.sum(axis=0)
+        found[start : start + 4096] = by_class.T
+    return found

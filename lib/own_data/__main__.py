@@ -27,6 +27,7 @@ from lib.own_data.outcome import fit
 from lib.own_data.page import sentences
 from lib.own_data.tables import Refusal, read_table
 from lib.storage import write_atomically
+from lib.training.device import check_device
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,6 +60,10 @@ def _run(given: argparse.Namespace) -> int:
         source = Source("text", (given.text,))
     elif given.images:
         source, path = Source("images"), given.images
+    try:
+        check_device(given.device)
+    except ValueError as error:
+        raise Refusal(str(error)) from error
     if given.check:
         if source is not None:
             print(sources.check(intake, source, path, given.match, given.decimal))

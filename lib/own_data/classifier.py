@@ -205,7 +205,7 @@ def load(path: str | Path) -> Classifier:
             source = Source(about["kind"], tuple(about["source"]))
             names = tuple(about["columns"]), tuple(about["class_names"])
             return Classifier(tuple(loaded), source, names[0], arrays["mean"], arrays["scale"], names[1])
-    except (KeyError, zipfile.BadZipFile, UnicodeDecodeError, TypeError) as error:
+    except (KeyError, zipfile.BadZipFile, EOFError, UnicodeDecodeError, TypeError) as error:
         raise Refusal(f"{path} is not a classifier written by this program: {error!r}") from error
     except ValueError as error:
         if isinstance(error, Refusal):

@@ -9,6 +9,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from lib.own_data.features import Source
@@ -19,6 +20,7 @@ from lib.storage import write_atomically
 
 __all__ = ["TABLES", "safe_csv", "settings_of", "write"]
 
+RISKY = ("=", "+", "-", "@", "\t", "\r")
 TABLES = ("cleaned_labels", "label_quality", "annotators", "to_relabel", "agreement")
 
 
@@ -62,18 +64,26 @@ def _facts(outcome: Outcome) -> dict:
 def safe_csv(table: pd.DataFrame) -> str:
     """CSV text in which no name starts a formula: a name that begins with ``= + - @``, a tab or a carriage return, and is not
     a number, is preceded by an apostrophe, which spreadsheets read as "text". Numbers have four decimals."""
-    table = table.rename(columns=_harmless)
-    words = [name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name]) and table[name].dtype != bool]
-    for name in words:
-        values = table[name].astype(object)
-        names = {value: _harmless(str(value)) for value in values.unique()}
-        table[name] = values.map(names)
-    return table.to_csv(index=False, float_format="%.4f", lineterminator="\n")
+    lines = [",".join(_cell(str(name)) for name in table.columns)]
+    lines += map(",".join, zip(*(_cells(table.iloc[:, place]) for place in range(table.shape[1])), strict=True))
+    return "\n".join(lines) + "\n"
 
 
-def _harmless(text: str) -> str:
-    risky = text[:1] in ("=", "+", "-", "@", "\t", "\r") and not re.fullmatch(r"[+-]?\d+([.,]\d+)?([eE][+-]?\d+)?", text)
-    return f"'{text}" if risky else text
+def _cells(values: pd.Series) -> np.ndarray:
+    """Text of each cell; equal ones are written once, which is several times as fast as a writer that looks at each."""
+    if pd.api.types.is_float_dtype(values.dtype):
+        codes, unique = pd.factorize(values.to_numpy().round(4) + 0.0)  # without a negative zero
+        texts = [f"{value:.4f}" for value in unique]
+    else:
+        codes, unique = pd.factorize(values.astype(object))
+        texts = [_cell(str(value)) for value in unique]
+    return np.array([*texts, ""], dtype=object)[codes]  # -1: missing
+
+
+def _cell(text: str) -> str:
+    if text[:1] in RISKY and not re.fullmatch(r"[+-]?\d+([.,]\d+)?([eE][+-]?\d+)?", text):
+        text = f"'{text}"
+    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\n\r') else text
 
 
 def file_digest(path: str | Path) -> str:

@@ -116,6 +116,8 @@ def read_labels(source: str | Path | pd.DataFrame, options: Options = DEFAULTS) 
         FileNotFoundError: no such file.
         Refusal: the content is ambiguous or unusable; says where, and which option decides.
     """
+    if len({folded(name) for name in options.classes}) < len(options.classes):
+        raise Refusal(f"--classes must name each class once, in one spelling; found {shown(options.classes)}")
     if options.duplicates not in ("", "first", "last", "none"):
         raise Refusal(f"duplicates must be first, last or none, found {options.duplicates!r}")
     if isinstance(source, pd.DataFrame):
@@ -187,6 +189,8 @@ def _long(table: TextTable, options: Options) -> tuple[pd.DataFrame, dict[str, s
             f"{table.path.name}: which column holds the {lost[0]}? Its columns are {shown(columns, 20)}; name one with "
             f"--{lost[0]} COLUMN"
         )
+    if len(set(found.values())) < len(found):
+        raise Refusal(f"item, annotator and label must be three columns, found {shown(found.values())}")
     if not known and (gold := _called(columns, KNOWN)) and (frame[gold] != "").any():
         notes.append(f"column {gold!r} is not used; if it holds known classes, add --known-column {gold}")
     used = {role: frame[column].to_numpy() for role, column in found.items()}
@@ -271,8 +275,14 @@ def _refuse_soft(table: TextTable, found: dict[str, str]) -> None:
 
 def folded(name: str) -> str:
     """What equal names have in common: without case, extra spaces and Unicode variants; whole numbers as integers."""
-    plain = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
-    if re.fullmatch(r"[+-]?\d+([.,]0*)?", plain):
+    plain = name.lower()
+    if not name.isascii():
+        plain = unicodedata.normalize("NFKC", name).casefold()
+        plain = "".join(mark for mark in plain if unicodedata.category(mark) != "Cf")  # marks that are not seen
+    plain = " ".join(plain.split())
+    if plain.isascii() and plain.isdecimal():  # half a million items are often called so
+        return plain.lstrip("0") or "0"
+    if plain[:1] in "+-0123456789" and re.fullmatch(r"[+-]?\d+([.,]0*)?", plain):
         return str(int(re.split("[.,]", plain)[0]))
     return plain
 
@@ -334,8 +344,8 @@ def _one_spelling(frame: pd.DataFrame, role: str, table: TextTable, options: Opt
         first = groups[groups["key"] == groups["key"].iloc[0]]["name"].tolist()
         place = _where(frame, table, frame[role] == first[-1])
         raise Refusal(
-            f"{place}: are {shown(first)} the same {role}? {groups['key'].nunique()} {role}s are written in "
-            "several ways. If each is one, say --merge-spellings; otherwise rename them"
+            f"{place}: are {shown(first)} the same {role}? {counted(groups['key'].nunique(), role)} in several "
+            "spellings. If each is one, say --merge-spellings; otherwise rename them"
         )
     spellings = spellings.sort_values("n", ascending=False, kind="stable")
     best = spellings.drop_duplicates("key").set_index("key")["name"].str.strip().to_dict() | wanted

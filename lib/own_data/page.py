@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["confidence_chart", "islands", "relabeling_chart", "report_page", "sentences"]
 
 ROWS = 20  # of a table on the page
+LONGEST = 40  # characters of a name in a figure
 STYLE = """body{font:16px/1.5 system-ui,sans-serif;color:#222;max-width:60rem;margin:2rem auto;padding:0 1rem}
 table{border-collapse:collapse;font-size:14px;margin:1rem 0}th,td{border-bottom:1px solid #ddd;padding:.3rem
 .7rem;text-align:left} td.number,th.number{text-align:right}img{max-width:100%}.lead li{margin:.4rem
@@ -42,13 +43,11 @@ def report_page(outcome: Outcome) -> str:
     if len(judged):
         worst = judged.sort_values("accuracy", ascending=False, kind="stable")
         shown = worst if len(worst) <= 2 * ROWS else pd.concat([worst.head(ROWS), worst.tail(ROWS)])
-        names = shown.assign(annotator=shown["annotator"].astype(str).str.replace("$", r"\$"))
-        parts.append(
-            _image(
-                crowds.accuracies(names, title="Annotators, judged by the others")[0],
-                "Accuracy of each annotator with its interval",
-            )
-        )
+        names = shown.assign(annotator=shown["annotator"].astype(str).str.slice(0, LONGEST).str.replace("$", r"\$"))
+        chart = crowds.accuracies(names, title="Annotators, judged by the others")[0]
+        parts.append(_image(chart, "The accuracy of each annotator with its interval"))
+        if len(shown) < len(judged):
+            parts.append(f"<p>The {ROWS} most and the {ROWS} least accurate of {len(judged):,}; all are in annotators.csv.</p>")
     first = pd.concat([people[people["looks_random"]], people[~people["looks_random"]].sort_values("accuracy", kind="stable")])
     columns = ["annotator", "n_labels", "accuracy", "ci_low", "ci_high", "confusions", "looks_random"]
     parts.append(_table(first[columns], "annotators.csv"))
@@ -91,9 +90,8 @@ def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
             f"{top['value']:.2f} (95 % interval {top['ci_low']:.2f} to {top['ci_high']:.2f}; 1 is full agreement, 0 is chance)."
         )
     if found.told_apart:
-        a, low, high = outcome.mean_accuracy
         told.append(
-            f"On average, a label is right with probability {100 * a:.0f} % ({100 * low:.0f} to {100 * high:.0f}), "
+            f"On average, a label is right with probability {_percent(*outcome.mean_accuracy)}, "
             + ("measured on the items whose class is known." if known else "if annotators err independently.")
         )
         wrong = float((1 - cleaned["confidence"]).sum())
@@ -119,9 +117,9 @@ def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
         held, line = outcome.held_out, people.iloc[-1]
         text = f"The classifier ({held.method}) agrees with {100 * held.agreement[held.method]:.0f} % of labels it never saw"
         if np.isfinite(line["accuracy"]):
-            a, low, high = 100 * line[["accuracy", "ci_low", "ci_high"]].astype(float)
-            text += f". Judged by the annotators' labels alone, it is right on {a:.0f} % ({low:.0f} to {high:.0f}) of the items"
-            text += ", provided that it does not share their errors"
+            right = _percent(*line[["accuracy", "ci_low", "ci_high"]])
+            text += f". Judged by the annotators' labels alone, it is right on {right} of the items, provided that it does not "
+            text += "share their errors"
         told.append(f"{text}.")
     if top["ci_low"] <= 0:
         warned.append("Annotators agree no more than by chance: the labels may say nothing about the classes.")
@@ -141,6 +139,12 @@ def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
             "give the classes of some items that you know (--known FILE, --known-column COLUMN or --trusted ANNOTATOR)."
         )
     return told, [*warned, *outcome.intake.notes]
+
+
+def _percent(value: float, low: float, high: float) -> str:
+    """A share with its interval, in whole percent unless the interval is narrower than two."""
+    digits = 0 if high - low >= 0.02 else 1
+    return f"{100 * value:.{digits}f} % ({100 * low:.{digits}f} to {100 * high:.{digits}f})"
 
 
 def islands(crowd: CrowdLabels) -> int:

@@ -18,7 +18,9 @@ CLASSIFIER = "classifier"
 P_BELOW = 0.01  # an annotator with a smaller p-value does not guess
 ODDS_ABOVE = 1.0  # log10: guessing must explain the labels ten times better than typical work
 FEWEST = 5  # judged labels, below which nobody looks random
-NUMBERS_AT_MOST = 30_000_000  # of labels x classes, for the test of guessing; with more, a sample of labels
+# Of labels x classes, for the test of guessing; with more, it takes a sample of labels. And of annotators x classes x classes;
+# with more, there is neither that test nor typical errors.
+NUMBERS_AT_MOST = 30_000_000
 
 
 def annotator_table(crowd: CrowdLabels, estimate: Estimate, known: np.ndarray, prob: np.ndarray | None = None) -> pd.DataFrame:
@@ -80,7 +82,7 @@ def _guessing(crowd: CrowdLabels, estimate: Estimate, several: np.ndarray) -> tu
     deviates most (with Bonferroni's correction), which also detects somebody who is systematically wrong.
     """
     size, n = crowd.n_annotators, crowd.n_classes
-    if not estimate.told_apart:
+    if not estimate.told_apart or size * n * n > NUMBERS_AT_MOST:
         return np.full(size, np.nan), np.full(size, -np.inf)
     rows = np.flatnonzero(several[crowd.item])
     if len(rows) * n > NUMBERS_AT_MOST:

@@ -70,7 +70,7 @@ def read_table(path: str | Path) -> TextTable:
         except (OSError, EOFError) as error:
             raise Refusal(f"{path.name} is named .gz but cannot be unpacked: {error}") from error
     if not content.strip():
-        raise Refusal(f"{path.name} is empty; expected a table with a header and one label per row")
+        raise Refusal(f"{path.name} is empty; expected a table with a header")
     if name.endswith((".xlsx", ".parquet")):
         table = TextTable(_binary(path, name, content), path)
     elif name.endswith(".json"):
@@ -91,6 +91,8 @@ def read_table(path: str | Path) -> TextTable:
 
 def _csv(path: Path, content: bytes) -> TextTable:
     text, notes = _decoded(path, content)
+    if "\0" in text:
+        raise Refusal(f"{path.name} is not plain text, or UTF-16 without the mark that says so; save it as CSV (UTF-8)")
     header = text.split("\n", 1)[0]
     outside = "".join(header.split('"')[::2])  # a separator in quotes is part of a name
     separator = max(SEPARATORS, key=outside.count)

@@ -106,7 +106,7 @@ def test_foreign_files_are_refused_and_never_run(tmp_path):
     for number, content in enumerate([b"text", pickle.dumps({"a": 1}), b""]):
         path = tmp_path / f"classifier{number}"
         path.write_bytes(content)
-        with pytest.raises((Refusal, EOFError)):
+        with pytest.raises(Refusal, match="not a classifier written by this program"):
             classifier.load(path)
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     with pytest.raises(Refusal, match="not a classifier written by this program"):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import html.parser
+import io
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from lib.aggregation import fusion
 from lib.own_data import Options, fit, outcome, page, report, write
 from lib.own_data import folder as out_folder
 from lib.own_data.__main__ import main
@@ -215,3 +217,41 @@ def test_an_annotator_may_be_called_classifier():
     prob = np.full((60, 2), 0.5)
     people = report.annotator_table(intake.crowd, found.estimate, intake.known, prob)
     assert people["annotator"].tolist()[-1] == "classifier (trained)"
+
+
+def test_what_is_written_is_read_again_as_it_was():
+    table = pd.DataFrame(
+        {
+            "item": ['a,"b"', "two\nlines", "plain", ""],
+            "score": [0.25, np.nan, -0.00001, 123456.78901],
+            "n": [1, -2, 3, 4],
+            "tied": [True, False, True, False],
+        }
+    )
+    text = out_folder.safe_csv(table)
+    assert text.split("\n")[0] == "item,score,n,tied"
+    again = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values={"score": [""]})
+    pd.testing.assert_frame_equal(again.assign(score=table["score"]), table)
+    np.testing.assert_allclose(again["score"], [0.25, np.nan, 0, 123456.789], atol=1e-4)
+    assert "-0.0000" not in text
+
+
+def test_a_device_that_is_not_there_is_refused_before_anything_runs(folder, capsys):
+    labels()[1].to_csv("labels.csv", index=False)
+    assert main(["labels.csv", "--out", "out", "--device", "tpu"]) == 2
+    assert "unknown device 'tpu'" in capsys.readouterr().err
+    assert not (folder / "out").exists()
+
+
+def test_where_matrices_would_not_fit_there_is_one_accuracy_an_annotator(monkeypatch):
+    monkeypatch.setattr(fusion, "NUMBERS_AT_MOST", 3 * 3 * 4 - 1)
+    monkeypatch.setattr(report, "NUMBERS_AT_MOST", 3 * 3 * 4 - 1)
+    y = np.arange(300) % 3
+    rows = [(i, f"w{k}", f"c{(y[i] + (k == 3)) % 3}") for i in range(300) for k in range(4)]  # the last is wrong in a system
+    found = fit(pd.DataFrame(rows, columns=["item", "annotator", "label"]))
+    assert found.estimate.model == "one coin"
+    people = found.tables["annotators"]
+    assert people["p_guessing"].isna().all()
+    assert (people["confusions"] == "").all()
+    monkeypatch.undo()
+    assert fit(pd.DataFrame(rows, columns=["item", "annotator", "label"])).estimate.model == "full matrices"

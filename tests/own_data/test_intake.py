@@ -145,6 +145,9 @@ def test_what_could_be_two_things_is_refused_until_an_option_decides(tmp_path, r
         ("item,annotator,cat,dog\na,ann,.3,.7\nb,ann,.5,.5\n", "line 2: columns 'cat', 'dog' add up to one"),
         ("x,y,z\na,ann,cat\n", "which column holds the item.*--item COLUMN"),
         ("item,item,label\na,b,c\n", "two columns named 'item'"),
+        (PLAIN.replace("cat", "c\0t"), "is not plain text"),
+        (PLAIN.encode("utf-16-le"), "UTF-16 without the mark"),
+        (PLAIN + "c,ann,cat\u200b\n", "line 6: are 'cat', 'cat.*' the same label"),
     ],
 )
 def test_what_nothing_can_be_made_of(tmp_path, text, message):
@@ -164,6 +167,13 @@ def test_what_nothing_can_be_made_of(tmp_path, text, message):
 def test_lines_are_those_of_the_file(tmp_path, rows, line):
     with pytest.raises(Refusal, match=f"line {line}: is '(nan|null)' a class"):
         read(tmp_path, HEADER + rows)
+
+
+def test_options_that_contradict_themselves(tmp_path):
+    with pytest.raises(Refusal, match="must name each class once"):
+        read(tmp_path, PLAIN, classes=("cat", "dog", "Dog"))
+    with pytest.raises(Refusal, match="must be three columns"):
+        read(tmp_path, PLAIN, item="label")
 
 
 def test_no_file(tmp_path):
@@ -186,7 +196,7 @@ def test_classes_in_the_wanted_order_also_those_that_nobody_said(tmp_path):
 
 def test_truth_values_and_numbers_are_one_class_each(tmp_path):
     text = HEADER + "a,ann,True\na,ben,1\nb,ann,0\nb,ben,False\nc,ann,True\nc,ben,0\n"
-    with pytest.raises(Refusal, match="2 labels are written in several ways"):
+    with pytest.raises(Refusal, match="2 labels in several spellings"):
         read(tmp_path, text)
     assert read(tmp_path, text, merge_spellings=True).crowd.class_names == ("0", "True")
 
