@@ -1,23 +1,25 @@
-"""Labels and a classifier become one opinion on every item that is hardly ever worse than the vote.
+"""Combine labels and a classifier into one opinion about every item that is hardly ever worse than the majority vote.
 
-Dawid-Skene's model lets data decide everything: with few labels an item it explains good labels away, and with a classifier
-among the annotators it may end up believing nobody else. Four rules keep it from both:
+In Dawid-Skene's model the data decide everything: with few labels per item it explains good labels away, and with a
+classifier among the annotators it may end up believing nobody else. Four rules prevent both:
 
-* **The class shares are those of the vote.** Learned along, they let a frequent class swallow the others.
-* **Only as many parameters as held-out labels pay for.** The first model is one coin per annotator, who is right with
-  probability ``a[r]`` and otherwise says any wrong class alike, leaning on the crowd's mean with the weight of sixteen
-  labels. It is replaced by one that leans less or more, or by full confusion matrices (whose rows lean on the annotator's
-  coin and on the errors of the crowd), only if labels that were hidden are predicted better, by more than the standard
-  error of the difference.
-* **Agreement is counted where people can agree**: on items with two labels or more, or with a known class.
-* **A classifier may say who is better than whom, never how good people are on the whole.** Its probabilities, made without the
-  item's own labels, take the place of the class shares after a temperature and a share of doubt have been fitted to the labels.
-  The crowd's mean accuracy stays at least what people's agreement among themselves allows (the upper end of its interval).
-  Where nobody overlaps, that is nearly one, and labels are kept.
+* **Class shares come from the vote.** Learned along with the rest, they let a frequent class swallow the others. What errors
+  add to rare classes is taken off first, see :func:`class_shares`.
+* **No more parameters than hidden labels justify.** The first model is one coin per annotator, who is right with probability
+  ``a[r]`` and otherwise says any wrong class with equal probability; ``a[r]`` is drawn towards the mean of the crowd with the
+  weight of sixteen labels. It is replaced by a smaller or larger weight, or by full confusion matrices (whose rows are drawn
+  towards the annotator's coin and the errors of the crowd), only if that predicts hidden labels better by more than the
+  standard error of the difference.
+* **Agreement is counted where annotators can agree**: on items with two labels or more, or with a known class. Where there
+  are too few of them, or annotators agree no more than by chance, nobody's accuracy can be told, and labels are kept.
+* **A classifier may tell who is better than whom, but not how good annotators are on the whole.** Its probabilities, made
+  without the item's own labels, replace the class shares after a temperature and a share of doubt have been fitted to the
+  labels. The mean accuracy of a label stays at least what the annotators' agreement implies, plus one standard error.
 
-What no method of this kind can see: errors that annotators share. Only items whose class is known show them.
+No method of this kind can see errors that annotators share. Only items whose class is known reveal them.
 
-References: Dawid, Skene (Journal of the Royal Statistical Society C 28(1), 1979); the rules are ours.
+References: Dawid, Skene (Journal of the Royal Statistical Society C 28(1), 1979); James, Stein (4th Berkeley Symposium on
+Mathematical Statistics and Probability 1, 1961) on shrinkage; the rules are ours.
 """
 
 from __future__ import annotations
@@ -34,11 +36,11 @@ from lib.crowd.labels import CrowdLabels
 __all__ = ["Estimate", "estimate", "support"]
 
 MODELS = (("coin", 16.0), ("coin", 64.0), ("coin", 4.0), ("matrix", 32.0), ("matrix", 8.0))  # the first is the default
-SHARES = 10.0  # labels of each class added to the vote's shares
-CROWD_ROWS = 10.0  # labels that a row of the crowd's errors leans on "all alike" with
-LABELS_AT_MOST = 200_000  # on which a model is chosen
-LABELS_A_ROW = 0.25  # of the full matrices, without which these are not tried
-FEWEST_PAIRS = 10  # items with two labels or more, below which accuracies are not told apart
+CROWD_ROWS = 10.0  # labels with whose weight a row of the crowd's errors is drawn towards equal ones
+LABELS_AT_MOST = 200_000  # used to choose a model
+LABELS_A_ROW = 0.25  # fewer per row of the full matrices, and these are not tried
+FEWEST_PAIRS = 10  # items with two labels or a known class, below which accuracies are not told apart
+KEPT = 0.999  # accuracy of a label where labels are kept
 TEMPERATURES = (0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0, 8.0)
 DOUBTS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0)
 ROUNDS = 100
@@ -52,13 +54,13 @@ class Estimate:
         posterior: ``[items, classes]``, rows sum to one; one-hot where the class is known.
         accuracy: ``[annotators]`` probability that a label is right.
         confusion: ``[annotators, true class, label]``; None where one coin per annotator was enough.
-        prior: ``[1, classes]``, or ``[items, classes]`` with a classifier: what is believed of an item before its labels.
-        people: ``[items, classes]`` the posterior by the labels alone.
+        prior: ``[1, classes]``, or ``[items, classes]`` with a classifier: what is believed about an item before its labels.
+        people: ``[items, classes]`` the posterior given the labels alone.
         model: ``"one coin"`` or ``"full matrices"``.
-        leaning: labels with which an annotator leans on the crowd (a row on its coin, for full matrices).
-        converged: whether nothing moved any more when the rounds ended.
-        told_apart: whether enough items have two labels or a known class for anybody's accuracy to be known.
-        doubt: share of doubt in the classifier, 1: it is not believed at all; NaN without one.
+        leaning: the weight, in labels, with which an annotator is drawn to the crowd (a row to its coin, for full matrices).
+        converged: whether the posterior had stopped changing when the rounds ended.
+        told_apart: whether there is enough agreement, on enough items, to tell anybody's accuracy. If not, labels are kept.
+        doubt: share of doubt in the classifier; 1 means that it is ignored, NaN that there is none.
     """
 
     posterior: np.ndarray
@@ -86,12 +88,12 @@ class _Fit:
 
 
 def estimate(crowd: CrowdLabels, prob: np.ndarray | None = None, known: np.ndarray | None = None) -> Estimate:
-    """The class of every item, from its labels and, where there is one, a classifier.
+    """The class of every item, from its labels and, if there is one, a classifier.
 
     Args:
         crowd: the labels; at least two classes.
         prob: ``[items, classes]`` probabilities of each item by a classifier that never saw the item's labels.
-        known: ``[items]`` classes that are known, -1 for the others. They stay, and everybody is measured by them.
+        known: ``[items]`` known classes, -1 for the others. They are held fixed, and everybody is measured by them.
 
     Raises:
         ValueError: fewer than two classes, or sizes or values that do not fit the crowd.
@@ -99,12 +101,17 @@ def estimate(crowd: CrowdLabels, prob: np.ndarray | None = None, known: np.ndarr
     known = _checked(crowd, prob, known)
     prior = class_shares(crowd, known)
     several = (crowd.labels_per_item >= 2) | (known >= 0)
-    told_apart = int((several & (crowd.labels_per_item > 0)).sum()) >= FEWEST_PAIRS
+    a, low, high = mean_accuracy(crowd, known)
+    enough = int((several & (crowd.labels_per_item > 0)).sum()) >= FEWEST_PAIRS
+    told_apart = bool(enough and (low > 1 / crowd.n_classes or (known >= 0).any()))
     model = _choose(crowd, prior, known) if told_apart else MODELS[0]
-    fit = fitted(crowd, model, prior, known, several)
+    fit = fitted(crowd, model, prior, known, several) if told_apart else _kept(crowd, prior, known)
     people, doubt = fit.posterior, np.nan
     if prob is not None:
-        fit, prior, doubt = _with_classifier(crowd, fit, model, prior, prob, known, told_apart)
+        floor = a + (high - a) / 1.96 if told_apart and high < KEPT else KEPT
+        helped, calibrated, doubt = _with_classifier(crowd, fit, model, prior, prob, known, floor)
+        if doubt < 1:
+            fit, prior = helped, calibrated
     name = "one coin" if model[0] == "coin" else "full matrices"
     accuracy = fit.accuracy
     return Estimate(
@@ -113,7 +120,7 @@ def estimate(crowd: CrowdLabels, prob: np.ndarray | None = None, known: np.ndarr
 
 
 def support(crowd: CrowdLabels, posterior: np.ndarray, accuracy: np.ndarray, confusion: np.ndarray | None) -> np.ndarray:
-    """``[labels]`` probability of the class that was said, by everything that is known of the item but this label."""
+    """``[labels]`` probability that the label is right, given everything known about the item except this label."""
     said = posterior[crowd.item, crowd.label]
     if confusion is None:
         a = accuracy[crowd.annotator]
@@ -142,15 +149,15 @@ def fitted(
     weight: np.ndarray | None = None,
     rounds: int = ROUNDS,
 ) -> _Fit:
-    """EM from the vote (from the known items, where there are some).
+    """EM, started from the vote, or from the known items if there are some.
 
     Args:
-        model: its kind and how much it leans.
+        model: its kind, and the weight with which annotators are drawn to the crowd.
         prior: ``[1 or items, classes]`` log-probabilities.
-        used: ``[items]`` mask: what annotators are measured by.
-        floor: the crowd's mean accuracy is lifted to at least this.
+        used: ``[items]`` mask: the items by which annotators are measured.
+        floor: the mean accuracy of a label is raised to at least this.
         start: the first posterior.
-        weight: ``[items]`` how often each counts (of a resample).
+        weight: ``[items]`` how often each counts (in a bootstrap sample).
     """
     kind, leaning = model
     posterior = soft_vote(crowd) if start is None else start.copy()
@@ -175,18 +182,26 @@ def fitted(
     return _Fit(posterior, accuracy, confusion, converged)
 
 
+def _kept(crowd: CrowdLabels, prior: np.ndarray, known: np.ndarray) -> _Fit:
+    """Everybody is nearly always right: votes win, and the prior breaks ties."""
+    accuracy = np.full(crowd.n_annotators, KEPT)
+    posterior = _softmax(coin_scores(crowd, accuracy) + prior)
+    _fix(posterior, np.flatnonzero(known >= 0), known)
+    return _Fit(posterior, accuracy, None, True)
+
+
 def _accuracies(crowd: CrowdLabels, posterior: np.ndarray, counted: np.ndarray, leaning: float, floor: float) -> np.ndarray:
-    """``[annotators]`` expected share of right labels on the items that count, leaning on the crowd's."""
+    """``[annotators]`` expected share of right labels on the items that count, drawn towards the crowd's."""
     weight = counted[crowd.item]
     right = np.bincount(crowd.annotator, weights=weight * posterior[crowd.item, crowd.label], minlength=crowd.n_annotators)
     total = np.bincount(crowd.annotator, weights=weight, minlength=crowd.n_annotators)
-    mean = (right.sum() + 1.6) / (total.sum() + 2)  # two labels at four in five, for a start
+    mean = (right.sum() + 1.6) / (total.sum() + 2)  # like two more labels, four fifths right
     accuracy = np.clip((right + leaning * mean) / (total + leaning), 0.5 / crowd.n_classes, 0.999)
     return lifted(accuracy, crowd.labels_per_annotator, floor)
 
 
 def lifted(accuracy: np.ndarray, labels: np.ndarray, floor: float) -> np.ndarray:
-    """All odds raised by one factor, so that the mean accuracy of a label is at least ``floor``."""
+    """Accuracies whose odds are all raised by one factor, such that the mean accuracy of a label is at least ``floor``."""
     share = labels / max(labels.sum(), 1)
     if share @ accuracy >= floor:
         return accuracy
@@ -224,7 +239,7 @@ def coin_scores(crowd: CrowdLabels, accuracy: np.ndarray) -> np.ndarray:
 
 
 def _choose(crowd: CrowdLabels, prior: np.ndarray, known: np.ndarray) -> tuple[str, float]:
-    """The model that predicts hidden labels best; a later one must beat the best so far by one standard error."""
+    """The model that predicts hidden labels best; a later one must beat the best so far by more than a standard error."""
     if len(crowd) > LABELS_AT_MOST:  # a sample of items will do
         items = np.random.default_rng(0).permutation(crowd.n_items)[: int(crowd.n_items * LABELS_AT_MOST / len(crowd))]
         crowd, known = crowd.select_items(items), known[items]
@@ -246,7 +261,7 @@ def _choose(crowd: CrowdLabels, prior: np.ndarray, known: np.ndarray) -> tuple[s
 
 
 def _hide(crowd: CrowdLabels, known: np.ndarray, rng: np.random.Generator) -> tuple[CrowdLabels, CrowdLabels]:
-    """A fifth of the labels that their item can spare: it keeps another one, or its class is known."""
+    """Visible and hidden labels: a fifth is hidden, of items that keep another label or whose class is known."""
     order = rng.permutation(len(crowd))
     first = order[np.unique(crowd.item[order], return_index=True)[1]]
     spare = np.ones(len(crowd), dtype=bool)
@@ -270,9 +285,8 @@ def _predicted(fit: _Fit, hidden: CrowdLabels) -> np.ndarray:
 # ---------------------------------------------------------------------- the classifier
 
 
-def _with_classifier(crowd, fit, model, shares, prob, known, told_apart):
-    """The fit with calibrated probabilities in the place of the class shares; the prior (log), and the doubt."""
-    floor = mean_accuracy(crowd, known)[2] if told_apart else 0.999
+def _with_classifier(crowd, fit, model, shares, prob, known, floor):
+    """The fit with calibrated probabilities in place of the class shares; these as a prior (log), and the doubt."""
     labeled = crowd.labels_per_item > 0
     for _ in range(3):
         accuracy = lifted(fit.accuracy, crowd.labels_per_annotator, floor)
@@ -304,7 +318,7 @@ def mean_accuracy(crowd: CrowdLabels, known: np.ndarray) -> tuple[float, float, 
     ``a² + (1 - a)² / (C - 1)``.
 
     Returns:
-        Estimate, lower and upper end of a 95 % interval; 0.999 is the most that is claimed.
+        The estimate and the ends of a 95 % interval, from 0 to at most 0.999: all of it if nothing can be compared.
     """
     several = crowd.labels_per_item >= 2
     n, c = crowd.labels_per_item[several], crowd.n_classes
@@ -322,9 +336,9 @@ def mean_accuracy(crowd: CrowdLabels, known: np.ndarray) -> tuple[float, float, 
         estimates.append((right.sum() + 0.5) / (len(right) + 1))
         errors.append(np.sqrt(max(right.var(), 0.25 / len(right)) / (known >= 0).sum()))
     if not estimates:
-        return 0.999, 0.0, 0.999
+        return KEPT, 0.0, KEPT
     a, error = estimates[-1], errors[-1]  # what is known counts more than what is agreed on
-    return min(a, 0.999), max(a - 1.96 * error, 0.0), min(a + 1.96 * error, 0.999)
+    return min(a, KEPT), max(a - 1.96 * error, 0.0), min(a + 1.96 * error, KEPT)
 
 
 # ---------------------------------------------------------------------- small parts
@@ -347,11 +361,27 @@ def _checked(crowd: CrowdLabels, prob, known) -> np.ndarray:
 
 
 def class_shares(crowd: CrowdLabels, known: np.ndarray) -> np.ndarray:
-    """``[1, classes]`` log of the vote's shares; of the known classes too, where there are some."""
-    votes = soft_vote(crowd)[crowd.labels_per_item > 0].sum(axis=0)
-    if (known >= 0).any():  # a shared error shifts the votes, so known classes decide
-        votes = np.bincount(known[known >= 0], minlength=crowd.n_classes)
-    return np.log((votes + SHARES) / (votes + SHARES).sum())[None]
+    """``[1, classes]`` log of the share of each class among the items.
+
+    If labels are right with probability ``a`` and otherwise say any wrong class alike, a class with the share ``s`` gets
+    ``b + (a - b) s`` of the votes, ``b = (1 - a) / (C - 1)``. Solved for ``s``, the shares are drawn towards equal ones as
+    far as chance explains the differences (James & Stein). Known classes, where there are some, take the place of the votes:
+    an error that annotators share would shift these.
+    """
+    n_classes = crowd.n_classes
+    if (known >= 0).any():
+        items, a = np.eye(n_classes)[known[known >= 0]], 1.0
+    else:
+        items, a = soft_vote(crowd)[crowd.labels_per_item > 0], mean_accuracy(crowd, known)[0]
+    n, equal, b = len(items), 1 / n_classes, (1 - a) / (n_classes - 1)
+    shares = np.full(n_classes, equal)
+    if n and a - b > 0.02:
+        votes = items.mean(axis=0)
+        noise = (votes * (1 - votes)).sum() / n / (a - b) ** 2
+        off = (votes - b) / (a - b) - equal
+        shares = np.maximum(equal + max(0.0, 1 - noise / max((off**2).sum(), 1e-12)) * off, 0)
+    counts = shares / shares.sum() * n + 1  # no class is ruled out
+    return np.log(counts / counts.sum())[None]
 
 
 def _fix(posterior: np.ndarray, fixed: np.ndarray, known: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Your own labels in; a classifier, a report on annotators and cleaned labels out.
+"""Your own labels in; a classifier, a report on the annotators and cleaned labels out.
 
     outcome = own_data.fit("labels.csv", own_data.Source("columns"), "features.csv")
     outcome.tables["cleaned_labels"]
@@ -6,7 +6,7 @@
     outcome.classifier.predict_proba(features)
     outcome.classifier.save(path);  own_data.load(path)
 
-or in one command, see ``python -m lib.own_data --help``.
+Or in one command: ``python -m lib.own_data --help``.
 """
 
 from lib.own_data.classifier import Classifier, load

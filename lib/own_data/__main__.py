@@ -1,11 +1,11 @@
 """Your own labels in one command, from any folder.
 
-python -m lib.own_data labels.csv --check                          what is understood; nothing else happens
-python -m lib.own_data labels.csv --out DIR                        a report on labels and annotators
-python -m lib.own_data labels.csv --features numbers.csv --out DIR   and a classifier of rows of numbers,
-python -m lib.own_data labels.csv --text COLUMN --out DIR          of texts in a column of the labels,
-python -m lib.own_data labels.csv --images FOLDER --out DIR        or of images in a folder
-python -m lib.own_data predict DIR/classifier NEW --out FILE.csv   classes of new items: a table, or a folder of images
+python -m lib.own_data labels.csv --check                            show how the file is read, and stop
+python -m lib.own_data labels.csv --out DIR                          a report on labels and annotators,
+python -m lib.own_data labels.csv --features numbers.csv --out DIR   with a classifier of rows of numbers,
+python -m lib.own_data labels.csv --text COLUMN --out DIR            of the texts in a column of the labels file,
+python -m lib.own_data labels.csv --images FOLDER --out DIR          or of the images in a folder
+python -m lib.own_data predict DIR/classifier NEW --out FILE.csv     classes for new items: a table, or a folder of images
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from lib.storage import write_atomically
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; 0 when all went well, 2 when the files were refused."""
+    """Run the command. Returns 0, or 2 if a file was refused or could not be read or written."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         if arguments[:1] == ["predict"]:
@@ -64,14 +64,14 @@ def _run(given: argparse.Namespace) -> int:
             print(sources.check(intake, source, path, given.match, given.decimal))
         return 0
     if not given.out:
-        raise Refusal("where to? Say --out FOLDER, or --check to see what is understood")
+        raise Refusal("say where to write with --out FOLDER, or use --check to see only how the file is read")
     started = time.monotonic()
     outcome = fit(intake, source, path, options, given.match, given.decimal, device=given.device, progress=_say)
     _say("writing")
     extra = {"match": given.match, "decimal": given.decimal, "device": given.device}
     write(outcome, given.out, settings_of(options, given.labels, source, path, extra))
     told, warned = sentences(outcome)
-    print("\n" + "\n".join([*told, *(f"beware: {text}" for text in warned if text not in outcome.intake.notes)]))
+    print("\n" + "\n".join([*told, *(f"warning: {text}" for text in warned if text not in outcome.intake.notes)]))
     print(f"\n{time.monotonic() - started:.0f} s; the report is {Path(given.out) / 'report.html'}")
     return 0
 
@@ -112,36 +112,35 @@ def _parser() -> argparse.ArgumentParser:
     )
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--features", metavar="CSV", default="", help="a table: first the item, then numbers")
-    kind.add_argument("--text", metavar="COLUMN", default="", help="a column of the labels that holds each item's text")
-    kind.add_argument("--images", metavar="FOLDER", default="", help="a folder of images, called as the items are")
-    parser.add_argument("--out", metavar="FOLDER", default="", help="where everything is written, and nowhere else")
-    parser.add_argument("--check", action="store_true", help="print what is understood; nothing else happens")
+    kind.add_argument("--text", metavar="COLUMN", default="", help="the column of the labels file that holds each item's text")
+    kind.add_argument("--images", metavar="FOLDER", default="", help="a folder of images named after the items")
+    parser.add_argument("--out", metavar="FOLDER", default="", help="where everything is written; nothing is written elsewhere")
+    parser.add_argument("--check", action="store_true", help="show how the files are read, and stop")
     for role in ("item", "annotator", "label"):
-        parser.add_argument(
-            f"--{role}", metavar="COLUMN", default="", help=f"the column of {role}s, where its name does not say so"
-        )
-    parser.add_argument("--classes", nargs="+", metavar="CLASS", default=(), help="all classes, in the wanted order")
-    parser.add_argument("--missing", nargs="+", metavar="WORD", default=(), help="words that mean that there is no label")
+        parser.add_argument(f"--{role}", metavar="COLUMN", default="", help=f"the column of {role}s, if its name does not tell")
+    parser.add_argument("--classes", nargs="+", metavar="CLASS", default=(), help="all classes, in the order you want")
+    parser.add_argument("--missing", nargs="+", metavar="WORD", default=(), help="words that stand for a missing label")
     parser.add_argument(
-        "--merge-spellings", action="store_true", help="names that differ in case, spaces, or as 0 and 0.0 are one"
+        "--merge-spellings", action="store_true", help="treat names that differ only in case, spaces, or as 0 and 0.0 as one"
     )
     parser.add_argument(
-        "--duplicates", choices=["first", "last", "none"], default="", help="which of an annotator's labels of an item counts"
+        "--duplicates",
+        choices=["first", "last", "none"],
+        default="",
+        help="which of an annotator's labels for the same item counts",
     )
-    parser.add_argument("--known", metavar="FILE", default="", help="items whose class is known: item and class")
-    parser.add_argument("--known-column", metavar="COLUMN", default="", help="a column of the labels with the known class")
-    parser.add_argument("--trusted", metavar="ANNOTATOR", default="", help="an annotator whose labels are the truth")
-    parser.add_argument(
-        "--match", choices=list(MATCHES), default="exact", help="how names of items are compared with those of features"
-    )
+    parser.add_argument("--known", metavar="FILE", default="", help="a table of items whose class is known: item, class")
+    parser.add_argument("--known-column", metavar="COLUMN", default="", help="the column of the labels file with known classes")
+    parser.add_argument("--trusted", metavar="ANNOTATOR", default="", help="an annotator whose labels are taken as the truth")
+    parser.add_argument("--match", choices=list(MATCHES), default="exact", help="how item names in the two files are compared")
     parser.add_argument("--decimal", choices=[".", ","], default="", help="decimal mark of the features")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     return parser
 
 
 def _prediction_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m lib.own_data predict", description="Classes of new items.")
-    parser.add_argument("classifier", help="the file DIR/classifier")
+    parser = argparse.ArgumentParser(prog="python -m lib.own_data predict", description="Classes for new items.")
+    parser.add_argument("classifier", help="the file DIR/classifier that a run has written")
     parser.add_argument("new", help="a table with the same columns, or a folder of images")
     parser.add_argument("--out", metavar="FILE", required=True, help="the CSV file to write")
     parser.add_argument("--decimal", choices=[".", ","], default="", help="decimal mark of the features")

@@ -1,4 +1,4 @@
-"""A classifier from crowd labels: trained without a true class, judged on labels that it never saw, kept in one plain file."""
+"""A classifier from crowd labels: trained without true classes, judged by labels it never saw, saved in one plain file."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Progress = Callable[[str], None]
 
 
 def recipe_for(n_items: int) -> Recipe:
-    """How to train on so many items: about as many steps whatever their number, within 10 and 50 epochs."""
+    """How to train on so many items: about as many steps for any number, in 10 to 50 epochs."""
     batch = int(2 ** np.clip(np.round(np.log2(max(n_items, 1) / 50)), 5, 9))
     return Recipe(
         epochs=int(np.clip(1000 * batch // max(n_items, 1), 10, 50)), batch_size=batch, lr=0.001 * (batch / 32) ** 0.5
@@ -47,12 +47,12 @@ def recipe_for(n_items: int) -> Recipe:
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Predictions of items by networks that never saw their labels.
+    """Predictions for items by networks that never saw their labels.
 
     Attributes:
-        method: the one that agrees best with labels that it never saw.
+        method: the one that agrees best with labels it never saw.
         prob: ``[items, classes]`` its predictions.
-        agreement: method to the share of unseen labels that it agrees with.
+        agreement: for each method, the share of unseen labels that it agrees with.
     """
 
     method: str
@@ -68,18 +68,18 @@ def held_out(
     device: str = "cpu",
     progress: Progress = lambda text: None,
 ) -> HeldOut:
-    """Try each method on five parts of the items, and keep the predictions of the one that agrees best.
+    """Cross-validate each method in five folds of the items, and keep the predictions of the one that agrees best.
 
     Args:
         features: ``[items, features]``, finite.
         crowd: labels of the same items.
         recipe: how to train; by default :func:`recipe_for` the items.
-        seeds: of division, network and training; predictions are their mean.
+        seeds: of folds, initial weights and training; predictions are averaged over them.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
-        progress: told what is done and how long the rest will take.
+        progress: called with what is done and how long the rest will take.
 
     Raises:
-        Refusal: fewer than ten labeled items, or features that are no finite numbers.
+        Refusal: fewer than ten labeled items, or features that are not finite numbers.
     """
     x, recipe = _scaled(features, *_scale(features)), recipe or recipe_for(crowd.n_items)
     labeled = np.flatnonzero(crowd.labels_per_item)
@@ -89,7 +89,7 @@ def held_out(
     times = np.zeros(crowd.n_items)
     begun, done, jobs = time.monotonic(), 0, len(METHODS) * FOLDS * len(seeds)
     for seed in seeds:
-        fold = np.full(crowd.n_items, -1)  # items without a label are in no part
+        fold = np.full(crowd.n_items, -1)  # items without a label are in no fold
         fold[np.random.default_rng(seed).permutation(labeled)] = np.arange(len(labeled)) % FOLDS
         for part in range(FOLDS):
             rest = crowd.select_labels(fold[crowd.item] != part)
@@ -116,13 +116,13 @@ def train(
     seeds: tuple[int, ...] = (0, 1, 2),
     device: str = "cpu",
 ) -> Classifier:
-    """A classifier from all labels, for items still to come.
+    """A classifier trained on all labels, for new items.
 
     Args:
         features, crowd, recipe, device: as in :func:`held_out`.
         method: one of ``METHODS``.
         source: of the features.
-        seeds: one network each.
+        seeds: one network for each.
     """
     mean, scale = _scale(features)
     x, recipe = _scaled(features, mean, scale), recipe or recipe_for(crowd.n_items)
@@ -133,14 +133,14 @@ def train(
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """Networks with what is needed to use them on new features; they predict together, by their mean.
+    """Networks whose predictions are averaged, with all that is needed to use them on new features.
 
     Attributes:
-        networks: one a seed, on the CPU.
-        source: where features come from.
+        networks: one per seed, on the CPU.
+        source: where the features come from.
         columns: names of the features, in order.
-        mean, scale: ``[features]`` subtracted from them, and what they are divided by.
-        class_names: one a class.
+        mean, scale: ``[features]`` what is subtracted from them, and what they are then divided by.
+        class_names: one per class.
     """
 
     networks: tuple[Backbone, ...]
@@ -151,22 +151,22 @@ class Classifier:
     class_names: tuple[str, ...]
 
     def predict_proba(self, features: pd.DataFrame) -> pd.DataFrame:
-        """The probability of each class (a column each), one row a row of ``features``.
+        """The probability of each class, a column each, for every row of ``features``.
 
         Args:
-            features: the columns that the classifier was trained with, in any order; others are left alone.
+            features: the columns that the classifier was trained with, in any order; others are ignored.
 
         Raises:
-            Refusal: a column is missing, or a cell is no finite number.
+            Refusal: a column is missing, or a cell is not a finite number.
         """
         if lost := [name for name in self.columns if name not in features.columns]:
-            raise Refusal(f"the classifier needs the features {shown(self.columns)}; missing are {shown(lost)}")
+            raise Refusal(f"the classifier needs the features {shown(self.columns)}; missing: {shown(lost)}")
         x = _scaled(features[list(self.columns)], self.mean, self.scale)
         prob = np.mean([_predicted(network, x) for network in self.networks], axis=0)
         return pd.DataFrame(prob, index=features.index, columns=list(self.class_names))
 
     def save(self, path: str | Path) -> None:
-        """Write one file of arrays and text, which no program is started by. Raises OSError where it cannot be written."""
+        """Write one file of arrays and text, from which no code is ever run. Raises OSError if it cannot be written."""
         about = {
             "format": FORMAT,
             "backbone": BACKBONE,
@@ -185,17 +185,17 @@ class Classifier:
 
 
 def load(path: str | Path) -> Classifier:
-    """What :meth:`Classifier.save` has written.
+    """Read what :meth:`Classifier.save` wrote.
 
     Raises:
-        FileNotFoundError: no such file.
-        Refusal: another kind of file.
+        FileNotFoundError: there is no such file.
+        Refusal: the file is of another kind.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
             about = json.loads(arrays["about"].tobytes())
             if about["format"] != FORMAT:
-                raise Refusal(f"{path} is a classifier of format {about['format']}; this version reads {FORMAT}")
+                raise Refusal(f"{path} is a classifier of format {about['format']}; this version reads format {FORMAT}")
             loaded = []
             for number in range(about["networks"]):
                 network = networks.build(about["backbone"], (len(about["columns"]),), len(about["class_names"]))
@@ -206,18 +206,18 @@ def load(path: str | Path) -> Classifier:
             names = tuple(about["columns"]), tuple(about["class_names"])
             return Classifier(tuple(loaded), source, names[0], arrays["mean"], arrays["scale"], names[1])
     except (KeyError, zipfile.BadZipFile, UnicodeDecodeError, TypeError) as error:
-        raise Refusal(f"{path} is no classifier that this program has written: {error!r}") from error
+        raise Refusal(f"{path} is not a classifier written by this program: {error!r}") from error
     except ValueError as error:
         if isinstance(error, Refusal):
             raise
-        raise Refusal(f"{path} is no classifier that this program has written: {error}") from error
+        raise Refusal(f"{path} is not a classifier written by this program: {error}") from error
 
 
 # ---------------------------------------------------------------------- small parts
 
 
 def _scale(features: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each column; one where all values are equal, which rounding may hide from the latter."""
+    """Mean and standard deviation of each column; 1 where all values are equal, which rounding can hide from the latter."""
     values = features.to_numpy(dtype=np.float64)
     if not np.isfinite(values).all():
         _scaled(features, 0.0, 1.0)
@@ -237,7 +237,7 @@ def _scaled(features: pd.DataFrame, mean, scale) -> torch.Tensor:
             f"{features.columns[column]!r}; {len(wrong)} such cells"
         )
     with np.errstate(over="ignore"):
-        # What lies far outside of anything seen in training is as far as it needs to be.
+        # What lies this far outside of anything seen in training need not lie farther.
         return torch.from_numpy(np.clip((values - mean) / scale, -1e4, 1e4).astype(np.float32))
 
 

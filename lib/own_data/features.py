@@ -1,4 +1,4 @@
-"""What a classifier sees of each item: numbers from a table, or what frozen pretrained networks make of a text or an image."""
+"""What a classifier sees of each item: numbers from a table, or features of a text or an image from a frozen network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pandas as pd
 from lib.crowd.labels import CrowdLabels
 from lib.datasets import image_features, sentence_vectors
 from lib.own_data.intake import Intake, folded
-from lib.own_data.tables import Refusal, TextTable, read_table, shown
+from lib.own_data.tables import Refusal, TextTable, counted, read_table, shown
 
 __all__ = ["MATCHES", "Source", "arrange", "read_numbers", "read_source"]
 
@@ -22,7 +22,7 @@ ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".
 CHUNK = 256  # images in memory at a time
 SIDE = 128  # pixels, of images of different sizes
 
-# How the names of items in two files may be compared.
+# Ways to compare the names of items in two files.
 MATCHES: dict[str, Callable[[str], str]] = {
     "exact": str,
     "number": lambda name: folded(name.strip()),
@@ -33,11 +33,11 @@ MATCHES: dict[str, Callable[[str], str]] = {
 
 @dataclass(frozen=True)
 class Source:
-    """Where features come from, so that those of new items can be had in the same way.
+    """Where features come from, so that those of new items are made in the same way.
 
     Attributes:
         kind: ``columns`` of a table, ``text`` in a column, or ``images`` in a folder.
-        columns: names of the features, of the column of text, or none.
+        columns: names of the features; the column of texts; empty for images.
     """
 
     kind: str
@@ -45,20 +45,20 @@ class Source:
 
 
 def read_source(intake: Intake, source: Source, path: str | Path = "", match: str = "exact", decimal: str = ""):
-    """The features of all items, and the labels arranged to them.
+    """The features of all items, with the labels in their order.
 
     Args:
         intake: the labels.
-        source: its ``columns`` may be empty for a table: all of them.
+        source: for a table, empty ``columns`` stand for all of them.
         path: of the table or the folder.
         match: a name in ``MATCHES``.
-        decimal: ``,`` where numbers are written so.
+        decimal: ``,`` if numbers have a decimal comma.
 
     Returns:
-        ``features`` (a frame, one row an item), the arranged intake, and the source with its columns.
+        The features (a frame with one row per item), the intake in their order, and the source with its columns.
 
     Raises:
-        Refusal: an item without features, or features that are no numbers.
+        Refusal: a labeled item without features, or features that are not numbers.
     """
     if source.kind == "columns":
         features, notes = read_numbers(path, decimal)
@@ -78,7 +78,7 @@ def read_source(intake: Intake, source: Source, path: str | Path = "", match: st
 
 
 def check(intake: Intake, source: Source, path: str | Path, match: str, decimal: str) -> str:
-    """What is understood of the features, in words; no network is asked.
+    """How the features are read, in words; no network is run.
 
     Raises:
         Refusal: as :func:`read_source`.
@@ -88,10 +88,10 @@ def check(intake: Intake, source: Source, path: str | Path, match: str, decimal:
         names = list(features.index)
     elif source.kind == "text":
         names = list(read_texts(intake.table, source.columns[0], intake.item_column).index)
-        notes = [f"{len(names)} texts"]
+        notes = [counted(len(names), "text")]
     else:
         names = list(image_files(path).index)
-        notes = [f"{len(names)} images"]
+        notes = [counted(len(names), "image")]
     unlabeled = (
         len(names)
         - arrange(intake, names, match if source.kind != "text" else "exact").crowd.labels_per_item.astype(bool).sum()
@@ -114,11 +114,11 @@ def read_numbers(path: str | Path, decimal: str = "", columns: tuple[str, ...] =
 
     Args:
         path: of the file.
-        decimal: ``,`` where numbers are written so (a file with semicolons may leave it out).
-        columns: those that are needed, in this order; by default all.
+        decimal: ``,`` if numbers have a decimal comma (assumed in a file with semicolons).
+        columns: those that are needed, in this order; all by default.
 
     Raises:
-        Refusal: no numbers, an empty cell, a value that is no finite number, an item twice or without a name.
+        Refusal: no numbers, an empty cell, a value that is not a finite number, an item twice or without a name.
     """
     table = read_table(path)
     frame = table.frame
@@ -132,18 +132,18 @@ def read_numbers(path: str | Path, decimal: str = "", columns: tuple[str, ...] =
     if (again := items.duplicated()).any():
         row = int(np.flatnonzero(again)[0])
         raise Refusal(
-            f"{table.place(row)}: item {items[row]!r} again; one row an item is expected, {int(again.sum())} are too many"
+            f"{table.place(row)}: item {items[row]!r} again; expected one row per item, found {int(again.sum())} too many"
         )
     if lost := [name for name in columns if name not in frame.columns[1:]]:
-        raise Refusal(f"{table.path.name}: the classifier needs the columns {shown(columns)}; missing are {shown(lost)}")
+        raise Refusal(f"{table.path.name}: the classifier needs the columns {shown(columns)}; missing: {shown(lost)}")
     names = list(columns or frame.columns[1:])
     comma = decimal == "," or (table.separator == ";" and decimal == "")
     values = {name: _numbers(table, name, comma) for name in names}
     features = pd.DataFrame(values, index=pd.Index(items, name=frame.columns[0]))
     flat = [name for name in names if features[name].min() == features[name].max()]
-    notes = [*table.notes, f"{len(features)} items with {len(names)} features"]
+    notes = [*table.notes, f"{counted(len(features), 'item')} with {counted(len(names), 'feature')}"]
     if flat and not columns:
-        notes.append(f"{len(flat)} features are the same for all items and say nothing: {shown(flat)}")
+        notes.append(f"the same for all items, and therefore of no use: {shown(flat)}")
     return features, notes
 
 
@@ -157,21 +157,22 @@ def _numbers(table: TextTable, name: str, comma: bool) -> np.ndarray:
         return values
     found, place = cells.iloc[wrong[0]], table.place(int(wrong[0]))
     if re.fullmatch(r"-?\d+,\d+", found):
-        how = "if commas are decimal points, say --decimal ,"
+        how = "say --decimal , if these are decimal commas"
     elif len(wrong) > len(values) / 2:
-        how = "leave the column out or code its values as numbers; a text belongs in a column of the labels (--text)"
+        how = "remove the column or code its values as numbers; texts belong in a column of the labels file (--text)"
     else:
-        how = "fill the cell or leave out the row"
+        how = "fill in the cell or remove the row"
     raise Refusal(
-        f"{place}: column {name!r} must hold finite numbers, found {found!r}; {len(wrong)} such cells. To mend it, {how}"
+        f"{place}: column {name!r} must hold finite numbers, found {found!r}; {counted(len(wrong), 'such cell')}. To fix it, "
+        f"{how}"
     )
 
 
 def read_texts(table: TextTable, column: str, item: str) -> pd.Series:
-    """One text an item, by its name.
+    """One text per item, indexed by its name.
 
     Raises:
-        Refusal: no such column, or an item with two texts.
+        Refusal: there is no such column, or an item has two texts.
     """
     frame = table.frame
     if column not in frame.columns:
@@ -184,38 +185,42 @@ def read_texts(table: TextTable, column: str, item: str) -> pd.Series:
 
 
 def image_files(folder: str | Path) -> pd.Series:
-    """Paths of the images in a folder and below, by their path in it.
+    """The images in a folder and its subfolders, indexed by their path in it.
 
     Raises:
-        Refusal: no folder, or none in it.
+        Refusal: there is no such folder, or no image in it.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise Refusal(f"there is no folder {folder} of images")
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
     if not found:
-        raise Refusal(f"there is no image in {folder}; known are the endings {', '.join(sorted(ENDINGS))}")
+        raise Refusal(f"there is no image in {folder}; expected files ending in {', '.join(sorted(ENDINGS))}")
     return pd.Series(found, index=[path.relative_to(folder).as_posix() for path in found], dtype=object)
 
 
 def arrange(intake: Intake, names: list[str], match: str = "exact") -> Intake:
-    """The labels with the items of the features, in their order; items without a label are welcome.
+    """The labels with the items of the features, in their order; some may have no label.
 
     Raises:
-        Refusal: a labeled item without features, with the comparison that would find it.
+        Refusal: a labeled item has no features; names the comparison that would find them.
     """
     crowd = intake.crowd
     place = _places(list(crowd.item_names), names, MATCHES[match])
     if (place < 0).any():
         lost = [name for name, row in zip(crowd.item_names, place, strict=True) if row < 0]
         helps = [m for m in MATCHES if m != match and (_places(list(crowd.item_names), names, MATCHES[m]) >= 0).all()]
-        hint = f"They fit if compared by {helps[0]}: say --match {helps[0]}" if helps else "Leave out their labels, or add them"
+        hint = (
+            f"Compared by {helps[0]}, all match: say --match {helps[0]}"
+            if helps
+            else "Add their features, or remove their labels"
+        )
         raise Refusal(
-            f"{len(lost)} of {crowd.n_items} labeled items have no features: {shown(lost)}; the features are of "
+            f"{len(lost)} of {crowd.n_items} labeled items have no features: {shown(lost)}; there are features for "
             f"{shown(names)}. {hint}"
         )
     if len(np.unique(place)) < len(place):
-        raise Refusal(f"compared by {match}, several labeled items are one item of the features; rename them")
+        raise Refusal(f"compared by {match}, several labeled items match the same item of the features; rename them")
     known = np.full(len(names), -1)
     known[place] = intake.known
     arranged = CrowdLabels(
@@ -233,7 +238,7 @@ def arrange(intake: Intake, names: list[str], match: str = "exact") -> Intake:
 
 
 def _places(wanted: list[str], names: list[str], key: Callable[[str], str]) -> np.ndarray:
-    """Position of each name among others, -1 where there is none or several."""
+    """Position of each wanted name among the others, -1 if it is there not once."""
     keys = pd.Series([key(name) for name in names])
     places = pd.Series(np.arange(len(names)), index=keys)
     places = places[~places.index.duplicated(keep=False)]
@@ -261,7 +266,7 @@ def _of_images(files: list[Path]) -> np.ndarray:
             with Image.open(path) as image:
                 sizes.add(image.size)
         except OSError as error:
-            raise Refusal(f"{path.name} is no image that can be read: {error}") from error
+            raise Refusal(f"{path.name} cannot be read as an image: {error}") from error
     size = sizes.pop() if len(sizes) == 1 else (SIDE, SIDE)
     for start in range(0, len(files), CHUNK):
         pixels = []

@@ -1,4 +1,4 @@
-"""The folder that everything is written into, and nothing else: tables, page, classifier, settings."""
+"""The one folder that everything is written to: tables, report, classifier, settings."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ TABLES = ("cleaned_labels", "label_quality", "annotators", "to_relabel", "agreem
 
 
 def write(outcome: Outcome, folder: str | Path, settings: dict | None = None) -> None:
-    """All files into a folder, each whole or not at all.
+    """Write all files to a folder, each whole or not at all.
 
     Args:
         outcome: of ``fit``.
-        folder: made where it is missing.
-        settings: what else ``settings.json`` shall hold, as of :func:`settings_of`.
+        folder: created if it is missing.
+        settings: more entries of ``settings.json``, such as those of :func:`settings_of`.
 
     Raises:
         OSError: a file could not be written; the message names it.
@@ -60,8 +60,8 @@ def _facts(outcome: Outcome) -> dict:
 
 
 def safe_csv(table: pd.DataFrame) -> str:
-    """CSV text in which no name starts a formula: one that begins with ``= + - @``, a tab or a return, and is no number,
-    gets an apostrophe before it, as spreadsheets mark text. Numbers to four decimals."""
+    """CSV text in which no name starts a formula: a name that begins with ``= + - @``, a tab or a carriage return, and is not
+    a number, is preceded by an apostrophe, which spreadsheets read as "text". Numbers have four decimals."""
     table = table.rename(columns=_harmless)
     words = [name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name]) and table[name].dtype != bool]
     for name in words:
@@ -83,7 +83,7 @@ def file_digest(path: str | Path) -> str:
 
 
 def settings_of(options: Options, labels: str, source: Source | None, path: str, extra: dict) -> dict:
-    """What decides the results, for ``settings.json``."""
+    """All that determines the results, for ``settings.json``."""
     about = {"labels_file": Path(labels).name, "labels_sha256": file_digest(labels), "options": asdict(options)}
     if source is not None:
         about |= {"features_kind": source.kind, "features_from": Path(path).name if path else source.columns[0]}

@@ -1,7 +1,7 @@
-"""What a file of labels says, told before anything is computed.
+"""What a file of labels says, reported before anything is computed.
 
-Columns are found by name, exports of Mechanical Turk, Appen and Label Studio by their columns. Whatever can be understood
-in two ways is refused with the line of the file and the option that decides it; nothing is merged or left out silently.
+Columns are found by name; exports of Mechanical Turk, Appen and Label Studio are recognized by their columns. Whatever can be
+read in two ways is refused, with the line of the file and the option that decides; nothing is merged or dropped silently.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from lib.crowd.labels import CrowdLabels
-from lib.own_data.tables import Refusal, TextTable, natural, read_table, shown
+from lib.own_data.tables import Refusal, TextTable, counted, natural, read_table, shown
 
 __all__ = ["Intake", "Options", "folded", "read_labels"]
 
@@ -42,17 +42,17 @@ UNSURE = {"unsure", "not sure", "unknown", "don't know", "dont know", "skip", "s
 
 @dataclass(frozen=True)
 class Options:
-    """How to read labels. What is not set is found by name, or refused where it could be two things.
+    """How to read labels. What is not set is found by name, or refused where it is ambiguous.
 
     Attributes:
-        item, annotator, label: names of columns.
-        classes: all classes in the wanted order, also those that nobody said.
-        missing: words that mean that there is no label.
-        merge_spellings: whether spellings that differ in case, spaces, Unicode form or as numbers (0 and 0.0) are one name.
-        duplicates: which label of a repeated (item, annotator) counts: ``first``, ``last`` or ``none``.
+        item, annotator, label: names of their columns.
+        classes: all classes in the desired order, including those that nobody chose.
+        missing: words that stand for a missing label.
+        merge_spellings: whether names that differ only in case, spaces, Unicode form or as numbers (0 and 0.0) are one.
+        duplicates: which label of a repeated (item, annotator) pair counts: ``first``, ``last`` or ``none``.
         known_column: a column of known classes, empty where unknown.
         known: a file of known classes: a column of items and one of classes.
-        trusted: an annotator whose labels are known classes.
+        trusted: an annotator whose labels are taken as known classes.
     """
 
     item: str = ""
@@ -72,15 +72,15 @@ DEFAULTS = Options()
 
 @dataclass(frozen=True, eq=False)
 class Intake:
-    """What was understood.
+    """Labels as they were read.
 
     Attributes:
-        crowd: the labels, with the names in the file.
-        known: ``[items]`` known class, -1 where it is not known.
-        first_said: ``[classes]`` rank by where the file says it first, to decide ties whatever classes are called.
+        crowd: the labels, with the names from the file.
+        known: ``[items]`` known class, -1 where unknown.
+        first_said: ``[classes]`` rank by first occurrence in the file; decides ties independently of the classes' names.
         notes: sentences for the user.
-        table: the file, for a column of text.
-        item_column: in it.
+        table: the file itself, for a column of texts.
+        item_column: its column of items.
     """
 
     crowd: CrowdLabels
@@ -91,20 +91,21 @@ class Intake:
     item_column: str = "item"
 
     def summary(self) -> str:
-        """What was understood, a line each."""
+        """How the labels were read, one fact per line."""
         crowd = self.crowd
         per_item = crowd.labels_per_item
         votes = np.bincount(crowd.label, minlength=crowd.n_classes)
+        sizes = [counted(len(crowd), "label"), counted(crowd.n_items, "item"), counted(crowd.n_annotators, "annotator")]
         lines = [
-            f"{len(crowd)} labels of {crowd.n_items} items by {crowd.n_annotators} annotators",
-            f"labels an item: {per_item.mean():.2f} (from {per_item.min()} to {per_item.max()}); "
-            f"{int((per_item >= 2).sum())} items have two or more",
+            f"{sizes[0]} for {sizes[1]} from {sizes[2]}",
+            f"labels per item: {per_item.mean():.2f} (from {per_item.min()} to {per_item.max()}); "
+            f"items with two or more: {int((per_item >= 2).sum()):,}",
             f"{crowd.n_classes} classes: "
             + ", ".join(f"{name} ({count})" for name, count in list(zip(crowd.class_names, votes, strict=True))[:12])
             + (", ..." if crowd.n_classes > 12 else ""),
         ]
         if (self.known >= 0).any():
-            lines.append(f"the class of {int((self.known >= 0).sum())} items is known")
+            lines.append(f"items whose class is known: {int((self.known >= 0).sum()):,}")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
@@ -113,7 +114,7 @@ def read_labels(source: str | Path | pd.DataFrame, options: Options = DEFAULTS) 
 
     Raises:
         FileNotFoundError: no such file.
-        Refusal: what is in it is unclear; says where, and which option decides.
+        Refusal: the content is ambiguous or unusable; says where, and which option decides.
     """
     if options.duplicates not in ("", "first", "last", "none"):
         raise Refusal(f"duplicates must be first, last or none, found {options.duplicates!r}")
@@ -130,14 +131,16 @@ def read_labels(source: str | Path | pd.DataFrame, options: Options = DEFAULTS) 
     classes = list(options.classes) or natural(frame["label"].unique().tolist())
     if unseen := sorted(set(frame["label"].unique()) - set(classes)):
         raise Refusal(
-            f"{_where(frame, table, frame['label'] == unseen[0])}: the label {unseen[0]!r} is none of the classes given"
+            f"{_where(frame, table, frame['label'] == unseen[0])}: the label {unseen[0]!r} is not among the given classes"
         )
     if len(classes) < 2:
-        raise Refusal(f"all labels are {classes[0]!r}: nothing to decide. If there are more classes, name them all: --classes")
+        raise Refusal(
+            f"all labels are {classes[0]!r}: nothing to decide. If there are more classes, name them all with --classes"
+        )
     if frame["item"].nunique() < 2:
         raise Refusal(f"there is one item only, {frame['item'].iloc[0]!r}: nothing can be learned from so little")
     if len(classes) > 2 and all(re.fullmatch(r"-?\d+", name) for name in classes):
-        notes.append("classes are whole numbers; if they are grades, their order is not used")
+        notes.append("the classes are whole numbers; if they are grades, their order is not used")
     item_names, known, more = _known(frame, classes, table, options)
     crowd = CrowdLabels.from_frame(
         frame, items=item_names, annotators=natural(frame["annotator"].unique().tolist()), classes=classes
@@ -151,7 +154,7 @@ def read_labels(source: str | Path | pd.DataFrame, options: Options = DEFAULTS) 
 
 
 def _long(table: TextTable, options: Options) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
-    """Columns item, annotator, label, known and row (of the file); their names in the file; notes."""
+    """A frame with columns item, annotator, label, known and row (in the file); the roles' columns in the file; notes."""
     frame, columns = table.frame, list(table.frame.columns)
     for given in (options.item, options.annotator, options.label, options.known_column):
         if given and given not in columns:
@@ -172,7 +175,7 @@ def _long(table: TextTable, options: Options) -> tuple[pd.DataFrame, dict[str, s
         notes.append(f"read as an export of Appen; known classes are in {known!r}" if known else "read as an export of Appen")
         if "_tainted" in lower:
             keep = (frame[lower["_tainted"]].str.lower() != "true").to_numpy()
-            notes += [f"{int((~keep).sum())} tainted answers left out"] if not keep.all() else []
+            notes += [f"{counted(int((~keep).sum()), 'tainted answer')} left out"] if not keep.all() else []
     elif table.notes[:1] == ["read as an export of Label Studio"]:
         known = known or ("known" if (frame["known"] != "").any() else "")
     elif found["item"] and not found["annotator"] and not found["label"] and len(columns) >= 3:
@@ -181,18 +184,18 @@ def _long(table: TextTable, options: Options) -> tuple[pd.DataFrame, dict[str, s
         _refuse_soft(table, found)
     if lost := [role for role in NAMES if not found[role]]:
         raise Refusal(
-            f"{table.path.name}: which column holds the {lost[0]}? Its columns are {shown(columns, 20)}; name one: "
+            f"{table.path.name}: which column holds the {lost[0]}? Its columns are {shown(columns, 20)}; name one with "
             f"--{lost[0]} COLUMN"
         )
     if not known and (gold := _called(columns, KNOWN)) and (frame[gold] != "").any():
-        notes.append(f"column {gold!r} is not used; if it holds known classes, say --known-column {gold}")
+        notes.append(f"column {gold!r} is not used; if it holds known classes, add --known-column {gold}")
     used = {role: frame[column].to_numpy() for role, column in found.items()}
     used["known"] = frame[known].to_numpy() if known else np.full(len(frame), "", dtype=object)
     return pd.DataFrame({**used, "row": np.arange(len(frame))}, dtype=object)[keep], found, notes
 
 
 def _called(columns: list[str], names: tuple[str, ...]) -> str:
-    """The column that is called by the first of the names that occurs."""
+    """The column whose name comes first in ``names``; empty if there is none."""
     lower = {column.lower().replace(" ", "_"): column for column in reversed(columns)}
     return next((lower[name] for name in names if name in lower), "")
 
@@ -203,7 +206,7 @@ def _mechanical_turk(frame: pd.DataFrame, lower: dict[str, str], found: dict[str
     keep = (frame[lower["assignmentstatus"]].str.lower() != "rejected").to_numpy()
     notes = ["read as a batch of Mechanical Turk"]
     if not keep.all():
-        notes.append(f"{int((~keep).sum())} rejected assignments left out")
+        notes.append(f"{counted(int((~keep).sum()), 'rejected assignment')} left out")
     label = options.label
     if not label:
         values = {column: set(frame[column].str.lower()) for column in answers}
@@ -212,15 +215,15 @@ def _mechanical_turk(frame: pd.DataFrame, lower: dict[str, str], found: dict[str
             label = answers[0]
         elif boxes and len(boxes) == len(answers):
             frame, label = frame.assign(checked=_checked_boxes(frame, boxes)), "checked"
-            notes.append(f"answers are {len(boxes)} check boxes: {shown(boxes)}")
+            notes.append(f"the answers are {len(boxes)} check boxes: {shown(boxes)}")
         else:
-            raise Refusal(f"there are {len(answers)} columns of answers: {shown(answers)}; name one: --label COLUMN")
+            raise Refusal(f"there are {len(answers)} columns of answers: {shown(answers)}; name one with --label COLUMN")
     item = options.item or (inputs[0] if len(inputs) == 1 else lower["hitid"])
     return frame, {"item": item, "annotator": options.annotator or lower["workerid"], "label": label}, keep, notes
 
 
 def _checked_boxes(frame: pd.DataFrame, boxes: list[str]) -> np.ndarray:
-    """The name of the one box that is checked; several as a list, which is refused later with its line."""
+    """The name of the checked box; several as a list, which is refused later with its line."""
     checked = frame[boxes].apply(lambda column: column.str.lower().isin(["true", "on"])).to_numpy()
     names = np.array([re.sub(r"\.(on|true)$", "", box.split(".", 1)[1]) for box in boxes], dtype=object)
     single = np.where(checked.any(axis=1), names[checked.argmax(axis=1)], "")
@@ -230,14 +233,13 @@ def _checked_boxes(frame: pd.DataFrame, boxes: list[str]) -> np.ndarray:
 
 
 def _wide(table: TextTable, item: str, notes: list[str]):
-    """A column an annotator."""
+    """One column per annotator."""
     people = [column for column in table.frame.columns if column != item]
     cells = table.frame[people].to_numpy()
     if len(np.unique(cells)) > max(30, len(cells) // 2):
         raise Refusal(
             f"{table.path.name}: which columns hold annotator and label? Its columns are "
-            f"{shown(table.frame.columns, 20)}; name them: "
-            "--annotator COLUMN --label COLUMN"
+            f"{shown(table.frame.columns, 20)}; name them with --annotator COLUMN --label COLUMN"
         )
     row, column = np.nonzero(np.ones(cells.shape, dtype=bool))
     frame = pd.DataFrame(
@@ -250,7 +252,7 @@ def _wide(table: TextTable, item: str, notes: list[str]):
         },
         dtype=object,
     )
-    notes.append(f"read as one row an item and one column an annotator: {shown(people)}; empty cells are no labels")
+    notes.append(f"read as one row per item and one column per annotator: {shown(people)}; empty cells are missing labels")
     return frame[frame["label"] != ""], {"item": item, "annotator": "", "label": ""}, notes
 
 
@@ -259,9 +261,8 @@ def _refuse_soft(table: TextTable, found: dict[str, str]) -> None:
     values = table.frame[rest].apply(pd.to_numeric, errors="coerce")
     if len(rest) > 1 and np.allclose(values.sum(axis=1), 1, atol=1e-3):
         raise Refusal(
-            f"{table.place(0)}: columns {shown(rest)} add up to one, so labels are probabilities. One class a label "
-            f"is needed: make a "
-            "column of the most probable class"
+            f"{table.place(0)}: columns {shown(rest)} add up to one, so the labels are probabilities. Each label "
+            "must be one class: add a column with the most probable one"
         )
 
 
@@ -269,7 +270,7 @@ def _refuse_soft(table: TextTable, found: dict[str, str]) -> None:
 
 
 def folded(name: str) -> str:
-    """What equal names have in common: without case, spaces and Unicode forms; numbers and truth values as numbers."""
+    """What equal names have in common: without case, extra spaces and Unicode variants; whole numbers as integers."""
     plain = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
     if re.fullmatch(r"[+-]?\d+([.,]0*)?", plain):
         return str(int(re.split("[.,]", plain)[0]))
@@ -277,24 +278,23 @@ def folded(name: str) -> str:
 
 
 def _cells(frame: pd.DataFrame, table: TextTable, options: Options) -> tuple[pd.DataFrame, list[str]]:
-    """Empty labels left out, names of one spelling; refuses what is no class."""
+    """Labels without empty ones, each name in one spelling; refuses what cannot be a class."""
     notes, frame = [], frame.copy()
     for role in ("item", "annotator"):
         if (empty := _empty(frame[role])).any():
-            raise Refusal(
-                f"{_where(frame, table, empty)}: {int(empty.sum())} labels without {role}; fill the cell or leave out the row"
-            )
+            number = counted(int(empty.sum()), "label")
+            raise Refusal(f"{_where(frame, table, empty)}: {number} without {role}; fill it in or remove the row")
     empty = _empty(frame["label"])
     if empty.any():
-        notes.append(f"{int(empty.sum())} empty labels left out, the first in {_where(frame, table, empty)}")
+        notes.append(f"{counted(int(empty.sum()), 'empty label')} left out, the first at {_where(frame, table, empty)}")
     frame = frame[~empty]
     _words(frame, table, options)
     if options.missing:
         gone = frame["label"].isin([value for value in frame["label"].unique() if value.strip() in options.missing])
-        notes.append(f"{int(gone.sum())} labels that mean 'missing' left out: {shown(options.missing)}")
+        notes.append(f"{int(gone.sum())} labels that stand for a missing label left out: {shown(options.missing)}")
         frame = frame[~gone]
     if frame.empty:
-        raise Refusal(f"{table.path.name} holds no label")
+        raise Refusal(f"{table.path.name} holds no labels")
     frame = frame.copy()
     for role in ("item", "annotator", "label"):
         frame[role], more = _one_spelling(frame, role, table, options)
@@ -308,15 +308,15 @@ def _empty(column: pd.Series) -> pd.Series:
 
 
 def _words(frame: pd.DataFrame, table: TextTable, options: Options) -> None:
-    values = sorted({value.strip() for value in frame["label"].unique()})
+    values = list(dict.fromkeys(value.strip() for value in frame["label"].unique()))
     numbers = all(re.fullmatch(r"-?\d+(\.0*)?", value) for value in values)
     decided = {*options.missing, *options.classes}
     words = [v for v in values if v not in decided and (v.casefold() in MISSING | UNSURE or (numbers and v.startswith("-1")))]
     if words and len(values) > len(words):
         raise Refusal(
-            f"{_where(frame, table, frame['label'].map(str.strip) == words[0])}: is {words[0]!r} a class, or no "
-            f"label? For no label, say "
-            f"--missing {' '.join(repr(word) for word in words)}; if it is a class, name all classes: --classes ..."
+            f"{_where(frame, table, frame['label'].map(str.strip) == words[0])}: is {words[0]!r} a class, or a missing "
+            f"label? If it is missing, say --missing {' '.join(repr(word) for word in words)}; if it is a class, name all "
+            "classes with --classes"
         )
 
 
@@ -334,9 +334,8 @@ def _one_spelling(frame: pd.DataFrame, role: str, table: TextTable, options: Opt
         first = groups[groups["key"] == groups["key"].iloc[0]]["name"].tolist()
         place = _where(frame, table, frame[role] == first[-1])
         raise Refusal(
-            f"{place}: are {shown(first)} one {role}? {groups['key'].nunique()} {role}s are written in several ways. "
-            f"If so, say "
-            "--merge-spellings; else rename them"
+            f"{place}: are {shown(first)} the same {role}? {groups['key'].nunique()} {role}s are written in "
+            "several ways. If each is one, say --merge-spellings; otherwise rename them"
         )
     spellings = spellings.sort_values("n", ascending=False, kind="stable")
     best = spellings.drop_duplicates("key").set_index("key")["name"].str.strip().to_dict() | wanted
@@ -350,8 +349,8 @@ def _classes(frame: pd.DataFrame, table: TextTable, options: Options) -> None:
     if (lists := frame["label"].isin([value for value in values if re.match(r"\s*[\[{(].*[\]})]\s*$", value)])).any():
         raise Refusal(
             f"{_where(frame, table, lists)}: the label is a list, {frame['label'][lists].iloc[0]!r}; "
-            f"{int(lists.sum())} such labels. One class "
-            "a label is needed: make one yes/no question of each class, with a file of its own"
+            f"{int(lists.sum())} such labels. Each label "
+            "must be one class: turn every class into a yes/no question with a file of its own"
         )
     for mark in ("|", ";"):
         parts = frame["label"].isin([value for value in values if mark in value])
@@ -359,20 +358,20 @@ def _classes(frame: pd.DataFrame, table: TextTable, options: Options) -> None:
             values
         ):
             found = frame["label"][parts].iloc[0]
-            raise Refusal(f"{_where(frame, table, parts)}: several answers in one cell, {found!r}; one class a label is needed")
+            raise Refusal(
+                f"{_where(frame, table, parts)}: several answers in one cell, {found!r}; each label must be one class"
+            )
     numbers = pd.to_numeric(pd.Series(values), errors="coerce")
     if numbers.notna().all() and (numbers != numbers.round()).any() and not options.classes:
         broken = frame["label"] == values[(numbers != numbers.round()).to_numpy()][0]
         raise Refusal(
             f"{_where(frame, table, broken)}: the label {frame['label'][broken].iloc[0]!r} is a measurement, not a "
-            f"class. Cut the numbers into "
-            "classes first (for ratings: lib.crowd.CrowdRatings)"
+            "class. Divide the numbers into classes first (for ratings, see lib.crowd.CrowdRatings)"
         )
     if len(values) > 20 and 2 * len(values) > len(frame) and not options.classes:
         raise Refusal(
-            f"{len(values)} different labels among {len(frame)}: these are no classes. Is {table.path.name}'s column "
-            f"of labels the right one? "
-            "Name it: --label COLUMN"
+            f"{len(values)} different labels among {len(frame)}: these cannot be classes. If another column of "
+            f"{table.path.name} holds the labels, name it with --label COLUMN; if these are classes, name all with --classes"
         )
 
 
@@ -387,10 +386,9 @@ def _without_repeats(frame: pd.DataFrame, table: TextTable, options: Options) ->
         first = frame[(frame["item"] == row["item"]) & (frame["annotator"] == row["annotator"])].iloc[0]
         raise Refusal(
             f"{table.place(row['row'])}: {row['annotator']!r} labeled {row['item']!r} again ({row['label']!r}; in "
-            f"line {first['row'] + 2} "
-            f"{first['label']!r}). {int(again.sum())} such rows, {equal} of them with an equal label. Say which "
-            f"counts: --duplicates first, "
-            "last or none"
+            f"{table.line(first['row'])} {first['label']!r}). {counted(int(again.sum()), 'such row')}, {equal} with the same "
+            "label. "
+            "Say which counts with --duplicates first, last or none"
         )
     keep = {"first": "first", "last": "last", "none": False}[options.duplicates]
     kept = frame[~frame.duplicated(pairs, keep=keep)]
@@ -401,19 +399,19 @@ def _without_repeats(frame: pd.DataFrame, table: TextTable, options: Options) ->
 
 
 def _known(frame: pd.DataFrame, classes: list[str], table: TextTable, options: Options):
-    """All items, ``[items]`` known classes, notes."""
+    """Names of all items, ``[items]`` known classes, notes."""
     told = frame.loc[~_empty(frame["known"]), ["item", "known"]]
     if options.trusted:
         if options.trusted not in set(frame["annotator"]):
             raise Refusal(
-                f"there is no annotator {options.trusted!r} to be trusted; there are {shown(frame['annotator'].unique())}"
+                f"there is no annotator {options.trusted!r} to trust; the annotators are {shown(frame['annotator'].unique())}"
             )
         trusted = frame[frame["annotator"] == options.trusted]
         told = pd.concat([told, trusted[["item", "label"]].set_axis(["item", "known"], axis=1)])
     if options.known:
         other = read_table(options.known).frame
         if other.shape[1] < 2:
-            raise Refusal(f"{options.known} needs a column of items and one of known classes, found {shown(other.columns)}")
+            raise Refusal(f"{options.known}: expected a column of items and one of known classes, found {shown(other.columns)}")
         told = pd.concat([told, other.iloc[:, :2].set_axis(["item", "known"], axis=1)])
     told = told.assign(known=told["known"].str.strip()).drop_duplicates()
     names = natural(frame["item"].unique().tolist())
@@ -423,15 +421,21 @@ def _known(frame: pd.DataFrame, classes: list[str], table: TextTable, options: O
     by_key = {folded(name): number for number, name in enumerate(classes)}
     codes = [by_key.get(folded(name), -1) for name in told["known"]]
     if -1 in codes:
-        raise Refusal(f"the known class {told['known'].iloc[codes.index(-1)]!r} is none of the classes {shown(classes)}")
+        raise Refusal(f"the known class {told['known'].iloc[codes.index(-1)]!r} is not among the classes {shown(classes)}")
     if (twice := told["item"].duplicated()).any():
         raise Refusal(f"item {told['item'][twice].iloc[0]!r} has two different known classes")
     places = pd.Series(np.arange(len(names)), index=names)
     here = told["item"].isin(names).to_numpy()
     known[places[told["item"][here]].to_numpy()] = np.array(codes)[here]
     if not here.any():
-        raise Refusal(f"no item with a known class has a label: known are {shown(told['item'])}, labeled {shown(names)}")
-    return names, known, [] if here.all() else [f"{int((~here).sum())} known classes are of items without a label: not used"]
+        raise Refusal(
+            f"none of the items with a known class has a label: known are {shown(told['item'])}, labeled are {shown(names)}"
+        )
+    return (
+        names,
+        known,
+        [] if here.all() else [f"{int((~here).sum())} known classes of items without a label are not used"],
+    )
 
 
 def _where(frame: pd.DataFrame, table: TextTable, mask: pd.Series) -> str:

@@ -1,4 +1,4 @@
-"""Everything from labels to tables."""
+"""From labels to tables."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ __all__ = ["Outcome", "assemble", "fit"]
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What was found.
+    """The result of a run.
 
     Attributes:
-        intake: labels and known classes, arranged to the items of the features.
-        estimate: the class of every item, and how good people are.
+        intake: labels and known classes, with the items in the order of the features.
+        estimate: the class of every item, and the accuracy of every annotator.
         tables: ``cleaned_labels``, ``label_quality``, ``annotators``, ``to_relabel``, ``agreement``.
-        held_out: predictions of items by networks that never saw their labels; None without features.
+        held_out: predictions for items by networks that never saw their labels; None without features.
         classifier: trained on all labels; None without features.
-        mean_accuracy: of a label, with a 95 % interval.
+        mean_accuracy: probability that a label is right, with a 95 % interval.
     """
 
     intake: Intake
@@ -52,17 +52,18 @@ def fit(
     device: str = "cpu",
     progress: Progress = lambda text: None,
 ) -> Outcome:
-    """From labels, and features where there are some, to everything that is known.
+    """Estimate classes and accuracies from labels and, if there are features, train a classifier.
 
     Args:
         labels: a file, a frame, or labels already read.
-        source, path, match, decimal: of the features, as in ``features.read_source``; no source, no classifier.
+        source, path, match, decimal: of the features, as in ``features.read_source``; without a source there is no
+            classifier.
         options: how to read the labels.
         seeds, recipe, device: as in ``classifier.held_out``.
-        progress: told what is being done.
+        progress: called with what is being done.
 
     Raises:
-        Refusal: labels or features that are unclear or too few.
+        Refusal: labels or features are ambiguous, unusable or too few.
     """
     intake = labels if isinstance(labels, Intake) else read_labels(labels, options)
     held, network = None, None
@@ -77,10 +78,10 @@ def fit(
 
 
 def assemble(intake: Intake, held: HeldOut | None = None, network: Classifier | None = None) -> Outcome:
-    """What labels say, together with a classifier that is trained already, where there is one."""
+    """The outcome of labels and, if there is one, a classifier that has been trained already."""
     crowd, prob = intake.crowd, held.prob if held else None
     found = estimate(crowd, prob, intake.known)
-    people, _ = annotator_table(crowd, found, intake.known, prob)
+    people = annotator_table(crowd, found, intake.known, prob)
     label = decided(found, crowd, intake.first_said)
     tables = {
         "cleaned_labels": cleaned_labels(crowd, found, label, intake.known),

@@ -1,4 +1,4 @@
-"""``report.html``: one file with everything in it, the summary in plain words first. All names are escaped."""
+"""``report.html``: one self-contained file that starts with a summary in plain words. All names are escaped."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from scipy.sparse import csgraph, csr_array
 
 from lib.crowd.labels import CrowdLabels
+from lib.own_data.tables import counted
 from lib.plotting import crowds
 from lib.plotting.style import GRAY, color, in_style
 
@@ -42,21 +43,26 @@ def report_page(outcome: Outcome) -> str:
         worst = judged.sort_values("accuracy", ascending=False, kind="stable")
         shown = worst if len(worst) <= 2 * ROWS else pd.concat([worst.head(ROWS), worst.tail(ROWS)])
         names = shown.assign(annotator=shown["annotator"].astype(str).str.replace("$", r"\$"))
-        parts.append(_image(crowds.accuracies(names, title="Annotators, judged by the others")[0]))
+        parts.append(
+            _image(
+                crowds.accuracies(names, title="Annotators, judged by the others")[0],
+                "Accuracy of each annotator with its interval",
+            )
+        )
     first = pd.concat([people[people["looks_random"]], people[~people["looks_random"]].sort_values("accuracy", kind="stable")])
     columns = ["annotator", "n_labels", "accuracy", "ci_low", "ci_high", "confusions", "looks_random"]
     parts.append(_table(first[columns], "annotators.csv"))
     parts.append("<h2>Items to look at again</h2>")
     if outcome.estimate.told_apart:
-        parts.append(_image(relabeling_chart(tables["to_relabel"])[0]))
+        parts.append(_image(relabeling_chart(tables["to_relabel"])[0], "Wrong labels left, against items checked"))
     parts.append(_table(tables["to_relabel"], "to_relabel.csv"))
     parts.append("<h2>Cleaned labels</h2>")
     if outcome.estimate.told_apart:
-        parts.append(_image(confidence_chart(tables["cleaned_labels"])[0]))
+        parts.append(_image(confidence_chart(tables["cleaned_labels"])[0], "A histogram of the confidences"))
     columns = ["item", "label", "confidence", "n_labels", "votes", "majority_vote"]
     cleaned = tables["cleaned_labels"]
     differ = (cleaned["n_labels"] > 0) & (cleaned["label"] != cleaned["majority_vote"])
-    parts.append("<p>Labels that differ from the vote, or where the vote is tied:</p>")
+    parts.append("<p>Items whose cleaned label differs from the vote, or whose vote is tied:</p>")
     parts.append(_table(cleaned.loc[differ, columns], "cleaned_labels.csv"))
     parts.append("<h2>Agreement</h2>")
     parts.append(_table(tables["agreement"], "agreement.csv"))
@@ -68,82 +74,77 @@ def report_page(outcome: Outcome) -> str:
 
 
 def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
-    """The summary, and what to beware of."""
+    """The summary, and the warnings."""
     crowd, found, tables = outcome.intake.crowd, outcome.estimate, outcome.tables
     cleaned, people, several = tables["cleaned_labels"], tables["annotators"], crowd.labels_per_item >= 2
     known = int((outcome.intake.known >= 0).sum())
     told = [
-        f"{crowd.n_annotators:,} annotators gave {len(crowd):,} labels of {int((crowd.labels_per_item > 0).sum()):,} items; "
-        f"{int(several.sum()):,} items have two or more, so that people can agree. Classes: {crowd.n_classes}."
+        f"{counted(crowd.n_annotators, 'annotator')} gave {counted(len(crowd), 'label')} to "
+        f"{counted(int((crowd.labels_per_item > 0).sum()), 'item')} in {crowd.n_classes} classes. Two labels or more, so that "
+        f"annotators can be compared: {counted(int(several.sum()), 'item')}."
     ]
     warned = []
     top = tables["agreement"].iloc[0]
     if np.isfinite(top["value"]):
         told.append(
-            f"Two people agree on {100 * top['agreement']:.0f} % of the items that both labeled; Krippendorff's alpha "
-            f"is {top['value']:.2f} "
-            f"(95 % interval {top['ci_low']:.2f} to {top['ci_high']:.2f}; 1 is full agreement, 0 is chance)."
+            f"Two annotators of the same item agree {100 * top['agreement']:.0f} % of the time; Krippendorff's alpha is "
+            f"{top['value']:.2f} (95 % interval {top['ci_low']:.2f} to {top['ci_high']:.2f}; 1 is full agreement, 0 is chance)."
         )
     if found.told_apart:
         a, low, high = outcome.mean_accuracy
         told.append(
-            f"A label is right with probability {100 * a:.0f} % ({100 * low:.0f} to {100 * high:.0f}), "
-            + ("measured on the items with a known class." if known else "if people err independently.")
+            f"On average, a label is right with probability {100 * a:.0f} % ({100 * low:.0f} to {100 * high:.0f}), "
+            + ("measured on the items whose class is known." if known else "if annotators err independently.")
         )
         wrong = float((1 - cleaned["confidence"]).sum())
-        told.append(f"About {wrong:.0f} of {len(cleaned):,} cleaned labels are expected to be wrong, on the same condition.")
+        told.append(
+            f"Under the same condition, about {wrong:,.0f} of the {len(cleaned):,} cleaned labels are expected to be wrong."
+        )
     else:
         warned.append(
-            "Too few items have two labels or a known class, so nobody's accuracy can be told, nor which labels are "
-            "wrong. The labels are kept as "
-            "they are, without confidences. A second label for a few hundred items would change that."
+            "Too few items have two labels or a known class to tell how accurate anybody is, or which labels are wrong. The "
+            "labels are kept as they are, without confidences. A second label for a few hundred items would change that."
         )
     voted = ~cleaned["tied"] & (cleaned["n_labels"] > 0)
     changed, tied = int((voted & (cleaned["label"] != cleaned["majority_vote"])).sum()), int(cleaned["tied"].sum())
-    told.append(f"{changed:,} cleaned labels differ from the vote; {tied:,} votes were tied.")
+    told.append(f"Cleaned labels that differ from the majority vote: {changed:,}. Tied votes: {tied:,}.")
     told.append(
-        f"Held-out labels chose "
-        f"{'one coin per annotator' if found.model == 'one coin' else 'a confusion matrix per annotator'}; the fit has "
-        + ("converged." if found.converged else "not converged.")
+        "Hidden labels were predicted best by "
+        f"{'one accuracy' if found.model == 'one coin' else 'a confusion matrix'} per annotator. "
+        + ("The fit has converged." if found.converged else "The fit has not converged.")
         if found.told_apart
-        else "Each label counts alike."
+        else "Every label counts the same."
     )
     if outcome.held_out is not None:
         held, line = outcome.held_out, people.iloc[-1]
-        text = (
-            f"The classifier ({held.method}) agrees with {100 * held.agreement[held.method]:.0f} % of labels that it never saw"
-        )
+        text = f"The classifier ({held.method}) agrees with {100 * held.agreement[held.method]:.0f} % of labels it never saw"
         if np.isfinite(line["accuracy"]):
-            text += (
-                f"; by the labels of people alone it is right on {100 * line['accuracy']:.0f} % ({100 * line['ci_low']:.0f} to "
-            )
-            text += f"{100 * line['ci_high']:.0f}) of the items, if its errors are not theirs"
+            a, low, high = 100 * line[["accuracy", "ci_low", "ci_high"]].astype(float)
+            text += f". Judged by the annotators' labels alone, it is right on {a:.0f} % ({low:.0f} to {high:.0f}) of the items"
+            text += ", provided that it does not share their errors"
         told.append(f"{text}.")
     if top["ci_low"] <= 0:
-        warned.append("People agree no more than chance would have them: the labels may say nothing of the classes.")
+        warned.append("Annotators agree no more than by chance: the labels may say nothing about the classes.")
     if people["looks_random"].any():
         names = people.loc[people["looks_random"], "annotator"]
-        told.append(
-            f"{len(names)} annotators look as if they guessed: "
-            f"{', '.join(map(str, names[:5]))}{', ...' if len(names) > 5 else ''}."
-        )
+        rest = ", ..." if len(names) > 5 else ""
+        told.append(f"Annotators who seem to guess ({len(names):,}): {', '.join(map(str, names[:5]))}{rest}.")
     if found.told_apart and not found.converged:
-        warned.append("The fit had not settled when its rounds ended: take confidences with caution.")
+        warned.append("The fit had not converged when it was stopped: treat confidences with caution.")
     if (groups := islands(crowd)) > 1:
         warned.append(
-            f"The annotators fall into {groups} groups that share no item: accuracies of different groups cannot be compared."
+            f"The annotators form {groups:,} groups that share no items: accuracies cannot be compared across groups."
         )
     if not known and found.told_apart:
         warned.append(
-            "Errors that people share cannot be seen from labels alone: they confirm each other. To check, give the "
-            "classes of some items that "
-            "you know (--known FILE, --known-column, --trusted)."
+            "Errors that annotators share cannot be seen in the labels, because they confirm each other. To check for them, "
+            "give the classes of some items that you know (--known FILE, --known-column COLUMN or --trusted ANNOTATOR)."
         )
     return told, [*warned, *outcome.intake.notes]
 
 
 def islands(crowd: CrowdLabels) -> int:
-    """Groups of annotators (of those with labels) that no shared item connects."""
+    """Number of groups of annotators that no shared item connects; those without labels are not counted."""
     n = crowd.n_items + crowd.n_annotators
     graph = csr_array((np.ones(len(crowd)), (crowd.item, crowd.n_items + crowd.annotator)), shape=(n, n))
     _, group = csgraph.connected_components(graph, directed=False)
@@ -151,7 +152,7 @@ def islands(crowd: CrowdLabels) -> int:
 
 
 def relabeling_chart(ranking: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """How many cleaned labels are expected to be wrong, if somebody whose word is final goes through the list."""
+    """How many cleaned labels are expected to be wrong while somebody whose word is final works down the list."""
     doubt = 1 - ranking["confidence"].to_numpy()
     left = doubt.sum() - np.concatenate([[0], np.cumsum(doubt)])
     checked = np.arange(len(left))
@@ -166,7 +167,7 @@ def relabeling_chart(ranking: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
 
 
 def confidence_chart(cleaned: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """How many cleaned labels have which confidence."""
+    """Histogram of the confidence of the cleaned labels."""
     edges = np.linspace(0, 1, 21)
     counts, _ = np.histogram(cleaned["confidence"], edges)
     with in_style():
@@ -176,11 +177,11 @@ def confidence_chart(cleaned: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     return fig, pd.DataFrame({"confidence_from": edges[:-1], "items": counts})
 
 
-def _image(fig: Figure) -> str:
+def _image(fig: Figure, alt: str) -> str:
     content = io.BytesIO()
     fig.savefig(content, format="png", metadata={"Software": None})
     plt.close(fig)
-    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}">'
+    return f'<img alt="{alt}" src="data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}">'
 
 
 def _table(table: pd.DataFrame, file: str) -> str:
@@ -194,11 +195,7 @@ def _table(table: pd.DataFrame, file: str) -> str:
         "".join(f"<td{kind}>{html.escape(_cell(value))}</td>" for kind, value in zip(kinds, row, strict=True))
         for row in table.head(ROWS).itertuples(index=False)
     ]
-    rest = (
-        f"<p>{len(table):,} rows in all; the first {ROWS} are here, all are in {file}.</p>"
-        if len(table) > ROWS
-        else f"<p>{file}</p>"
-    )
+    rest = f"<p>The first {ROWS} of {len(table):,} rows; all are in {file}.</p>" if len(table) > ROWS else f"<p>{file}</p>"
     return f"<table><tr>{head}</tr>" + "".join(f"<tr>{line}</tr>" for line in lines) + f"</table>{rest}"
 
 

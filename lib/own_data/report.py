@@ -1,4 +1,4 @@
-"""The tables that a user gets: annotators, labels of items and of people, and what to look at again."""
+"""The tables for the user: annotators, the class of each item, the quality of each label, and what to label again."""
 
 from __future__ import annotations
 
@@ -21,20 +21,17 @@ FEWEST = 5  # judged labels, below which nobody looks random
 NUMBERS_AT_MOST = 30_000_000  # of labels x classes, for the test of guessing; with more, a sample of labels
 
 
-def annotator_table(
-    crowd: CrowdLabels, estimate: Estimate, known: np.ndarray, prob: np.ndarray | None = None
-) -> tuple[pd.DataFrame, np.ndarray | None]:
-    """One line an annotator, and one of the classifier, the last.
+def annotator_table(crowd: CrowdLabels, estimate: Estimate, known: np.ndarray, prob: np.ndarray | None = None) -> pd.DataFrame:
+    """One row per annotator and, last, one for the classifier.
 
-    ``looks_random``: the labels may be unrelated to the items (``p_guessing`` above 0.01) *and* somebody who draws labels from
-    shares of their own, whatever the item, would give them ten times more likely than a typical annotator. The first half
-    spares those who are wrong in a system, the second those who gave too few labels to tell. With fewer than five judged
-    labels nobody is flagged.
+    ``looks_random``: the labels may be unrelated to the items (``p_guessing`` above 0.01) *and* they are ten times more likely
+    from somebody who labels every item with the same class probabilities than from a typical annotator. The first condition
+    spares those who are systematically wrong, the second those who gave too few labels to tell. Nobody with fewer than five
+    judged labels is flagged.
 
     Returns:
-        Columns annotator, n_labels, n_judged (on items with two labels or more, or a known class), accuracy, ci_low,
-        ci_high, confusions ("3 → 8 (40 %)": of the 3, 40 % are called 8), p_guessing, looks_random; and the line of the
-        classifier, None without one.
+        Columns annotator, n_labels, n_judged (labels of items with two or more, or with a known class), accuracy, ci_low,
+        ci_high, confusions ("3 → 8 (40 %)": 40 % of the 3s are labeled 8), p_guessing, looks_random.
     """
     several = (crowd.labels_per_item >= 2) | (known >= 0)
     said = None if prob is None else prob.argmax(axis=1)
@@ -47,16 +44,16 @@ def annotator_table(
     table["p_guessing"] = p_value
     table["looks_random"] = (p_value > P_BELOW) & (odds >= ODDS_ABOVE) & (table["n_judged"] >= FEWEST)
     if said is None:
-        return table, None
+        return table
     name = CLASSIFIER if CLASSIFIER not in set(table["annotator"]) else f"{CLASSIFIER} (trained)"
     line = {"annotator": name, "n_labels": crowd.n_items, "n_judged": int((several & (crowd.labels_per_item > 0)).sum())}
     line |= dict(zip(["accuracy", "ci_low", "ci_high"], values[-1], strict=True))
     line |= {"confusions": "", "p_guessing": np.nan, "looks_random": False}
-    return pd.concat([table, pd.DataFrame([line])], ignore_index=True), values[-1]
+    return pd.concat([table, pd.DataFrame([line])], ignore_index=True)
 
 
 def _typical_errors(crowd: CrowdLabels, posterior: np.ndarray) -> np.ndarray:
-    """The two errors that are expected most often of each annotator, if they are expected at least twice."""
+    """The two most frequent errors expected of each annotator, if they are expected at least twice."""
     n = crowd.n_classes
     words = np.full(crowd.n_annotators, "", dtype=object)
     if crowd.n_annotators * n * n > NUMBERS_AT_MOST:
@@ -76,13 +73,11 @@ def _typical_errors(crowd: CrowdLabels, posterior: np.ndarray) -> np.ndarray:
 
 
 def _guessing(crowd: CrowdLabels, estimate: Estimate, several: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """``[annotators]`` p-value of guessing, and how much better guessing explains the labels (log10); NaN where nothing is
-    known.
+    """``[annotators]`` p-value of guessing, and by how much guessing explains the labels better (log10); NaN if unknown.
 
-    Under guessing, an annotator's labels could as well be exchanged among the items. Two statistics are compared with what
-    exchanges give, by their exact means and variances and a normal tail: agreement with the others, and the cell (class,
-    label) of the table that is farthest off (times the number of cells), which also finds somebody who is wrong in a
-    system.
+    The labels of somebody who guesses may be permuted among the items. Two statistics are compared with their exact mean and
+    variance under permutation and a normal tail: the agreement with the others, and the cell (class, label) of the table that
+    deviates most (with Bonferroni's correction), which also detects somebody who is systematically wrong.
     """
     size, n = crowd.n_annotators, crowd.n_classes
     if not estimate.told_apart:
@@ -117,7 +112,7 @@ def _guessing(crowd: CrowdLabels, estimate: Estimate, several: np.ndarray) -> tu
 
 
 def _others(crowd: CrowdLabels, estimate: Estimate, rows: np.ndarray) -> np.ndarray:
-    """``[rows, classes]`` the posterior of a label's item without it."""
+    """``[rows, classes]`` the posterior of each label's item without that label."""
     who, label = crowd.annotator[rows], crowd.label[rows]
     if estimate.confusion is not None:
         own = estimate.confusion[who, :, label]
@@ -133,19 +128,18 @@ def _others(crowd: CrowdLabels, estimate: Estimate, rows: np.ndarray) -> np.ndar
 
 
 def decided(estimate: Estimate, crowd: CrowdLabels, order: np.ndarray) -> np.ndarray:
-    """``[items]`` the most probable class; of equals the one that is first in ``order`` ``[classes]``, whatever classes are
-    called."""
+    """``[items]`` the most probable class; of equally probable ones the first by rank ``order`` ``[classes]``."""
     best = estimate.posterior >= estimate.posterior.max(axis=1, keepdims=True) - 1e-9
     return np.where(best, order, crowd.n_classes).argmin(axis=1)
 
 
 def cleaned_labels(crowd: CrowdLabels, estimate: Estimate, label: np.ndarray, known: np.ndarray) -> pd.DataFrame:
-    """One line an item.
+    """One row per item.
 
     Returns:
-        Columns item, label, confidence, n_labels, votes (for this label), majority_vote (``a|b`` where classes are tied;
-        empty where nobody labeled the item), tied, known, and the probability of each class. Confidence and probabilities
-        are empty where accuracies cannot be told apart.
+        Columns item, label, confidence, n_labels, votes (for this label), majority_vote (``a|b`` for a tie, empty for an
+        item without labels), tied, known, and the probability of each class. Confidence and probabilities are empty if
+        accuracies cannot be told apart.
     """
     counts, names = crowd.counts, np.array(crowd.class_names, dtype=object)
     top = (counts == counts.max(axis=1, keepdims=True)) & (counts > 0)
@@ -165,8 +159,8 @@ def cleaned_labels(crowd: CrowdLabels, estimate: Estimate, label: np.ndarray, kn
 
 
 def label_quality(crowd: CrowdLabels, estimate: Estimate, prob: np.ndarray | None = None) -> pd.DataFrame:
-    """One line a label: columns item, annotator, label, score: how probable the label is by all that is known but itself. Where
-    accuracies cannot be told apart, only a classifier can say something: its probability; else it is empty."""
+    """One row per label: item, annotator, label, and score, the probability that the label is right, given everything except
+    the label itself. If accuracies cannot be told apart, the score is the classifier's probability, or empty without one."""
     if estimate.told_apart:
         score = fusion.support(crowd, estimate.posterior, estimate.accuracy, estimate.confusion)
     elif prob is not None:
@@ -182,14 +176,14 @@ def label_quality(crowd: CrowdLabels, estimate: Estimate, prob: np.ndarray | Non
 def to_relabel(
     crowd: CrowdLabels, estimate: Estimate, annotators: pd.DataFrame, known: np.ndarray, prob: np.ndarray | None
 ) -> pd.DataFrame:
-    """Which items next, and by whom: those most worth one more label first, known ones left out.
+    """Which items to label next, and by whom: those where one more label is worth most come first, known ones are left out.
 
-    Worth is the information (bits) that one label of a typical annotator is expected to give of the class. Where accuracies
-    cannot be told apart, worth is what the classifier says against the label, or 1 less for each label that an item has.
+    The gain is the information (bits) about the class that one label by a typical annotator is expected to give. If
+    accuracies cannot be told apart, it is the classifier's probability of other classes, or, without one, 1 / (1 + labels).
 
     Returns:
-        Columns item, n_labels, label, confidence, runner_up, gain, ask: the annotator of whom most is known to be good
-        (lower end of the interval) and who has not labeled the item; empty where nobody is left.
+        Columns item, n_labels, label, confidence, runner_up, gain, and ask: of the annotators who have not labeled the item,
+        the one with the highest lower end of the interval; empty if nobody is left.
     """
     p, names = estimate.posterior, np.array(crowd.class_names, dtype=object)
     best = p.argmax(axis=1)
@@ -225,7 +219,7 @@ def _whom(crowd: CrowdLabels, annotators: pd.DataFrame) -> np.ndarray:
     order = np.argsort(-worth, kind="stable")
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))
-    most = min(int(crowd.labels_per_item.max(initial=0)) + 1, crowd.n_annotators)  # one of so many is free, if anybody is
+    most = min(int(crowd.labels_per_item.max(initial=0)) + 1, crowd.n_annotators)  # among so many, one is free if anybody is
     asked = np.zeros((crowd.n_items, most), dtype=bool)
     near = rank[crowd.annotator] < most
     asked[crowd.item[near], rank[crowd.annotator[near]]] = True
@@ -234,5 +228,5 @@ def _whom(crowd: CrowdLabels, annotators: pd.DataFrame) -> np.ndarray:
 
 
 def _entropy(prob: np.ndarray) -> np.ndarray:
-    """Of the last axis, in bits."""
+    """Entropy over the last axis, in bits."""
     return -xlogy(prob, prob).sum(axis=-1) / np.log(2) + 0.0

@@ -1,4 +1,4 @@
-"""A table of text from whatever file it is in, with the line of each row: CSV of any separator and encoding, Parquet, Excel,
+"""Any file as a table of text that knows the line of each row: CSV with any separator and encoding, Parquet, Excel, and the
 JSON of Label Studio."""
 
 from __future__ import annotations
@@ -14,34 +14,42 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-__all__ = ["Refusal", "TextTable", "natural", "read_table", "shown"]
+__all__ = ["Refusal", "TextTable", "counted", "natural", "read_table", "shown"]
 
 SEPARATORS = (",", ";", "\t", "|")
 
 
 class Refusal(ValueError):
-    """A file that cannot be used as it is: says where, and what to do."""
+    """A file cannot be used as it is; the message says where and what to do."""
 
 
 @dataclass(frozen=True, eq=False)
 class TextTable:
-    """A table whose cells are all text, without spaces around the names of its columns.
+    """A table whose cells are all text, its column names stripped of surrounding spaces.
 
     Attributes:
-        frame: the cells, as they are in the file.
+        frame: the cells as they are in the file.
         path: of the file.
-        notes: what was found on the way, for the user.
-        separator: between cells; empty where the file is no CSV.
+        notes: what the user should know about how it was read.
+        separator: between cells; empty if the file is not a CSV.
+        lines: of the file on which each row ends, if they are not simply 2, 3, 4, ...
     """
 
     frame: pd.DataFrame
     path: Path
     notes: list[str] = field(default_factory=list)
     separator: str = ""
+    lines: list[int] | None = None
 
     def place(self, row: int) -> str:
-        """Where a row is: a line of the file, which starts with the header, where cells have no line breaks."""
-        return f"{self.path.name}, line {row + 2}" if self.separator else f"{self.path.name}, row {row + 1}"
+        """Where a row is, for a message: file and line."""
+        return f"{self.path.name}, {self.line(row)}"
+
+    def line(self, row: int) -> str:
+        """The line of a row in a CSV, whose first is the header; its number among the rows elsewhere."""
+        if not self.separator:
+            return f"row {row + 1}"
+        return f"line {row + 2 if self.lines is None else self.lines[row]}"
 
 
 def read_table(path: str | Path) -> TextTable:
@@ -49,7 +57,7 @@ def read_table(path: str | Path) -> TextTable:
 
     Raises:
         FileNotFoundError: no such file.
-        Refusal: empty, of an unknown form, or not readable.
+        Refusal: the file is empty, damaged, or not a table.
     """
     path = Path(path)
     if not path.is_file():
@@ -60,9 +68,9 @@ def read_table(path: str | Path) -> TextTable:
         try:
             content = gzip.decompress(content)
         except (OSError, EOFError) as error:
-            raise Refusal(f"{path.name} is called .gz but is not compressed so: {error}") from error
+            raise Refusal(f"{path.name} is named .gz but cannot be unpacked: {error}") from error
     if not content.strip():
-        raise Refusal(f"{path.name} is empty; expected a table with a header and one label a row")
+        raise Refusal(f"{path.name} is empty; expected a table with a header and one label per row")
     if name.endswith((".xlsx", ".parquet")):
         table = TextTable(_binary(path, name, content), path)
     elif name.endswith(".json"):
@@ -73,9 +81,9 @@ def read_table(path: str | Path) -> TextTable:
     first = table.frame.columns[0] if table.frame.shape[1] else ""
     if first in ("", "Unnamed: 0") and table.frame.iloc[:, 0].tolist() == [str(i) for i in range(len(table.frame))]:
         table = replace(table, frame=table.frame.iloc[:, 1:])
-        table.notes.append("the first column, without a name, counts the rows: left out")
+        table.notes.append(f"the first column of {path.name}, which has no name and only counts rows, is left out")
     if (again := table.frame.columns[table.frame.columns.duplicated()]).size:
-        raise Refusal(f"{path.name} has two columns called {again[0]!r}; rename one of them")
+        raise Refusal(f"{path.name} has two columns named {again[0]!r}; rename one of them")
     if table.frame.empty:
         raise Refusal(f"{path.name} has a header ({shown(table.frame.columns)}) but no rows")
     return table
@@ -84,32 +92,39 @@ def read_table(path: str | Path) -> TextTable:
 def _csv(path: Path, content: bytes) -> TextTable:
     text, notes = _decoded(path, content)
     header = text.split("\n", 1)[0]
-    outside = "".join(header.split('"')[::2])  # separators in quotes are part of a name
+    outside = "".join(header.split('"')[::2])  # a separator in quotes is part of a name
     separator = max(SEPARATORS, key=outside.count)
     frame = _quickly(text, separator)
-    if frame is not None:
-        return TextTable(frame, path, [*notes, *_separated(separator)], separator)
+    if frame is not None and len(frame) == text.count("\n") - text.endswith("\n"):  # no blank lines, none in quotes
+        return TextTable(frame, path, [*notes, *_separated(path, separator)], separator)
     try:
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
         names = next(rows)
-        lines = [row for row in rows if row]
+        cells, lines = [], []
+        for row in rows:
+            if row:
+                cells.append(row)
+                lines.append(rows.line_num)
     except csv.Error as error:
-        raise Refusal(f"{path.name} is no readable table: {error}. Save it as CSV (UTF-8) and try again") from error
-    widths = np.fromiter(map(len, lines), dtype=np.int64, count=len(lines))
+        raise Refusal(f"{path.name} cannot be read as a table: {error}. Save it as CSV (UTF-8) and try again") from error
+    widths = np.fromiter(map(len, cells), dtype=np.int64, count=len(cells))
     if len(wrong := np.flatnonzero(widths != len(names))):
         raise Refusal(
-            f"{path.name}, line {wrong[0] + 2} has {widths[wrong[0]]} cells, but the header has {len(names)}: {shown(names)}. "
-            "Put text that holds the separator in quotes"
+            f"{path.name}, line {lines[wrong[0]]} has {widths[wrong[0]]} cells, but the header has {len(names)}: "
+            f"{shown(names)}. Put cells that contain the separator in quotes"
         )
-    return TextTable(pd.DataFrame(lines, columns=names, dtype=object), path, [*notes, *_separated(separator)], separator)
+    frame = pd.DataFrame(cells, columns=names, dtype=object)
+    return TextTable(frame, path, [*notes, *_separated(path, separator)], separator, lines)
 
 
-def _separated(separator: str) -> list[str]:
-    return [] if separator == "," else [f"cells are separated by {'tabs' if separator == chr(9) else repr(separator)}"]
+def _separated(path: Path, separator: str) -> list[str]:
+    mark = "tabs" if separator == "\t" else repr(separator)
+    return [] if separator == "," else [f"the cells of {path.name} are separated by {mark}"]
 
 
 def _quickly(text: str, separator: str) -> pd.DataFrame | None:
-    """What pandas makes of it, three times as fast as the plain reader; None where anything is odd, which that one can name."""
+    """The table as pandas reads it, three times as fast as the plain reader; None if anything is odd, for which the latter has
+    the words."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # rows longer than the header would be cut
@@ -123,12 +138,12 @@ def _quickly(text: str, separator: str) -> pd.DataFrame | None:
 
 def _decoded(path: Path, content: bytes) -> tuple[str, list[str]]:
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return content.decode("utf-16"), ["the encoding is UTF-16"]
+        return content.decode("utf-16"), [f"{path.name} is encoded in UTF-16"]
     try:
         return content.decode("utf-8-sig"), []
     except UnicodeDecodeError:
         try:
-            return content.decode("cp1252"), ["the encoding is not UTF-8, read as Windows-1252: check names with accents"]
+            return content.decode("cp1252"), [f"{path.name} is not UTF-8, read as Windows-1252: check names with accents"]
         except UnicodeDecodeError as error:
             raise Refusal(f"{path.name} is neither UTF-8, UTF-16 nor Windows-1252 text; save it as CSV (UTF-8)") from error
 
@@ -148,7 +163,7 @@ def _binary(path: Path, name: str, content: bytes) -> pd.DataFrame:
 
 
 def _label_studio(path: Path, content: bytes) -> pd.DataFrame:
-    """One row an annotation, columns item, annotator, label, known."""
+    """One row per annotation: item, annotator, label, known."""
     try:
         tasks = json.loads(content)
         rows = []
@@ -163,7 +178,7 @@ def _label_studio(path: Path, content: bytes) -> pd.DataFrame:
                 label = choices[0] if len(choices) == 1 else json.dumps(choices) if choices else ""
                 rows.append((item, str(person), label, label if said.get("ground_truth") else ""))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Refusal(f"{path.name} is JSON, but no export of Label Studio with choices: {error!r}. Save it as CSV") from error
+        raise Refusal(f"{path.name} is JSON, but no Label Studio export with choices: {error!r}. Save it as CSV") from error
     return pd.DataFrame(rows, columns=["item", "annotator", "label", "known"], dtype=str)
 
 
@@ -172,6 +187,11 @@ def natural(names: list[str]) -> list[str]:
     if all(name.removeprefix("-").isdecimal() for name in names):
         return sorted(names, key=lambda name: (int(name), name))
     return sorted(names)
+
+
+def counted(number: int, name: str) -> str:
+    """A number with its noun: ``1 item``, ``2,000 items``."""
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
 
 
 def shown(names, most: int = 6) -> str:

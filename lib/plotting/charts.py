@@ -12,23 +12,22 @@ runs are seaborn's: the mean over seeds, with ± std as a band or as bars.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from lib.plotting.style import GRAY, PAPER, color, dashes, in_style, line, marker
+from lib.plotting.lines import curves, error_grid, error_lines
+from lib.plotting.panels import Titles, name_panels, panels_of, seed_counts, seeds_in_words
+from lib.plotting.style import BLUE, GRAY, GREEN, PAPER, RED, color, in_style, marker
 from lib.results.tables import dataset_title, is_share, method_title, metric_title
 
 __all__ = ["bars", "best_to_last", "curves", "dots", "dumbbells", "error_grid", "error_lines", "simplex"]
 
-Titles = Mapping[str, str] | None
 BEST, LAST = "test_acc_best", "test_acc_last"
 ACROSS = 4  # panels of `best_to_last` side by side, at most
 
@@ -52,7 +51,7 @@ def bars(table: pd.DataFrame, metric: str | None = None, title: str = "", titles
     """
     data = _of_metric(table, metric)
     metric, methods = data["metric"].iloc[0], list(data["method"].unique())
-    panels = _panels(data)
+    panels = panels_of(data)
     with in_style():
         height = max(3.0, 1.7 + 0.42 * len(methods))
         fig, axes = plt.subplots(1, len(panels), figsize=(8, height), sharey=True, squeeze=False)
@@ -62,168 +61,12 @@ def bars(table: pd.DataFrame, metric: str | None = None, title: str = "", titles
             axis.set_xlabel(textwrap.fill(metric_title(metric, titles), 52 // len(panels)))
         _methods_down(axes, methods, titles)
         axes[0, 0].set_ylabel("method")
-        _name_panels(fig, axes[0], panels, title, titles)
+        name_panels(fig, axes[0], panels, title, titles)
         handles = [Line2D([], [], color=GRAY, marker="o", label=f"ours, {seeds_in_words(data['n_seeds'])}")]
         if "paper_mean" in data and data["paper_mean"].notna().any():
             words = "paper, mean ± std" if data["paper_std"].notna().any() else "paper"
             handles.append(Line2D([], [], color=PAPER, marker="D", mfc="white", ls="", label=words))
         fig.legend(handles=handles, loc="outside lower center", ncols=2)
-    return fig, data
-
-
-def curves(
-    rows: Iterable[dict | None],
-    metric: str = "test_acc",
-    title: str = "",
-    ylabel: str | None = None,
-    titles: Titles = None,
-) -> tuple[Figure, pd.DataFrame]:
-    """A number of each epoch's end: mean over seeds as a line, ± std as a band, by method.
-
-    Args:
-        rows: ledger rows.
-        metric: a key of the rows' history.
-        title, titles: as in :func:`bars`.
-        ylabel: with unit; by default the metric in words.
-
-    Returns:
-        The figure, a panel a (data set, case), and columns dataset, case, method, epoch (from 1), mean, std, n_seeds.
-
-    Raises:
-        ValueError: no row has it in its history, or runs of one method have different numbers of epochs.
-    """
-    histories = _histories(rows, metric)
-    data = over_seeds(histories, ["dataset", "case", "method", "epoch"])
-    panels = _panels(histories)
-    with in_style():
-        fig, axes = plt.subplots(1, len(panels), sharey=True, squeeze=False)
-        for axis, part in zip(axes[0], panels.values(), strict=True):
-            _lines(axis, part, "epoch", "value", "method", "band")
-            every = max(1, part["epoch"].nunique() // 6)
-            for place, drawn in enumerate(axis.lines):  # marks not all at one epoch
-                drawn.set_markevery((place * every // len(axis.lines), every))
-            axis.set_xlabel("epoch")
-        axes[0, 0].set_ylabel(ylabel or metric_title(metric, titles))
-        _name_panels(fig, axes[0], panels, title, titles)
-        _legend(fig, data["method"].unique(), titles, seeds_in_words(data["n_seeds"], "band"))
-    return fig, data
-
-
-def error_lines(
-    frame: pd.DataFrame,
-    x: str,
-    y: str,
-    hue: str = "method",
-    *,
-    xlabel: str,
-    ylabel: str,
-    title: str = "",
-    slope: float | None = None,
-    log: str = "xy",
-    titles: Titles = None,
-) -> tuple[Figure, pd.DataFrame]:
-    """How an error falls: mean with error bars against a size, on logarithmic axes.
-
-    Args:
-        frame: one line a run.
-        x, y, hue: its columns; one line in the figure for each value of ``hue``.
-        xlabel, ylabel: in words, with units.
-        title: of the figure.
-        slope: draws a dotted guide ``y ~ x ** slope`` through the first line's first point.
-        log: which axes are logarithmic: ``"xy"``, ``"x"``, ``"y"`` or ``""``.
-        titles: other titles for the values of ``hue``.
-
-    Returns:
-        The figure and columns hue, x, mean, std, n_seeds.
-
-    Raises:
-        ValueError: a column is missing, nothing to draw, or a value that a logarithmic axis cannot show.
-    """
-    if absent := [name for name in (x, y, hue) if name not in frame.columns]:
-        raise ValueError(f"the table needs a column {absent[0]!r}; found {', '.join(map(str, frame.columns))}")
-    for letter, name in (("x", x), ("y", y)):
-        if letter in log and not (frame[name] > 0).all():
-            raise ValueError(f"a logarithmic axis needs positive numbers, found {frame[name].min()} in {name!r}")
-    if frame.empty:
-        raise ValueError("there is nothing to draw: the table has no lines")
-    data = over_seeds(frame.rename(columns={y: "value"}), [hue, x])
-    with in_style():
-        fig, axis = plt.subplots()
-        _lines(axis, frame, x, y, hue, "bars")
-        if slope is not None:
-            first = data[data[hue] == data[hue].iloc[0]].sort_values(x, kind="stable")
-            guide = first["mean"].iloc[0] * (first[x] / first[x].iloc[0]) ** slope
-            axis.plot(first[x], guide, color=GRAY, ls=":", marker="", zorder=1, label=f"slope {slope:g}".replace("-", "−"))
-        _scale(axis, np.sort(data[x].unique()), log)
-        axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
-        guides = [handle for handle in axis.lines if str(handle.get_label()).startswith("slope")]
-        _legend(fig, data[hue].unique(), titles, seeds_in_words(data["n_seeds"], "bar"), guides)
-    return fig, data
-
-
-def error_grid(
-    frame: pd.DataFrame,
-    x: str,
-    hue: str = "method",
-    *,
-    rows: Mapping[str, str],
-    column: str | None = None,
-    xlabel: str,
-    title: str = "",
-    log: str = "",
-    titles: Titles = None,
-) -> tuple[Figure, pd.DataFrame]:
-    """Errors against a size, mean and error bar over seeds: a panel for each metric, or a row of them.
-
-    Errors are drawn from zero; shares, such as accuracies, in percent and in a range of their own.
-
-    Args:
-        frame: from ``rows.frame``: one line a (run, metric), with columns ``x``, ``hue`` and ``column``.
-        x: what is varied; numbers.
-        hue: one line in a panel for each of its values.
-        rows: the metrics to show, each with its axis label.
-        column: one column of panels for each of its values; without it the metrics stand side by side.
-        xlabel, title: in words.
-        log: which axes are logarithmic: ``"xy"``, ``"x"``, ``"y"`` or ``""``.
-        titles: titles for the values of ``hue`` other than the registry's.
-
-    Returns:
-        The figure and columns metric, column (if any), hue, x, mean, std, n_seeds.
-
-    Raises:
-        ValueError: a column is missing, or no line has one of the metrics.
-    """
-    by = ["metric", *([column] if column else []), hue, x]
-    if absent := [name for name in [*by, "value"] if name not in frame.columns]:
-        raise ValueError(f"the table needs a column {absent[0]!r}; found {', '.join(map(str, frame.columns))}")
-    if unknown := set(rows) - set(frame["metric"]):
-        raise ValueError(f"no line has the metric {min(unknown)!r}; found {', '.join(frame['metric'].unique()) or 'none'}")
-    frame = frame[frame["metric"].isin(list(rows))]
-    frame = frame.assign(value=frame["value"] * frame["metric"].map(lambda metric: 100 if is_share(metric) else 1))
-    data = over_seeds(frame, by)
-    columns = list(data[column].unique()) if column else [None]
-    cells = [(metric, name) for metric in rows for name in columns]
-    lines = len(rows) if column else 1  # without columns, the metrics stand side by side
-    across = len(cells) // lines
-    with in_style():
-        shape = (2.6 + (3.1 if column else 3.9) * across, 1.4 + 2.5 * lines)
-        fig, axes = plt.subplots(
-            lines, across, figsize=shape, sharex=True, sharey="row" if column else False, squeeze=False, dpi=90
-        )
-        for (metric, name), axis in zip(cells, axes.flat, strict=True):
-            part = frame[(frame["metric"] == metric) & ((frame[column] == name) if column else True)]
-            _lines(axis, part, x, "value", hue, "bars")
-            if name in (None, columns[0]):
-                axis.set_ylabel(rows[metric])
-            if name is not None and metric == next(iter(rows)):
-                axis.set_title(str(name))
-        for (metric, _), axis in zip(cells, axes.flat, strict=True):  # when all are drawn, since panels share their axes
-            _scale(axis, np.sort(data[x].unique()), log)
-            if "y" not in log and not is_share(metric):
-                axis.set_ylim(bottom=0)
-        fig.supxlabel(xlabel, fontsize=13)
-        fig.suptitle(title, fontsize=14)
-        _legend(fig, data[hue].unique(), titles, seeds_in_words(data["n_seeds"], "bar"))
     return fig, data
 
 
@@ -373,7 +216,7 @@ def simplex(
     """
     if len(corners) != 3 or any(np.shape(points)[1:] != (3,) for points, _ in panels.values()):
         raise ValueError(f"a triangle shows three classes, found {len(corners)} names")
-    lines, colors = -(-len(panels) // columns), ("#0072B2", "#D55E00", "#009E73")
+    lines, colors = -(-len(panels) // columns), (BLUE, RED, GREEN)
     parts = []
     with in_style():
         columns = min(columns, len(panels))
@@ -398,52 +241,6 @@ def _flat(points: np.ndarray) -> np.ndarray:
     return points @ np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
 
 
-# ---------------------------------------------------------------------- what charts share
-
-
-def over_seeds(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Columns ``by``, mean, std (of a sample) and n_seeds of the column ``value``, in the order of first appearance."""
-    groups = frame.groupby(list(by), sort=False)["value"]
-    return groups.agg(["mean", "std", "count"]).reset_index().rename(columns={"count": "n_seeds"})
-
-
-def seed_counts(n_seeds: pd.Series) -> str:
-    """How many seeds the numbers of a figure have."""
-    counts = sorted(set(n_seeds[n_seeds > 0].astype(int)))
-    if len(counts) < 2:
-        return "no runs" if not counts else "one seed" if counts == [1] else f"{counts[0]} seeds"
-    return f"{counts[0]} to {counts[-1]} seeds"
-
-
-def seeds_in_words(n_seeds: pd.Series, spread: str = "") -> str:
-    """What is drawn, for the legend; ``spread`` is what the std is drawn as, where that is not plain."""
-    counts = seed_counts(n_seeds)
-    if counts in ("no runs", "one seed"):
-        return counts
-    return f"mean, {spread} ± std,\n{counts}" if spread else f"mean ± std over {counts}"
-
-
-def _lines(axis: Axes, runs: pd.DataFrame, x: str, y: str, hue: str, spread: str) -> None:
-    """A line for each value of ``hue``, in its looks: mean over runs and ± std."""
-    runs = runs.assign(**{hue: runs[hue].astype(str)})
-    names = list(runs[hue].unique())
-    sns.lineplot(
-        runs, x=x, y=y, hue=hue, style=hue, hue_order=names, style_order=names, ax=axis, legend=False,
-        palette={name: color(name) for name in names}, markers={name: marker(name) for name in names},
-        dashes={name: dashes(name) for name in names}, errorbar="sd", err_style=spread,
-        err_kws={"lw": 0} if spread == "band" else {"capsize": 4},
-    )  # fmt: skip
-    axis.set(xlabel="", ylabel="")
-
-
-def _legend(fig: Figure, names: Iterable[str], titles: Titles, heading: str, others: Sequence[Line2D] = ()) -> None:
-    """One legend to the right, each name once."""
-    looks = {name: {"color": color(name), "ls": line(name), "marker": marker(name)} for name in map(str, names)}
-    handles = [Line2D([], [], label=method_title(name, titles), **look) for name, look in looks.items()]
-    legend = fig.legend(handles=[*handles, *others], title=heading, loc="outside right upper", alignment="left")
-    legend.get_title().set_multialignment("left")
-
-
 def _methods_down(axes: np.ndarray, methods: Sequence[str], titles: Titles) -> None:
     """The methods from top to bottom, on the axes of the first panel for all."""
     for axis in axes.flat:
@@ -452,39 +249,11 @@ def _methods_down(axes: np.ndarray, methods: Sequence[str], titles: Titles) -> N
     axes[0, 0].set_yticks(range(len(methods)), [method_title(method, titles) for method in methods])
 
 
-def _scale(axis: Axes, sizes: np.ndarray, log: str) -> None:
-    """Logarithmic scales, with ticks in plain numbers; on the x axis the sizes that were run, where they are few."""
-    axis.set(**{f"{letter}scale": "log" for letter in log})
-    for letter in log:
-        scale = getattr(axis, f"{letter}axis")
-        scale.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        scale.set_minor_locator(NullLocator())
-        scale.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-    if len(sizes) <= 8:
-        axis.set_xticks(sizes, [f"{size:.2g}" if size < 1 else f"{size:,.10g}" for size in sizes])
-        axis.xaxis.set_minor_locator(NullLocator())
-
-
 def _of_metric(table: pd.DataFrame, metric: str | None) -> pd.DataFrame:
     there = list(table["metric"].unique())
     if (metric is None and len(there) != 1) or (metric is not None and metric not in there):
         raise ValueError(f"choose one metric of the table; found {', '.join(there) or 'none'}, asked for {metric!r}")
     return table[table["metric"] == (metric or there[0])].reset_index(drop=True)
-
-
-def _panels(data: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
-    return dict(list(data.groupby(["dataset", "case"], sort=False)))
-
-
-def _name_panels(fig: Figure, axes: Sequence[Axes], panels: Mapping[tuple[str, str], object], title: str, titles: Titles):
-    """The figure's title; above several panels, their data set and case."""
-    if len(panels) == 1:
-        axes[0].set_title(title)
-        return
-    fig.suptitle(title, fontsize=14)
-    for axis, name in zip(axes, panels, strict=True):
-        dataset, case = dataset_title(name[0], titles), (titles or {}).get(name[1], name[1])
-        axis.set_title(dataset if case == "real" else f"{dataset}, {case}")
 
 
 def _draw_result(axis: Axes, level: int, entry: Mapping, factor: float) -> None:
@@ -500,26 +269,6 @@ def _draw_result(axis: Axes, level: int, entry: Mapping, factor: float) -> None:
         std = 0 if np.isnan(entry["paper_std"]) else entry["paper_std"] * factor
         looks = {"color": PAPER, "marker": "D", "mfc": "white", "ms": 6, "lw": 1}
         axis.errorbar(entry["paper_mean"] * factor, level + 0.3, xerr=std, **looks)
-
-
-def _histories(rows: Iterable[dict | None], metric: str) -> pd.DataFrame:
-    """One line a run and epoch: dataset, case, method, epoch (from 1), value."""
-    parts: dict[tuple, list[pd.DataFrame]] = {}
-    known: set[str] = set()
-    for row in rows:
-        if row is not None:
-            known |= set(row["history"])
-            place = {name: row["config"][name] for name in ("dataset", "case", "method")}
-            if metric in row["history"]:
-                values = np.array(row["history"][metric], dtype=float) * (100 if is_share(metric) else 1)
-                run = pd.DataFrame(place | {"epoch": np.arange(1, len(values) + 1), "value": values})
-                parts.setdefault(tuple(place.values()), []).append(run)
-    if not parts:
-        raise ValueError(f"no run has {metric!r} in its history; found {', '.join(sorted(known)) or 'nothing'}")
-    for (dataset, _, method), runs in parts.items():
-        if len(lengths := {len(run) for run in runs}) > 1:
-            raise ValueError(f"runs of {method!r} on {dataset!r} have different numbers of epochs: {sorted(lengths)}")
-    return pd.concat([run for runs in parts.values() for run in runs], ignore_index=True)
 
 
 def _draw_fall(axis: Axes, level: int, cells: pd.DataFrame, shade: str) -> None:

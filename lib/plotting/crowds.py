@@ -11,14 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lib.crowd.labels import CrowdLabels
-from lib.plotting.style import GRAY, PAPER, in_style
+from lib.plotting.style import BLUE, GRAY, GREEN, ORANGE, PAPER, PURPLE, RED, in_style
 
 __all__ = ["accuracies", "disagreement", "funnels"]
 
-# Okabe and Ito's palette; shapes tell groups apart where colors do not.
-LOOKS = [("#0072B2", "o"), ("#E69F00", "s"), ("#009E73", "^"), ("#D55E00", "D"), ("#CC79A7", "v"), ("#767676", "P")]
+# Shapes tell groups apart where colors do not.
+LOOKS = [(BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (RED, "D"), (PURPLE, "v"), (GRAY, "P")]
 
-BLUE, SHADE = "#0072B2", "#E3E3E3"
+SHADE = "#E3E3E3"
 NORMAL = 1.96  # 95 % of a normal distribution lie within so many standard deviations
 CALM, RANDOM = "no sign of guessing", "looks random"
 
@@ -105,7 +105,7 @@ def accuracies(
     if truth is not None:
         drawn["true_accuracy"] = data["annotator"].map(truth) * 100
     with in_style():
-        fig, axis = plt.subplots(figsize=(8, 1.6 + 0.31 * len(drawn)))
+        fig, axis = plt.subplots(figsize=(8, max(3.6, 1.6 + 0.31 * len(drawn))))
         for level, line in enumerate(drawn.to_dict("records")):
             color, marker = looks[line["group"]]
             ends = [[line["accuracy"] - line["ci_low"]], [line["ci_high"] - line["accuracy"]]]

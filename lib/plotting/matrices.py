@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Collection, Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -14,14 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from lib.aggregation.sparsity import similar_together
-from lib.plotting.style import PAPER, color, in_style, marker
+from lib.plotting.panels import Titles
+from lib.plotting.style import BLUE, PAPER, RED, color, in_style, marker
 from lib.results.ranking import Ranks
 from lib.results.tables import method_title
 
 __all__ = ["confusions", "critical_difference", "distance_maps", "heat"]
-
-Titles = Mapping[str, str] | None
-BLUE = "#0072B2"
 
 
 def confusions(
@@ -79,7 +78,8 @@ def confusions(
             if column == 0:
                 axis.set_ylabel(names[which], fontweight="bold")
         gray = any(np.isnan(matrix).any() for pair in pairs for matrix in pair)
-        fig.supxlabel("label given" + (" (gray: no item of that true class was seen)" if gray else ""), fontsize=13)
+        words = "label given" + (" (gray: no item of that true class was seen)" if gray else "")
+        fig.supxlabel(textwrap.fill(words, int(9 * shape[0])), fontsize=13)
         fig.supylabel("true class", fontsize=13)
         fig.suptitle(title, fontsize=14)
         bar = fig.colorbar(axes[0, 0].collections[0], ax=axes, shrink=0.7, aspect=30, pad=0.02)
@@ -121,7 +121,7 @@ def heat(
             names = [name.replace(" ", "\n") for name in table.columns]
             sns.heatmap(table, cmap="Blues", vmin=0, vmax=most, annot=True, fmt=".2f", cbar=False, xticklabels=names, ax=axis)
             for row, column in np.argwhere([[(row, column) in framed for column in table] for row in table.index]):
-                axis.add_patch(Rectangle((column + 0.03, row + 0.06), 0.94, 0.88, fill=False, ec="#D55E00", lw=2.5))
+                axis.add_patch(Rectangle((column + 0.03, row + 0.06), 0.94, 0.88, fill=False, ec=RED, lw=2.5))
             axis.tick_params("x", labelsize=11, rotation=0)
             axis.tick_params("y", rotation=0)
             axis.set(title=title, xlabel=xlabel, ylabel=ylabel if axis is axes[0, 0] else "")
@@ -153,8 +153,8 @@ def distance_maps(
     shares = [1, 4] * lines if curves else [1] * lines
     parts = []
     with in_style():
-        size = (4.8 * columns, (4.2 + 1.3 * curves) * lines)
-        fig, axes = plt.subplots(above * lines, columns, figsize=size, dpi=80, height_ratios=shares, squeeze=False)
+        size = (4.0 * columns, (3.5 + 1.1 * curves) * lines)
+        fig, axes = plt.subplots(above * lines, columns, figsize=size, dpi=96, height_ratios=shares, squeeze=False)
         for place, (title, (distances, annotators)) in enumerate(panels.items()):
             order = similar_together(distances) if ordered else np.arange(len(distances))
             low, high = limits[title] if limits else np.percentile(distances, [10, 90])
@@ -165,7 +165,7 @@ def distance_maps(
             axis.set(xlabel="annotators", ylabel="annotators")
             if curves:
                 _curve(axes[row, column], n_labels[title][order])
-            axes[row, column].set_title(title)
+            axes[row, column].set_title(title, fontsize=13)
             parts.append(_pairs(title, distances, annotators, order))
     return fig, pd.concat(parts, ignore_index=True)
 
@@ -195,9 +195,10 @@ def critical_difference(ranks: Ranks, title: str = "", titles: Titles = None) ->
         axis.set_yticks(range(n), [f"{method_title(name, titles)}  {rank:.1f}" for name, rank in average.items()])
         axis.set(ylim=(n - 0.4, -0.6), xlim=(0.5, n + 0.5), ylabel="method, average rank", title=title)
         axis.set_xticks(range(1, n + 1, math.ceil(n / 14)))  # numbers that do not touch
-        axis.set_xlabel(
-            f"average rank over {len(ranks.blocks)} blocks (1 is best)\nfaint: each crowd; shaded: within the\n"
-            f"critical difference {critical:.2f} of the best (Nemenyi, {1 - ranks.alpha:.0%})"
+        fig.supxlabel(  # of the whole figure, which is wider than the axis
+            f"average rank over {len(ranks.blocks)} blocks (1 is best); faint: each crowd\n"
+            f"shaded: within the critical difference {critical:.2f} of the best (Nemenyi, {1 - ranks.alpha:.0%})",
+            fontsize=13,
         )
         axis.grid(axis="y", visible=False)
     lines = {"method": average.index, "average_rank": average.to_numpy(), "n_blocks": len(ranks.blocks)}

@@ -12,98 +12,17 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Polygon, Rectangle
+from matplotlib.patches import Polygon, Rectangle
 
 from lib.aggregation import dawid_skene as aggregate
 from lib.crowd.labels import CrowdLabels
-from lib.plotting.style import GRAY, color, in_style
+from lib.plotting.boxes import INK, SMALL, arrow, box, brace, canvas, elbow, grid, light, write
+from lib.plotting.style import BLUE, GRAY, GREEN, ORANGE, PURPLE, RED, color, in_style
 from lib.results.tables import method_title
 
 __all__ = ["ccc", "ccem", "crowd_layer", "dawid_skene", "dl_em", "field", "kd_crowd", "tagged_sentence"]
-
-INK = "#222222"
-BLUE, ORANGE, GREEN, RED, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"  # Okabe and Ito's
-SMALL = 12  # points, the least that can be read at half size
-
-
-# ---------------------------------------------------------------------- primitives
-
-
-def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure with one pair of axes over all of it, measured in inches."""
-    fig = plt.figure(figsize=(width, height), layout="constrained")
-    # Turned off, not left out: saving a figure that never had a layout gives it the one of the house style.
-    fig.set_layout_engine("none")
-    axes = fig.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, width), ylim=(0, height))
-    axes.set_axis_off()
-    return fig, axes
-
-
-def _text(axes: Axes, x: float, y: float, words: str, **looks) -> None:
-    """Words around (x, y), centered unless told otherwise."""
-    looks = {"ha": "center", "va": "center", "color": INK, "fontsize": 13, "linespacing": 1.35} | looks
-    axes.text(x, y, words, **looks)
-
-
-def _box(axes: Axes, x: float, y: float, size: tuple[float, float], words: str, tint: str, title: str = "") -> None:
-    """A rounded box around (x, y), filled with a light shade of ``tint``, with words in it, below a title in bold."""
-    width, height = size
-    shape = FancyBboxPatch(
-        (x - width / 2, y - height / 2), width, height, boxstyle="round,pad=0,rounding_size=0.08",
-        fc=_light(tint, 0.15), ec=tint, lw=1.6,
-    )  # fmt: skip
-    axes.add_patch(shape)
-    if title:
-        _text(axes, x, y + height / 2 - 0.22, title, fontweight="bold")
-    _text(axes, x, y - (0.15 if title else 0), words, fontsize=SMALL)
-
-
-def _arrow(axes: Axes, start: tuple, end: tuple, tint: str = INK, bend: float = 0.0, dashed: bool = False) -> None:
-    """From one point to another; ``bend`` curves it to the right (positive) or left of its way."""
-    arrow = FancyArrowPatch(
-        start, end, arrowstyle="-|>", mutation_scale=16, lw=1.8, color=tint, shrinkA=0, shrinkB=0,
-        connectionstyle=f"arc3,rad={bend}", ls="--" if dashed else "-",
-    )  # fmt: skip
-    axes.add_patch(arrow)
-
-
-def _elbow(axes: Axes, start: tuple, end: tuple, tint: str) -> None:
-    """An arrow that goes sideways first and then up or down."""
-    axes.plot([start[0], end[0]], [start[1], start[1]], color=tint, lw=1.8, solid_capstyle="round")
-    _arrow(axes, (end[0], start[1]), end, tint)
-
-
-def _grid(
-    axes: Axes, x: float, y: float, matrix: np.ndarray, cell: float, tint: str, words: Sequence[Sequence[str]] | None = None
-) -> None:
-    """A matrix around (x, y): cells of ``cell`` inches, darker where the entry, from 0 to 1, is larger."""
-    rows, columns = np.shape(matrix)
-    left, top = x - columns * cell / 2, y + rows * cell / 2
-    for i, j in np.ndindex(rows, columns):
-        corner = left + j * cell, top - (i + 1) * cell
-        shade = _light(tint, float(matrix[i][j]))
-        axes.add_patch(Rectangle(corner, cell, cell, fc=shade, ec="white", lw=1.2))
-        if words is not None:
-            dark = np.dot((0.299, 0.587, 0.114), shade) < 0.55  # as bright as the eye takes it to be
-            _text(axes, corner[0] + cell / 2, corner[1] + cell / 2, words[i][j], color="white" if dark else INK, fontsize=SMALL)
-    axes.add_patch(Rectangle((left, top - rows * cell), columns * cell, rows * cell, fc="none", ec=tint, lw=1.4))
-
-
-def _brace(axes: Axes, left: float, right: float, y: float, words: str, tint: str) -> None:
-    """A line under a part of the picture, with its name below."""
-    axes.plot([left, left, right, right], [y + 0.1, y, y, y + 0.1], color=tint, lw=1.6, solid_joinstyle="miter")
-    _text(axes, (left + right) / 2, y - 0.1, words, va="top", color=tint)
-
-
-def _light(tint: str, amount: float) -> tuple[float, float, float]:
-    """``tint`` mixed with white: white at 0, itself at 1."""
-    return tuple(1 - amount * (1 - channel) for channel in to_rgb(tint))
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
@@ -142,31 +61,31 @@ def field(images: np.ndarray, answers: Sequence[Sequence[str]], accuracies: Mapp
     row, bottom = 1.0, 0.4
     height = max(len(images), len(accuracies)) * row + bottom + 0.6
     with in_style():
-        fig, axes = _canvas(10, height)
+        fig, axes = canvas(10, height)
         heads = ((0.75, "items"), (2.2, "labels"), (5.15, "what the network learns from"), (8.4, "test items right"))
         for x, words in heads:
-            _text(axes, x, height - 0.42, words, fontweight="bold", va="baseline")
+            write(axes, x, height - 0.42, words, fontweight="bold", va="baseline")
         middle = bottom + (height - 0.6 - bottom) / 2
         for place, (image, said) in enumerate(zip(images, answers, strict=True)):
             y = middle + row * ((len(images) - 1) / 2 - place)
             axes.imshow(image, cmap="gray_r", extent=(0.38, 1.12, y - 0.37, y + 0.37), aspect="auto", interpolation="nearest")
             axes.add_patch(Rectangle((0.38, y - 0.37), 0.74, 0.74, fc="none", ec=GRAY))
             for number, label in enumerate(said[:3]):
-                _box(axes, 1.65 + 0.55 * number, y, (0.44, 0.44), label, BLUE)
+                box(axes, 1.65 + 0.55 * number, y, (0.44, 0.44), label, BLUE)
         axes.set(xlim=(0, 10), ylim=(0, height))  # an image moves them
         half = 0.45 * (len(images) - 1) + 0.4
         axes.plot([3.0, 3.1, 3.1, 3.0], [middle - half, middle - half, middle + half, middle + half], color=GRAY, lw=1.8)
         for place, (method, share) in enumerate(accuracies.items()):
             y = middle + row * ((len(accuracies) - 1) / 2 - place)
             tint = color(method)
-            _box(axes, 5.15, y, (2.9, 0.86), what.get(method, ""), tint, title=method_title(method))
+            box(axes, 5.15, y, (2.9, 0.86), what.get(method, ""), tint, title=method_title(method))
             if method != "true-labels":
-                _arrow(axes, (3.1, middle), (3.65, y), GRAY)
-            _arrow(axes, (6.65, y), (7.0, y), GRAY)
+                arrow(axes, (3.1, middle), (3.65, y), GRAY)
+            arrow(axes, (6.65, y), (7.0, y), GRAY)
             axes.add_patch(Rectangle((7.1, y - 0.2), 2.0, 0.4, fc="#EEEEEE", ec="none"))
             axes.add_patch(Rectangle((7.1, y - 0.2), 2.0 * share, 0.4, fc=tint, ec="none"))
-            _text(axes, 9.2, y, f"{100 * share:.1f} %", ha="left")
-        _text(axes, 8.1, 0.2, "whole bar: 100 %", fontsize=SMALL, color=GRAY)
+            write(axes, 9.2, y, f"{100 * share:.1f} %", ha="left")
+        write(axes, 8.1, 0.2, "whole bar: 100 %", fontsize=SMALL, color=GRAY)
     alt = (
         f"From left to right: {len(images)} images, the labels that annotators gave them, which disagree, and what a network "
         f"can learn from them: {', '.join(map(method_title, accuracies))}. A bar for each shows how many of the test "
@@ -184,38 +103,38 @@ def dawid_skene() -> tuple[Figure, str]:
     crowd = CrowdLabels.from_dense(said, n_classes=2)
     fitted = aggregate.dawid_skene(crowd, max_iterations=2)  # before it is sure of everything
     with in_style():
-        fig, axes = _canvas(10, 4.3)
+        fig, axes = canvas(10, 4.3)
         y, cell = 2.2, 0.46
         shades = np.where(said < 0, 0.0, np.where(said == 0, 0.18, 0.75))
         letters = [[("a", "b", "")[k] for k in row] for row in said]
-        _grid(axes, 1.6, y, shades, cell, BLUE, letters)
-        _text(axes, 1.6, 4.0, "labels", fontweight="bold")
+        grid(axes, 1.6, y, shades, cell, BLUE, letters)
+        write(axes, 1.6, 4.0, "labels", fontweight="bold")
         for r in range(3):
-            _text(axes, 1.6 + (r - 1) * cell, y + 1.35, f"$r_{r + 1}$")
+            write(axes, 1.6 + (r - 1) * cell, y + 1.35, f"$r_{r + 1}$")
         for i in range(5):
-            _text(axes, 0.55, y + (2 - i) * cell, f"item {i + 1}", fontsize=SMALL)
-        _text(axes, 1.6, 0.42, "white: not asked", color=GRAY, fontsize=SMALL)
+            write(axes, 0.55, y + (2 - i) * cell, f"item {i + 1}", fontsize=SMALL)
+        write(axes, 1.6, 0.42, "white: not asked", color=GRAY, fontsize=SMALL)
 
         beliefs = [[f"{share:.1f}" for share in row] for row in fitted.posterior]
-        _grid(axes, 4.75, y, fitted.posterior, cell, ORANGE, beliefs)
-        _text(axes, 4.75, 4.0, "hidden truth", fontweight="bold")
+        grid(axes, 4.75, y, fitted.posterior, cell, ORANGE, beliefs)
+        write(axes, 4.75, 4.0, "hidden truth", fontweight="bold")
         for j, name in enumerate("ab"):
-            _text(axes, 4.75 + (j - 0.5) * cell, y + 1.35, name)
-        _text(axes, 4.75, 0.42, "belief in each class", color=GRAY, fontsize=SMALL)
+            write(axes, 4.75 + (j - 0.5) * cell, y + 1.35, name)
+        write(axes, 4.75, 0.42, "belief in each class", color=GRAY, fontsize=SMALL)
 
-        _text(axes, 8.65, 4.0, "annotators", fontweight="bold")
+        write(axes, 8.65, 4.0, "annotators", fontweight="bold")
         for r in range(3):
-            _grid(axes, 8.65, y + (1 - r) * 0.95, fitted.confusion[r], 0.38, GREEN)
-            _text(axes, 9.4, y + (1 - r) * 0.95, f"$A_{r + 1}$")
-        _text(axes, 8.65, 0.42, "rows: truth, columns: label", color=GRAY, fontsize=SMALL)
+            grid(axes, 8.65, y + (1 - r) * 0.95, fitted.confusion[r], 0.38, GREEN)
+            write(axes, 9.4, y + (1 - r) * 0.95, f"$A_{r + 1}$")
+        write(axes, 8.65, 0.42, "rows: truth, columns: label", color=GRAY, fontsize=SMALL)
 
-        _arrow(axes, (2.45, y), (4.1, y), GRAY, dashed=True)
-        _text(axes, 3.27, y + 0.25, "start: votes", color=GRAY, fontsize=SMALL)
-        _arrow(axes, (5.4, y + 0.75), (8.0, y + 0.75), GREEN, bend=-0.15)
-        _text(axes, 6.7, y + 1.3, "M-step: count who said\nwhat of which class", color="#00694D")
-        _arrow(axes, (8.0, y - 0.75), (5.4, y - 0.75), ORANGE, bend=-0.15)
-        _text(axes, 6.7, y - 1.3, "E-step: weigh the labels\nby the matrices", color="#8A5E00")
-        _text(axes, 6.7, y, "repeat", fontsize=SMALL, color=GRAY)
+        arrow(axes, (2.45, y), (4.1, y), GRAY, dashed=True)
+        write(axes, 3.27, y + 0.25, "start: votes", color=GRAY, fontsize=SMALL)
+        arrow(axes, (5.4, y + 0.75), (8.0, y + 0.75), GREEN, bend=-0.15)
+        write(axes, 6.7, y + 1.3, "M-step: count who said\nwhat of which class", color="#00694D")
+        arrow(axes, (8.0, y - 0.75), (5.4, y - 0.75), ORANGE, bend=-0.15)
+        write(axes, 6.7, y - 1.3, "E-step: weigh the labels\nby the matrices", color="#8A5E00")
+        write(axes, 6.7, y, "repeat", fontsize=SMALL, color=GRAY)
     alt = (
         "Dawid-Skene as a loop. A table of five items and three annotators holds labels a and b, some cells empty. "
         "Votes start the beliefs in each item's hidden true class. The M-step counts, by these beliefs, a confusion "
@@ -228,24 +147,24 @@ def dawid_skene() -> tuple[Figure, str]:
 def dl_em() -> tuple[Figure, str]:
     """DL-EM: Dawid and Skene's two steps, with a network in the place of the class prior."""
     with in_style():
-        fig, axes = _canvas(10, 4.1)
-        _box(axes, 1.1, 2.05, (1.6, 1.0), "labels of\nthe crowd", BLUE)
-        _box(
+        fig, axes = canvas(10, 4.1)
+        box(axes, 1.1, 2.05, (1.6, 1.0), "labels of\nthe crowd", BLUE)
+        box(
             axes, 3.95, 2.05, (2.2, 1.5), r"$\mu_{ij} \propto p_{ij}\,\prod A_{rjk}$" "\nbelief in each class", ORANGE, "E-step"
         )
-        _box(axes, 8.3, 3.1, (2.9, 1.25), r"$A_{rjk} \propto \sum \mu_{ij}$" "\ncount by belief", GREEN, "M-step, annotators")
-        _box(axes, 8.3, 1.0, (2.9, 1.25), "one epoch on the\n" r"soft targets $\mu$", PURPLE, "M-step, network")
-        _arrow(axes, (1.95, 2.05), (2.8, 2.05), BLUE)
-        _arrow(axes, (5.1, 2.5), (6.8, 3.3), GREEN, bend=-0.18)
-        _arrow(axes, (6.8, 2.8), (5.1, 2.2), ORANGE, bend=-0.12)
-        _arrow(axes, (5.1, 1.6), (6.8, 0.8), PURPLE, bend=0.18)
-        _arrow(axes, (6.8, 1.3), (5.1, 1.9), ORANGE, bend=0.12)
-        _text(axes, 5.75, 3.3, r"$\mu$")
-        _text(axes, 6.4, 2.3, r"$A$")
-        _text(axes, 6.4, 1.82, r"$p$")
-        _text(axes, 5.75, 0.8, r"$\mu$")
-        _text(axes, 3.95, 0.72, "starts at the\nmajority vote", fontsize=SMALL, color=GRAY)
-        _text(axes, 3.95, 3.45, "a round: E, then both M", fontsize=SMALL, color=GRAY)
+        box(axes, 8.3, 3.1, (2.9, 1.25), r"$A_{rjk} \propto \sum \mu_{ij}$" "\ncount by belief", GREEN, "M-step, annotators")
+        box(axes, 8.3, 1.0, (2.9, 1.25), "one epoch on the\n" r"soft targets $\mu$", PURPLE, "M-step, network")
+        arrow(axes, (1.95, 2.05), (2.8, 2.05), BLUE)
+        arrow(axes, (5.1, 2.5), (6.8, 3.3), GREEN, bend=-0.18)
+        arrow(axes, (6.8, 2.8), (5.1, 2.2), ORANGE, bend=-0.12)
+        arrow(axes, (5.1, 1.6), (6.8, 0.8), PURPLE, bend=0.18)
+        arrow(axes, (6.8, 1.3), (5.1, 1.9), ORANGE, bend=0.12)
+        write(axes, 5.75, 3.3, r"$\mu$")
+        write(axes, 6.4, 2.3, r"$A$")
+        write(axes, 6.4, 1.82, r"$p$")
+        write(axes, 5.75, 0.8, r"$\mu$")
+        write(axes, 3.95, 0.72, "starts at the\nmajority vote", fontsize=SMALL, color=GRAY)
+        write(axes, 3.95, 3.45, "a round: E, then both M", fontsize=SMALL, color=GRAY)
     alt = (
         "DL-EM as a loop. The E-step combines the network's class probabilities p with the annotators' matrices A and"
         " the crowd's labels into a belief mu for each item, starting at the majority vote. Two M-steps use mu: one "
@@ -262,35 +181,35 @@ def crowd_layer() -> tuple[Figure, str]:
     """The crowd layer as a bottleneck: what any annotator says passes through the class probabilities."""
     prob = np.array([0.1, 0.75, 0.15])
     with in_style():
-        fig, axes = _canvas(10, 5.3)
+        fig, axes = canvas(10, 5.3)
         y = 3.2
         image = (
             np.array([[0, 0, 0, 2, 0, 0], [0, 0, 2, 4, 2, 0], [0, 2, 4, 5, 4, 2], [6, 6, 7, 7, 6, 6], [7, 6, 7, 8, 7, 7]]) / 8
         )
-        _grid(axes, 0.85, y, image, 0.2, GRAY)
-        _text(axes, 0.85, y + 0.75, "image $x$")
+        grid(axes, 0.85, y, image, 0.2, GRAY)
+        write(axes, 0.85, y + 0.75, "image $x$")
         trapezoid = Polygon(
-            [(1.95, y - 1.0), (3.75, y - 0.45), (3.75, y + 0.45), (1.95, y + 1.0)], fc=_light(BLUE, 0.15), ec=BLUE, lw=1.6
+            [(1.95, y - 1.0), (3.75, y - 0.45), (3.75, y + 0.45), (1.95, y + 1.0)], fc=light(BLUE, 0.15), ec=BLUE, lw=1.6
         )
         axes.add_patch(trapezoid)
-        _text(axes, 2.8, y, "backbone\n" r"$h(x;\,\theta)$")
-        _grid(axes, 4.55, y, prob[:, None], 0.42, BLUE, [["a"], ["b"], ["c"]])
-        _text(axes, 4.55, y + 1.25, "class\nprobabilities $p$")
-        _arrow(axes, (1.5, y), (1.9, y))
-        _arrow(axes, (3.8, y), (4.27, y))
+        write(axes, 2.8, y, "backbone\n" r"$h(x;\,\theta)$")
+        grid(axes, 4.55, y, prob[:, None], 0.42, BLUE, [["a"], ["b"], ["c"]])
+        write(axes, 4.55, y + 1.25, "class\nprobabilities $p$")
+        arrow(axes, (1.5, y), (1.9, y))
+        arrow(axes, (3.8, y), (4.27, y))
         people = ((CAREFUL, "$T_1$", "careful"), (CONFUSES, "$T_2$", "confuses b and c"), (GUESSES, "$T_R$", "guesses"))
         for place, (matrix, name, habit) in enumerate(people):
             level = y + 1.4 * (1 - place)
-            _arrow(axes, (4.82, y + 0.25 * (1 - place)), (6.0, level), GRAY)
-            _grid(axes, 6.5, level, matrix, 0.28, GREEN)
-            _text(axes, 7.2, level, name)
-            _text(axes, 6.5, level - 0.58, habit, fontsize=SMALL, color="#00694D")
-            _arrow(axes, (7.5, level), (8.1, level), GRAY)
-            _grid(axes, 8.4, level, _softmax(prob @ (4 * matrix))[:, None], 0.28, ORANGE)
-            _text(axes, 8.75, level, ("says b", "says c", "says a")[place], ha="left")
-        _text(axes, 7.78, y + 1.6, "softmax", fontsize=SMALL, color=GRAY)
-        _brace(axes, 0.35, 4.95, 0.75, "kept: predicts new images", BLUE)
-        _brace(axes, 5.9, 9.55, 0.75, "dropped after training", "#00694D")
+            arrow(axes, (4.82, y + 0.25 * (1 - place)), (6.0, level), GRAY)
+            grid(axes, 6.5, level, matrix, 0.28, GREEN)
+            write(axes, 7.2, level, name)
+            write(axes, 6.5, level - 0.58, habit, fontsize=SMALL, color="#00694D")
+            arrow(axes, (7.5, level), (8.1, level), GRAY)
+            grid(axes, 8.4, level, _softmax(prob @ (4 * matrix))[:, None], 0.28, ORANGE)
+            write(axes, 8.75, level, ("says b", "says c", "says a")[place], ha="left")
+        write(axes, 7.78, y + 1.6, "softmax", fontsize=SMALL, color=GRAY)
+        brace(axes, 0.35, 4.95, 0.75, "kept: predicts new images", BLUE)
+        brace(axes, 5.9, 9.55, 0.75, "dropped after training", "#00694D")
     alt = (
         "The crowd layer as a bottleneck, from left to right: an image, the backbone network, a narrow column of "
         "class probabilities p, and behind it one matrix for each annotator, which turns p into that annotator's "
@@ -310,38 +229,38 @@ def ccem() -> tuple[Figure, str]:
     posterior = 0.78 * rng.dirichlet((0.45, 0.45, 0.45), 60) + 0.22 / 3
     confusion = np.array([[0.76, 0.12, 0.12], [0.12, 0.76, 0.12], [0.12, 0.12, 0.76]])
     with in_style():
-        fig, axes = _canvas(10, 4.95)
+        fig, axes = canvas(10, 4.95)
         side, y = 2.5, 1.85
         lefts = (0.35, 3.75, 7.15)
         titles = ("classifier: items $f(x_i)$", "annotator $r$: rows of $A_r$", "labels: $q_{ir} = f(x_i)\\,A_r$")
         for left, title in zip(lefts, titles, strict=True):
             axes.add_patch(Polygon(_corner(left, y, side, np.eye(3)), fc="#F5F5F5", ec=INK, lw=1.4))
-            _text(axes, left + side / 2, 4.65, title)
+            write(axes, left + side / 2, 4.65, title)
         for left in lefts:
             for name, (x, level), dy in zip("123", _corner(left, y, side, np.eye(3)), (-0.18, -0.18, 0.17), strict=True):
-                _text(axes, x, level + dy, name, fontsize=SMALL)
+                write(axes, x, level + dy, name, fontsize=SMALL)
         inner = np.full((3, 3), 0.22 / 3) + 0.78 * np.eye(3)
         spots = [(posterior, inner, BLUE), (confusion, confusion, GREEN), (posterior @ confusion, inner @ confusion, ORANGE)]
         for left, (points, hull, tint) in zip(lefts, spots, strict=True):
-            axes.add_patch(Polygon(_corner(left, y, side, hull), fc=_light(tint, 0.2), ec=tint, lw=1.6, ls="--"))
+            axes.add_patch(Polygon(_corner(left, y, side, hull), fc=light(tint, 0.2), ec=tint, lw=1.6, ls="--"))
             axes.plot(*_corner(left, y, side, points).T, "o", color=tint, ms=9 if len(points) == 3 else 4)
         for left, hull, tint in ((lefts[0], inner, BLUE), (lefts[1], confusion, GREEN)):
             for start, end in zip(
                 _corner(left, y, side, hull), _corner(left, y, side, 0.25 * hull + 0.75 * np.eye(3)), strict=True
             ):
-                _arrow(axes, tuple(start), tuple(end), tint)
-        _text(axes, 3.3, y + 0.85, "×", fontsize=22)
-        _text(axes, 6.7, y + 0.85, "=", fontsize=22)
+                arrow(axes, tuple(start), tuple(end), tint)
+        write(axes, 3.3, y + 0.85, "×", fontsize=22)
+        write(axes, 6.7, y + 0.85, "=", fontsize=22)
         criteria = [
             ("(F) makes this triangle large", r"$-\lambda\,\log\det\,\sum_i f(x_i)\,f(x_i)^\top$", BLUE),
             ("(W) makes this triangle large", r"$-\lambda\,\log\det\,\sum_r A_r A_r^\top$", "#00694D"),
             ("CCEM fits this product", r"$-\mathrm{mean}\;\log\,q_{irk}$", "#8A5E00"),
         ]
         for left, (words, formula, tint) in zip(lefts, criteria, strict=True):
-            _text(axes, left + side / 2, 1.28, words, color=tint)
-            _text(axes, left + side / 2, 0.85, formula, color=tint)
+            write(axes, left + side / 2, 1.28, words, color=tint)
+            write(axes, left + side / 2, 0.85, formula, color=tint)
         words = "Stretch the left triangle and shrink the middle one: the labels stay the same."
-        _text(axes, 5, 0.25, words, color=GRAY, fontsize=SMALL)
+        write(axes, 5, 0.25, words, color=GRAY, fontsize=SMALL)
     alt = (
         "Three triangles whose corners are the classes. Left: each item is a point, its class probabilities f; the "
         "triangle around the points can be stretched to the corners, which penalty (F) rewards. Middle: the three "
@@ -364,13 +283,13 @@ def _corner(left: float, bottom: float, side: float, points: np.ndarray) -> np.n
 def ccc() -> tuple[Figure, str]:
     """CCC's loop for a batch: virtual, meta and actual step of one network, with the other's meta set."""
     with in_style():
-        fig, axes = _canvas(10, 6.0)
-        _text(axes, 1.5, 5.7, "each epoch", fontweight="bold")
-        _text(axes, 6.5, 5.7, "each batch, for network 1", fontweight="bold")
+        fig, axes = canvas(10, 6.0)
+        write(axes, 1.5, 5.7, "each epoch", fontweight="bold")
+        write(axes, 6.5, 5.7, "each batch, for network 1", fontweight="bold")
         axes.add_patch(Rectangle((0.12, 0.15), 2.86, 5.3, fc="#FAFAFA", ec="#CCCCCC"))
         axes.add_patch(Rectangle((3.2, 0.15), 6.68, 5.3, fc="#FAFAFA", ec="#CCCCCC"))
 
-        _text(axes, 1.55, 5.15, "groups of annotators")
+        write(axes, 1.55, 5.15, "groups of annotators")
         people = [
             (CAREFUL, BLUE),
             (0.8 * CAREFUL + 0.07, BLUE),
@@ -380,24 +299,24 @@ def ccc() -> tuple[Figure, str]:
         ]
         for place, (matrix, tint) in enumerate(people):
             x, y = 0.65 + 0.9 * (place % 3), 4.5 - 0.85 * (place // 3)
-            _grid(axes, x, y, matrix, 0.22, tint)
-        _text(axes, 2.45, 3.65, "K-Means\non $T$", fontsize=SMALL, color=GRAY)
-        _box(axes, 1.55, 2.4, (2.4, 1.15), "network 1's easiest\nitems of each class", BLUE, "meta set 1")
-        _box(axes, 1.55, 0.95, (2.4, 1.15), "network 2's easiest\nitems of each class", RED, "meta set 2")
+            grid(axes, x, y, matrix, 0.22, tint)
+        write(axes, 2.45, 3.65, "K-Means\non $T$", fontsize=SMALL, color=GRAY)
+        box(axes, 1.55, 2.4, (2.4, 1.15), "network 1's easiest\nitems of each class", BLUE, "meta set 1")
+        box(axes, 1.55, 0.95, (2.4, 1.15), "network 2's easiest\nitems of each class", RED, "meta set 2")
 
         virtual = r"$\hat\theta(V) = \theta - \eta\nabla_\theta\,\ell(T + V_g)$" "\na correction $V$ for each\ngroup, still 0"
-        _box(axes, 5.05, 4.4, (3.1, 1.5), virtual, BLUE, "1 · virtual step")
+        box(axes, 5.05, 4.4, (3.1, 1.5), virtual, BLUE, "1 · virtual step")
         meta = "which change of $V$ would\nhelp on meta set 2?\n" r"$D = \nabla_V\,\mathrm{CE}(\hat\theta(V))$"
-        _box(axes, 8.25, 3.0, (2.9, 1.5), meta, RED, "2 · meta step")
+        box(axes, 8.25, 3.0, (2.9, 1.5), meta, RED, "2 · meta step")
         actual = r"set $V \propto -D$, then one step" "\n" r"for $\theta$ and $T$ on $\ell(T + V_g)$"
-        _box(axes, 5.05, 1.65, (3.1, 1.2), actual, GREEN, "3 · actual step")
-        _arrow(axes, (6.65, 4.5), (8.0, 3.8), INK, bend=-0.3)
-        _arrow(axes, (8.0, 2.2), (6.65, 1.6), INK, bend=-0.3)
-        _arrow(axes, (4.3, 2.3), (4.3, 3.6), INK)
-        _text(axes, 4.45, 2.95, "forget $V$, next batch", ha="left", fontsize=SMALL, color=GRAY)
-        _elbow(axes, (2.8, 0.6), (8.9, 2.2), RED)
-        _arrow(axes, (2.85, 4.5), (3.45, 4.5), GRAY)
-        _text(axes, 8.35, 4.85, "network 2: the same,\nwith meta set 1", fontsize=SMALL, color=GRAY)
+        box(axes, 5.05, 1.65, (3.1, 1.2), actual, GREEN, "3 · actual step")
+        arrow(axes, (6.65, 4.5), (8.0, 3.8), INK, bend=-0.3)
+        arrow(axes, (8.0, 2.2), (6.65, 1.6), INK, bend=-0.3)
+        arrow(axes, (4.3, 2.3), (4.3, 3.6), INK)
+        write(axes, 4.45, 2.95, "forget $V$, next batch", ha="left", fontsize=SMALL, color=GRAY)
+        elbow(axes, (2.8, 0.6), (8.9, 2.2), RED)
+        arrow(axes, (2.85, 4.5), (3.45, 4.5), GRAY)
+        write(axes, 8.35, 4.85, "network 2: the same,\nwith meta set 1", fontsize=SMALL, color=GRAY)
     alt = (
         "CCC. Once an epoch, annotators are grouped by K-Means on their matrices T, and each of two networks picks a "
         "meta set of items that it finds easiest. For each batch, network 1 goes round a loop: a virtual step with a "
@@ -414,31 +333,31 @@ def ccc() -> tuple[Figure, str]:
 def kd_crowd() -> tuple[Figure, str]:
     """KD-Crowd's three stages: a crowd model teaches a robust student, which then guides a new crowd model."""
     with in_style():
-        fig, axes = _canvas(10, 4.9)
+        fig, axes = canvas(10, 4.9)
         xs, y = (1.65, 5.0, 8.35), 2.35
         names = ("stage 0: teacher", "stage 1: student", "stage 2: final model")
         for x, name in zip(xs, names, strict=True):
-            _text(axes, x, 4.62, name, fontweight="bold")
+            write(axes, x, 4.62, name, fontweight="bold")
         for x in (xs[0], xs[2]):
-            _box(axes, x, 3.98, (1.9, 0.55), "labels of the crowd", BLUE)
-            _arrow(axes, (x, 3.66), (x, y + 0.8), BLUE)
-        _text(axes, xs[1], 3.98, "no labels", color=GRAY)
-        _box(axes, xs[0], y, (2.5, 1.5), "network and matrices;\nmemorizes some errors", BLUE, "crowd model")
-        _box(axes, xs[1], y, (2.5, 1.5), "no annotators;\nstopped in time", GREEN, "robust network")
-        _box(axes, xs[2], y, (2.5, 1.5), "matrices start where\nthe student puts them", ORANGE, "new crowd model")
-        _arrow(axes, (xs[0] + 1.3, y), (xs[1] - 1.3, y), BLUE)
-        _arrow(axes, (xs[1] + 1.3, y), (xs[2] - 1.3, y), GREEN)
-        _text(axes, (xs[0] + xs[1]) / 2, y + 0.25, r"$q$", fontsize=16)
-        _text(axes, (xs[1] + xs[2]) / 2, y + 0.28, r"$\tilde p$", fontsize=16)
+            box(axes, x, 3.98, (1.9, 0.55), "labels of the crowd", BLUE)
+            arrow(axes, (x, 3.66), (x, y + 0.8), BLUE)
+        write(axes, xs[1], 3.98, "no labels", color=GRAY)
+        box(axes, xs[0], y, (2.5, 1.5), "network and matrices;\nmemorizes some errors", BLUE, "crowd model")
+        box(axes, xs[1], y, (2.5, 1.5), "no annotators;\nstopped in time", GREEN, "robust network")
+        box(axes, xs[2], y, (2.5, 1.5), "matrices start where\nthe student puts them", ORANGE, "new crowd model")
+        arrow(axes, (xs[0] + 1.3, y), (xs[1] - 1.3, y), BLUE)
+        arrow(axes, (xs[1] + 1.3, y), (xs[2] - 1.3, y), GREEN)
+        write(axes, (xs[0] + xs[1]) / 2, y + 0.25, r"$q$", fontsize=16)
+        write(axes, (xs[1] + xs[2]) / 2, y + 0.28, r"$\tilde p$", fontsize=16)
         losses = (
             r"$\ell_{\mathrm{base}}$",
             r"$-\mathrm{MIG}^f(p,\,q)$ + regularizer",
             r"$\ell_{\mathrm{base}} - \beta\,\mathrm{MIG}^f(h,\,\tilde p)$",
         )
         for x, loss in zip(xs, losses, strict=True):
-            _text(axes, x, 1.1, loss, fontsize=14)
+            write(axes, x, 1.1, loss, fontsize=14)
         words = r"$q$ and $\tilde p$ are soft predictions of all training items. Each stage starts with a new network."
-        _text(axes, 5.0, 0.35, words, color=GRAY, fontsize=SMALL)
+        write(axes, 5.0, 0.35, words, color=GRAY, fontsize=SMALL)
     alt = (
         "KD-Crowd's three stages from left to right. Stage 0: a crowd model, a network with annotators' matrices, is "
         "trained on the labels and hands on its soft predictions q. Stage 1: a robust network without a noise model "
@@ -474,17 +393,17 @@ def tagged_sentence(words: Sequence[str], tags: Mapping[str, Sequence[str]]) -> 
     legend = textwrap.wrap("; ".join(legend), int((starts[-1] - starts[0]) / 0.1))
     height = 0.9 + 0.5 * len(tags) + 0.25 * len(legend)
     with in_style():
-        fig, axes = _canvas(float(starts[-1]) + 0.2, height)
+        fig, axes = canvas(float(starts[-1]) + 0.2, height)
         for word, left, width in zip(words, starts, widths, strict=False):
-            _text(axes, left + width / 2, height - 0.42, word, fontweight="bold", va="baseline")
+            write(axes, left + width / 2, height - 0.42, word, fontweight="bold", va="baseline")
         for place, (name, found) in enumerate(spans.items()):
             y = height - 0.85 - 0.5 * place
-            _text(axes, 1.6, y, name, ha="right", fontsize=SMALL)
+            write(axes, 1.6, y, name, ha="right", fontsize=SMALL)
             axes.plot(starts[[0, -1]], [y, y], color="#DDDDDD", lw=1.2, zorder=0)
             for first, last, kind in found:
                 left, width = starts[first] + 0.05, starts[last] - starts[first] - 0.1
-                _box(axes, left + width / 2, y, (width, 0.36), kind, kinds.get(kind, (GRAY,))[0])
-        _text(axes, starts[0], 0.15, "\n".join(legend), ha="left", va="bottom", fontsize=SMALL, color=GRAY)
+                box(axes, left + width / 2, y, (width, 0.36), kind, kinds.get(kind, (GRAY,))[0])
+        write(axes, starts[0], 0.15, "\n".join(legend), ha="left", va="bottom", fontsize=SMALL, color=GRAY)
     told = (
         f"{name}: " + (", ".join(f"{' '.join(words[first:last])} ({kind})" for first, last, kind in found) or "no name")
         for name, found in spans.items()

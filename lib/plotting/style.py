@@ -18,7 +18,10 @@ from matplotlib.figure import Figure
 from lib import paths
 from lib.storage import write_atomically
 
-__all__ = ["GRAY", "PAPER", "STYLE", "color", "dashes", "in_style", "line", "marker", "save", "style"]
+__all__ = [
+    "BLUE", "GRAY", "GREEN", "ORANGE", "PAPER", "PURPLE", "RED", "STYLE", "color", "dashes", "in_style", "line", "marker",
+    "save", "style",
+]  # fmt: skip
 
 STYLE = {
     "figure.figsize": (8.0, 4.5),  # inches; type is chosen to be read at half this size
@@ -46,11 +49,12 @@ STYLE = {
     "savefig.dpi": "figure",
 }
 
+# Okabe and Ito's palette, told apart by people of any color vision.
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 PAPER = "#222222"  # the papers' numbers
 GRAY = "#767676"  # guides and notes
 
-# Okabe and Ito's palette, told apart by people of any color vision. A family shares a hue; its members differ in
-# lightness, marker and line.
+# A family shares a hue; its members differ in lightness, marker and line.
 METHODS: dict[str, tuple[str, str, str]] = {
     "true-labels": ("#000000", "X", "--"),
     "majority-vote": ("#8C8C8C", "o", "-"),
@@ -82,7 +86,18 @@ METHODS: dict[str, tuple[str, str, str]] = {
     "crowdlayer-b": ("#0072B2", "o", "-"),
     "crowdlayer-sb": ("#003C5E", "^", "-."),
 }
-_COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#767676", "#5E3C99"]
+# KD-Crowd's losses (notebook 41): information gain is blue, KL distillation orange, cross-entropy gray.
+LOSSES: dict[str, tuple[str, str, str]] = {
+    "MIG, KL": ("#0072B2", "v", "-"),
+    "MIG, Pearson": ("#56B4E9", ">", "--"),
+    "MIG, JS": ("#003C5E", "<", "-."),
+    "KL distillation": ("#D55E00", "s", "-"),
+    "KL in stage 1 only": ("#E69F00", "D", "--"),
+    "KL in stage 2 only": ("#B87F00", "^", "-."),
+    "cross-entropy": ("#767676", "P", "-"),
+    "floor": (GRAY, "_", "--"),
+}
+_COLORS = [BLUE, RED, GREEN, PURPLE, ORANGE, SKY, GRAY, "#5E3C99"]
 _MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", ">"]
 _LINES = ["-", "--", "-.", (0, (1, 1))]
 
@@ -165,8 +180,11 @@ def _without_rounding(data: pd.DataFrame) -> pd.DataFrame:
 
 
 def _look(name: str) -> tuple:
-    if name in METHODS:
-        return METHODS[name]
+    base, added, _ = name.partition("+")
+    if added and base in METHODS:  # under KD-Crowd, or trained as long: in the base's color
+        return (METHODS[base][0], "*", _LINES[3]) if name.endswith("+kd") else (METHODS[base][0], "X", "-.")
+    if known := METHODS.get(name) or LOSSES.get(name):
+        return known
     number = zlib.crc32(name.encode())  # unlike hash(), the same in every process
     return (
         _COLORS[number % len(_COLORS)],

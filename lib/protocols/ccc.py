@@ -10,7 +10,7 @@ no augmentation, 60 epochs of which ten are CCC's warm-up; 30 groups and 1000 me
 released: Fashion-MNIST has the script's other network, ResNet-18, and baselines have the same recipe and number of epochs.
 ``fast``: the same data, a fifth of the epochs and a smaller network. ``quick``: a class-balanced part of the data, 50
 annotators instead of 250, a small network, and CCC's groups in the paper's proportion to the annotators (30 of 250). The
-number of epochs is such that majority vote's network learns its labels by heart, which is what the paper is about; about a
+number of epochs is such that majority vote's network memorizes its labels, which is what the paper is about; about a
 sixth is CCC's warm-up, as in the paper. Augmentation would take that away, so there is none. How many meta items a class CCC
 takes, and how large its corrections are, is chosen at ``quick`` on validation images, with a crowd that no result has: of the
 few items there the paper's share would be nine a class, and a batch a fourth as large makes noisier corrections.

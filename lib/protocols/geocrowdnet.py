@@ -44,6 +44,11 @@ WEIGHTS = (0.1, 0.01, 0.001, 0.0001)  # of a penalty: the lists of the released 
 TUNING_SEEDS = 3
 
 
+def weight_of(config: dict) -> float:
+    """The weight of a configuration's penalty; 0 is CCEM."""
+    return config["method_options"].get("weight", 0.0)
+
+
 def chosen(rows: Sequence[dict]) -> dict[tuple[str, str, str], float]:
     """The weight with the best mean validation accuracy, by (data set, case, method); the smaller one of equals.
 

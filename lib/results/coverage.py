@@ -42,7 +42,7 @@ def coverage(grids: Mapping[str, Sequence[RunConfig]], titles: Mapping[str, str]
     shown = [
         head | {scale: line.get(scale, MISSING) for scale in grids} for head, line in zip(heads, lines.values(), strict=True)
     ]
-    return Table(pd.DataFrame(shown, columns=["data", "case", *grids]))
+    return Table(pd.DataFrame(shown, columns=["data", "case", *grids])).folded("data")
 
 
 def larger(scale: str) -> list[str]:

@@ -9,27 +9,13 @@ from pathlib import Path
 
 from lib import paths
 from lib.methods import CATALOGUE
+from lib.results.verdicts import ORIGINS, VERDICTS
 
 FIELDS = (
     *("id", "notebook", "paper", "locator", "statement", "origin", "headline", "dataset", "case", "methods", "metric", "unit"),
     *("paper_value", "ours", "low", "high", "seeds", "scale", "band", "kind", "keys", "verdict", "shown"),
 )
 PAPERS = {"crowd-layer": "Crowd Layer", "geocrowdnet": "GeoCrowdNet", "ccc": "CCC", "kd-crowd": "KD-Crowd"}
-# The best first, in the words of RESULTS.md.
-VERDICTS = {
-    "reproduced": "as the paper says, with the interval and the size that the rules ask for",
-    "holds on our reconstruction": "what would be reproduced if crowd, method and scale were the paper's",
-    "direction only": "the right sign for certain, less than half of the paper's size",
-    "inconclusive": "the interval holds zero, or reaches out of the band",
-    "contradicted": "certain, and not as the paper says",
-    "not run at paper scale": "no runs, or smaller ones than the claim needs",
-}
-ORIGINS = {
-    "paper number": "the paper prints this number",
-    "paper order": "the paper prints or says which of two is ahead",
-    "reconstruction": "the paper's experiment, rebuilt from what its abstract says",
-    "ours": "not in the paper: a control, or an expectation of the notebook",
-}
 _SHOWN = ("id", "notebook", "paper", "locator", "statement", "origin", "headline", "dataset", "methods", "unit")
 _SHOWN += ("paper_value", "ours", "low", "high", "seeds", "scale", "band", "kind", "verdict", "shown")
 

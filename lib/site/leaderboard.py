@@ -46,6 +46,19 @@ def table() -> dict[str, dict[str, dict[str, tuple[float, float, int]]]]:
     return found
 
 
+def budgets() -> dict[str, str]:
+    """Method to "networks · epochs · settings tried", with slashes where data sets differ, as the notebook counted them."""
+    found: dict[str, list[dict]] = {}
+    with (paths.figures(NOTEBOOK) / "budget.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            found.setdefault(row["method"], []).append(row)
+    numbers = {
+        method: [list(dict.fromkeys(row[name] for row in rows)) for name in ("networks", "epochs", "settings")]
+        for method, rows in found.items()
+    }
+    return {method: " · ".join("/".join(values) for values in columns) for method, columns in numbers.items()}
+
+
 def parts() -> dict[str, str]:
     """What the page's text is filled with; sorting and the switch are in ``site.js``, without it the last epoch is shown."""
     found = table()
@@ -69,7 +82,9 @@ def _board(found: dict) -> str:
         ("text", "paper"),
         *(("number", title) for title in DATASETS.values()),
         ("number", "mean rank"),
+        ("text", "networks · epochs · settings tried"),
     ]
+    allowed = budgets()
     spans = {}
     for dataset in DATASETS:
         entries = [entry for row in found.values() for entry in row.get(dataset, {}).values()]
@@ -81,9 +96,12 @@ def _board(found: dict) -> str:
         cells += [_cell(row.get(dataset, {}), spans[dataset]) for dataset in DATASETS]
         ranks = {epoch: "" if (rank := _mean_rank(found, method, epoch)) is None else f"{rank:.1f}" for epoch in EPOCHS}
         data = " ".join(f'data-{epoch}="{rank}"' for epoch, rank in ranks.items())
-        cells.append(f'<td class="number" {data}>{ranks["last"] or "–"}</td>')
+        cells += [f'<td class="number" {data}>{ranks["last"] or "–"}</td>', f"<td>{allowed[method]}</td>"]
         lines.append(f"<tr{' class=bound' if entry.family == 'bound' else ''}>{''.join(cells)}</tr>")
-    names = "".join(f'<th scope="col" class="{kind}" data-sort="{kind}">{title}</th>' for kind, title in heads)
+    names = "".join(
+        f'<th scope="col" class="{kind}" data-sort="{kind}"{" data-low" if title == "mean rank" else ""}>{title}</th>'
+        for kind, title in heads
+    )
     caption = 'Test accuracy (%)<span class="needs-script">; the name of a column sorts by it</span>'
     return (
         f'<table class="board"><caption>{caption}</caption><thead><tr>{names}</tr></thead>'

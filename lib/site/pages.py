@@ -13,8 +13,9 @@ from pathlib import Path
 
 from lib import paths
 from lib.methods import CATALOGUE
+from lib.results.verdicts import ORIGINS, VERDICTS
 from lib.site import leaderboard
-from lib.site.claims import ORIGINS, PAPERS, VERDICTS, counts
+from lib.site.claims import PAPERS, counts
 from lib.site.copies import Figure, Page, linked
 
 TEXTS = paths.SITE_SOURCES / "texts"  # the sentences; what a run made is filled in here

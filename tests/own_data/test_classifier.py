@@ -82,7 +82,7 @@ def test_features_that_are_no_numbers_are_refused(value):
         made.predict_proba(features)
     with pytest.raises(Refusal, match=message):
         classifier.held_out(features, crowd, SHORT)
-    with pytest.raises(Refusal, match="missing are 'noise'"):
+    with pytest.raises(Refusal, match="missing: 'noise'"):
         made.predict_proba(features[["far", "constant"]])
 
 
@@ -109,7 +109,7 @@ def test_foreign_files_are_refused_and_never_run(tmp_path):
         with pytest.raises((Refusal, EOFError)):
             classifier.load(path)
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
-    with pytest.raises(Refusal, match="no classifier that this program has written"):
+    with pytest.raises(Refusal, match="not a classifier written by this program"):
         classifier.load(tmp_path / "other.npz")
     with pytest.raises(FileNotFoundError):
         classifier.load(tmp_path / "nowhere")

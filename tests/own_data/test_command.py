@@ -65,8 +65,8 @@ def test_check_writes_nothing(folder, capsys):
     pd.DataFrame({"item": [f"item {i}" for i in range(62)], "x": range(62)}).to_csv("x.csv", index=False)
     assert main(["labels.csv", "--features", "x.csv", "--check"]) == 0
     said = capsys.readouterr().out
-    assert "180 labels of 60 items by 4 annotators" in said
-    assert "62 items with 1 features" in said
+    assert "180 labels for 60 items from 4 annotators" in said
+    assert "62 items with 1 feature" in said
     assert "items without a label: 2" in said
     assert sorted(path.name for path in folder.iterdir()) == ["labels.csv", "x.csv"]
 
@@ -95,7 +95,7 @@ def test_refusals_are_one_line_and_come_before_anything_is_made(folder, capsys):
     labels()[1].assign(label="cat").to_csv("labels.csv", index=False)
     assert main(["labels.csv", "--out", "out"]) == 2
     assert capsys.readouterr().err == (
-        "error: all labels are 'cat': nothing to decide. If there are more classes, name them all: --classes\n"
+        "error: all labels are 'cat': nothing to decide. If there are more classes, name them all with --classes\n"
     )
     labels(n_items=4)[1].to_csv("labels.csv", index=False)
     assert main(["labels.csv", "--features", "x.csv", "--check"]) == 2
@@ -137,8 +137,8 @@ def test_too_little_overlap_is_said_and_nothing_is_claimed():
     _, frame = labels(per_item=1)
     found = fit(frame)
     told, warned = page.sentences(found)
-    assert "nobody's accuracy can be told" in warned[0]
-    assert any("4 groups that share no item" in text for text in warned)
+    assert "Too few items have two labels" in warned[0]
+    assert any("4 groups that share no items" in text for text in warned)
     assert found.tables["cleaned_labels"]["confidence"].isna().all()
     assert found.tables["annotators"]["accuracy"].isna().all()
     assert found.tables["label_quality"]["score"].isna().all()
@@ -161,7 +161,7 @@ def test_ties_are_shown_and_do_not_hang_on_names():
     assert set(first["majority_vote"]) == {"cat|dog"}
     assert first.set_index("item")["label"].to_dict() == renamed.replace("xcat", "cat").set_index("item")["label"].to_dict()
     _, warned = page.sentences(fit(frame))
-    assert any("no more than chance" in text for text in warned)
+    assert any("no more than by chance" in text for text in warned)
 
 
 def test_known_classes_cure_a_shared_error_and_are_not_asked_for_again():
@@ -213,5 +213,5 @@ def test_an_annotator_may_be_called_classifier():
     intake = read_labels(frame)
     found = fit(intake)
     prob = np.full((60, 2), 0.5)
-    people, _ = report.annotator_table(intake.crowd, found.estimate, intake.known, prob)
+    people = report.annotator_table(intake.crowd, found.estimate, intake.known, prob)
     assert people["annotator"].tolist()[-1] == "classifier (trained)"

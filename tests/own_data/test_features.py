@@ -38,10 +38,10 @@ def test_features_keep_the_order_of_their_file_and_unlabeled_items(tmp_path):
     ("text", "message"),
     [
         ("item\na\n", "at least one of numbers"),
-        ("item,x\na,1\nb,tall\n", r"line 3: column 'x' must hold finite numbers, found 'tall'; 1 such cells"),
-        ("item,x\na,1\nb,\n", "line 3: .* found ''.*fill the cell or leave out the row"),
+        ("item,x\na,1\nb,tall\n", r"line 3: column 'x' must hold finite numbers, found 'tall'; 1 such cell. To fix it"),
+        ("item,x\na,1\nb,\n", "line 3: .* found ''.*fill in the cell or remove the row"),
         ("item,x\na,1\nb,inf\n", "line 3: .* found 'inf'"),
-        ("item,x\na,red\nb,blue\n", "leave the column out or code its values"),
+        ("item,x\na,red\nb,blue\n", "remove the column or code its values"),
         ('item,x\na,"1,5"\nb,"2,5"\n', "say --decimal ,"),
         ("item,x\na,1\na,2\n", "line 3: item 'a' again"),
         ("item,x\na,1\n,2\n", "line 3: a row without the name"),
@@ -58,7 +58,10 @@ def test_decimal_commas(tmp_path):
 
 
 def test_constant_columns_are_said(tmp_path):
-    assert "1 features are the same for all items" in read_numbers(written(tmp_path, "item,x,y\na,0.1,1\nb,0.1,2\n"))[1][-1]
+    assert (
+        "the same for all items, and therefore of no use: 'x'"
+        in read_numbers(written(tmp_path, "item,x,y\na,0.1,1\nb,0.1,2\n"))[1][-1]
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,9 +81,9 @@ def test_items_that_match_in_another_way_are_hinted_at(labeled, named, match):
 
 
 def test_labeled_items_without_features_are_named():
-    with pytest.raises(Refusal, match=r"1 of 2 labeled items have no features: 'b'; the features are of 'a', 'c'"):
+    with pytest.raises(Refusal, match=r"1 of 2 labeled items have no features: 'b'; there are features for 'a', 'c'"):
         arrange(intake_of("a", "b"), ["a", "c"])
-    with pytest.raises(Refusal, match="several labeled items are one item"):
+    with pytest.raises(Refusal, match="several labeled items match the same item"):
         arrange(intake_of("x/a", "y/a"), ["a", "b"], "file-name")
 
 
@@ -108,7 +111,7 @@ def test_images_of_any_size_come_from_a_folder(tmp_path, monkeypatch):
     assert arranged.crowd.item_names == ("a.png", "deep/b.jpg")
     np.testing.assert_allclose(table.to_numpy(), [[255, 255, 255], [254, 0, 0]], atol=1)
     (tmp_path / "a.png").write_bytes(b"broken")
-    with pytest.raises(Refusal, match=r"a\.png is no image that can be read"):
+    with pytest.raises(Refusal, match=r"a\.png cannot be read as an image"):
         features.image_features_of(image_files(tmp_path))
     with pytest.raises(Refusal, match="there is no folder"):
         image_files(tmp_path / "elsewhere")

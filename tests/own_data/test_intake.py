@@ -58,7 +58,7 @@ def test_parquet_and_frames(tmp_path):
 def test_windows_accents_are_read_and_said(tmp_path):
     intake = read(tmp_path, PLAIN.replace("ann,", "Zoë,"), encoding="cp1252")
     assert "Zoë" in intake.crowd.annotator_names
-    assert "Windows-1252" in intake.notes[0]
+    assert "labels.csv is not UTF-8, read as Windows-1252" in intake.notes[0]
 
 
 def test_mechanical_turk(tmp_path):
@@ -68,7 +68,7 @@ def test_mechanical_turk(tmp_path):
     )
     intake = read(tmp_path, text)
     assert triples(intake) == [("a.png", "W1", "cat"), ("b.png", "W2", "dog")]
-    assert "1 rejected assignments left out" in intake.notes
+    assert "1 rejected assignment left out" in intake.notes
     boxes = (
         text.replace("Answer.kind", "Answer.cat.on,Answer.dog.on")
         .replace(",cat\n", ",true,false\n")
@@ -100,23 +100,28 @@ def test_label_studio(tmp_path):
     intake = read(tmp_path, json.dumps(tasks), "export.json")
     assert triples(intake) == [("a", "1", "cat"), ("b", "1", "dog"), ("b", "x@y", "cat")]
     assert intake.known.tolist() == [-1, 1]
-    with pytest.raises(Refusal, match="no export of Label Studio"):
+    with pytest.raises(Refusal, match="no Label Studio export"):
         read(tmp_path, "[1, 2]", "export.json")
 
 
 @pytest.mark.parametrize(
     ("rows", "message", "mended", "labels"),
     [
-        ("c,ann,nan\n", "line 6: is 'nan' a class, or no label.*--missing 'nan'", {"missing": ("nan",)}, 4),
+        ("c,ann,nan\n", "line 6: is 'nan' a class, or a missing label.*--missing 'nan'", {"missing": ("nan",)}, 4),
         ("c,ann,nan\n", "line 6: is 'nan' a class", {"classes": ("cat", "dog", "nan")}, 5),
         ("c,ann,unsure\n", "line 6: is 'unsure' a class", {"missing": ("unsure",)}, 4),
-        ("c,ann,Cat \n", "line 6: are 'cat', 'Cat ' one label.*--merge-spellings", {"merge_spellings": True}, 5),
-        ("c,Ann,cat\n", "line 6: are 'ann', 'Ann' one annotator", {"merge_spellings": True}, 5),
-        ("b,ben,dog\n", "line 6: 'ben' labeled 'b' again.*1 of them with an equal label", {"duplicates": "first"}, 4),
-        ("b,ben,cat\n", "line 6: 'ben' labeled 'b' again.*0 of them with an equal", {"duplicates": "none"}, 3),
+        ("c,ann,Cat \n", "line 6: are 'cat', 'Cat ' the same label.*--merge-spellings", {"merge_spellings": True}, 5),
+        ("c,Ann,cat\n", "line 6: are 'ann', 'Ann' the same annotator", {"merge_spellings": True}, 5),
+        (
+            "b,ben,dog\n",
+            "line 6: 'ben' labeled 'b' again .*in line 5 'dog'.*1 such row, 1 with the same",
+            {"duplicates": "first"},
+            4,
+        ),
+        ("b,ben,cat\n", "line 6: 'ben' labeled 'b' again.*1 such row, 0 with the same", {"duplicates": "none"}, 3),
         ('c,ann,"[""cat"", ""dog""]"\n', "line 6: the label is a list", None, 0),
         ("c,ann,cat|dog\n", r"line 6: several answers in one cell, 'cat\|dog'", None, 0),
-        (",ann,cat\n", "line 6: 1 labels without item", None, 0),
+        (",ann,cat\n", "line 6: 1 label without item", None, 0),
         ("c,ann\n", "line 6 has 2 cells, but the header has 3", None, 0),
     ],
 )
@@ -139,12 +144,26 @@ def test_what_could_be_two_things_is_refused_until_an_option_decides(tmp_path, r
         (HEADER + "a,ann,1\na,ben,2\nb,ann,-1\n", "line 4: is '-1' a class"),
         ("item,annotator,cat,dog\na,ann,.3,.7\nb,ann,.5,.5\n", "line 2: columns 'cat', 'dog' add up to one"),
         ("x,y,z\na,ann,cat\n", "which column holds the item.*--item COLUMN"),
-        ("item,item,label\na,b,c\n", "two columns called 'item'"),
+        ("item,item,label\na,b,c\n", "two columns named 'item'"),
     ],
 )
 def test_what_nothing_can_be_made_of(tmp_path, text, message):
     with pytest.raises(Refusal, match=message):
         read(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("rows", "line"),
+    [
+        ("a,ann,cat\n\n\nb,ben,nan\n", 5),  # blank lines
+        ('"a\nb",ann,cat\nb,ben,nan\n', 4),  # a name of two lines
+        ("a,ann,cat\r\n\r\nb,ben,nan\r\n", 4),
+        ("b,ann,null\nb,ben,nan\na,cy,NA\nc,ann,cat\n", 2),  # of several words the first in the file is named
+    ],
+)
+def test_lines_are_those_of_the_file(tmp_path, rows, line):
+    with pytest.raises(Refusal, match=f"line {line}: is '(nan|null)' a class"):
+        read(tmp_path, HEADER + rows)
 
 
 def test_no_file(tmp_path):
@@ -155,13 +174,13 @@ def test_no_file(tmp_path):
 def test_empty_labels_are_left_out_and_said(tmp_path):
     intake = read(tmp_path, PLAIN + "c,ann,  \n")
     assert triples(intake) == EXPECTED
-    assert intake.notes == ["1 empty labels left out, the first in labels.csv, line 6"]
+    assert intake.notes == ["1 empty label left out, the first at labels.csv, line 6"]
 
 
 def test_classes_in_the_wanted_order_also_those_that_nobody_said(tmp_path):
     intake = read(tmp_path, PLAIN, classes=("owl", "dog", "cat"))
     assert intake.crowd.class_names == ("owl", "dog", "cat")
-    with pytest.raises(Refusal, match="line 2: the label 'cat' is none of the classes given"):
+    with pytest.raises(Refusal, match="line 2: the label 'cat' is not among the given classes"):
         read(tmp_path, PLAIN, classes=("owl", "dog"))
 
 
@@ -194,14 +213,14 @@ def test_contradicting_truths_are_refused(tmp_path):
     text = "item,annotator,label,gold\na,ann,cat,cat\na,ben,dog,dog\n" + "b,ann,cat,\n"
     with pytest.raises(Refusal, match="item 'a' has two different known classes"):
         read(tmp_path, text, known_column="gold")
-    with pytest.raises(Refusal, match="no annotator 'cy' to be trusted"):
+    with pytest.raises(Refusal, match="no annotator 'cy' to trust"):
         read(tmp_path, PLAIN, trusted="cy")
 
 
 def test_what_was_understood_in_words(tmp_path):
     words = read(tmp_path, PLAIN).summary()
-    assert "4 labels of 2 items by 2 annotators" in words
-    assert "2 items have two or more" in words
+    assert "4 labels for 2 items from 2 annotators" in words
+    assert "items with two or more: 2" in words
     assert "2 classes: cat (1), dog (3)" in words
 
 

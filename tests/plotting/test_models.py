@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 
 from lib.plotting import models, style
-from tests.plotting.overlap import faults
+from lib.plotting.legibility import faults
 
 SENTENCE = ["Lions", "beat", "Queensland", "at", "Newlands"]
 TAGS = {

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from lib import methods, paths, protocols
-from lib.results import claims
+from lib.results import claim_files, claims, samples
 from lib.results.claims import Book, Sample
 from lib.results.rows import frame
 from lib.runs import ledger
@@ -256,7 +256,7 @@ def test_a_claim_is_made_again_from_its_rows(book):
     cases.append(book.every("every", "s", cases))
     by_key, known = {r["key"]: r for r in rows}, {claim.id: claim for claim in cases}
     for claim in json.loads(json.dumps([dataclasses.asdict(claim) for claim in cases])):
-        claim = claims.Claim(**{name: claims._frozen(entry) for name, entry in claim.items()})
+        claim = claims.Claim(**{name: claim_files._frozen(entry) for name, entry in claim.items()})
         assert claim.keys
         assert claims.recompute(claim, by_key, known) == claim
         assert claims.recompute(dataclasses.replace(claim, ours=99.0, verdict="inconclusive"), by_key, known) == claim
@@ -291,6 +291,59 @@ def test_every_method_beats_the_vote_on_our_own_simulation():
             assert gap.mean > 5, (name, case)
 
 
+# ---------------------------------------------------------------------------------------------- over test items too
+
+
+RIGHT = {"a": [[1, 1, 1, 0, 1], [1, 1, 0, 1, 1]], "b": [[1, 0, 1, 0, 0], [1, 0, 0, 1, 1]]}  # [seeds, test items]
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """Two methods, two seeds each, in a ledger of their own with what they got right."""
+    monkeypatch.setenv("CROWDS_RUNS", str(tmp_path))
+    monkeypatch.setenv("CROWDS_LEDGER", "own")
+    made = []
+    for method, by_seed in RIGHT.items():
+        for seed, right in enumerate(by_seed):
+            entry = row(method, seed, test_acc_last=sum(right) / len(right))
+            entry["arrays"] = {"names": ["correct_last"], "sha256": ""}
+            (tmp_path / "e").mkdir(exist_ok=True)
+            (tmp_path / "e" / f"{entry['key']}.npz").touch()
+            made.append(entry)
+    bits = {entry["key"]: np.packbits(RIGHT[entry["config"]["method"]][entry["config"]["seed"]]) for entry in made}
+    monkeypatch.setattr(ledger, "lookup", lambda experiments: {entry["key"]: entry for entry in made})
+    monkeypatch.setattr(ledger, "arrays", lambda entry: {"correct_last": bits[entry["key"]]})
+    return made
+
+
+def test_intervals_are_over_seeds_and_items_where_runs_kept_what_they_got_right(runs):
+    book = Book("10_toy", runs)
+    claim = book.ahead("above", "s", "a", "b")
+    gaps = 100 * (np.array(RIGHT["a"]) - np.array(RIGHT["b"]))
+    by_seed, by_item = gaps.mean(axis=1), gaps.mean(axis=0)
+    halves = [stats.t.ppf(0.975, len(v) - 1) * v.std(ddof=1) / math.sqrt(len(v)) for v in (by_seed, by_item)]
+    assert claim.over == "seeds and test items"
+    assert claim.ours == pytest.approx(gaps.mean())
+    assert claim.high - claim.ours == pytest.approx(math.hypot(*halves), rel=1e-5)
+    assert claims.recompute(claim, {entry["key"]: entry for entry in runs}) == claim
+    assert repr(book.table()).startswith("intervals over seeds and test items")
+
+
+def test_a_run_without_its_items_leaves_the_interval_to_the_seeds(runs, monkeypatch):
+    del runs[0]["arrays"]
+    assert Book("10_toy", runs).ahead("above", "s", "a", "b").over == "seeds"
+
+
+def test_filling_bits_are_no_items(runs):
+    assert samples.per_item(runs[0], "test_acc_last").tolist() == RIGHT["a"][0]
+    assert samples.per_item(runs[0], "test_acc_best") is None
+
+
+def test_a_constant_has_no_spread_over_items(runs):
+    a = claims.sample(runs, "test_acc_last", method="a")
+    assert (a - claims.constant(50, a)).items[0].tolist() == [50, 50, 50, -50, 50]
+
+
 # ---------------------------------------------------------------------------------------------- many claims, readers
 
 
@@ -323,6 +376,8 @@ def test_prose_takes_its_numbers_from_claims(book):
     assert text == f"84.1 % here, 84.10 % there, so reproduced: {shown} %."
     with pytest.raises(ValueError, match="no claim '10-b'"):
         claims.filled("{10-b}", known)
+    prose = book.prose("\n**Held.** {10-a:ours}\n")
+    assert prose._repr_markdown_() == repr(prose) == "**Held.** 84.1 %"
 
 
 def test_a_table_opens_the_headlines_and_folds_the_rest(book):
@@ -330,7 +385,7 @@ def test_a_table_opens_the_headlines_and_folds_the_rest(book):
     book.difference("b", "MW is above MV", of(5.0, 6.0, unit="%"), of(1.0, 1.0, unit="%"))
     shown = book.table()
     assert "84.10" in repr(shown)
-    assert repr(shown).startswith("origin: paper number: Table 1; seeds: 2; scale: quick")
+    assert repr(shown).startswith("intervals over seeds; origin: paper number: Table 1; seeds: 2; scale: quick")
     html = shown._repr_html_()
-    assert "<details><summary>1 more claims: 1 inconclusive</summary>" in html
+    assert "<details><summary>1 more claim: 1 inconclusive</summary>" in html
     assert html.index("MW's accuracy") < html.index("<details>") < html.index("MW is above MV")

@@ -33,9 +33,10 @@ def test_found_keeps_the_order(grids):
 def test_coverage_counts(grids):
     table = coverage(grids, {"digits": "Digits"})
     assert table.to_dict("records") == [
-        {"data": "Digits", "case": "a", "quick": "2", "paper": "2"},
-        {"data": "Digits", "case": "b", "quick": "–", "paper": "1 of 2"},
+        {"case": "a", "quick": "2", "paper": "2"},
+        {"case": "b", "quick": "–", "paper": "1 of 2"},
     ]
+    assert table.caption == "data: Digits"
 
 
 def test_a_column_is_shown_at_the_largest_scale_with_two_complete_seeds(grids):

@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 from lib import datasets, paths
-from lib.results import pages, tables
+from lib.results import agreement, pages, tables
 from lib.results.claims import Book, load, shown
 from lib.results.pages import Project
 from lib.results.rows import save_table, summary
@@ -90,7 +90,7 @@ def write(root, notebook):
 
 
 def test_what_was_just_made_agrees_and_is_made_once(project, rows):
-    assert pages.disagreements(project, rows) == []
+    assert agreement.disagreements(project, rows) == []
     assert pages.write_pages(project) == []
 
 
@@ -107,7 +107,7 @@ def test_pages_say_what_the_claims_say(project):
     assert all(f"Kept {name}." in texts["README.md"] for name in ("status", "findings", "counts"))
     assert "\nold\n" not in texts["README.md"]
     assert "**What held.** \n\n- A is above B: 5.0 [5.0, 5.0] points (paper: 6.0), *reproduced*" in texts["RESULTS.md"]
-    assert "1 differences have an interval over\nseeds; noise alone would put 0 of them" in texts["RESULTS.md"]
+    assert "1 differences have an interval; noise\nalone would put 0 of them" in texts["RESULTS.md"]
     assert (
         "| [Zhang et al. 2024](https://example.org/paper) | Table 1 | [10 · Toy](10_toy.ipynb) | – |"
         in texts["notebooks/README.md"]
@@ -146,22 +146,22 @@ FALSIFIED = {
 def test_a_changed_digit_or_verdict_is_found_and_its_place_named(project, rows, name):
     old, new, words = FALSIFIED[name]
     changed(project.root / name, old, new)
-    assert any(words in line for line in pages.disagreements(Project(project.root), rows))
+    assert any(words in line for line in agreement.disagreements(Project(project.root), rows))
 
 
 def test_a_flipped_verdict_and_a_lost_row_are_found(project, rows):
     path = project.root / "figures" / "10_toy" / "claims.json"
     changed(path, '"verdict": "reproduced"', '"verdict": "inconclusive"')
-    found = pages.disagreements(Project(project.root), rows)
+    found = agreement.disagreements(Project(project.root), rows)
     assert any("claim '10-accuracy': verdict is 'inconclusive', its rows say 'reproduced'" in line for line in found)
-    assert any("no ledger row has the key a0" in line for line in pages.disagreements(Project(project.root), {}))
+    assert any("no ledger row has the key a0" in line for line in agreement.disagreements(Project(project.root), {}))
 
 
 def test_a_first_cell_that_was_edited_is_found(project, rows):
     notebook = project.notebooks["10_toy"]
     first = "".join(notebook["cells"][0]["source"])
     write(project.root, pages.with_header(notebook, first.replace("| reproduced |", "| contradicted |")))
-    found = pages.disagreements(Project(project.root), rows)
+    found = agreement.disagreements(Project(project.root), rows)
     assert any(line.startswith("notebooks/10_toy.ipynb, first cell, line") for line in found)
 
 
@@ -195,7 +195,7 @@ def reference():
 
 
 def test_all_that_is_committed_agrees():
-    found = pages.disagreements(Project(paths.ROOT), reference())
+    found = agreement.disagreements(Project(paths.ROOT), reference())
     assert not found, "\n".join(found) + "\nmade anew by: python -m lib.reproduce --in-place"
 
 
@@ -215,23 +215,37 @@ def committed(tmp_path_factory):
     return root
 
 
-PUBLISHED = {
-    "README.md": r"(\d)(\.\d \[)",
-    "RESULTS.md": r"(\d)(\.\d ± )",
-    "figures/33_ccc_table2/claims.json": r'"ours": (\d)(\d)',
-    "figures/33_ccc_table2/table.csv": r"0\.(\d)(\d)",
-    "notebooks/33_ccc_table2.ipynb": r"(\d) of 4",
-}
+# In each published file a digit and a verdict: what is changed, where the first is found.
+PUBLISHED = [
+    ("README.md", r"(?<=\d)\.\d(?= \[)"),
+    ("README.md", r"(?<=\| )(reproduced|contradicted)(?= \| quick)"),
+    ("RESULTS.md", r"(?<=\d)\.\d(?= ± )"),
+    ("RESULTS.md", r"(?<=\*)(reproduced|inconclusive)(?=\* \()"),
+    ("figures/33_ccc_table2/claims.json", r'(?<="ours": )\d\d'),
+    ("figures/33_ccc_table2/claims.json", r'(?<="verdict": ")[a-z]+'),
+    ("figures/33_ccc_table2/claims.json", r'(?<="shown": ")\d'),
+    ("figures/33_ccc_table2/table.csv", r"(?<=,0)\.\d"),
+    ("figures/33_ccc_table2/table.csv", r"(?<=quick,0)\.\d"),
+    ("notebooks/33_ccc_table2.ipynb", r"\d(?= of 4)"),
+    ("notebooks/33_ccc_table2.ipynb", r"(?<= )(contradicted|inconclusive)(?=\\n)"),
+]
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_another_digit_in_what_is_published_is_found(committed, name):
+def falsified(text: str) -> str:
+    """Another last digit, or another verdict."""
+    if text[-1].isdigit():
+        return text[:-1] + str((int(text[-1]) + 1) % 10)
+    return "reproduced" if text != "reproduced" else "contradicted"
+
+
+@pytest.mark.parametrize(("name", "pattern"), PUBLISHED)
+def test_another_digit_or_verdict_in_what_is_published_is_found(committed, name, pattern):
     path = committed / name
     before = path.read_text(encoding="utf-8")
-    other = re.sub(PUBLISHED[name], lambda m: m[0].replace(m[1], str((int(m[1]) + 1) % 10), 1), before, count=1)
+    other = re.sub(pattern, lambda found: falsified(found[0]), before, count=1)
     assert other != before
     path.write_text(other, encoding="utf-8")
-    found = pages.disagreements(Project(committed), reference())
+    found = agreement.disagreements(Project(committed), reference())
     path.write_text(before, encoding="utf-8")
     assert any(name.split("/")[-1] in line for line in found)
 

@@ -14,8 +14,6 @@ from scipy import stats
 from lib import paths
 from lib.aggregation.dawid_skene import dawid_skene
 from lib.crowd.labels import CrowdLabels
-from lib.results import claims as results_claims
-from lib.results import pages as results_pages
 from lib.site import claims, copies, leaderboard, pages
 from tests.site.old_claims import converted
 
@@ -156,8 +154,3 @@ def test_scripts_are_javascript(tmp_path):
         (tmp_path / name).write_text(text, encoding="utf-8")
         done = subprocess.run(["node", "--check", tmp_path / name], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-
-
-def test_verdicts_and_origins_are_those_of_the_claims():
-    assert claims.VERDICTS == results_pages.WORDS
-    assert tuple(claims.ORIGINS) == results_claims.ORIGINS

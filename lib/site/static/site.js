@@ -39,7 +39,7 @@ if (board) {
     button.addEventListener("click", () => {
       const now = head.getAttribute("aria-sort");
       board.querySelectorAll("thead [aria-sort]").forEach((other) => other.removeAttribute("aria-sort"));
-      const first = head.dataset.sort === "text" || head.cellIndex === board.tHead.rows[0].cells.length - 1 ? "ascending" : "descending";
+      const first = head.dataset.sort === "text" || "low" in head.dataset ? "ascending" : "descending";
       head.setAttribute("aria-sort", now ? (now === "ascending" ? "descending" : "ascending") : first);
       sort();
     });

@@ -1,0 +1,106 @@
+"""What each method was allowed: how many networks it trains, for how many epochs, and how many settings were tried for it.
+
+Nothing is typed: networks and stages are counted while the method is built and prepared on a toy crowd, epochs come from the
+runs' recipes, and settings from the configurations of the tuning protocols.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import torch
+
+from lib import methods, paths
+from lib.crowd.labels import CrowdLabels
+from lib.datasets.batches import TrainingData
+from lib.datasets.kinds import CrowdDataset
+from lib.methods.base import Method
+from lib.networks import Backbone
+from lib.results.tables import Table, dataset_title, method_title
+from lib.runs.config import RunConfig
+from lib.storage import write_atomically
+
+__all__ = ["budgets", "save", "show"]
+
+COLUMNS = ["dataset", "method", "networks", "epochs", "settings"]
+
+
+def budgets(rows: Iterable[Mapping | None], trials: Iterable[RunConfig] = ()) -> pd.DataFrame:
+    """The budget of each method on each data set.
+
+    Args:
+        rows: ledger rows of one experiment, in the order in which methods are to be listed.
+        trials: what was run to choose settings, such as :func:`lib.protocols.real_crowds.tuning`.
+
+    Returns:
+        Columns dataset, method, networks (that it trains), epochs (of all its stages together), settings (different options
+        that were tried on that data set; 0 where none were).
+    """
+    tried: dict[tuple[str, str], set[str]] = {}
+    for config in trials:
+        tried.setdefault((config.dataset, config.method), set()).add(json.dumps(config.method_options, sort_keys=True))
+    lines = {}
+    for row in rows:
+        if row is not None:
+            config = row["config"]
+            place = config["dataset"], config["method"]
+            if place not in lines:
+                options = json.dumps(config["method_options"], sort_keys=True)
+                networks, stages = _built(config["method"], options)
+                epochs = sum(config["recipe"]["epochs"] if stage is None else stage for stage in (*stages, None))
+                lines[place] = [*place, networks, epochs, len(tried.get(place, ()))]
+    return pd.DataFrame(list(lines.values()), columns=COLUMNS)
+
+
+@cache
+def _built(method: str, options: str) -> tuple[int, tuple[int | None, ...]]:
+    """How many networks a method makes, and the epochs of each stage before the last; None for as many as the recipe has."""
+    made, stages = [], []
+
+    def backbone() -> Backbone:
+        made.append(1)
+        network = Backbone(torch.nn.Flatten(), 4, 4)
+        network.x_shape = (4,)
+        return network
+
+    items, annotators = 240, 60
+    truth = torch.arange(items) % 4
+    crowd = CrowdLabels.from_dense(np.tile(truth[:, None].numpy(), (1, annotators)), n_classes=4)
+    x = torch.eye(4)[truth]
+    toy = TrainingData(CrowdDataset("toy", "Toy", x, crowd, truth, x, truth, class_names=tuple("abcd")), torch.device("cpu"))
+
+    def fit(first: Method, data: TrainingData = toy, **changes: object) -> dict[str, list[float]]:
+        """In place of training: notes that there is a stage, and ends its only epoch."""
+        stages.append(changes.get("epochs"))
+        first.end_epoch(0, data)
+        return {"loss": [0.0]}
+
+    with torch.random.fork_rng(devices=[]):
+        built = methods.build(method, backbone, crowd, truth=truth, **json.loads(options))
+        built.prepare(toy, fit)
+    return len(made), tuple(stages)
+
+
+def save(notebook: str, table: pd.DataFrame) -> None:
+    """Write ``figures/<notebook>/budget.csv``, which the site reads. Raises OSError where it cannot be written."""
+    write_atomically(paths.figures(notebook) / "budget.csv", table.to_csv(index=False, lineterminator="\n"))
+
+
+def show(table: pd.DataFrame, titles: Mapping[str, str] | None = None) -> Table:
+    """For a reader: a line a method; what differs between data sets is told apart by slashes, in the caption's order."""
+    datasets = list(table["dataset"].unique())
+    lines = []
+    for method, part in table.groupby("method", sort=False):
+        by_dataset = part.set_index("dataset").reindex(datasets)
+        lines.append([method_title(method, titles), *(_joined(by_dataset[name]) for name in COLUMNS[2:])])
+    names = " / ".join(dataset_title(name, titles) for name in datasets)
+    return Table(lines, columns=["method", "networks", "epochs", "settings tried"], caption=f"where data sets differ: {names}")
+
+
+def _joined(column: pd.Series) -> str:
+    words = ["–" if pd.isna(value) else f"{value:.0f}" for value in column]
+    return words[0] if len(set(words)) == 1 else " / ".join(words)
