@@ -7,7 +7,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from lib import paths, protocols
 from lib.reproduce import __main__ as reproduce
-from lib.reproduce import passes
+from lib.reproduce import execution
 from lib.runs import ledger, sweep
 from lib.runs.config import RunConfig, as_read
 
@@ -90,7 +90,7 @@ class Project:
         """In place of running notebooks, which takes seconds each."""
         for order in orders:
             self.read.append(order.notebook.stem)
-            yield passes.Outcome(order.notebook.stem, 0.0)
+            yield execution.Outcome(order.notebook.stem, 0.0)
 
 
 def toy_project(root, monkeypatch):

@@ -21,7 +21,7 @@ PAIRS_AT_MOST = 20_000_000  # of labels of one item; with more, a sample of item
 
 
 def alpha(crowd: CrowdLabels) -> tuple[float, float, float]:
-    """Krippendorff's alpha for unordered classes, and a 95 % interval by drawing items anew; NaN where undefined."""
+    """Krippendorff's alpha for unordered classes, and a 95 % bootstrap interval over items; NaN where undefined."""
     counts = crowd.counts[crowd.labels_per_item >= 2]
     if len(counts) == 0:
         return np.nan, np.nan, np.nan

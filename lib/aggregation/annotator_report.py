@@ -36,7 +36,7 @@ ODDS_ABOVE = 1.0  # log10: guessing must explain the labels ten times better tha
 
 
 def report(crowd: CrowdLabels, posterior: np.ndarray, confusion: np.ndarray, permutations: int = 499) -> pd.DataFrame:
-    """One line an annotator.
+    """One line per annotator.
 
     ``looks_random`` is the rule: the labels may be unrelated to the items (``p_guessing`` above 0.01) *and* someone who
     guesses would have given them ten times more likely than a typical annotator (``log10_guess_odds`` of at least 1).
@@ -76,10 +76,10 @@ def report(crowd: CrowdLabels, posterior: np.ndarray, confusion: np.ndarray, per
 def _confusions(counts: np.ndarray, class_names: Sequence, most: int = 2, least: float = 2.0) -> str:
     """The errors expected most often, if they are expected at least ``least`` times."""
     errors = counts * (1 - np.eye(len(counts)))
-    found = [np.unravel_index(place, errors.shape) for place in np.argsort(-errors.ravel(), kind="stable")[:most]]
+    frequent = [np.unravel_index(place, errors.shape) for place in np.argsort(-errors.ravel(), kind="stable")[:most]]
     words = [
         f"{class_names[true]} → {class_names[said]} ({100 * errors[true, said] / counts[true].sum():.0f} %)"
-        for true, said in found
+        for true, said in frequent
         if errors[true, said] >= least
     ]
     return ", ".join(words)

@@ -14,7 +14,22 @@ def expected_counts(posterior: np.ndarray, crowd: CrowdLabels) -> np.ndarray:
     return counts.reshape(crowd.n_annotators, crowd.n_classes, crowd.n_classes).transpose(0, 2, 1)
 
 
+def coin_matrices(right: np.ndarray, n_classes: int) -> np.ndarray:
+    """``[annotators, true class, label]`` of annotators who say every wrong class alike.
+
+    Args:
+        right: ``[annotators]`` or ``[annotators, true class]`` probability of a right label.
+        n_classes: number of classes.
+    """
+    right = np.broadcast_to(right.reshape(len(right), -1), (len(right), n_classes))
+    matrices = np.repeat(((1 - right) / max(n_classes - 1, 1))[:, :, None], n_classes, axis=2)
+    diagonal = np.arange(n_classes)
+    matrices[:, diagonal, diagonal] = right
+    return matrices
+
+
 def rows_to_one(values: np.ndarray) -> np.ndarray:
+    """The values over the sum of their row (the last axis)."""
     return values / values.sum(axis=-1, keepdims=True)
 
 

@@ -10,14 +10,11 @@ and alternates two steps that never decrease the likelihood of the labels (witho
     M:  A[r, j, k]  proportional to  sum of p(y_i = j) over the items i of which r said k;   prior[j] = mean p(y_i = j)
     E:  p(y_i = j)  proportional to  prior[j] * product of A[r, j, k] over the labels (r, k) of item i
 
-Both are one sparse matrix product each. With ``S`` the incidence matrix ``[items, annotators * classes]`` that has a
-one where an annotator said a class of an item, the M-step counts ``S^T p``, and the E-step sums ``S log A``. Work and
-memory therefore grow with the labels, not with items x annotators. The steps are public: DL-EM runs them with a network
-in the place of the prior.
+The steps themselves are in :mod:`lib.aggregation.em_steps`.
 
 A full matrix for each annotator takes many labels to learn, and ``annotators * classes^2`` numbers to store. Two models
 have fewer: an annotator is right with one probability for each true class (``"per class"``) or with one for all (``"one
-coin"``), and is wrong in every other class alike. Their steps cost a number a label.
+coin"``), and is wrong in every other class alike. Their steps cost one number per label.
 
 Everything is float64. References: Dawid, Skene (Journal of the Royal Statistical Society C 28(1), 1979); one coin: Zhang,
 Chen, Zhou, Jordan (NeurIPS 2014); for the step with a network Rodrigues, Pereira (AAAI 2018).
@@ -25,21 +22,19 @@ Chen, Zhou, Jordan (NeurIPS 2014); for the step with a network Rodrigues, Pereir
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from scipy import sparse
 
+from lib.aggregation import em_steps
+from lib.aggregation.confusion import coin_matrices
+from lib.aggregation.em_steps import FLOOR, check_memory, e_step, m_step
 from lib.crowd.labels import CrowdLabels
 
 __all__ = ["DawidSkene", "dawid_skene", "e_step", "m_step", "majority_vote", "soft_vote"]
 
-# Without smoothing, a count or a prior of zero would rule a class out by a single label. crowd-kit uses the same floor.
-FLOOR = 1e-10
-ROW_TOLERANCE = 1e-3  # rows that come from float32
 MODELS = ("confusion", "per class", "one coin")
 
 
@@ -110,9 +105,7 @@ def _votes(crowd: CrowdLabels, weights: np.ndarray | None) -> np.ndarray:
     if weights.shape != (crowd.n_annotators,) or not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
         expected = f"a finite number of at least 0 for each of the {crowd.n_annotators} annotators, not all 0"
         raise ValueError(f"weights must be {expected}, found {weights}")
-    place = crowd.item * crowd.n_classes + crowd.label
-    shape = crowd.n_items, crowd.n_classes
-    return np.bincount(place, weights[crowd.annotator], minlength=shape[0] * shape[1]).reshape(shape)
+    return crowd.sums_by_item(weights[crowd.annotator])
 
 
 # ------------------------------------------------------------------ Dawid-Skene
@@ -158,11 +151,7 @@ class DawidSkene:
         if self.parameters.ndim == 3:
             return self.parameters
         check_memory(annotators, classes, 1)
-        right = np.broadcast_to(self.parameters.reshape(annotators, -1), (annotators, classes))
-        confusion = np.repeat(((1 - right) / max(classes - 1, 1))[:, :, None], classes, axis=2)
-        diagonal = np.arange(classes)
-        confusion[:, diagonal, diagonal] = right
-        return confusion
+        return coin_matrices(self.parameters, classes)
 
 
 def dawid_skene(
@@ -213,20 +202,20 @@ def dawid_skene(
         prior_counts = _prior_counts(crowd, prior_counts)
     certain = None if known is None else _certainty(crowd, known)
     labeled = (crowd.labels_per_item > 0).astype(np.float64)
-    by_annotator = None if model == "confusion" else _by_annotator(crowd)
+    labels = None if model == "confusion" else em_steps.by_annotator(crowd)
 
     def maximize(posterior: np.ndarray) -> np.ndarray:
-        if by_annotator is None:
+        if labels is None:
             return m_step(posterior, crowd, smoothing, prior_counts)
-        return _right(posterior, crowd, by_annotator, smoothing, prior_counts, model == "one coin")
+        return em_steps.m_step_right(posterior, crowd, labels, smoothing, prior_counts, model == "one coin")
 
     def expect(prior: np.ndarray, parameters: np.ndarray) -> tuple[np.ndarray, float]:
         log_prior = np.log(np.maximum(prior, FLOOR))
         if certain is not None:
             log_prior = log_prior + certain
-        if by_annotator is None:
+        if labels is None:
             return e_step(log_prior, parameters, crowd)
-        return _e_step_right(log_prior, parameters, crowd, by_annotator)
+        return em_steps.e_step_right(log_prior, parameters, crowd, labels)
 
     parameters = None
     if np.ndim(start) == 3:
@@ -258,103 +247,6 @@ def dawid_skene(
         n_iterations=len(history),
         converged=converged,
     )
-
-
-def m_step(
-    posterior: np.ndarray, crowd: CrowdLabels, smoothing: float = 0.01, prior_counts: np.ndarray | None = None
-) -> np.ndarray:
-    """Confusion matrices from posteriors: expected counts, smoothed and normalized.
-
-    Args:
-        posterior: ``[items, classes]``, rows sum to one.
-        crowd: the labels.
-        smoothing: added to every count. With 0, counts are raised to at least 1e-10 among the classes that the
-            annotator ever said; the others keep probability zero.
-        prior_counts: ``[annotators, true class, label]`` counts from earlier work, added first.
-
-    Returns:
-        ``[annotators, true class, label]``, rows sum to one. Without evidence a row is uniform: over all classes, or
-        with ``smoothing=0`` over those that the annotator ever said (over all, for an annotator without labels).
-
-    Raises:
-        ValueError: a posterior of another shape, or negative or non-finite smoothing.
-    """
-    _check_smoothing(smoothing)
-    posterior = np.ascontiguousarray(posterior, dtype=np.float64)
-    if posterior.shape != (crowd.n_items, crowd.n_classes):
-        raise ValueError(f"posterior must have the shape {(crowd.n_items, crowd.n_classes)}, found {posterior.shape}")
-    # The transpose of a CSR matrix is a CSC view of it: it reads items in order and adds into a table that stays in
-    # cache, which is twice as fast as a transposed copy in CSR.
-    counts = (crowd.incidence.T @ posterior).reshape(crowd.n_annotators, crowd.n_classes, crowd.n_classes)
-    if prior_counts is not None:
-        counts += prior_counts.transpose(0, 2, 1)
-    if smoothing > 0:
-        counts += smoothing
-    else:
-        used = counts.sum(axis=2, keepdims=True) > 0  # [annotators, label, 1]; posteriors sum to one
-        used |= ~used.any(axis=1, keepdims=True)
-        counts = np.where(used, np.maximum(counts, FLOOR), 0.0)
-    counts /= counts.sum(axis=1, keepdims=True)
-    return np.ascontiguousarray(counts.transpose(0, 2, 1))
-
-
-def e_step(log_prior: np.ndarray, confusion: np.ndarray, crowd: CrowdLabels) -> tuple[np.ndarray, float]:
-    """Posteriors of the true classes from a prior and the labels, in log space.
-
-    Args:
-        log_prior: ``[classes]`` for all items, or ``[items, classes]`` for each (a network's log-softmax); normalized.
-        confusion: ``[annotators, true class, label]``, rows sum to one, or to zero where nothing is known of them.
-        crowd: the labels.
-
-    Returns:
-        ``posterior`` ``[items, classes]``, and the log-likelihood of the labels in nats,
-        ``sum_i log sum_j prior[i, j] * prod_(r, k) A[r, j, k]``. An item that nobody labeled keeps its prior and adds
-        nothing to the likelihood.
-
-    Raises:
-        ValueError: shapes that do not fit the crowd, or rows of ``confusion`` that sum to something else.
-    """
-    log_prior, confusion = np.asarray(log_prior, dtype=np.float64), np.asarray(confusion, dtype=np.float64)
-    sizes = (crowd.n_annotators, crowd.n_classes, crowd.n_classes)
-    if confusion.shape != sizes:
-        raise ValueError(f"confusion must have the shape {sizes}, found {confusion.shape}")
-    total = confusion.sum(axis=2)
-    wrong = np.argwhere(~((np.abs(total - 1) < ROW_TOLERANCE) | (total == 0)))
-    if len(wrong):
-        annotator, true = wrong[0]
-        found = f"{total[annotator, true]} for annotator {annotator} and class {true}"
-        raise ValueError(f"confusion needs rows that sum to one (or to zero, without evidence), found {found}")
-    if log_prior.shape not in ((crowd.n_classes,), (crowd.n_items, crowd.n_classes)):
-        expected = f"{(crowd.n_classes,)} or {(crowd.n_items, crowd.n_classes)}"
-        raise ValueError(f"log_prior must have the shape {expected}, found {log_prior.shape}")
-    # The smallest normal number stands in for a zero, so that no -inf (and from it no NaN) can enter the sums.
-    log_confusion = np.empty(confusion.shape)  # laid out for the product, which needs no copy of it
-    np.maximum(confusion.transpose(0, 2, 1), np.finfo(np.float64).tiny, out=log_confusion)
-    np.log(log_confusion, out=log_confusion)
-    scores = crowd.incidence @ log_confusion.reshape(-1, crowd.n_classes)  # [items, classes]
-    evidence = _normalize(scores, np.broadcast_to(log_prior, scores.shape))
-    return scores, float(evidence.sum(where=crowd.labels_per_item > 0))
-
-
-def _normalize(scores: np.ndarray, log_prior: np.ndarray, block: int = 4096) -> np.ndarray:
-    """Add the prior to ``scores`` ``[items, classes]``, softmax in place, and return the log-sum-exp ``[items]``.
-
-    Works on blocks that fit the cache and turns each class-major: NumPy reduces over a long last axis much faster than
-    over the few classes, and no second array of all items is made.
-    """
-    evidence = np.empty(len(scores))
-    for first in range(0, len(scores), block):
-        rows = slice(first, first + block)
-        by_class = np.ascontiguousarray(scores[rows].T)  # [classes, items of the block]
-        by_class += log_prior[rows].T
-        largest = by_class.max(axis=0)
-        by_class -= largest
-        np.exp(by_class, out=by_class)
-        total = by_class.sum(axis=0)
-        by_class /= total
-        scores[rows] = by_class.T
-        evidence[rows] = np.log(total) + largest
-    return evidence
 
 
 def _prior(posterior: np.ndarray, labeled: np.ndarray) -> np.ndarray:
@@ -391,89 +283,7 @@ def _rows_of_probabilities(name: str, values: np.ndarray, shape: tuple[int, ...]
     return values
 
 
-# ------------------------------------------------------------------ annotators with fewer parameters
-
-
-def _by_annotator(crowd: CrowdLabels) -> sparse.csr_array:
-    """Sparse ``[items, annotators]`` of ones."""
-    ones = np.ones(len(crowd), dtype=np.float64)
-    return sparse.csr_array((ones, crowd.annotator, crowd.offsets), shape=(crowd.n_items, crowd.n_annotators))
-
-
-def _right(
-    posterior: np.ndarray,
-    crowd: CrowdLabels,
-    by_annotator: sparse.csr_array,
-    smoothing: float,
-    prior_counts: np.ndarray | None,
-    one_coin: bool,
-) -> np.ndarray:
-    """M-step of the models with fewer parameters: ``[annotators, true class]`` or ``[annotators]`` probabilities of a right
-    label, from the counts that :func:`m_step` has; 1 / classes without evidence."""
-    _check_smoothing(smoothing)
-    classes = crowd.n_classes
-    given = by_annotator.T @ posterior  # [annotators, true class] labels
-    place = crowd.annotator * classes + crowd.label
-    right = np.bincount(place, posterior[crowd.item, crowd.label], minlength=given.size).reshape(given.shape)
-    wrong = np.maximum(given - right, 0.0)
-    if prior_counts is not None:
-        diagonal = prior_counts.diagonal(axis1=1, axis2=2)
-        right, wrong = right + diagonal, wrong + prior_counts.sum(axis=2) - diagonal
-    right, wrong = right + smoothing, wrong + (classes - 1) * smoothing
-    if one_coin:
-        right, wrong = right.sum(axis=1), wrong.sum(axis=1)
-    total = right + wrong
-    share = np.divide(right, total, out=np.full(total.shape, 1 / classes), where=total > 0)
-    return np.clip(share, FLOOR, 1 - FLOOR) if classes > 1 else share
-
-
-def _e_step_right(
-    log_prior: np.ndarray, right: np.ndarray, crowd: CrowdLabels, by_annotator: sparse.csr_array
-) -> tuple[np.ndarray, float]:
-    """:func:`e_step` of the models with fewer parameters: every class gets the score of a wrong label, and the label's class
-    the difference to a right one."""
-    classes = crowd.n_classes
-    others = max(classes - 1, 1)
-    with np.errstate(divide="ignore"):  # of one class, where nothing can be wrong
-        log_right, log_wrong = np.log(right), np.log((1 - right) / others) if classes > 1 else np.zeros_like(right)
-    one_coin = right.ndim == 1
-    scores = np.empty((crowd.n_items, classes))
-    scores[:] = (by_annotator @ log_wrong)[:, None] if one_coin else by_annotator @ log_wrong
-    gain = (log_right - log_wrong)[crowd.annotator if one_coin else (crowd.annotator, crowd.label)]
-    place = crowd.item * classes + crowd.label
-    scores += np.bincount(place, gain, minlength=scores.size).reshape(scores.shape)
-    evidence = _normalize(scores, np.broadcast_to(log_prior, scores.shape))
-    return scores, float(evidence.sum(where=crowd.labels_per_item > 0))
-
-
 # ------------------------------------------------------------------ what is checked
-
-
-def check_memory(annotators: int, classes: int, arrays: int) -> None:
-    """Refuse confusion matrices that this machine cannot hold, before any work is done.
-
-    Args:
-        annotators, classes: sizes.
-        arrays: of ``[annotators, classes, classes]`` float64 numbers that are held at once.
-
-    Raises:
-        MemoryError: names the bytes.
-    """
-    needed = 8 * annotators * classes * classes * arrays
-    try:
-        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):  # Windows
-        return
-    if needed > there:
-        raise MemoryError(
-            f"confusion matrices of {annotators} annotators and {classes} classes take {needed:,} bytes, and this machine has "
-            f'{there:,}; the models "per class" and "one coin" of Dawid-Skene, and MACE, need none'
-        )
-
-
-def _check_smoothing(smoothing: float) -> None:
-    if not 0 <= smoothing < np.inf:
-        raise ValueError(f"smoothing must be a number of at least 0, found {smoothing}")
 
 
 def _prior_counts(crowd: CrowdLabels, counts: np.ndarray) -> np.ndarray:

@@ -28,7 +28,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib.aggregation.dawid_skene import e_step, soft_vote
+from lib.aggregation.confusion import coin_matrices, expected_counts
+from lib.aggregation.dawid_skene import soft_vote
+from lib.aggregation.em_steps import e_step
 from lib.crowd.labels import CrowdLabels
 
 __all__ = ["Estimate", "estimate", "support"]
@@ -75,7 +77,7 @@ class Estimate:
 
     def matrices(self) -> np.ndarray:
         """``[annotators, true class, label]``, of coins too; rows sum to one."""
-        return _coins(self.accuracy, self.posterior.shape[1]) if self.confusion is None else self.confusion
+        return coin_matrices(self.accuracy, self.posterior.shape[1]) if self.confusion is None else self.confusion
 
 
 @dataclass(eq=False)
@@ -218,8 +220,7 @@ def _confusions(
 ) -> tuple[np.ndarray, np.ndarray]:
     """``[annotators]`` accuracies and ``[annotators, true class, label]`` matrices."""
     n_classes = crowd.n_classes
-    counts = (crowd.incidence.T @ (posterior * counted[:, None])).reshape(crowd.n_annotators, n_classes, n_classes)
-    counts = counts.transpose(0, 2, 1)
+    counts = expected_counts(posterior * counted[:, None], crowd)
     accuracy = _accuracies(crowd, posterior, counted, MODELS[0][1], floor)
     wrong = counts.sum(axis=0) * (1 - np.eye(n_classes))
     alike = (1 - np.eye(n_classes)) / (n_classes - 1)
@@ -230,11 +231,8 @@ def _confusions(
 
 
 def coin_scores(crowd: CrowdLabels, accuracy: np.ndarray) -> np.ndarray:
-    """``[items, classes]`` log-likelihood of the labels under one coin per annotator, up to a constant an item."""
-    weight = np.log(accuracy * (crowd.n_classes - 1) / (1 - accuracy))[crowd.annotator]
-    place = crowd.item * crowd.n_classes + crowd.label
-    scores = np.bincount(place, weights=weight, minlength=crowd.n_items * crowd.n_classes)
-    return scores.reshape(crowd.n_items, crowd.n_classes)
+    """``[items, classes]`` log-likelihood of the labels under one coin per annotator, up to a constant per item."""
+    return crowd.sums_by_item(np.log(accuracy * (crowd.n_classes - 1) / (1 - accuracy))[crowd.annotator])
 
 
 # ---------------------------------------------------------------------- which model
@@ -390,12 +388,6 @@ def class_shares(crowd: CrowdLabels, known: np.ndarray) -> np.ndarray:
 def _fix(posterior: np.ndarray, fixed: np.ndarray, known: np.ndarray) -> None:
     posterior[fixed] = 0.0
     posterior[fixed, known[fixed]] = 1.0
-
-
-def _coins(accuracy: np.ndarray, n_classes: int) -> np.ndarray:
-    matrices = np.repeat(((1 - accuracy) / (n_classes - 1))[:, None, None], n_classes, axis=1).repeat(n_classes, axis=2)
-    matrices[:, np.arange(n_classes), np.arange(n_classes)] = accuracy[:, None]
-    return matrices
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:

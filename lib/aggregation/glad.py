@@ -7,7 +7,7 @@ label is one of the other ``C - 1`` classes alike. EM: the E-step gives posterio
 
 where ``p`` is the posterior that the label is right, under the standard normal priors of Whitehill et al. around one on
 abilities and on ``log easiness``. A label enters Q through ``p`` alone, so an M-step costs what the labels cost; with
-``log(1 - sigma(m)) = log sigma(m) - m`` that is one exponential and one logarithm a label.
+``log(1 - sigma(m)) = log sigma(m) - m`` that is one exponential and one logarithm per label.
 
 Reference: Whitehill, Ruvolo, Wu, Bergsma, Movellan, *Whose Vote Should Count More*, NeurIPS 2009.
 """
@@ -54,7 +54,7 @@ def glad(crowd: CrowdLabels, max_iterations: int = 100, tolerance: float = 1e-5,
     Args:
         crowd: the labels, of two classes or more.
         max_iterations: EM iterations at most.
-        tolerance: stop when Q changes by less, in nats a label.
+        tolerance: stop when Q changes by less, in nats per label.
         m_steps: L-BFGS iterations of an M-step at most; None for 25, or 10 from 2^18 labels on: twice as fast, to a
             likelihood that differs by less than the tolerance.
 
@@ -65,16 +65,16 @@ def glad(crowd: CrowdLabels, max_iterations: int = 100, tolerance: float = 1e-5,
         raise ValueError(f"GLAD needs at least 2 classes, found {crowd.n_classes}")
     m_steps = (25 if len(crowd) < LARGE else 10) if m_steps is None else m_steps
     if max_iterations < 1 or m_steps < 1 or not tolerance >= 0:
-        found = f"max_iterations={max_iterations}, m_steps={m_steps}, tolerance={tolerance}"
-        raise ValueError(f"max_iterations and m_steps must be at least 1 and tolerance at least 0, found {found}")
+        optimum = f"max_iterations={max_iterations}, m_steps={m_steps}, tolerance={tolerance}"
+        raise ValueError(f"max_iterations and m_steps must be at least 1 and tolerance at least 0, found {optimum}")
     point = np.concatenate([np.ones(crowd.n_annotators), np.ones(crowd.n_items)])  # the means of the priors
     last, converged, iterations = -np.inf, False, 0
     while iterations < max_iterations and not converged:
         right = _e_step(point, crowd).ravel()[crowd.item * crowd.n_classes + crowd.label]
-        found = minimize(_negative_q, point, (right, crowd), jac=True, method="L-BFGS-B", options={"maxiter": m_steps})
-        point, iterations = found.x, iterations + 1
-        converged = abs(-found.fun - last) < tolerance * max(len(crowd), 1)
-        last = -found.fun
+        optimum = minimize(_negative_q, point, (right, crowd), jac=True, method="L-BFGS-B", options={"maxiter": m_steps})
+        point, iterations = optimum.x, iterations + 1
+        converged = abs(-optimum.fun - last) < tolerance * max(len(crowd), 1)
+        last = -optimum.fun
     ability, log_easiness = np.split(point, [crowd.n_annotators])
     return Glad(_e_step(point, crowd), ability, np.exp(log_easiness), iterations, converged)
 
@@ -96,8 +96,8 @@ def _margin(point: np.ndarray, crowd: CrowdLabels, items: slice, labels: slice) 
 
 
 def _e_step(point: np.ndarray, crowd: CrowdLabels) -> np.ndarray:
-    """``[items, classes]`` posteriors. Every class but the label's gets the same from a label, so one sum a label's class
-    is enough: what all classes share cancels. What a label's class gets more is ``log sigma(m) - log((1 - sigma(m)) /
+    """``[items, classes]`` posteriors. Every class but the label's gets the same from a label, so one sum for the class of
+    the label is enough: what all classes share cancels. What a label's class gets more is ``log sigma(m) - log((1 - sigma(m)) /
     (C - 1)) = m + log(C - 1)``."""
     scores = np.empty((crowd.n_items, crowd.n_classes))
     for items, labels in _blocks(crowd):

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import sparse
 
-from lib.aggregation.dawid_skene import FLOOR
+from lib.aggregation.em_steps import FLOOR
 from lib.crowd.labels import CrowdLabels
 
 TEMPERATURES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)

@@ -6,12 +6,12 @@ annotator who is right with probability ``a``, and otherwise says any wrong clas
     a q + (1 - a) (1 - q) / (C - 1).
 
 Bayes' rule with Jeffreys' prior for ``a`` gives an interval *as if the others' accuracies were known*. They are not: so the
-items are drawn anew, with replacement, the model is fitted again, and the posteriors of ``a`` are averaged over these fits.
+items are drawn with replacement, the model is fitted again, and the posteriors of ``a`` are averaged over these fits.
 Only items with two labels or more, or with a known class, count; without enough of them there is no accuracy and no
 interval.
 
 References: Brown, Cai, DasGupta (Statistical Science 16(2), 2001) on Jeffreys' interval; Efron (Annals of Statistics 7(1),
-1979) on drawing anew.
+1979) on the bootstrap.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 from scipy.special import digamma, logsumexp
 
-from lib.aggregation.dawid_skene import check_memory
+from lib.aggregation.em_steps import check_memory
 from lib.crowd.labels import CrowdLabels
 
 __all__ = ["Mace", "mace"]
@@ -111,8 +111,7 @@ def _e_step(weights: np.ndarray, strategy: np.ndarray, crowd: CrowdLabels) -> tu
     spam = weights[crowd.annotator, 0] * strategy[crowd.annotator, crowd.label]
     log_spam = np.log(spam)
     gain = np.log(spam + weights[crowd.annotator, 1]) - log_spam
-    place = crowd.item * crowd.n_classes + crowd.label
-    scores = np.bincount(place, gain, minlength=crowd.n_items * crowd.n_classes).reshape(crowd.n_items, crowd.n_classes)
+    scores = crowd.sums_by_item(gain)
     evidence = logsumexp(scores, axis=1, keepdims=True)
     posterior = np.exp(scores - evidence)
     labeled = crowd.labels_per_item > 0
@@ -126,12 +125,7 @@ def _counts(
     spam = weights[crowd.annotator, 0] * strategy[crowd.annotator, crowd.label]
     knows = weights[crowd.annotator, 1]
     known = posterior[crowd.item, crowd.label] * knows / (knows + spam)  # who knows says nothing but the truth
-    place = crowd.annotator * crowd.n_classes + crowd.label
-    spammed = np.bincount(place, 1 - known, minlength=crowd.n_annotators * crowd.n_classes)
-    return (
-        spammed.reshape(crowd.n_annotators, crowd.n_classes),
-        np.bincount(crowd.annotator, known, minlength=crowd.n_annotators),
-    )
+    return crowd.sums_by_annotator(1 - known), np.bincount(crowd.annotator, known, minlength=crowd.n_annotators)
 
 
 def _expected(counts: np.ndarray) -> np.ndarray:

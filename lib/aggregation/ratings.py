@@ -5,8 +5,8 @@ The model of an annotator is a bias and a precision: annotator ``r`` rates item 
 al., JMLR 2010, with a bias; Rodrigues & Pereira, AAAI 2018, compare with it).
 
 A constant can be moved from the true ratings to all biases without changing what is said. So the mean of the biases over the
-*ratings*, in which an annotator weighs by the number of its ratings, is taken to be zero here and wherever biases are
-reported: what the crowd has in common is not held against anybody, and an average of its ratings stays where it is.
+*ratings*, in which annotators weigh by the number of their ratings, is taken to be zero here and wherever biases are
+reported: what the crowd has in common is not held against anybody, and the average rating stays where it is.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from lib.aggregation.confusion import rows_to_one
 from lib.crowd.labels import CrowdLabels
 from lib.simulation import drawing
 
@@ -26,7 +27,7 @@ __all__ = [
 ]
 
 ESTIMATES = ("own", "crowd", "both")
-_UNIFORM = 1.0  # labels a row that an annotator's own matrix starts from, spread over all classes alike
+_UNIFORM = 1.0  # labels per row that an annotator's own matrix starts from, spread over all classes alike
 
 
 def confusion_distances(confusion: np.ndarray) -> np.ndarray:
@@ -109,9 +110,9 @@ def interchangeable(crowd: CrowdLabels, y: np.ndarray, seed: int) -> CrowdLabels
         ValueError: ``y`` does not fit the crowd.
     """
     _check(crowd, y)
-    counts = _counts(crowd, y, np.ones(len(crowd), dtype=bool)).sum(axis=0)
+    counts = crowd.confusion_counts(y).sum(axis=0).astype(np.float64)
     counts[counts.sum(axis=1) == 0] = 1  # a class without labels, which nothing will be drawn from
-    everyone = np.broadcast_to(_rows_to_one(counts), (crowd.n_annotators, *counts.shape))
+    everyone = np.broadcast_to(rows_to_one(counts), (crowd.n_annotators, *counts.shape))
     label = drawing.draw(y, everyone, crowd.item, crowd.annotator, rng=seed)
     return replace(crowd, label=label)
 
@@ -146,10 +147,10 @@ def accuracy_spread(crowd: CrowdLabels, y: np.ndarray) -> float:
 def held_out_loss(
     crowd: CrowdLabels, y: np.ndarray, sizes: Sequence[int], seed: int, strength: float = 5.0, spare: int = 20
 ) -> pd.DataFrame:
-    """How well a confusion matrix made of an annotator's first labels foretells the others.
+    """How well a confusion matrix made of an annotator's first labels predicts the others.
 
     Three matrices: the annotator's own counts; the average of all other annotators; and both, the own counts added to
-    ``strength`` labels a row of the others' average. Only annotators take part who have enough labels for the largest
+    ``strength`` labels per row of the others' average. Only annotators take part who have enough labels for the largest
     size, and ``spare`` more to be scored on; so all sizes are of the same people.
 
     Args:
@@ -161,8 +162,8 @@ def held_out_loss(
         spare: labels that are left at least.
 
     Returns:
-        A line a (size, estimate): columns ``n_labels``, ``estimate`` (one of :data:`ESTIMATES`), ``loss`` (mean surprise at
-        a held-out label, nats), ``n_annotators``.
+        One line per size and estimate: columns ``n_labels``, ``estimate`` (one of :data:`ESTIMATES`), ``loss`` (mean surprise
+        at a held-out label, nats), ``n_annotators``.
 
     Raises:
         ValueError: nobody has that many labels.
@@ -173,16 +174,16 @@ def held_out_loss(
         raise ValueError(f"nobody has {first[-1]} labels and {spare} to spare; the most anybody has is {most}")
     enough = crowd.labels_per_annotator >= first[-1] + spare
     place = _random_places(crowd, seed)
-    total = _counts(crowd, y, np.ones(len(crowd), dtype=bool))
-    others = _rows_to_one(total.sum(axis=0) - total + _UNIFORM / crowd.n_classes)
+    total = crowd.confusion_counts(y)
+    others = rows_to_one(total.sum(axis=0) - total + _UNIFORM / crowd.n_classes)
     scored = enough[crowd.annotator] & (place >= first[-1])
     cell = crowd.annotator[scored], y[crowd.item[scored]], crowd.label[scored]
     lines = []
     for size in first:
-        counts = _counts(crowd, y, place < size)
+        counts = crowd.select_labels(place < size).confusion_counts(y)
         matrices = (counts + _UNIFORM / crowd.n_classes, others, counts + strength * others)
         for name, matrix in zip(ESTIMATES, matrices, strict=True):
-            lines.append((size, name, float(-np.log(_rows_to_one(matrix)[cell]).mean()), int(enough.sum())))
+            lines.append((size, name, float(-np.log(rows_to_one(matrix)[cell]).mean()), int(enough.sum())))
     return pd.DataFrame(lines, columns=["n_labels", "estimate", "loss", "n_annotators"])
 
 
@@ -199,14 +200,3 @@ def _random_places(crowd: CrowdLabels, seed: int) -> np.ndarray:
     place = np.empty(len(crowd), dtype=np.int64)
     place[order] = np.arange(len(crowd)) - start[crowd.annotator[order]]
     return place
-
-
-def _counts(crowd: CrowdLabels, y: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    """``[annotators, true class, label]`` how often, among some of the labels."""
-    shape = (crowd.n_annotators, crowd.n_classes, crowd.n_classes)
-    flat = np.ravel_multi_index((crowd.annotator[keep], y[crowd.item[keep]], crowd.label[keep]), shape)
-    return np.bincount(flat, minlength=int(np.prod(shape))).reshape(shape).astype(np.float64)
-
-
-def _rows_to_one(values: np.ndarray) -> np.ndarray:
-    return values / values.sum(axis=-1, keepdims=True)

@@ -35,7 +35,7 @@ def decode(log_prob: np.ndarray, lengths: np.ndarray, tag_names: Sequence[str]) 
     """The most probable valid tag sequence of each sentence, its tokens taken as independent.
 
     The Viterbi algorithm with transitions that cost nothing or are forbidden, so there is nothing to learn. All sentences
-    advance together, a token at a time.
+    advance together, one token at a time.
 
     Args:
         log_prob: ``[tokens, tags]``, sentence after sentence.

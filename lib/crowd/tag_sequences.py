@@ -84,7 +84,7 @@ class CrowdSequences:
         try:
             blocks = list(_sentences(path.read_text(encoding="utf-8")))
             if not blocks:
-                raise ValueError("expected sentences, a token a line, found none")
+                raise ValueError("expected sentences, one token per line, found none")
             lines = [line for block in blocks for line in block]
             cells = np.array([cell for line in lines for cell in line[1:]], dtype=object).reshape(len(lines), -1)
             token, annotator = np.nonzero(cells != UNTAGGED)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lib.crowd.labels import Answers
+from lib.crowd.triples import Triples
 from lib.datasets.augmentation import Augmentation
 from lib.networks.predict import predict
 
@@ -54,7 +54,7 @@ class TrainingData:
     def __init__(self, data: CrowdData, device: torch.device) -> None:
         self.dataset = data
         self.device = device
-        self.crowd: Answers = data.crowd
+        self.crowd: Triples = data.crowd
         self.x = data.x.to(device)
         self.offsets = data.offsets
         splits = {"test": (data.x_test, data.y_test), "valid": (data.x_valid, data.y_valid)}
@@ -66,7 +66,7 @@ class TrainingData:
         labels = self.crowd.labels_per_item
         return np.flatnonzero(labels if self.offsets is None else np.add.reduceat(labels, self.offsets[:-1]))
 
-    def with_crowd(self, crowd: Answers) -> TrainingData:
+    def with_crowd(self, crowd: Triples) -> TrainingData:
         """The same items with other labels (some held out, say); nothing is copied.
 
         Raises:
@@ -83,8 +83,8 @@ class TrainingData:
     ) -> Iterator[Batch]:
         """One pass over the labeled items in random order. A last batch of one joins its neighbor (batch normalization
         has no variance of a single item). Rows that hold several items come in batches of about equally many, see
-        :func:`by_length`. Images are augmented a batch at a time."""
-        # The bookkeeping of a pass stays in NumPy and moves to the device at once: no synchronization a batch.
+        :func:`by_length`. Images are augmented one batch at a time."""
+        # The bookkeeping of a pass stays in NumPy and moves to the device at once: no synchronization per batch.
         visited = generator.permutation(self.labeled)
         row_edges = edges_of(len(visited), batch_size)
         order, edges = visited, row_edges
@@ -97,7 +97,7 @@ class TrainingData:
         within = np.arange(len(order)) - np.repeat(edges[:-1], np.diff(edges))
         pairs = np.stack([np.repeat(within, lengths), self.crowd.annotator[rows]])
         position, annotator = torch.from_numpy(pairs).to(self.device)
-        label = torch.from_numpy(self.crowd.answer[rows]).to(self.device)
+        label = torch.from_numpy(self.crowd.said[rows]).to(self.device)
         label = label.float() if label.is_floating_point() else label
         items = torch.from_numpy(order).to(self.device)
         chosen = items if self.offsets is None else torch.from_numpy(visited).to(self.device)

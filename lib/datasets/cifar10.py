@@ -53,13 +53,13 @@ def _png(file: int) -> str:
 
 
 def _from_png(files: list[Path], start: int) -> image_files.Images:
-    found = image_files.png_rows(files[:-1], channels=3, side=32)
-    return found, image_files.read_js_labels(files[-1])[start : start + len(found)]
+    images = image_files.png_rows(files[:-1], channels=3, side=32)
+    return images, image_files.read_js_labels(files[-1])[start : start + len(images)]
 
 
 def _from_archive(files: list[Path], start: int, size: int) -> image_files.Images:
-    found, labels = _archive(files[0])
-    return found[start : start + size].transpose(0, 3, 1, 2), labels[start : start + size]
+    images, labels = _archive(files[0])
+    return images[start : start + size].transpose(0, 3, 1, 2), labels[start : start + size]
 
 
 @lru_cache(maxsize=1)
@@ -72,8 +72,8 @@ def _archive(file: Path) -> tuple[np.ndarray, np.ndarray]:
             Path(folder, file.name).symlink_to(file.resolve())
         except OSError:  # no symbolic links on this file system
             shutil.copy(file, folder)
-        found = [CIFAR10(folder, train=train, download=True) for train in (True, False)]  # it finds the archive there
-    return np.concatenate([part.data for part in found]), np.concatenate([part.targets for part in found]).astype(np.uint8)
+        splits = [CIFAR10(folder, train=train, download=True) for train in (True, False)]  # it finds the archive there
+    return np.concatenate([part.data for part in splits]), np.concatenate([part.targets for part in splits]).astype(np.uint8)
 
 
 def _exact(name: str, start: int, size: int, sha256: str = "", copied: bool = True) -> Piece:

@@ -4,7 +4,7 @@ Wei, Zhu, Cheng, Liu, Niu & Liu, "Learning with noisy labels revisited" (ICLR 20
 (median 80), of which 82.33 % are right; the majority vote is right for 91.18 % of the images. :func:`crowd` reads the labels
 alone; the data set ``cifar10n`` joins them to the images of :mod:`lib.datasets.cifar10`.
 
-**Who gave which label** stands in a second file, ten images a line, and its publishers say that it follows the order of the
+**Who gave which label** stands in a second file, ten images per line, and its publishers say that it follows the order of the
 labels. Joined that way, as CCC's code does too, the workers cannot be told apart: their accuracies vary no more than chance
 alone makes them (notebook 31).
 """
@@ -20,7 +20,7 @@ from lib.datasets.cifar10 import CLASS_NAMES
 from lib.registry import choice
 
 LABELS, WORKERS = "cifar10n/CIFAR-10_human.pt", "cifar10n/side_info_cifar10N.csv"
-BATCH = 10  # images a line of the workers' file
+BATCH = 10  # images per line of the workers' file
 # Of the label file. The first three have workers; the last two were made of those.
 COLUMNS = ("random_label1", "random_label2", "random_label3", "aggre_label", "worse_label")
 VARIANTS = ("all", "places")
@@ -70,7 +70,7 @@ def crowd(variant: str = "all") -> tuple[CrowdLabels, np.ndarray]:
     """The labels, and the truth to score against.
 
     Args:
-        variant: ``"all"``: three labels an item, by 747 annotators, who are numbered as in the published file;
+        variant: ``"all"``: three labels per item, by 747 annotators, who are numbered as in the published file;
             ``"places"``: the same labels without the workers, as if one annotator had given the first label of every item,
             one the second and one the third.
 

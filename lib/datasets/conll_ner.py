@@ -3,7 +3,7 @@
 Rodrigues, Pereira & Ribeiro (Machine Learning 2014) had 5985 sentences of the English training part tagged by 47
 annotators. Three published files hold some of them, and overlap: ``small`` (2192), ``one-third`` (1800) and
 ``answers-15`` (898). Their union, with a sentence of the same words *and* the same answers taken once, is 3078 tagged
-sentences with 2845 different texts: headlines such as "LONDON 1996-08-23" come many times, each time tagged anew.
+sentences with 2845 different texts: headlines such as "LONDON 1996-08-23" come many times, each time tagged separately.
 
 Words are in lower case, with a second column for how they are written (:func:`shape`): what a network that starts without
 pretrained vectors cannot know of a word that it has not seen. Words of a single training sentence are one unknown word.

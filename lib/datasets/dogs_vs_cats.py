@@ -75,11 +75,11 @@ def load_small(
     return crowd | {"class_names": CLASS_NAMES, "extra": {"test_kind": kind}} | cifar10_patches.features(parts, filters)
 
 
-def _two(found: Images) -> tuple[Images, np.ndarray]:
+def _two(images: Images) -> tuple[Images, np.ndarray]:
     """The cats (class 0) and dogs (class 1) among some images, and which they are."""
     classes = [cifar10.CLASS_NAMES.index(name) for name in CLASS_NAMES]
-    kept = np.flatnonzero(np.isin(found.y, classes))
-    return Images(found.x[kept], (found.y[kept] == classes[1]).astype(np.int64)), kept
+    kept = np.flatnonzero(np.isin(images.y, classes))
+    return Images(images.x[kept], (images.y[kept] == classes[1]).astype(np.int64)), kept
 
 
 # ---------------------------------------------------------------------- the user's photographs
@@ -110,18 +110,18 @@ def photographs(place: Path) -> dict[str, list[Path]]:
     """
     if not place.is_dir():
         raise _problem(f"{place} is no folder")
-    found: dict[str, list[tuple[int, Path]]] = {name: [] for name in CLASS_NAMES}
+    by_animal: dict[str, list[tuple[int, Path]]] = {name: [] for name in CLASS_NAMES}
     for file in [*place.glob("*.jpg"), *place.glob("train/*.jpg"), *place.glob("[CcDd]*/*.jpg")]:
         named = f"{file.parent.name}/{file.name}" if file.stem.isdigit() else file.name
         match = re.fullmatch(r"(cat|dog)[./](\d+)\.jpg", named, flags=re.IGNORECASE)
         if match and file.is_file():  # no link to nothing
-            found[match[1].lower()].append((int(match[2]), file))
-    for name, files in found.items():
+            by_animal[match[1].lower()].append((int(match[2]), file))
+    for name, files in by_animal.items():
         if len(files) < _LEAST:
             raise _problem(f"{place} has {len(files)} photographs of a {name}, too few to train and test on")
         if len({number for number, _ in files}) < len(files):
             raise _problem(f"{place} has two photographs of a {name} with the same number")
-    return {name: [file for _, file in sorted(files)] for name, files in found.items()}
+    return {name: [file for _, file in sorted(files)] for name, files in by_animal.items()}
 
 
 def digest(place: Path) -> str:
@@ -155,10 +155,10 @@ def load(collection: str = "", crowd_seed: int = 0) -> dict:
         ValueError: another collection.
     """
     _ensure()
-    found = digest(folder())
-    if collection not in ("", found):
-        raise ValueError(f"the photographs in {VARIABLE} are collection {found}, the run is of {collection}")
-    kept = cached_arrays(paths.cache() / "decoded", f"dogs_vs_cats_{found}_{SIDE}", lambda: _decoded(photographs(folder())))
+    present = digest(folder())
+    if collection not in ("", present):
+        raise ValueError(f"the photographs in {VARIABLE} are collection {present}, the run is of {collection}")
+    kept = cached_arrays(paths.cache() / "decoded", f"dogs_vs_cats_{present}_{SIDE}", lambda: _decoded(photographs(folder())))
     whole = Images(kept["images"], kept["labels"].astype(np.int64))
     half = np.concatenate([np.flatnonzero(whole.y == k)[::2] for k in range(len(CLASS_NAMES))])
     train, test = whole.take(np.sort(half)), whole.take(np.setdiff1d(np.arange(len(whole)), half))

@@ -40,7 +40,7 @@ class DataUnavailable(Exception):
     Args:
         file: its path in ``data/sources.toml``.
         reason: why not.
-        looked: where it was looked for and what was found there, one text a place.
+        looked: where it was looked for and what was found there, one text per place.
         published: whether it can be downloaded at all.
     """
 
@@ -154,8 +154,8 @@ def local(relative: str) -> Path | None:
 
 
 def _state(file: Path, entry: Source) -> tuple:
-    found = file.stat()
-    return str(file), found.st_mtime_ns, found.st_size, entry.sha256
+    status = file.stat()
+    return str(file), status.st_mtime_ns, status.st_size, entry.sha256
 
 
 def _is_right(file: Path, entry: Source) -> bool:

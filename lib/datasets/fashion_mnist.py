@@ -1,7 +1,7 @@
 """Fashion-MNIST: 70,000 gray pictures of ten kinds of clothes, 28 x 28 pixels (Xiao, Rasul & Vollgraf, 2017), with
 simulated annotators.
 
-60,000 to train and 10,000 to test, from the published files or from Debian's package of them, which are compressed anew.
+60,000 to train and 10,000 to test, from the published files or from Debian's package of them (the same images).
 """
 
 from __future__ import annotations

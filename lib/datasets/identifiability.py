@@ -11,7 +11,7 @@ directions ``V``. All of ``f`` keeps at least ``xi_2 = blur sqrt(1 - 1/C)`` away
 most certain items come as near as that. True classes are drawn from ``f``.
 
 **Annotators.** The first is the specialist, ``(1 - flaw) I + flaw / C``, at distance ``xi_1 = flaw sqrt(1 - 1/C)`` from
-perfect at every class. All others are right with probability 0.45 to 0.65 a class. Half of their errors is spread evenly
+perfect at every class. All others are right with probability 0.45 to 0.65, by class. Half of their errors is spread evenly
 over the wrong classes and half at random, so that no error of theirs is rare: an annotator who *never* confuses two
 classes tells them apart as well as a specialist would. Without a specialist (``flaw = 1`` would make a guesser of it) ask
 for ``specialist=False``: then all are of the second kind.

@@ -52,8 +52,8 @@ class Source:
 
     def local(self) -> list[Path] | None:
         """Where the files lie on this machine; None where one would have to be downloaded or installed."""
-        found = [Path(file) if self.package else download.local(file) for file in self.files]
-        return found if all(path is not None and path.is_file() for path in found) else None
+        files = [Path(file) if self.package else download.local(file) for file in self.files]
+        return files if all(path is not None and path.is_file() for path in files) else None
 
     def get(self) -> list[Path]:
         """The same after downloading what is missing. Raises DataUnavailable."""
@@ -117,9 +117,9 @@ def _read(piece: Piece, path: Path) -> Images:
             images, labels = (np.ascontiguousarray(part, dtype=np.uint8) for part in source.decode(files))
         except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"{piece.name}: {', '.join(file.name for file in files)} cannot be decoded: {error}") from error
-        if piece.sha256 and (found := _digest(images, labels)) != piece.sha256:
+        if piece.sha256 and (digest := _digest(images, labels)) != piece.sha256:
             raise ValueError(
-                f"{piece.name}: the images decoded from {files[0].name} have SHA-256 {found}, expected {piece.sha256}; "
+                f"{piece.name}: the images decoded from {files[0].name} have SHA-256 {digest}, expected {piece.sha256}; "
                 "is it another version of the data, or of the decoder?"
             )
         return {"images": images, "labels": labels}
@@ -136,8 +136,8 @@ def _read(piece: Piece, path: Path) -> Images:
 def _files(piece: Piece) -> tuple[Source, list[Path]]:
     """The source to use: one whose files are here, or the first that can be downloaded."""
     for source in piece.sources:
-        if (found := source.local()) is not None:
-            return source, found
+        if (files := source.local()) is not None:
+            return source, files
     failures = []
     for source in piece.sources:
         try:
@@ -162,7 +162,7 @@ def _digest(images: np.ndarray, labels: np.ndarray) -> str:
 
 
 def png_rows(files: Sequence[Path], channels: int, side: int) -> np.ndarray:
-    """Images that are stored one a row in RGB pictures of ``side * side`` columns.
+    """Images that are stored one per row in RGB pictures of ``side * side`` columns.
 
     Args:
         files: PNG pictures.
@@ -182,7 +182,7 @@ def png_rows(files: Sequence[Path], channels: int, side: int) -> np.ndarray:
         with Image.open(file) as picture:
             rows = np.asarray(picture)
         if rows.ndim != 3 or rows.shape[1:] != (side * side, 3):
-            raise ValueError(f"{file.name} must have {side * side} RGB pixels a row, found the shape {rows.shape}")
+            raise ValueError(f"{file.name} must have {side * side} RGB pixels per row, found the shape {rows.shape}")
         stacks.append(rows.reshape(-1, side, side, 3)[..., :channels].transpose(0, 3, 1, 2))
     return np.concatenate(stacks)
 

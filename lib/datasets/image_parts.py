@@ -103,7 +103,7 @@ def fields(
     Args:
         train: all training images.
         test: the test images to use.
-        class_names: one a class.
+        class_names: one per class.
         normalize: mean and standard deviation of each channel, of values from 0 to 1.
         chosen: from :func:`parts`.
         crowd: labels of the chosen training images.

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.crowd.labels import Answers, CrowdLabels, CrowdRatings
+from lib.crowd.labels import CrowdLabels, CrowdRatings
 from lib.crowd.tag_sequences import PADDING, CrowdSequences
+from lib.crowd.triples import Triples
 
 __all__ = ["CrowdData", "CrowdDataset", "RatingDataset", "TaggedDataset", "stratified", "token_counts"]
 
@@ -41,7 +42,7 @@ class CrowdData:
     name: str
     title: str
     x: Tensor
-    crowd: Answers
+    crowd: Triples
     y: Tensor | None
     x_test: Tensor | None
     y_test: Tensor | None
@@ -73,7 +74,7 @@ class CrowdData:
         if x.dtype != wanted or not axes or x.shape[1:] != self.x.shape[1:]:
             kind = "float32 [items, ...]" if self.normalize is None else "uint8 [items, channels, height, width]"
             raise ValueError(
-                f"{self.name}: x{part} must be {kind} of {tuple(self.x.shape[1:])} numbers an item, "
+                f"{self.name}: x{part} must be {kind} of {tuple(self.x.shape[1:])} numbers per item, "
                 f"found {x.dtype} {tuple(x.shape)}"
             )
         if self.normalize is not None and {len(values) for values in self.normalize} != {x.shape[1]}:
@@ -140,7 +141,7 @@ class CrowdDataset(CrowdData):
         extra: what else the data set has, such as texts; each entry is also an attribute. An entry with one value for
             each training item and a sibling ``<name>_test`` is divided along when a validation part is split off.
         normalize: of images, see :class:`CrowdData`.
-        class_names: one a class.
+        class_names: one per class.
         true_confusion: ``[annotators, true class, label]`` where the annotators are simulated.
 
     Raises:
@@ -285,7 +286,7 @@ class TaggedDataset(CrowdDataset):
 
 
 def stratified(y: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A random part with the classes in the same proportions, to within one item a class.
+    """A random part with the classes in the same proportions, to within one item per class.
 
     Args:
         y: ``[items]`` classes.

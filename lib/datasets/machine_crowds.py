@@ -88,40 +88,6 @@ def draw(said: np.ndarray, items: int, probability: float, seed: int, n_classes:
     return chosen, CrowdLabels(item, annotator, said[annotator, chosen[item]], items, len(said), n_classes)
 
 
-def _load(
-    name: str,
-    experts: bool,
-    items: int,
-    probability: float,
-    crowd_seed: int,
-    n_valid: int,
-    n_test: int | None,
-    mismatched: bool,
-    sketch: bool,
-) -> dict:
-    source = SOURCES[name]
-    whole, test = Images.read([source.TRAIN]), Images.read([source.TEST])
-    pool = machines.SKETCH_POOL if sketch else SMALL_POOL if 2 * items <= SMALL_POOL else LARGE_POOL
-    part = divide(len(whole), n_valid, pool, MACHINE_SEED)
-    teach, asked = whole.take(part["machines"]), whole.take(part["pool"])
-    said = machines.answers(
-        teach.x[:, 0],
-        teach.y,
-        asked.x[:, 0],
-        len(source.CLASS_NAMES),
-        experts=experts,
-        mismatched=mismatched,
-        sketch=sketch,
-        seed=MACHINE_SEED,
-    )
-    chosen, crowd = draw(said, items, probability, crowd_seed, len(source.CLASS_NAMES))
-    confusion = shares(said, asked.y, len(source.CLASS_NAMES))
-    test = test.take(image_parts.subset(np.arange(len(test)), test.y, n_test, "n_test"))
-    names = tuple(str(machine) for machine in machines.crew(experts))
-    parts = (part["pool"][chosen], part["valid"])
-    return image_parts.fields(whole, test, source.CLASS_NAMES, source.NORMALIZE, parts, crowd, confusion, machines=names)
-
-
 def _register(name: str) -> None:
     source = SOURCES[name]
 
@@ -148,7 +114,26 @@ def _register(name: str) -> None:
             mismatched: train logistic regression on labels of other images, as the released script does.
             sketch: poorer machines and a small pool, for tests of everything behind them.
         """
-        return _load(name, experts, items, probability, crowd_seed, n_valid, n_test, mismatched, sketch)
+        whole, test = Images.read([source.TRAIN]), Images.read([source.TEST])
+        pool = machines.SKETCH_POOL if sketch else SMALL_POOL if 2 * items <= SMALL_POOL else LARGE_POOL
+        part = divide(len(whole), n_valid, pool, MACHINE_SEED)
+        teach, asked = whole.take(part["machines"]), whole.take(part["pool"])
+        said = machines.label_all(
+            teach.x[:, 0],
+            teach.y,
+            asked.x[:, 0],
+            len(source.CLASS_NAMES),
+            experts=experts,
+            mismatched=mismatched,
+            sketch=sketch,
+            seed=MACHINE_SEED,
+        )
+        chosen, crowd = draw(said, items, probability, crowd_seed, len(source.CLASS_NAMES))
+        confusion = shares(said, asked.y, len(source.CLASS_NAMES))
+        test = test.take(image_parts.subset(np.arange(len(test)), test.y, n_test, "n_test"))
+        names = tuple(str(machine) for machine in machines.crew(experts))
+        parts = (part["pool"][chosen], part["valid"])
+        return image_parts.fields(whole, test, source.CLASS_NAMES, source.NORMALIZE, parts, crowd, confusion, machines=names)
 
 
 for _name in SOURCES:

@@ -18,8 +18,8 @@ _LABELS, _ROWS = "mnist/mnist_labels.js", 3000
 
 
 def _from_png(files: list[Path], start: int) -> image_files.Images:
-    found = image_files.png_rows(files[:-1], channels=1, side=28)
-    return found, image_files.read_js_labels(files[-1])[start : start + len(found)]
+    images = image_files.png_rows(files[:-1], channels=1, side=28)
+    return images, image_files.read_js_labels(files[-1])[start : start + len(images)]
 
 
 def _piece(part: str, first: int, last: int, sha256: str) -> Piece:

@@ -56,7 +56,7 @@ def wine() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """The example, made again.
 
     Returns:
-        ``labels`` (columns item, annotator, label; one row a label), ``features`` (item and 13 measurements) and
+        ``labels`` (columns item, annotator, label; one row per label), ``features`` (item and 13 measurements) and
         ``truth`` (item, label), which is not among the committed files.
     """
     from sklearn.datasets import load_wine

@@ -18,7 +18,7 @@ from lib.registry import unknown
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lib.crowd.labels import Answers
+    from lib.crowd.triples import Triples
     from lib.methods.base import Method
     from lib.networks import Backbone
 
@@ -166,7 +166,7 @@ def info(name: str) -> Info:
     return Info(name, line.title, line.paper, line.family, line.revision, options, make.task)
 
 
-def build(name: str, backbone: Callable[[], Backbone], crowd: Answers, truth: Tensor | None = None, **options) -> Method:
+def build(name: str, backbone: Callable[[], Backbone], crowd: Triples, truth: Tensor | None = None, **options) -> Method:
     """A method, ready for :func:`lib.training.loop.fit`; weights come from torch's global generator.
 
     Args:

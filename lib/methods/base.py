@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from lib.crowd.labels import Answers
+from lib.crowd.triples import Triples
 from lib.datasets.batches import Batch
 from lib.networks import Backbone
 
@@ -25,7 +25,7 @@ class Method(nn.Module):
         crowd: the labels that it will be trained on.
 
     Attributes:
-        task: what the method learns, see :attr:`lib.crowd.labels.Answers.task`.
+        task: what the method learns, see :attr:`lib.crowd.triples.Triples.task`.
         warmup_epochs: epochs at the start that do not count when the best or a validation-selected epoch is sought.
         compilable: whether its networks may be compiled, and so are differentiated only once.
         annotator_rate: learning rate of the annotators' parameters relative to the network's.
@@ -37,7 +37,7 @@ class Method(nn.Module):
     compilable: bool = True
     annotator_rate: float = 1.0
 
-    def __init__(self, backbone: Callable[[], Backbone], crowd: Answers) -> None:
+    def __init__(self, backbone: Callable[[], Backbone], crowd: Triples) -> None:
         super().__init__()
         self.backbone = backbone()
         self.n_annotators = crowd.n_annotators

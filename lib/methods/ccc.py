@@ -125,7 +125,7 @@ class CrowdDerivatives:
 
 
 def _through_softmax(prob: Tensor, change: Tensor) -> Tensor:
-    """The softmax's derivative, which is its own transpose: ``prob * (change - <prob, change>)``, a row at a time."""
+    """The softmax's derivative, which is its own transpose: ``prob * (change - <prob, change>)``, row by row."""
     return prob * (change - (prob * change).sum(dim=1, keepdim=True))
 
 
@@ -160,7 +160,7 @@ def select_confident(
         log_prob: ``[items, classes]`` of a network.
         crowd: the labels.
         per_class: items to take of each class, fewer where there are fewer.
-        distinct: an item once a class. Otherwise once for each annotator who said so, as in the released code: repeats
+        distinct: an item once per class. Otherwise once for each annotator who said so, as in the released code: repeats
             stand in for other items and favor those that annotators agree on.
 
     Returns:
@@ -215,8 +215,8 @@ class CCC(Ensemble):
     """Two crowd layers that correct each other's confusion matrices.
 
     Args:
-        groups: of annotators; None for the paper's 30, or one an annotator where there are fewer than 30.
-        per_class: items of each class in a meta set (the paper's 1000 in all are 100 a class).
+        groups: of annotators; None for the paper's 30, or one per annotator where there are fewer than 30.
+        per_class: items of each class in a meta set (the paper's 1000 in all are 100 per class).
         rate: largest correction, as a share of the largest entry of ``T``; 0 leaves a pair of crowd layers.
         warmup: epochs without correction.
         meta_batch: items in a meta batch.

@@ -81,6 +81,6 @@ class CrowdLayer(Method):
         """What each annotator would say of an item whose class is certain: ``softmax`` of the logits at a one-hot ``p``."""
         certain = torch.eye(self.n_classes, device=self.backbone.head.weight.device)
         annotator = torch.arange(self.n_annotators, device=certain.device)
-        # A class at a time, since the matrices are copied for each label.
+        # One class at a time, since the matrices are copied for each label.
         logits = [self.annotator_logits(certain, torch.full_like(annotator, j), annotator) for j in range(self.n_classes)]
         return torch.softmax(torch.stack(logits, dim=1), dim=2).detach()

@@ -1,6 +1,6 @@
 """DL-EM (Rodrigues & Pereira, AAAI 2018; the same idea as AggNet, Albarqouni et al. 2016).
 
-Dawid & Skene's EM with the network's output in place of the class prior, one epoch of training a round:
+Dawid & Skene's EM with the network's output in place of the class prior, one epoch of training per round:
 
     E-step   mu[i, j]  proportional to  p(j | x_i)  prod over i's labels of A[r, j, k]
     M-step   A[r, j, k] proportional to  smoothing + sum over r's labels k of mu[i, j];  train p on the targets mu
@@ -17,7 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.aggregation.dawid_skene import e_step, m_step, majority_vote
+from lib.aggregation.confusion import expected_counts
+from lib.aggregation.dawid_skene import majority_vote
+from lib.aggregation.em_steps import e_step, m_step
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
 from lib.losses.crowd import soft_cross_entropy
@@ -68,12 +70,11 @@ class DLEM(Method):
 
     def _released_round(self, data: TrainingData) -> None:
         prob = data.predict(self.predict_proba, self).double().cpu().numpy()
-        shape = self._confusion.shape
-        counts = (data.crowd.incidence.T @ prob).reshape(shape[0], shape[2], shape[1]).transpose(0, 2, 1)
+        counts = expected_counts(prob, data.crowd)
         # The released code divides by zero for an annotator without labels; one keeps such a matrix out of every product.
         total = counts.sum(axis=2, keepdims=True)
         confusion = (1 + counts) / np.where(total > 0, total, 1)
-        evidence = np.exp(data.crowd.incidence @ np.log(confusion).transpose(0, 2, 1).reshape(-1, shape[1]))
+        evidence = np.exp(data.crowd.incidence @ np.log(confusion).transpose(0, 2, 1).reshape(-1, self.n_classes))
         self.target.copy_(torch.as_tensor(prob * evidence))
         self._confusion.copy_(torch.as_tensor(confusion))
 

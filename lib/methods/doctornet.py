@@ -78,10 +78,10 @@ class WeightedDoctorNet(Method):
     """A trained DoctorNet whose heads are averaged with learned weights.
 
     First stage: DoctorNet, trained by the same recipe before the first epoch. Second stage, the epochs that are scored: its
-    network in evaluation mode and frozen, only one number an annotator learns, by cross-entropy of the weighted mean of
+    network in evaluation mode and frozen, only one number per annotator learns, by cross-entropy of the weighted mean of
     the heads against the item's vote shares, mean over items. This is the second stage of the LabelMe notebook of
     Rodrigues & Pereira (2018); the paper's own rule for the weights could not be checked. The heads' probabilities are
-    computed anew for each batch: kept for all items they would take items x annotators x classes numbers. The notebook takes
+    computed for each batch: kept for all items, they would take items x annotators x classes numbers. The notebook takes
     some 16,000 steps; with far fewer the weights hardly leave their even start.
     """
 

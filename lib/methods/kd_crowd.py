@@ -6,7 +6,7 @@ Crowd methods overfit what their model of the annotators cannot explain. Two net
     0  teacher   the base method, trained on the labels                                 -> q, for each training item
     1  student   a fresh network without annotators, trained by a robust learner on
                  distillation(p, q)                                                     -> p, calibrated
-    2  final     the base method anew, started at the confusion matrices that p implies,
+    2  final     the base method again, started at the confusion matrices that p implies,
                  trained on its own loss + weight * distillation(h, p)
 
 The distillation loss is the f-mutual information gain (:mod:`lib.losses.distillation`). **Only the paper's abstract was at
@@ -115,19 +115,19 @@ class KDCrowd(Method):
         self.rivals: dict[float, float] = {}
         self._make = make
         # No part of the final model (so no module of it), and gone when it has been run.
-        self._teaching: kd_stages.Teaching | None = None
+        self._first_stages: kd_stages.FirstStages | None = None
         if weight != 0 or self.warm_confusion:
             weights = kd_stages.ELR_WEIGHTS if elr_weight is None and robust == "elr" else (elr_weight or 0.0,)
-            self._teaching = kd_stages.Teaching(make, backbone, crowd, robust, weights, for_student, divergence)
+            self._first_stages = kd_stages.FirstStages(make, backbone, crowd, robust, weights, for_student, divergence)
 
     def prepare(self, data: TrainingData, fit: kd_stages.Fitting) -> None:
         """Stages 0 and 1, then roles are switched: the student's predictions start and guide the final model."""
-        if self._teaching is not None:
-            self.stages = self._teaching.run(data, fit)
+        if self._first_stages is not None:
+            self.stages = self._first_stages.run(data, fit)
             if self.weight is None:
                 self.rivals = self._compare_weights(data, fit)
                 self.weight = max(self.rivals, key=self.rivals.get)
-            self._teaching = None
+            self._first_stages = None
             self._switch_roles(self.final, data, self.weight)
         self.final.prepare(data, fit)
 
@@ -145,7 +145,7 @@ class KDCrowd(Method):
 
     def _compare_weights(self, data: TrainingData, fit: kd_stages.Fitting) -> dict[float, float]:
         """Train stage 2 on the visible labels with each weight; how well its last epoch explains the hidden ones."""
-        visible, hidden = self._teaching.visible, self._teaching.hidden
+        visible, hidden = self._first_stages.visible, self._first_stages.hidden
         part, scores = data.with_crowd(visible), {}
         fit_part = functools.partial(fit, data=part)
         for weight in WEIGHTS:

@@ -98,7 +98,7 @@ class Student(Method):
         return sum(self.guide(log_prob[kept], items[kept]) for log_prob, kept in zip(views, chosen, strict=True))
 
 
-class Teaching:
+class FirstStages:
     """Both stages, ready to be run once.
 
     Args:
@@ -185,7 +185,7 @@ def scores(stages: dict[str, Stage], data: CrowdDataset) -> dict[str, float]:
     """What the stages reached, see :meth:`lib.methods.kd_crowd.KDCrowd.scores`; truth is used here alone.
 
     Args:
-        stages: from :meth:`Teaching.run`, or none.
+        stages: from :meth:`FirstStages.run`, or none.
         data: with the truth, as far as it is known.
     """
     scored: dict[str, float] = {}

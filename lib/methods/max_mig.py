@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lib.aggregation.confusion import expected_counts
 from lib.aggregation.dawid_skene import soft_vote
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
@@ -39,10 +40,9 @@ def vote_confusion(crowd: CrowdLabels) -> np.ndarray:
         ``[annotators, true class, label]`` float64; rows sum to one, or are zero where no item that the annotator labeled
         got a vote for the class.
     """
-    shape = (crowd.n_annotators, crowd.n_classes, crowd.n_classes)
-    counts = (crowd.incidence.T @ soft_vote(crowd)).reshape(shape).transpose(0, 2, 1)
+    counts = expected_counts(soft_vote(crowd), crowd)
     totals = counts.sum(axis=2, keepdims=True)
-    return np.divide(counts, totals, out=np.zeros(shape), where=totals > 0)
+    return np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
 
 
 class MaxMIG(Method):

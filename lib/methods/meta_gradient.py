@@ -181,13 +181,13 @@ def _head_tangent(
 def _wide_layers(backbone: Backbone, items: int) -> dict[str, nn.Linear]:
     """The trunk's linear layers, by the name of their weight, whose step costs more to form than to apply."""
     uses = Counter(id(p) for _, p in backbone.named_parameters(remove_duplicate=False))
-    found = {}
+    layers = {}
     for name, layer in backbone.trunk.named_modules(prefix="trunk"):
         if type(layer) is nn.Linear and layer.weight.requires_grad and uses[id(layer.weight)] == 1:
             size = layer.out_features, layer.in_features
             if min(size) >= WIDE and items * sum(size) < size[0] * size[1]:
-                found[f"{name}.weight"] = layer
-    return found
+                layers[f"{name}.weight"] = layer
+    return layers
 
 
 @contextmanager

@@ -75,24 +75,19 @@ class RatingMethod(Method):
         return None
 
 
-class Averaged(RatingMethod):
-    """Squared error against a fixed number for each item.
-
-    Args:
-        target: ``[items]`` ratings; those of items that nobody rated are never looked at.
-        center, scale: as in :class:`RatingMethod`.
-    """
+class MeanRating(RatingMethod):
+    """Squared error against a fixed number for each item: here the mean of its ratings."""
 
     def __init__(
         self,
         backbone: Callable[[], Backbone],
         crowd: CrowdRatings,
-        target: np.ndarray,
         center: float | None = None,
         scale: float | None = None,
     ) -> None:
         super().__init__(backbone, crowd, center, scale)
-        self.register_buffer("target", torch.as_tensor(np.nan_to_num(target)).to(torch.get_default_dtype()))
+        mean = np.nan_to_num(ratings.mean_rating(crowd))  # items that nobody rated are never looked at
+        self.register_buffer("target", torch.as_tensor(mean).to(torch.get_default_dtype()))
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean over items, of standardized ratings."""
@@ -102,8 +97,8 @@ class Averaged(RatingMethod):
         return self.target
 
 
-class TrueRatings(Averaged):
-    """Trained on the true ratings of the rated items: what no crowd method can be expected to pass.
+class TrueRatings(MeanRating):
+    """Trained on the true ratings of the rated items: what no crowd method can be expected to surpass.
 
     Raises:
         ValueError: no truth was given, or it does not fit the items.
@@ -118,19 +113,7 @@ class TrueRatings(Averaged):
         scale: float | None = None,
     ) -> None:
         if truth is None or len(truth) != crowd.n_items:
-            found = "none" if truth is None else f"{len(truth)}"
-            raise ValueError(f"true-ratings needs the true rating of each of the {crowd.n_items} items, found {found}")
-        super().__init__(backbone, crowd, np.asarray(truth, dtype=np.float64), center, scale)
-
-
-class MeanRating(Averaged):
-    """Trained on the mean of each item's ratings."""
-
-    def __init__(
-        self,
-        backbone: Callable[[], Backbone],
-        crowd: CrowdRatings,
-        center: float | None = None,
-        scale: float | None = None,
-    ) -> None:
-        super().__init__(backbone, crowd, ratings.mean_rating(crowd), center, scale)
+            given = "none" if truth is None else f"{len(truth)}"
+            raise ValueError(f"true-ratings needs the true rating of each of the {crowd.n_items} items, found {given}")
+        super().__init__(backbone, crowd, center, scale)
+        self.target.copy_(torch.as_tensor(truth))

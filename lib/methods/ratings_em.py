@@ -1,6 +1,6 @@
 """EM around a network for ratings: annotators with a bias and a precision (Raykar et al. 2010; in Rodrigues & Pereira 2018).
 
-As DL-EM for classes, one epoch of training a round, starting from the mean of the ratings:
+As DL-EM for classes, one epoch of training per round, starting from the mean of the ratings:
 
     E-step   t_i is Gaussian: precision 1/s2 + sum_r l_r, mean of f(x_i) and the ratings less their bias, so weighted
     M-step   b_r = mean(y_ir - t_i),  1/l_r = mean((y_ir - t_i - b_r)^2 + var t_i),  s2 alike around f;  train f on the means
@@ -17,15 +17,15 @@ from torch import Tensor
 
 from lib.aggregation import ratings
 from lib.crowd.labels import CrowdRatings
-from lib.methods.ratings import Averaged
+from lib.methods.ratings import MeanRating
 from lib.networks import Backbone
 
 if TYPE_CHECKING:
     from lib.datasets.batches import TrainingData
 
 
-class RatingsEM(Averaged):
-    """Squared error against the posterior means of the true ratings, which each epoch begins by renewing.
+class RatingsEM(MeanRating):
+    """Squared error against the posterior means of the true ratings, which are updated at the start of each epoch.
 
     Args:
         prior: as many more ratings of each annotator, without bias and of average precision: half of the annotators gave
@@ -46,7 +46,7 @@ class RatingsEM(Averaged):
     ) -> None:
         if not prior >= 0:
             raise ValueError(f"prior must be at least 0, found {prior!r}")
-        super().__init__(backbone, crowd, ratings.mean_rating(crowd), center, scale)
+        super().__init__(backbone, crowd, center, scale)
         self.prior = prior
         self.register_buffer("_bias", torch.zeros(crowd.n_annotators, dtype=torch.float64))
         self.register_buffer("_variance", torch.ones(crowd.n_annotators, dtype=torch.float64))

@@ -1,7 +1,7 @@
 """UnionNet (Wei, Xie, Feng, Han & An, "Deep learning from multiple noisy annotators as a union", IEEE TNNLS 2022).
 
 All labels of an item are one target over the union of the annotators' classes, ``R C`` outputs ``(r, k)`` in all. With
-class probabilities ``p`` of the item and one matrix ``T[r, j, k]`` an annotator, stacked to ``(R C, C)``,
+class probabilities ``p`` of the item and one matrix ``T[r, j, k]`` per annotator, stacked to ``(R C, C)``,
 
     A   u[r, k] = sum_j p[j] T[r, j, k],          loss of an item = - sum over its labels of log softmax(u)[r, k]
     B   Theta[(r, k), j] = softmax of T[:, j, :] over all (r, k),   o = Theta p,

@@ -65,7 +65,7 @@ class Backbone(nn.Module):
         self.n_features = n_features
         self.n_classes = n_classes
         self.head = nn.Linear(n_features, n_classes)
-        # On the device from the start: a constant made anew for each batch would wait for it each time.
+        # On the device from the start: a constant made for each batch would wait for the device each time.
         self.register_buffer("_scale", None, persistent=False)
         self.register_buffer("_shift", None, persistent=False)
 

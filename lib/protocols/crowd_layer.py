@@ -16,9 +16,9 @@ were chosen on a fifth of the training reviews, whose true ratings stood for a v
 
 **Named entities** (13). Network and stages are those of the authors' released notebook: embedding, a convolution of width 5,
 dropout 0.5, 50 recurrent units; batches of 64; Adam; the Crowd Layer first trains five epochs on the majority vote. At
-``paper`` also their sizes (300 numbers a word, 512 channels), rate (1e-3) and epochs (20 on the true tags, 10 on the majority
+``paper`` also their sizes (300 numbers per word, 512 channels), rate (1e-3) and epochs (20 on the true tags, 10 on the majority
 vote, 5 and 30 with the Crowd Layer; DL-EM, which they did not run here, as many as the Crowd Layer). Ours at ``quick``: 64
-numbers a word, 128 channels and the same 15 epochs for every method; the rate was chosen on sentences set aside. Their words
+numbers per word, 128 channels and the same 15 epochs for every method; the rate was chosen on sentences set aside. Their words
 start from GloVe vectors, which are not among the published files; ours start from scratch, beside a second index for how a
 word is written.
 
@@ -51,7 +51,7 @@ STOPPED = (1, 2, 5, 15)  # epochs
 
 
 def labelme(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
-    """All rows at one pass an epoch; the paper's rows at ten passes, at ``quick`` with the first five seeds. One run of the
+    """All rows at one pass per epoch; the paper's rows at ten passes, at ``quick`` with the first five seeds. One run of the
     Crowd Layer at ten passes keeps its matrices and predictions, and is also stopped after few epochs."""
     methods = ("true-labels", "majority-vote", "dawid-skene", "dl-em", "dl-em-released", *LAYERS)
     few, names = (seeds, methods) if scale == "paper" else (seeds[:TEN_SEEDS], TEN_METHODS)
@@ -272,8 +272,8 @@ def rate_scores(rows: Sequence[dict]) -> dict[float, float]:
     Args:
         rows: ledger rows of :func:`rate_tuning`.
     """
-    found = selection.scores(rows, lambda config: config["recipe"]["lr"], selection.late("valid_f1", 5))
-    return found.get(None, {})
+    by_place = selection.scores(rows, lambda config: config["recipe"]["lr"], selection.late("valid_f1", 5))
+    return by_place.get(None, {})
 
 
 # ---------------------------------------------------------------------- 14: sentences

@@ -12,7 +12,7 @@ clean validation images: the released script. Ours: 500 validation images beside
 ``quick``, a hidden layer in place of LeNet in most runs, and scores after every fifth pass only. Smaller crowds get as many
 steps as one of 1000 items, larger ones as many passes.
 
-**One hammer among four spammers** (22) on CIFAR-10, one label an item. Five annotators, 47,500 images to train and 2,500
+**One hammer among four spammers** (22) on CIFAR-10, one label per item. Five annotators, 47,500 images to train and 2,500
 clean ones to validate, ResNet-9, random crops and flips, batches of 400, 80 epochs, Adam with the one-cycle schedule to 0.001
 and a decay of 1e-4: the released script. Ours: no decay on the annotators' part, and bfloat16 inside the network on CUDA.
 ``fast`` has 16 epochs; ``quick`` has features of random patches and a hidden layer in place of ResNet-9, 20,000 images, 15
@@ -56,13 +56,13 @@ def chosen(rows: Sequence[dict]) -> dict[tuple[str, str, str], float]:
     Args:
         rows: ledger rows of a family ``weight``. The epoch is chosen by the same accuracy, as in the script.
     """
-    found = selection.scores(
+    by_place = selection.scores(
         rows,
         value=lambda config: config["method_options"]["weight"],
         score=lambda row: row["metrics"]["valid_acc_selected"],
         place=lambda config: (config["dataset"], config["case"], config["method"]),
     )
-    return {place: selection.best(by_weight) for place, by_weight in found.items()}
+    return {place: selection.best(by_weight) for place, by_weight in by_place.items()}
 
 
 # ---------------------------------------------------------------------- 20: identifiability

@@ -110,16 +110,16 @@ def weight_scores(rows: Sequence[dict]) -> dict[tuple[str, str], dict[float, flo
     Args:
         rows: ledger rows of :func:`weight_tuning`.
     """
-    found: dict[tuple[str, str], dict[float, list[float]]] = {}
+    by_place: dict[tuple[str, str], dict[float, list[float]]] = {}
     for row in rows:
         for option, prefix in (("weight", "final_held_out_"), ("elr_weight", "student_held_out_elr_")):
-            scores = found.setdefault((row["config"]["dataset"], option), {})
+            scores = by_place.setdefault((row["config"]["dataset"], option), {})
             for name, score in row["metrics"].items():
                 if name.startswith(prefix):
                     scores.setdefault(float(name.removeprefix(prefix)), []).append(score)
     return {
         place: {weight: round(sum(values) / len(values), 6) for weight, values in sorted(scores.items())}
-        for place, scores in found.items()
+        for place, scores in by_place.items()
     }
 
 
@@ -202,12 +202,12 @@ LEFT_OUT = {"labelme": {*(set(LOSSES) - set(MAIN)), *STAGE_LOSSES, "early stoppi
 
 def variants(crowd: str, scale: str) -> dict[str, dict]:
     """KD-Crowd's options by the name of the variant."""
-    found = LOSSES | STAGE_LOSSES
+    named = LOSSES | STAGE_LOSSES
     for learner, title in LEARNERS.items():
         for loss in ("MIG, KL", "KL distillation"):
-            found |= {f"{loss}; {title}": LOSSES[loss] | {"robust": learner}}
+            named |= {f"{loss}; {title}": LOSSES[loss] | {"robust": learner}}
     left_out = LEFT_OUT.get(crowd, set()) if scale != "paper" else set()
-    return {name: options for name, options in found.items() if not left_out & {name, name.partition("; ")[2]}}
+    return {name: options for name, options in named.items() if not left_out & {name, name.partition("; ")[2]}}
 
 
 def distillation_losses(scale: str, seeds: Sequence[int]) -> list[RunConfig]:

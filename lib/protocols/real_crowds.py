@@ -45,7 +45,7 @@ WARMUP = {"ccc": 10}
 
 
 def _ccc(groups: int, per_class: int) -> dict[str, dict]:
-    """The groups and the meta items a class that were chosen for CCC; the sentiment data keep its own."""
+    """The groups and the meta items per class that were chosen for CCC; the sentiment data keep its own."""
     return {"ccc": {"groups": groups, "per_class": per_class}}
 
 
@@ -64,7 +64,7 @@ def runs(
     """Every method with every seed on one data set.
 
     Args:
-        passes: over the items, an epoch.
+        passes: over the items, per epoch.
 
     Raises:
         ValueError: a data set without a setting here.
@@ -128,10 +128,10 @@ def chosen(rows: Iterable[dict]) -> dict[tuple[str, str], float]:
     Args:
         rows: ledger rows of :func:`tuning`.
     """
-    found = selection.scores(
+    by_place = selection.scores(
         rows,
         value=lambda config: config["method_options"]["weight"],
         score=selection.late("valid_acc"),
         place=lambda config: (config["dataset"], config["method"]),
     )
-    return {place: selection.best(by_weight) for place, by_weight in found.items()}
+    return {place: selection.best(by_weight) for place, by_weight in by_place.items()}

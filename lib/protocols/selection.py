@@ -22,12 +22,12 @@ def scores(
         score: of a row; more is better.
         digits: to which means are equal.
     """
-    found: dict[Any, dict[Any, list[float]]] = {}
+    by_place: dict[Any, dict[Any, list[float]]] = {}
     for row in rows:
-        found.setdefault(place(row["config"]), {}).setdefault(value(row["config"]), []).append(score(row))
+        by_place.setdefault(place(row["config"]), {}).setdefault(value(row["config"]), []).append(score(row))
     return {
         where: {tried: round(sum(each) / len(each), digits) for tried, each in by_value.items()}
-        for where, by_value in found.items()
+        for where, by_value in by_place.items()
     }
 
 

@@ -1,6 +1,6 @@
 """The command line: run the notebooks, compare with the reference, make the committed notebooks.
 
-    python -m lib.reproduce                     all notebooks at quick, anew, then the drift report
+    python -m lib.reproduce                     all notebooks at quick, retrained, then the drift report
     python -m lib.reproduce --list              what there is
     python -m lib.reproduce --only 10 --scale paper --seeds 0 1 2 --device cuda
     python -m lib.reproduce --in-place          make the committed notebooks, from reference rows alone
@@ -13,10 +13,8 @@ terminated. Whatever ended a command, the same command goes on from there.
 from __future__ import annotations
 
 import argparse
-import ast
 import json
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -31,16 +29,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lib import paths
-from lib.reproduce import notebooks, passes
+from lib.reproduce import execution, notebooks
+from lib.reproduce.flags import UsageError, check, parser
 from lib.reproduce.notebooks import Notebook, dumps, normalize
 from lib.runs import ledger
 from lib.storage import write_atomically
 
 NEWS_EVERY = 30  # seconds between lines about runs where no terminal shows a bar
-
-
-class UsageError(ValueError):
-    """Something was asked for that does not exist or does not go together."""
 
 
 class Failure(RuntimeError):
@@ -114,100 +109,6 @@ def _mode(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
     return _make_in_place if options.in_place else _pass
 
 
-# ---------------------------------------------------------------------- what can be asked for
-
-FLAGS_OF_A_PASS = ("scale", "seeds", "device", "workers", "budget", "out", "scheduler", "shard", "keep", "fresh", "parameter")
-
-
-def parser() -> argparse.ArgumentParser:
-    """The flags and their help."""
-    made = argparse.ArgumentParser(
-        prog="python -m lib.reproduce", description="Run the notebooks anew and compare with the reference."
-    )
-    modes = made.add_argument_group("what to do (default: run the notebooks)").add_mutually_exclusive_group()
-    modes.add_argument("--list", action="store_true", help="list notebooks, what they reproduce, and the last verdicts")
-    modes.add_argument("--runs-only", action="store_true", help="train the missing runs; needs no papermill")
-    modes.add_argument("--in-place", action="store_true", help="make the committed notebooks from reference rows")
-    modes.add_argument("--merge", metavar="DIR", type=Path, help="take ledger rows made elsewhere into the reference")
-    made.add_argument("--only", nargs="+", metavar="NOTEBOOK", help="numbers (10) or names (10_crowdlayer_labelme)")
-    made.add_argument("--scale", help="smoke (figures go to build/), quick (default) or paper")
-    made.add_argument("--seeds", nargs="+", type=_natural, metavar="N", help="instead of each notebook's own")
-    made.add_argument("--device", help="cpu (default), cuda, cuda:N, mps or auto")
-    made.add_argument("--workers", type=_positive, metavar="N", help="processes at once (default: one a processor)")
-    made.add_argument("--budget", type=_seconds, metavar="TIME", help="90s, 9m or 1h: start no run that ends later")
-    made.add_argument("--out", type=Path, metavar="DIR", help="put finished ledger rows there too, for --merge")
-    made.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster for the runs: tcp://HOST:8786")
-    made.add_argument("--shard", type=_shard, metavar="I/N", help="of the runs the I-th of N parts, for --runs-only")
-    made.add_argument("--keep", action="store_true", help="compute only what is missing, not everything anew")
-    made.add_argument("--fresh", action="store_true", help="do not go on with an interrupted pass: begin again")
-    made.add_argument(
-        "-p", "--parameter", action="append", type=_assignment, metavar="NAME=VALUE", help="another notebook parameter"
-    )
-    return made
-
-
-def _natural(text: str) -> int:
-    if not re.fullmatch(r"[0-9]+", text):
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0 on, found {text!r}")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if not re.fullmatch(r"[0-9]+", text) or not int(text):
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, found {text!r}")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smh])", text)
-    if not match:
-        raise argparse.ArgumentTypeError(f"expected a time such as 90s, 9m or 1h, found {text!r}")
-    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
-
-
-def _shard(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
-    if not match or not 1 <= int(match[1]) <= int(match[2]):
-        raise argparse.ArgumentTypeError(f"expected a part such as 1/4 or 4/4, found {text!r}")
-    return int(match[1]), int(match[2])
-
-
-def _assignment(text: str) -> tuple[str, object]:
-    name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
-        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, found {text!r}")
-    if name in ("scale", "seeds", "device"):
-        raise argparse.ArgumentTypeError(f"use --{name} for {name!r}")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, value  # a bare word is a string
-
-
-def check(options: argparse.Namespace) -> None:
-    """Refuse flags that do not go together.
-
-    Raises:
-        UsageError: names the flags.
-    """
-    given = [name for name in FLAGS_OF_A_PASS if getattr(options, name) not in (None, False)]
-    unfit = {
-        "--list": given if options.list else [],
-        "--merge": [*given, *(["only"] if options.only else [])] if options.merge else [],
-        # The committed notebooks show their defaults, so there is nothing to choose.
-        "--in-place": [name for name in given if name != "workers"] if options.in_place else [],
-        "--runs-only": [name for name in given if name in ("keep", "fresh", "parameter")] if options.runs_only else [],
-        "--keep": ["fresh"] if options.keep and options.fresh else [],
-    }
-    for mode, names in unfit.items():
-        if names:
-            raise UsageError(f"{mode} does not go with {', '.join(f'--{name}' for name in names)}")
-    if options.shard and not options.runs_only:
-        raise UsageError("--shard goes with --runs-only: notebooks need all of their runs (--merge puts the parts together)")
-    if options.seeds and len(set(options.seeds)) != len(options.seeds):
-        raise UsageError(f"--seeds must differ from each other, found {options.seeds}")
-
-
 # ---------------------------------------------------------------------- the short modes
 
 
@@ -244,13 +145,13 @@ def _merge(options: argparse.Namespace) -> int:
 
 def _make_in_place(options: argparse.Namespace) -> int:
     chosen = notebooks.select(options.only)
-    missing = passes.without_data(chosen)
-    failed = _follow(passes.in_place([n for n in chosen if n.stem not in missing]), options.workers)
+    missing = execution.without_data(chosen)
+    failed = _follow(execution.in_place([n for n in chosen if n.stem not in missing]), options.workers)
     _tell_skipped(missing)
     _tell_failed(failed)
     written = _write_pages() if not failed else []
     if written:
-        print(f"Written anew: {', '.join(written)}")
+        print(f"Written: {', '.join(written)}")
     return 1 if failed else 0
 
 
@@ -284,15 +185,15 @@ def _pass(options: argparse.Namespace) -> int:
     if options.keep or options.runs_only:
         return _work(options, scale, chosen, missing, grids, None)
     about = {"notebooks": [n.stem for n in chosen], "scale": scale, "seeds": options.seeds}
-    with passes.Pass(about, options.fresh) as fresh:
+    with execution.Pass(about, options.fresh) as fresh:
         if fresh.resumed:
             print(f"Going on with the unfinished pass in {fresh.folder} (--fresh begins again)", flush=True)
         return _work(options, scale, chosen, missing, grids, fresh)
 
 
-def _work(options, scale: str, chosen: list[Notebook], missing: dict, grids: dict, fresh: passes.Pass | None) -> int:
+def _work(options, scale: str, chosen: list[Notebook], missing: dict, grids: dict, fresh: execution.Pass | None) -> int:
     folder = fresh.folder if fresh else None
-    configs = passes.union(grids)
+    configs = execution.union(grids)
     if options.shard:
         part, parts = options.shard
         configs = {key: config for key, config in configs.items() if int(key, 16) % parts == part - 1}
@@ -308,7 +209,7 @@ def _work(options, scale: str, chosen: list[Notebook], missing: dict, grids: dic
         late = deadline is not None and time.time() > deadline
         ready = [n for n in chosen if n.stem in grids and n.stem not in left and not late]
         left |= {stem: 0 for stem in grids if late and stem not in left}
-        failed += _follow(passes.orders(ready, _given(options), scale, _figures(scale), folder), options.workers)
+        failed += _follow(execution.orders(ready, _given(options), scale, _figures(scale), folder), options.workers)
         _tell_drift(configs, folder)
     _tell_skipped(missing)
     _tell_left(left, deadline)
@@ -329,9 +230,9 @@ def _prepare(options: argparse.Namespace, scale: str) -> tuple[list[Notebook], d
         if options.scheduler is None:
             check_device(options.device or "cpu")
         if not options.runs_only:
-            passes.orders(chosen, _given(options), scale)
-        missing = passes.without_data(chosen)
-        grids = passes.plan([n for n in chosen if n.stem not in missing], scale, options.seeds)
+            execution.orders(chosen, _given(options), scale)
+        missing = execution.without_data(chosen)
+        grids = execution.plan([n for n in chosen if n.stem not in missing], scale, options.seeds)
     except ValueError as error:
         raise UsageError(str(error)) from error
     return chosen, missing, grids
@@ -437,12 +338,12 @@ def _executor(address: str | None, datasets: set[str]) -> Iterator:
 # ---------------------------------------------------------------------- telling
 
 
-def _follow(todo: Sequence[passes.Order], workers: int | None) -> list[str]:
+def _follow(todo: Sequence[execution.Order], workers: int | None) -> list[str]:
     """Run notebooks and say how each ended; returns the messages of those that failed."""
     failed = []
     width = max((len(order.notebook.stem) for order in todo), default=0)
     with tqdm(total=len(todo), desc="notebooks", disable=None) as bar:  # None: only at a terminal
-        for outcome in passes.run_notebooks(todo, workers):
+        for outcome in execution.run_notebooks(todo, workers):
             word = "FAILED" if outcome.error else f"ok  {outcome.seconds:5.1f} s"
             tqdm.write(f"  {outcome.stem.ljust(width)}  {word}")
             sys.stdout.flush()

@@ -1,7 +1,7 @@
 """The project's notebooks: find them, check their parameters, run them through papermill, normalize what is committed.
 
 A notebook is found, never listed: every ``notebooks/NN_<paper>_<result>.ipynb``. What it reproduces, needs and costs
-stands in its own metadata under ``companion``, its parameters in the cell tagged ``parameters``, one literal a line::
+stands in its own metadata under ``companion``, its parameters in the cell tagged ``parameters``, one literal per line::
 
     scale: str = "quick"  # smoke, quick or paper
 
@@ -137,17 +137,17 @@ def select(patterns: Iterable[str] | None) -> list[Notebook]:
     Raises:
         NotebookError: a pattern that fits no notebook; the message names the closest and lists all.
     """
-    found = discover()
+    every = discover()
     if patterns is None:
-        return found
+        return every
     chosen = set()
     for pattern in map(str, patterns):
         name = pattern.rsplit("/", 1)[-1].removesuffix(".ipynb")
-        fitting = [notebook.stem for notebook in found if name in (notebook.number, notebook.stem)]
+        fitting = [notebook.stem for notebook in every if name in (notebook.number, notebook.stem)]
         if not fitting:
-            raise NotebookError(unknown("notebook", name, [notebook.stem for notebook in found]))
+            raise NotebookError(unknown("notebook", name, [notebook.stem for notebook in every]))
         chosen.update(fitting)
-    return [notebook for notebook in found if notebook.stem in chosen]
+    return [notebook for notebook in every if notebook.stem in chosen]
 
 
 def check_parameters(notebook: Notebook, values: Mapping[str, object]) -> None:

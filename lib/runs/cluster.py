@@ -112,12 +112,12 @@ class Cluster(Executor):
         self.check()
         threads = self.client.nthreads()
         new = [address for address in threads if address not in self._lacks and address not in self.unfit]
-        for address, found in self.client.run(_asker(self.datasets), workers=new).items() if new else ():
-            if problem := _problem(found):
-                self.unfit[address] = f"{found['host']} ({address}): {problem}"
+        for address, worker in self.client.run(_asker(self.datasets), workers=new).items() if new else ():
+            if problem := _problem(worker):
+                self.unfit[address] = f"{worker['host']} ({address}): {problem}"
                 log.error("A worker gets no runs: %s", self.unfit[address])
             else:
-                self._lacks[address] = {name: f"{found['host']}: {why}" for name, why in found["missing"].items() if why}
+                self._lacks[address] = {name: f"{worker['host']}: {why}" for name, why in worker["missing"].items() if why}
                 for why in self._lacks[address].values():
                     log.warning("A worker gets no runs on a data set: %s", why)
         return threads
@@ -130,27 +130,27 @@ def _asker(names: list[str]) -> Callable[[], dict]:
         import pathlib
         import socket
 
-        found = {"host": socket.gethostname(), "folder": str(pathlib.Path.cwd())}
+        worker = {"host": socket.gethostname(), "folder": str(pathlib.Path.cwd())}
         try:
             import torch as there
 
             from lib import datasets
             from lib.runs import cluster
         except ImportError as error:
-            return found | {"error": str(error)}
+            return worker | {"error": str(error)}
         missing = {name: datasets.missing(name) for name in names}
-        return found | {"torch": str(there.__version__), "source": cluster.source_digest(), "missing": missing}
+        return worker | {"torch": str(there.__version__), "source": cluster.source_digest(), "missing": missing}
 
     return ask
 
 
-def _problem(found: dict) -> str | None:
-    if "error" in found:
-        return f"it cannot import the project ({found['error']}); start it in the project's folder, not in {found['folder']}"
+def _problem(worker: dict) -> str | None:
+    if "error" in worker:
+        return f"it cannot import the project ({worker['error']}); start it in the project's folder, not in {worker['folder']}"
     for what, ours in (("source", source_digest()), ("torch", str(torch.__version__))):
-        if found[what] != ours:
+        if worker[what] != ours:
             name = {"source": "source code of lib", "torch": "version of torch"}[what]
-            return f"it has another {name} ({found[what]}) than this machine ({ours})"
+            return f"it has another {name} ({worker[what]}) than this machine ({ours})"
     return None
 
 

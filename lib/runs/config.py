@@ -69,12 +69,12 @@ class RunConfig:
 
 def each_once(configs: Iterable[RunConfig]) -> dict[str, RunConfig]:
     """The different ones, by key, in order; each keeps the arrays that any of its like is to keep."""
-    found: dict[str, RunConfig] = {}
+    different: dict[str, RunConfig] = {}
     for config in configs:
         key = config.key()
-        before = found[key].keep if key in found else ()
-        found[key] = replace(config, keep=tuple(dict.fromkeys((*before, *config.keep))))
-    return found
+        before = different[key].keep if key in different else ()
+        different[key] = replace(config, keep=tuple(dict.fromkeys((*before, *config.keep))))
+    return different
 
 
 def _changed(options: dict, defaults: dict) -> dict:

@@ -1,12 +1,12 @@
-"""The ledger: one row a finished run, never half a row, and none that is not what was written.
+"""The ledger: one row per finished run, never half a row, and none that is not what was written.
 
-The user's own ledger (``data/runs``, ignored by git) holds one small JSON file a run, ``<experiment>/<key>.json``, written by
-the worker that made it. The committed reference (``data/reference``) holds one JSONL file an experiment. ``CROWDS_LEDGER``
+The user's own ledger (``data/runs``, ignored by git) holds one small JSON file per run, ``<experiment>/<key>.json``, written by
+the worker that made it. The committed reference (``data/reference``) holds one JSONL file per experiment. ``CROWDS_LEDGER``
 says which are read: the reference first, then own rows (default), ``own`` rows first, or ``reference`` rows alone.
 
-Every row carries a digest of its content, an own row in itself, the rows of ``<experiment>.jsonl`` in ``<experiment>.digests``
-beside it. File, key and digest agree, or the row is not believed: an own row is set aside and trained again, a reference row
-is an error that says how to get it back.
+Every row has a digest of its content: a row of the user's ledger inside its file, the rows of ``<experiment>.jsonl`` in
+``<experiment>.digests`` beside them. File, key and digest agree, or the row is not believed: one of the user's ledger is set
+aside and trained again, one of the reference is an error that says how to get it back.
 """
 
 from __future__ import annotations
@@ -131,9 +131,9 @@ def _read(path: Path) -> dict:
     """The row of a file. Raises LedgerError where it is not what was written there."""
     text = path.read_text(encoding="utf-8", errors="replace").strip()
     row = _parsed(text, f"{path}, line 1")
-    found = row.pop("digest", None)
-    if found != (expected := digest(row)):
-        raise LedgerError(f"{path}, line 1: the row says its digest is {found}, its content has {expected}")
+    stated = row.pop("digest", None)
+    if stated != (expected := digest(row)):
+        raise LedgerError(f"{path}, line 1: the row says its digest is {stated}, its content has {expected}")
     for what, name, place in (("key", row["key"], path.stem), ("experiment", _experiment(row), path.parent.name)):
         if name != place:
             raise LedgerError(f"{path}, line 1: the {what} must be that of the file, {place!r}, found {name!r}")
@@ -265,7 +265,7 @@ def write_reference(experiment: str, rows: list[dict]) -> None:
 
 
 def seal(experiment: str) -> None:
-    """Write a reference file's digests anew, after lines of two branches were merged by git.
+    """Write a reference file's digests again, after lines of two branches were merged by git.
 
     Raises:
         LedgerError: a row whose key is not that of its configuration, or that lacks numbers or arrays; nothing is written.
@@ -295,12 +295,12 @@ def lookup(experiments: Iterable[str]) -> dict[str, dict]:
     Raises:
         LedgerError: see :func:`reference_rows`.
     """
-    found: dict[str, dict] = {}
+    by_key: dict[str, dict] = {}
     for experiment in sorted(set(experiments)):
         sources = {"": (own_rows, reference_rows), "own": (reference_rows, own_rows), "reference": (reference_rows,)}
         for rows in sources[order()]:  # a later one overwrites an earlier one
-            found |= {row["key"]: row for row in rows(experiment) if not names(row) < names(found.get(row["key"], {}))}
-    return found
+            by_key |= {row["key"]: row for row in rows(experiment) if not names(row) < names(by_key.get(row["key"], {}))}
+    return by_key
 
 
 # ---------------------------------------------------------------------- taking in what was made elsewhere
@@ -355,7 +355,7 @@ def merge(folder: Path | str) -> dict[str, int]:
 def _sound(row: dict, where: str, beside: Path) -> dict:
     """A row of another machine that this code would have made under the same key, with numbers and arrays to it."""
 
-    from lib.runs.config import from_row  # torch, which reading needs not
+    from lib.runs.config import from_row  # torch, which reading does not need
 
     def refuse(what: str, found: object) -> LedgerError:
         return LedgerError(f"{where}: {what}, found {found!r}")

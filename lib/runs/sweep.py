@@ -131,8 +131,8 @@ def arrays(keep: Sequence[str], method: Method, data: CrowdData, fitted: Fit) ->
                 for split, x in splits.items()
                 if x is not None
             }
-        elif name in ("confusion", "weight", "bias") and (found := _array(method, name)) is not None:
-            kept[name] = found
+        elif name in ("confusion", "weight", "bias") and (array := _array(method, name)) is not None:
+            kept[name] = array
         else:
             known = ", ".join(KEEP)
             raise ValueError(
@@ -143,9 +143,9 @@ def arrays(keep: Sequence[str], method: Method, data: CrowdData, fitted: Fit) ->
 
 def _array(method: Method, name: str) -> np.ndarray | None:
     """A method's tensor of that name, or what its function of that name returns; None where it has neither."""
-    found = getattr(method, name, None)
-    found = found() if callable(found) else found
-    return found.detach().float().cpu().numpy() if isinstance(found, torch.Tensor) else None  # some have a weight of a penalty
+    value = getattr(method, name, None)
+    value = value() if callable(value) else value
+    return value.detach().float().cpu().numpy() if isinstance(value, torch.Tensor) else None  # some have a weight of a penalty
 
 
 def _provenance(config: RunConfig, device: str) -> dict[str, str]:
@@ -222,12 +222,12 @@ def sweep(
 
     Args:
         configs: what to run; the same one twice is trained once.
-        recompute: train all of them anew.
+        recompute: train all of them again.
         folder: a ledger folder of its own, for rows that are fresh: those in it are taken, the others trained and put
             there. By default the reference and the user's own ledger, which gets the new ones.
         executor: any ``concurrent.futures`` executor; the caller shuts it down. Threads of one process train one after the
             other. By default a pool of processes, or this process where there is only one run.
-        workers: size of the default pool; by default one a processor, or one on a GPU.
+        workers: size of the default pool; by default one per processor, or one on a GPU.
         device: ``cpu``, ``cuda``, ``cuda:N``, ``mps`` or ``auto``.
         progress: show a bar over runs.
         deadline: UNIX time; start no run that would not end in time, judged by the seconds of earlier ones.
@@ -256,7 +256,7 @@ def sweep(
         config = next(iter(missing.values()))
         raise ValueError(
             f"CROWDS_LEDGER is 'reference', and {len(missing)} of {len(wanted)} runs are not in the reference ledger "
-            f"{paths.reference()} or are to be trained anew, the first: {config.describe()}. Unset it to train them."
+            f"{paths.reference()} or are to be retrained, the first: {config.describe()}. Unset it to train them."
         )
     if missing:
         queue = Queue(missing, stored.values(), deadline, device)

@@ -93,7 +93,7 @@ def _register(name: str, case: Case) -> None:
         Args:
             y, n_classes, seed: as in :func:`lib.simulation.build`. The accuracies were fitted for ten classes.
             labels_per_item: average, may be fractional.
-            n_annotators: at least one a group.
+            n_annotators: at least one per group.
             groups: number of groups; another one than five has its accuracies between those of the five.
             copying: within a group, 0 .. 1.
             jitter: how much annotators of a group differ: the standard deviation of an entry ``p`` of their matrices is

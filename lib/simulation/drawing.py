@@ -311,7 +311,7 @@ def simulate(
     Args:
         y: ``[items]`` true classes.
         confusion: ``[annotators, classes, classes]``.
-        labels_per_item: average number of labels an item (see :func:`assign`).
+        labels_per_item: average number of labels per item (see :func:`assign`).
         seed: of all randomness; or a generator.
         participation: ``[annotators]`` weights (see :func:`participation`); by default all equal.
         groups: ``[annotators]`` group of each annotator, -1 for one in no group.

@@ -16,7 +16,7 @@ hammer-spammer                         never wrong with probability gamma, else 
 symmetric-flipping                     ``1 - gamma`` on the diagonal, ``gamma / C`` elsewhere
 =====================================  ====================================================================================
 
-**Who labels what.** ``budget``: ``labels_per_item`` distinct annotators an item, all alike. ``random``: each (item, annotator)
+**Who labels what.** ``budget``: ``labels_per_item`` distinct annotators per item, all alike. ``random``: each (item, annotator)
 pair with ``probability``, so an item may have no label. ``correlated``: as ``random``, and then one annotator copies another,
 answers and absences alike. (The released ``budget`` keeps one label whatever it is asked for; here it does what it says.)
 """
@@ -71,7 +71,7 @@ def matrices(
         raise ValueError(f"gamma must be at least 0 (and at most 1 where it is a probability), found {gamma}")
     eye = np.eye(n_classes)
     shape = (n_annotators, n_classes, n_classes)
-    chosen, uniform = int(rng.integers(n_annotators)), rng.random(shape)  # drawn whether needed or not: one expert a seed
+    chosen, uniform = int(rng.integers(n_annotators)), rng.random(shape)  # drawn whether needed or not: one expert per seed
     one = np.arange(n_annotators) == chosen
     expert = np.zeros(n_annotators, dtype=bool)
     if family == "hammer-spammer":

@@ -7,7 +7,7 @@ which every crowd model assumes. Kinds, sizes, neighbors and epochs are the scri
 - logistic regression is trained on its images' own labels (the script pairs the images with labels of other ones, which
   makes guessers; ``mismatched=True`` brings that back);
 - softmax is applied once, where the script's logistic regression and one-layer network apply it twice;
-- a network sees its images in batches of 32, where the script's batch of 512 holds all of them: one step an epoch;
+- a network sees its images in batches of 32, where the script's batch of 512 holds all of them: one step per epoch;
 - the true confusion matrices are shares. The script compares estimates with raw counts.
 
 **The same labels everywhere.** Pixels are multiples of 1/256 in float64, so inner products and distances are exact in any
@@ -31,7 +31,7 @@ from lib import paths
 from lib.registry import unknown
 from lib.storage import cached_array
 
-__all__ = ["EXPERTS", "MACHINES", "Machine", "answers", "crew", "fit", "subset"]
+__all__ = ["EXPERTS", "MACHINES", "Machine", "crew", "fit", "label_all", "subset"]
 
 SKETCH_POOL = 600
 REVISION = 1  # raised whenever a change here moves a label; part of the cache's key
@@ -154,7 +154,7 @@ def fit(machine: Machine, x: np.ndarray, y: np.ndarray, n_classes: int, seed: in
     return lambda images: model.predict(_flat(_check_images(images))).astype(np.int64)
 
 
-def answers(
+def label_all(
     x: np.ndarray,
     y: np.ndarray,
     asked: np.ndarray,

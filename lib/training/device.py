@@ -142,14 +142,14 @@ def check_device(device: str) -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        found = torch.device(device)
+        chosen = torch.device(device)
     except RuntimeError as error:
         raise ValueError(f"unknown device {device!r}; expected {EXPECTED}") from error
-    if found.type not in ("cpu", "cuda", "mps"):
+    if chosen.type not in ("cpu", "cuda", "mps"):
         raise ValueError(f"unknown device {device!r}; expected {EXPECTED}")
-    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[found.type]
-    if (found.index or 0) >= there or (found.type == "cuda" and not torch.cuda.is_available()):
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[chosen.type]
+    if (chosen.index or 0) >= there or (chosen.type == "cuda" and not torch.cuda.is_available()):
         raise ValueError(
-            f"device {device!r} was asked for, but torch {torch.__version__} finds {there} {found.type.upper()} devices"
+            f"device {device!r} was asked for, but torch {torch.__version__} finds {there} {chosen.type.upper()} devices"
         )
-    return found
+    return chosen

@@ -71,9 +71,9 @@ def fit(
         OutOfMemory: a batch does not fit; names a size that would.
     """
     place = check_device(device)
-    built_for, found = (method.n_annotators, method.n_classes), (data.crowd.n_annotators, data.n_outputs)
-    if built_for != found:
-        raise ValueError(f"the method was built for {built_for} annotators and classes, the data have {found}")
+    built_for, sizes = (method.n_annotators, method.n_classes), (data.crowd.n_annotators, data.n_outputs)
+    if built_for != sizes:
+        raise ValueError(f"the method was built for {built_for} annotators and classes, the data have {sizes}")
     started = time.perf_counter()
     on_device = TrainingData(data, place)
     generator = np.random.default_rng(seed)
@@ -152,7 +152,7 @@ def _check_finite(method: Method) -> None:
 
 
 def _mean_loss(losses: list[Tensor], epoch: int) -> float:
-    """One look at the device an epoch, not one a batch."""
+    """One look at the device per epoch, not one per batch."""
     values = torch.stack(losses)
     finite = torch.isfinite(values)
     if not finite.all():

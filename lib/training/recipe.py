@@ -25,8 +25,8 @@ class Recipe:
             time, to the end of training).
         milestones: epochs of ``step``.
         gamma: factor of ``step``.
-        crop: pixels of black border from which training images are cropped at random, anew each time; 0 for none.
-        flip: whether half of the training images are flipped from left to right, anew each time.
+        crop: pixels of black border from which training images are cropped at random, differently each time; 0 for none.
+        flip: whether half of the training images are flipped from left to right, others each time.
         precision: ``float32``, or ``mixed``: backbones compute in bfloat16 (see :mod:`lib.training.device`).
         compiled: on CUDA, compile the backbones; pays for long runs only.
     """

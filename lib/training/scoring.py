@@ -164,8 +164,8 @@ def regression(method: RatingMethod, data: RatingDataset, history: dict[str, lis
 
     Returns:
         Those of :func:`errors`; ``train_r2_last`` of the rated items' predictions; ``label_r2`` and ``label_mae`` of a method
-        that estimates the ratings; ``bias_error`` of one with biases: root mean square over the ratings, so that an annotator
-        weighs by how much it said; the method's own scores.
+        that estimates the ratings; ``bias_error`` of one with biases: root mean square over the ratings, so that an
+        annotator weighs by how many ratings it gave; the method's own scores.
     """
     scores = errors(history, method.warmup_epochs)
     if data.y is not None:
@@ -174,8 +174,8 @@ def regression(method: RatingMethod, data: RatingDataset, history: dict[str, lis
         fitted = as_numpy(method.predict, data.x, method)
         scores["train_r2_last"] = rating_scores(fitted[labeled], truth[labeled])["r2"]
         if (estimate := method.estimate()) is not None:
-            found = rating_scores(estimate.double().cpu().numpy()[labeled], truth[labeled])
-            scores |= {"label_r2": found["r2"], "label_mae": found["mae"]}
+            fit = rating_scores(estimate.double().cpu().numpy()[labeled], truth[labeled])
+            scores |= {"label_r2": fit["r2"], "label_mae": fit["mae"]}
         if (bias := method.bias()) is not None:
             weight = ratings.weights(data.crowd)
             known = ratings.centered(np.nan_to_num(ratings.true_bias(data.crowd, truth)), data.crowd)
@@ -244,13 +244,13 @@ def errors(history: dict[str, list[float]], warmup: int = 0) -> dict[str, float]
     """
     valid = history.get("valid_rmse", [])
     first = min(warmup, max(len(history["loss"]) - 1, 0))
-    found = {f"{name}_last": values[-1] for name, values in history.items() if name.startswith("test_")}
+    scores = {f"{name}_last": values[-1] for name, values in history.items() if name.startswith("test_")}
     if valid:
         epoch = first + select_epoch([-value for value in valid[first:]])
         splits = ("test_", "valid_")
-        found |= {f"{name}_selected": values[epoch] for name, values in history.items() if name.startswith(splits)}
-    clipped = {name.replace("_r2_", "_r2_clipped_"): max(value, 0.0) for name, value in found.items() if "_r2_" in name}
-    return found | clipped
+        scores |= {f"{name}_selected": values[epoch] for name, values in history.items() if name.startswith(splits)}
+    clipped = {name.replace("_r2_", "_r2_clipped_"): max(value, 0.0) for name, value in scores.items() if "_r2_" in name}
+    return scores | clipped
 
 
 def rating_scores(prediction: np.ndarray, y: np.ndarray) -> dict[str, float]:

@@ -40,7 +40,7 @@ def dense(draw) -> np.ndarray:
 def test_triples_and_views_by_hand(small):
     assert small.item.tolist() == [0, 0, 1, 3]
     assert small.annotator.tolist() == [0, 2, 2, 0]
-    assert small.value.tolist() == small.answer.tolist() == [2, -1.25, 1e6, 0.5]
+    assert small.value.tolist() == small.said.tolist() == [2, -1.25, 1e6, 0.5]
     assert small.value.dtype == np.float64
     assert small.labels_per_item.tolist() == [2, 1, 0, 1]
     assert small.labels_per_annotator.tolist() == [2, 0, 2]

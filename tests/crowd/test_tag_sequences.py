@@ -78,7 +78,7 @@ def test_a_partly_tagged_sentence_is_refused(tmp_path):
     [
         (FILE.replace("sings O ?", "sings O"), r"line 2 must have 3 columns as in the first line, found 2: 'sings O'"),
         ("Anna\n", "line 1 must have a token and at least one tag, found 1"),
-        ("\n\n", "expected sentences, a token a line, found none"),
+        ("\n\n", "expected sentences, one token per line, found none"),
     ],
 )
 def test_a_broken_file_is_refused(tmp_path, text, words):

@@ -390,7 +390,7 @@ def test_extra_entries_are_attributes_and_survive_copies():
         ({"x": torch.full((4, 3), float("nan"))}, "x is not finite in 4 rows, the first is row 0"),
         ({"x_test": torch.tensor([[0, 0, 0], [0, float("inf"), 0]])}, "x_test is not finite in 1 rows.* row 1"),
         ({"x": torch.zeros(4, 3, dtype=torch.float64)}, "x must be float32.*float64"),
-        ({"x_test": torch.zeros(2, 4)}, r"x_test must be float32.*\(3,\) numbers an item.*\(2, 4\)"),
+        ({"x_test": torch.zeros(2, 4)}, r"x_test must be float32.*\(3,\) numbers per item.*\(2, 4\)"),
         ({"x": None}, "x is missing"),
         ({"y_test": None}, "y_test is missing, though x_test is given"),
         ({"x_test": None}, "x_test is missing, though y_test is given"),

@@ -133,7 +133,7 @@ def test_rows_of_pixels(tmp_path):
     Image.fromarray(images.transpose(0, 2, 3, 1).reshape(5, 16, 3)).save(tmp_path / "a.png")
     assert_array_equal(image_files.png_rows([tmp_path / "a.png"] * 2, channels=3, side=4), np.concatenate([images, images]))
     assert_array_equal(image_files.png_rows([tmp_path / "a.png"], channels=1, side=4), images[:, :1])
-    with pytest.raises(ValueError, match=r"a.png must have 25 RGB pixels a row, found the shape \(5, 16, 3\)"):
+    with pytest.raises(ValueError, match=r"a.png must have 25 RGB pixels per row, found the shape \(5, 16, 3\)"):
         image_files.png_rows([tmp_path / "a.png"], channels=3, side=5)
 
 

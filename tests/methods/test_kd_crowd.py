@@ -50,7 +50,7 @@ def predictions(n_items, n_classes, seed=0):
 def guided(base, crowd, prob, weight=0.7, loss="mig", items=None, **options):
     """In stage 2 with given predictions of stage 1, without training anything."""
     method = build("kd-crowd", crowd, base=base, weight=weight, **options)
-    method._teaching = None
+    method._first_stages = None
     method.guide = Distillation(torch.from_numpy(prob), items, loss)
     method.final.loss = functools.partial(guided_loss, method.final, method.final.loss, method.guide, weight)
     return method
@@ -74,7 +74,7 @@ def test_weight_zero_is_the_base(base):
 
 def test_the_final_model_starts_as_its_base_would():
     alone, wrapped = make("crowdlayer-mw"), make("kd-crowd")
-    teacher, (student,) = wrapped._teaching.teacher, wrapped._teaching.students
+    teacher, (student,) = wrapped._first_stages.teacher, wrapped._first_stages.students
     for name, value in alone.state_dict().items():
         assert torch.equal(value, wrapped.final.state_dict()[name]), name
     heads = [method.backbone.head.weight for method in (wrapped.final, teacher, student)]
@@ -201,8 +201,8 @@ class Recorder:
 
 def test_held_out_labels_stay_out_of_the_first_stages():
     method = make("kd-crowd", base="weighted-doctornet")
-    visible, hidden = method._teaching.visible, method._teaching.hidden
-    teacher, (student,) = method._teaching.teacher, method._teaching.students
+    visible, hidden = method._first_stages.visible, method._first_stages.hidden
+    teacher, (student,) = method._first_stages.teacher, method._first_stages.students
     recorder, data = Recorder(), TrainingData(DATA, torch.device("cpu"))
     method.prepare(data, recorder)
     # The teacher's own first stage, the teacher, the student, and the final model's first stage, which sees all labels.
@@ -246,27 +246,27 @@ def test_stages_hand_on_what_they_chose():
         assert stage.prob.sum(axis=1) == pytest.approx(np.ones(90))
         assert math.isfinite(stage.score)
     assert_close(method.guide.teacher.double(), torch.from_numpy(student.prob), atol=1e-6, rtol=0)
-    assert method._teaching is None
+    assert method._first_stages is None
 
 
 def test_epoch_by_held_out_labels():
     """Every epoch of the student is offered, and the best one kept; of the teacher the last one."""
     method = make("kd-crowd", base="ccem")
-    teaching_ = method._teaching
+    stages = method._first_stages
     offers = {}
-    original = teaching_._predict
+    original = stages._predict
 
     def predict(trained, data):
         prob = original(trained, data)
         offers.setdefault(id(trained), []).append(prob)
         return prob
 
-    teaching_._predict = predict
-    ids = [id(teaching_.teacher), id(teaching_.students[0])]
+    stages._predict = predict
+    ids = [id(stages.teacher), id(stages.students[0])]
     fit(method, DATA, RECIPE)
     assert [len(offers[i]) for i in ids] == [1, 3]
     scores = [
-        [held_out_labels.score(held_out_labels.soften(prob, t), teaching_.visible, teaching_.hidden)
+        [held_out_labels.score(held_out_labels.soften(prob, t), stages.visible, stages.hidden)
          for t in held_out_labels.TEMPERATURES]
         for prob in offers[ids[1]]
     ]  # fmt: skip
@@ -368,7 +368,7 @@ def test_co_teaching_student_slowly():
 
 def test_co_teachings_noise_is_the_teachers_doubt():
     method = make("kd-crowd", robust="co-teaching")
-    (student,) = method._teaching.students
+    (student,) = method._first_stages.students
     method.prepare(TrainingData(DATA, torch.device("cpu")), Recorder())
     assert student.noise == pytest.approx(1 - method.stages["teacher"].prob.max(axis=1).mean())
 
@@ -396,7 +396,7 @@ def test_student_corrects_a_teacher_that_is_wrong_at_random():
 def test_weight_of_stage_2_by_held_out_labels():
     """Each weight is tried without the hidden labels, and the one that explains them best is used with all of them."""
     method = make("kd-crowd", base="ccem", weight=None)
-    visible, crowds, weights = method._teaching.visible, [], []
+    visible, crowds, weights = method._first_stages.visible, [], []
     original = method._switch_roles
 
     def switch_roles(final, data, weight):
@@ -420,7 +420,7 @@ def test_the_weight_that_explains_held_out_labels_is_chosen():
     """A student that knows the truth, few labels and a long training: the more guidance the better."""
     method = make("kd-crowd", base="ccem", weight=None)
     truth = np.where(np.eye(3)[DATA.y.numpy()] > 0, 0.98, 0.01)
-    teaching_ = method._teaching
+    stages = method._first_stages
     for prob in (truth, truth[:, [1, 2, 0]]):
         method.stages = {"student": Stage(prob, 1.0, 0, 0.0, {})}
         method.warm_confusion = False
@@ -431,7 +431,7 @@ def test_the_weight_that_explains_held_out_labels_is_chosen():
             return fit(other, replaced, replace(RECIPE, epochs=10)).history
 
         found = method._compare_weights(data, fit_first)
-        assert method._teaching is teaching_
+        assert method._first_stages is stages
         order = sorted(found, key=found.get)
         assert order[-1 if prob is truth else 0] == 3.0
 
@@ -447,7 +447,7 @@ def test_weight_of_early_learning_by_held_out_labels():
 
 def test_other_learners_have_no_such_weight():
     method = make("kd-crowd", robust="co-teaching", elr_weight=None)
-    assert len(method._teaching.students) == 1
+    assert len(method._first_stages.students) == 1
 
 
 # ------------------------------------------------------------------ scores
@@ -500,7 +500,7 @@ def test_unlabeled_items_and_a_silent_annotator():
 def test_one_label_an_item():
     data = replace(DATA, crowd=DATA.crowd.select_labels(DATA.crowd.annotator == DATA.crowd.item % 3))
     method = make("kd-crowd", data)
-    assert np.count_nonzero(method._teaching.visible.labels_per_item) == 90 - round(kd_stages.HELD_OUT * 90)
+    assert np.count_nonzero(method._first_stages.visible.labels_per_item) == 90 - round(kd_stages.HELD_OUT * 90)
     fitted = fit(method, data, RECIPE)
     assert np.isfinite(fitted.history["loss"]).all()
 

@@ -204,14 +204,14 @@ TOY_PROGRAM = """
 import os, pathlib, sys, time
 from lib import paths, protocols
 from lib.reproduce import __main__ as reproduce
-from lib.reproduce import passes
+from lib.reproduce import execution
 from lib.runs import sweep
 from tests.toys import toy_grid, toy_row
 
 root = pathlib.Path({root!r})
 paths.NOTEBOOKS = root / "notebooks"
 protocols.grid = toy_grid
-passes.run_notebooks = lambda orders, workers: iter(())
+execution.run_notebooks = lambda orders, workers: iter(())
 
 def train(config, device="cpu", progress=False):
     (root / f"worker-{{os.getpid()}}").touch()
@@ -293,7 +293,7 @@ def test_a_signal_ends_it_at_once_with_the_command_to_go_on(project, monkeypatch
 
 @pytest.fixture
 def stubbed(project, monkeypatch):
-    monkeypatch.setattr(reproduce.passes, "run_notebooks", project.stubbed)
+    monkeypatch.setattr(reproduce.execution, "run_notebooks", project.stubbed)
     write_notebook("10_one")
     return project
 

@@ -444,7 +444,7 @@ def test_reference_rows_alone(trained, monkeypatch):
         run([config(0), config(1)])
     for part in ("1 of 2 runs are not in the reference ledger", config(1).describe(), str(paths.reference()), "Unset"):
         assert part in str(error.value)
-    with pytest.raises(ValueError, match="trained anew"):
+    with pytest.raises(ValueError, match="to be retrained"):
         run([config(0)], recompute=True)
     assert trained == []
 

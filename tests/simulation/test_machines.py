@@ -89,7 +89,7 @@ def test_torchs_generator_is_left_alone(digits):
 
 def answers(digits, **options) -> np.ndarray:
     x, y = digits
-    return machines.answers(x[:900], y[:900], x[900:1000], 10, **({"sketch": True} | options))
+    return machines.label_all(x[:900], y[:900], x[900:1000], 10, **({"sketch": True} | options))
 
 
 def test_answers_are_kept_and_only_made_once(digits, monkeypatch):
@@ -117,7 +117,7 @@ def test_experts_alone_differ_where_they_are_absent(digits):
     present, absent = (machines.crew(experts) for experts in (True, False))
     assert [number for number in range(15) if present[number] != absent[number]] == list(machines.EXPERTS)
     with pytest.raises(ValueError, match=r"annotator 0 \(linear SVM, 9000 images\) needs 9000 images to train on, found 900"):
-        machines.answers(x[:900], y[:900], x[900:], 10)
+        machines.label_all(x[:900], y[:900], x[900:], 10)
 
 
 def test_mismatched_labels_make_logistic_regression_guess(digits):

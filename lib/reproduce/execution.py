@@ -40,7 +40,7 @@ class Pass:
 
     Args:
         about: what was asked for; another selection is another pass.
-        anew: do not go on with a pass that was interrupted.
+        begin_again: do not go on with a pass that was interrupted.
 
     Attributes:
         folder: its ledger.
@@ -51,12 +51,12 @@ class Pass:
         NotWritable: the ledger's folder cannot be written.
     """
 
-    def __init__(self, about: Mapping[str, object], anew: bool = False) -> None:
+    def __init__(self, about: Mapping[str, object], begin_again: bool = False) -> None:
         name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
         self.folder, self.complete = paths.runs() / "passes" / name, False
         self._lock, self._use = self.folder.with_suffix(".lock"), ExitStack()
         with locked(self._lock):
-            if anew:
+            if begin_again:
                 remove_unused(self.folder)
             self.resumed = any(self.folder.glob("*/*.json"))
             self._use.enter_context(in_use(self.folder))
@@ -125,7 +125,7 @@ class Order:
         figures: where its figures and tables go, once all of it ran.
         parameters: what to inject.
         environment: variables for its kernel.
-        replace: make the committed notebook and its figures folder anew from this run.
+        replace: make the committed notebook and its figures folder again from this run.
     """
 
     notebook: Notebook

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from lib import datasets, paths
-from lib.reproduce import notebooks, passes
+from lib.reproduce import execution, notebooks
 from lib.runs import ledger
 from lib.runs.config import RunConfig
 from lib.storage import write_atomically
@@ -25,7 +25,7 @@ def project(tmp_path, monkeypatch):
 @pytest.fixture
 def stubbed(project, monkeypatch):
     """The project, where notebooks are not really run: that takes seconds each."""
-    monkeypatch.setattr(passes, "run_notebooks", project.stubbed)
+    monkeypatch.setattr(execution, "run_notebooks", project.stubbed)
     return project
 
 
@@ -181,13 +181,13 @@ def test_a_broken_row_of_an_unfinished_pass_is_trained_again(stubbed):
 
 def test_the_same_pass_twice_at_once_is_one_pass(project):
     """The second finds what the first has trained; the folder goes with the last of the two, and not before."""
-    with passes.Pass({"scale": "quick"}) as first:
+    with execution.Pass({"scale": "quick"}) as first:
         ledger.write(toy_row(RunConfig("toy", "digits", "majority-vote")), first.folder)
-        with passes.Pass({"scale": "quick"}) as second:
+        with execution.Pass({"scale": "quick"}) as second:
             assert (second.folder, second.resumed, first.resumed) == (first.folder, True, False)
             second.complete = True
         assert first.folder.exists()
-        with passes.Pass({"scale": "quick"}, anew=True) as third:  # not while somebody is at work there
+        with execution.Pass({"scale": "quick"}, begin_again=True) as third:  # not while somebody is at work there
             assert third.resumed
         first.complete = True
     assert unfinished() == []
@@ -249,11 +249,11 @@ def test_plan_takes_the_notebooks_own_seeds_unless_told(project):
     write_notebook("10_one")
     write_notebook("11_two", parameters='scale: str = "quick"')  # no seeds of its own
     chosen = notebooks.select(None)
-    grids = passes.plan(chosen, "quick", None)
+    grids = execution.plan(chosen, "quick", None)
     assert [config.seed for config in grids["10_one"]] == [0, 1]
     assert [config.seed for config in grids["11_two"]] == [0]
-    assert [config.seed for config in passes.plan(chosen, "quick", [4, 5])["10_one"]] == [4, 5]
-    assert len(passes.union(grids)) == 2
+    assert [config.seed for config in execution.plan(chosen, "quick", [4, 5])["10_one"]] == [4, 5]
+    assert len(execution.union(grids)) == 2
 
 
 def test_each_data_set_is_tried_once(project, monkeypatch):
@@ -261,7 +261,7 @@ def test_each_data_set_is_tried_once(project, monkeypatch):
     monkeypatch.setattr(datasets, "missing", asked.append)
     for stem in ("10_one", "11_two"):
         write_notebook(stem, data=["music", "labelme"])
-    assert passes.without_data(notebooks.select(None)) == {}
+    assert execution.without_data(notebooks.select(None)) == {}
     assert asked == ["music", "labelme"]
 
 
@@ -271,7 +271,7 @@ def test_each_data_set_is_tried_once(project, monkeypatch):
 def order_of(stem, figures, parameters=None):
     (notebook,) = notebooks.select([stem])
     output = paths.build() / "notebooks" / notebook.path.name
-    return passes.Order(notebook, output, figures, parameters or {}, {"CROWDS_LEDGER": "own"})
+    return execution.Order(notebook, output, figures, parameters or {}, {"CROWDS_LEDGER": "own"})
 
 
 def test_two_passes_of_one_notebook_stage_apart_and_publish_whole(project, monkeypatch):
@@ -295,11 +295,11 @@ def test_two_passes_of_one_notebook_stage_apart_and_publish_whole(project, monke
 
     both = threading.Barrier(2)
     monkeypatch.setattr(notebooks, "execute", execute)
-    monkeypatch.setattr(passes, "write_atomically", write)
+    monkeypatch.setattr(execution, "write_atomically", write)
     staging = [project.root / "a", project.root / "b"]
     with ThreadPoolExecutor(2) as pool:
         orders = [order_of("10", figures, {"scale": scale}) for scale in ("smoke", "quick")]
-        list(pool.map(passes.perform, orders, staging))
+        list(pool.map(execution.perform, orders, staging))
     assert len(published) == 22
     assert len(set(published[:11])) == len(set(published[11:])) == 1
     seen = {path.read_text() for path in [*figures.iterdir(), orders[0].output]}
@@ -310,9 +310,9 @@ def test_staging_folders_of_killed_passes_are_removed(project):
     old = paths.build() / "staging" / "old"
     old.mkdir(parents=True)
     (old / "figure.png").write_bytes(b"half")
-    with passes._staging() as staging:
+    with execution._staging() as staging:
         assert not old.exists()
-        with passes._staging() as other:
+        with execution._staging() as other:
             assert staging.exists()
             assert other != staging
     assert list((paths.build() / "staging").iterdir()) == []
@@ -322,5 +322,5 @@ def test_a_killed_notebook_worker_takes_no_other_notebook_with_it(project):
     write_notebook("10_one", "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)")
     write_notebook("11_two", "print('fine')")
     orders = [order_of(number, paths.figures(number)) for number in ("10", "11")]
-    outcomes = {outcome.stem: outcome.error for outcome in passes.run_notebooks(orders, workers=1)}
+    outcomes = {outcome.stem: outcome.error for outcome in execution.run_notebooks(orders, workers=1)}
     assert outcomes == {"10_one": "10_one: the process that ran it was killed, or out of memory", "11_two": None}

@@ -1,0 +1,199 @@
+"""The two steps of Dawid-Skene's EM, on sparse labels; what they maximize is in :mod:`lib.aggregation.dawid_skene`.
+
+Both are one sparse matrix product each. With ``S`` the incidence matrix ``[items, annotators * classes]`` that has a one where
+an annotator said a class of an item, the M-step counts ``S^T p``, and the E-step sums ``S log A``. So work and memory grow with
+the labels, not with items x annotators. DL-EM runs the same steps with a network in the place of the prior.
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+from scipy import sparse
+
+from lib.crowd.labels import CrowdLabels
+
+__all__ = ["FLOOR", "by_annotator", "check_memory", "e_step", "e_step_right", "m_step", "m_step_right"]
+
+# Without smoothing, a count or a prior of zero would rule a class out by a single label. crowd-kit uses the same floor.
+FLOOR = 1e-10
+ROW_TOLERANCE = 1e-3  # rows that come from float32
+BLOCK = 4096  # items
+
+
+def m_step(
+    posterior: np.ndarray, crowd: CrowdLabels, smoothing: float = 0.01, prior_counts: np.ndarray | None = None
+) -> np.ndarray:
+    """Confusion matrices from posteriors: expected counts, smoothed and normalized.
+
+    Args:
+        posterior: ``[items, classes]``, rows sum to one.
+        crowd: the labels.
+        smoothing: added to every count. With 0, counts are raised to at least 1e-10 among the classes that the
+            annotator ever said; the others keep probability zero.
+        prior_counts: ``[annotators, true class, label]`` counts from earlier work, added first.
+
+    Returns:
+        ``[annotators, true class, label]``, rows sum to one. Without evidence a row is uniform: over all classes, or
+        with ``smoothing=0`` over those that the annotator ever said (over all, for an annotator without labels).
+
+    Raises:
+        ValueError: a posterior of another shape, or negative or non-finite smoothing.
+    """
+    _check_smoothing(smoothing)
+    posterior = np.ascontiguousarray(posterior, dtype=np.float64)
+    if posterior.shape != (crowd.n_items, crowd.n_classes):
+        raise ValueError(f"posterior must have the shape {(crowd.n_items, crowd.n_classes)}, found {posterior.shape}")
+    # The transpose of a CSR matrix is a CSC view of it: it reads items in order and adds into a table that stays in
+    # cache, which is twice as fast as a transposed copy in CSR.
+    counts = (crowd.incidence.T @ posterior).reshape(crowd.n_annotators, crowd.n_classes, crowd.n_classes)
+    if prior_counts is not None:
+        counts += prior_counts.transpose(0, 2, 1)
+    if smoothing > 0:
+        counts += smoothing
+    else:
+        used = counts.sum(axis=2, keepdims=True) > 0  # [annotators, label, 1]; posteriors sum to one
+        used |= ~used.any(axis=1, keepdims=True)
+        counts = np.where(used, np.maximum(counts, FLOOR), 0.0)
+    counts /= counts.sum(axis=1, keepdims=True)
+    return np.ascontiguousarray(counts.transpose(0, 2, 1))
+
+
+def e_step(log_prior: np.ndarray, confusion: np.ndarray, crowd: CrowdLabels) -> tuple[np.ndarray, float]:
+    """Posteriors of the true classes from a prior and the labels, in log space.
+
+    Args:
+        log_prior: ``[classes]`` for all items, or ``[items, classes]`` for each (a network's log-softmax); normalized.
+        confusion: ``[annotators, true class, label]``, rows sum to one, or to zero where nothing is known of them.
+        crowd: the labels.
+
+    Returns:
+        ``posterior`` ``[items, classes]``, and the log-likelihood of the labels in nats,
+        ``sum_i log sum_j prior[i, j] * prod_(r, k) A[r, j, k]``. An item that nobody labeled keeps its prior and adds
+        nothing to the likelihood.
+
+    Raises:
+        ValueError: shapes that do not fit the crowd, or rows of ``confusion`` that sum to something else.
+    """
+    log_prior, confusion = np.asarray(log_prior, dtype=np.float64), np.asarray(confusion, dtype=np.float64)
+    sizes = (crowd.n_annotators, crowd.n_classes, crowd.n_classes)
+    if confusion.shape != sizes:
+        raise ValueError(f"confusion must have the shape {sizes}, found {confusion.shape}")
+    total = confusion.sum(axis=2)
+    wrong = np.argwhere(~((np.abs(total - 1) < ROW_TOLERANCE) | (total == 0)))
+    if len(wrong):
+        annotator, true = wrong[0]
+        found = f"{total[annotator, true]} for annotator {annotator} and class {true}"
+        raise ValueError(f"confusion needs rows that sum to one (or to zero, without evidence), found {found}")
+    if log_prior.shape not in ((crowd.n_classes,), (crowd.n_items, crowd.n_classes)):
+        expected = f"{(crowd.n_classes,)} or {(crowd.n_items, crowd.n_classes)}"
+        raise ValueError(f"log_prior must have the shape {expected}, found {log_prior.shape}")
+    # The smallest normal number stands in for a zero, so that no -inf (and from it no NaN) can enter the sums.
+    log_confusion = np.empty(confusion.shape)  # laid out for the product, which needs no copy of it
+    np.maximum(confusion.transpose(0, 2, 1), np.finfo(np.float64).tiny, out=log_confusion)
+    np.log(log_confusion, out=log_confusion)
+    scores = crowd.incidence @ log_confusion.reshape(-1, crowd.n_classes)  # [items, classes]
+    evidence = _normalize(scores, np.broadcast_to(log_prior, scores.shape))
+    return scores, float(evidence.sum(where=crowd.labels_per_item > 0))
+
+
+def _normalize(scores: np.ndarray, log_prior: np.ndarray) -> np.ndarray:
+    """Add the prior to ``scores`` ``[items, classes]``, softmax in place, and return the log-sum-exp ``[items]``.
+
+    Works on blocks that fit the cache and turns each class-major: NumPy reduces over a long last axis much faster than
+    over the few classes, and no second array of all items is made.
+    """
+    evidence = np.empty(len(scores))
+    for first in range(0, len(scores), BLOCK):
+        rows = slice(first, first + BLOCK)
+        by_class = np.ascontiguousarray(scores[rows].T)  # [classes, items of the block]
+        by_class += log_prior[rows].T
+        largest = by_class.max(axis=0)
+        by_class -= largest
+        np.exp(by_class, out=by_class)
+        total = by_class.sum(axis=0)
+        by_class /= total
+        scores[rows] = by_class.T
+        evidence[rows] = np.log(total) + largest
+    return evidence
+
+
+def _check_smoothing(smoothing: float) -> None:
+    if not 0 <= smoothing < np.inf:
+        raise ValueError(f"smoothing must be a number of at least 0, found {smoothing}")
+
+
+# ------------------------------------------------------------------ annotators with fewer parameters
+
+
+def by_annotator(crowd: CrowdLabels) -> sparse.csr_array:
+    """Sparse ``[items, annotators]`` of ones."""
+    ones = np.ones(len(crowd), dtype=np.float64)
+    return sparse.csr_array((ones, crowd.annotator, crowd.offsets), shape=(crowd.n_items, crowd.n_annotators))
+
+
+def m_step_right(
+    posterior: np.ndarray,
+    crowd: CrowdLabels,
+    labels: sparse.csr_array,
+    smoothing: float,
+    prior_counts: np.ndarray | None,
+    one_coin: bool,
+) -> np.ndarray:
+    """M-step of the models with fewer parameters, with ``labels`` from :func:`by_annotator`: ``[annotators, true class]`` or
+    ``[annotators]`` probabilities of a right label, from the counts that :func:`m_step` has; 1 / classes without evidence."""
+    _check_smoothing(smoothing)
+    classes = crowd.n_classes
+    given = labels.T @ posterior  # [annotators, true class] labels
+    right = crowd.sums_by_annotator(posterior[crowd.item, crowd.label])
+    wrong = np.maximum(given - right, 0.0)
+    if prior_counts is not None:
+        diagonal = prior_counts.diagonal(axis1=1, axis2=2)
+        right, wrong = right + diagonal, wrong + prior_counts.sum(axis=2) - diagonal
+    right, wrong = right + smoothing, wrong + (classes - 1) * smoothing
+    if one_coin:
+        right, wrong = right.sum(axis=1), wrong.sum(axis=1)
+    total = right + wrong
+    share = np.divide(right, total, out=np.full(total.shape, 1 / classes), where=total > 0)
+    return np.clip(share, FLOOR, 1 - FLOOR) if classes > 1 else share
+
+
+def e_step_right(
+    log_prior: np.ndarray, right: np.ndarray, crowd: CrowdLabels, labels: sparse.csr_array
+) -> tuple[np.ndarray, float]:
+    """:func:`e_step` of the models with fewer parameters: every class gets the score of a wrong label, and the label's class
+    the difference to a right one."""
+    classes = crowd.n_classes
+    others = max(classes - 1, 1)
+    with np.errstate(divide="ignore"):  # of one class, where nothing can be wrong
+        log_right, log_wrong = np.log(right), np.log((1 - right) / others) if classes > 1 else np.zeros_like(right)
+    one_coin = right.ndim == 1
+    scores = np.empty((crowd.n_items, classes))
+    scores[:] = (labels @ log_wrong)[:, None] if one_coin else labels @ log_wrong
+    gain = (log_right - log_wrong)[crowd.annotator if one_coin else (crowd.annotator, crowd.label)]
+    scores += crowd.sums_by_item(gain)
+    evidence = _normalize(scores, np.broadcast_to(log_prior, scores.shape))
+    return scores, float(evidence.sum(where=crowd.labels_per_item > 0))
+
+
+def check_memory(annotators: int, classes: int, arrays: int) -> None:
+    """Refuse confusion matrices that this machine cannot hold, before any work is done.
+
+    Args:
+        annotators, classes: sizes.
+        arrays: of ``[annotators, classes, classes]`` float64 numbers that are held at once.
+
+    Raises:
+        MemoryError: names the bytes.
+    """
+    needed = 8 * annotators * classes * classes * arrays
+    try:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # Windows
+        return
+    if needed > there:
+        raise MemoryError(
+            f"confusion matrices of {annotators} annotators and {classes} classes take {needed:,} bytes, and this machine has "
+            f'{there:,}; the models "per class" and "one coin" of Dawid-Skene, and MACE, need none'
+        )
