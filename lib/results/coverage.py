@@ -6,11 +6,12 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import pandas as pd
 
-from lib.results.tables import MISSING, Table
+from lib.protocols import ccc
+from lib.results.tables import MISSING, Table, method_title
 from lib.runs import ledger
 from lib.runs.config import RunConfig
 
-__all__ = ["at_largest", "complete_seeds", "coverage", "found", "larger", "largest"]
+__all__ = ["at_largest", "complete_seeds", "coverage", "found", "larger", "largest", "so_far"]
 
 
 def found(configs: Sequence[RunConfig]) -> list[dict | None]:
@@ -43,6 +44,26 @@ def coverage(grids: Mapping[str, Sequence[RunConfig]], titles: Mapping[str, str]
         head | {scale: line.get(scale, MISSING) for scale in grids} for head, line in zip(heads, lines.values(), strict=True)
     ]
     return Table(pd.DataFrame(shown, columns=["data", "case", *grids])).folded("data")
+
+
+def so_far(configs: Sequence[RunConfig], titles: Mapping[str, str] | None = None) -> Table:
+    """Single runs of a table that is not complete: accuracies in the best epoch and, after the arrow, in the last.
+
+    Args:
+        configs: one run per method and column, where there is one; a column is a data set with a case.
+        titles: of data sets and methods.
+
+    Returns:
+        A line per method, a column per (data set, case); "–" where there is no run.
+    """
+    titles, cells = titles or {}, {}
+    for row in ccc.named_images(found(configs)):
+        config, ends = row["config"], (100 * row["metrics"][f"test_acc_{epoch}"] for epoch in ("best", "last"))
+        head = f"{titles.get(config['dataset'], config['dataset'])} {config['case']}"
+        cells.setdefault(config["method"], {})[head] = " → ".join(f"{end:.1f}" for end in ends)
+    heads = list(dict.fromkeys(head for line in cells.values() for head in line))
+    lines = [[method_title(name, titles), *(line.get(head, MISSING) for head in heads)] for name, line in cells.items()]
+    return Table(lines, columns=["method", *heads])
 
 
 def larger(scale: str) -> list[str]:
