@@ -48,6 +48,7 @@ def legend(fig: Figure, names: Iterable[str], titles: Titles, heading: str, othe
 
 
 def panels_of(data: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
+    """Lines of a table by (data set, case), in the order in which they come."""
     return dict(list(data.groupby(["dataset", "case"], sort=False)))
 
 

@@ -165,4 +165,5 @@ def write_pages(project: Project) -> list[str]:
 
 
 def pages(project: Project) -> dict[str, str]:
+    """Every generated page by its path in the project."""
     return {"README.md": readme(project), "RESULTS.md": results(project), "notebooks/README.md": notebook_map(project)}

@@ -109,24 +109,29 @@ def filled(project: Project, text: str) -> str:
 
 
 def claim_of(project: Project, id: str) -> Claim:
+    """A claim by its id. Raises ValueError for one that no notebook makes."""
     if id not in project.claims:
         raise ValueError(f"data/papers.toml names the claim {id!r}, which no notebook makes")
     return project.claims[id]
 
 
 def papers_number(claim: Claim) -> str:
+    """The paper's number as printed, with its unit where parts are counted; a dash where it has none."""
     return f"{claim.paper_value} {claim.unit}".strip() if claim.parts else claim.paper_value or "–"
 
 
 def ours(claim: Claim) -> str:
+    """Our number with its interval and unit."""
     return claim_tables.shown(claim, unit=True)
 
 
 def scale_of(claim: Claim) -> str:
+    """The scale and the number of seeds: ``"quick, 5"``."""
     return f"{claim.scale or '–'}, {claim.seeds}" if claim.seeds else claim.scale or "–"
 
 
 def short(entry: Mapping) -> str:
+    """How a paper is cited in a sentence: ``"Ibrahim et al. 2023"``."""
     first = entry["authors"].split(",")[0].split(" and ")[0].split()[-1]
     return (
         f"{first} et al. {entry['year']}"
@@ -136,22 +141,27 @@ def short(entry: Mapping) -> str:
 
 
 def link(project: Project, stem: str, folder: str = "notebooks", long: bool = False) -> str:
+    """A Markdown link to a notebook, by its number or (``long``) its title, seen from ``folder``'s parent."""
     place = f"{stem}.ipynb" if folder == "." else f"{folder}/{stem}.ipynb"
     return f"[{project.title(stem) if long else number_of(stem)}]({place})"
 
 
 def number_of(stem: str) -> str:
+    """``"10"`` of ``"10_crowdlayer_labelme"``."""
     return stem.split("_")[0]
 
 
 def one_line(text: str) -> str:
+    """A text without line breaks."""
     return " ".join(text.split())
 
 
 def folded(title: str, text: str) -> str:
+    """Markdown that a click on its title opens."""
     return f"<details><summary>{title}</summary>\n\n{text.strip()}\n\n</details>\n"
 
 
 def source_of(cell: Mapping) -> str:
+    """A cell's source, which notebooks keep as one string or as lines."""
     source = cell.get("source", "")
     return source if isinstance(source, str) else "".join(source)

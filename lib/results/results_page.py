@@ -64,6 +64,7 @@ def _over(project: Project) -> str:
 
 
 def counts(project: Project) -> str:
+    """Claims by origin and verdict, as a Markdown table."""
     by_origin = {origin: Counter(c.verdict for c in project.claims.values() if c.origin == origin) for origin in ORIGINS}
     lines = [
         [origin, *(str(by_origin[origin][verdict] or "–") for verdict in VERDICTS), str(by_origin[origin].total())]
