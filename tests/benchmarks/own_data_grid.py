@@ -58,6 +58,11 @@ METHODS = {
     "cleanlab": "cleanlab",
 }
 
+ALT = (
+    "For each method a dot per simulated crowd: how many points more of its labels are right than of the majority vote's. Left, "
+    "with independent errors, ours are hardly ever below the vote; right, with shared errors, all methods spread more."
+)
+
 CLEANLAB = """
 import sys, warnings
 import numpy as np, pandas as pd
@@ -225,6 +230,7 @@ def save(table: pd.DataFrame) -> None:
     fig.savefig(image, format="png", metadata={"Software": None})
     plt.close(fig)
     write_atomically(folder / "own_data_grid.png", image.getvalue())
+    write_atomically(folder / "own_data_grid.alt.txt", ALT + "\n")
 
 
 def summary(table: pd.DataFrame) -> str:
