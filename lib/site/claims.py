@@ -17,6 +17,8 @@ FIELDS = (
 )
 PAPERS = {"crowd-layer": "Crowd Layer", "geocrowdnet": "GeoCrowdNet", "ccc": "CCC", "kd-crowd": "KD-Crowd"}
 _SHOWN = ("id", "notebook", "paper", "locator", "statement", "origin", "headline", "dataset", "methods", "unit")
+# Of few different values: each is written once, and rows have its place.
+_POOLED = ("notebook", "paper", "locator", "origin", "dataset", "unit", "scale", "kind", "verdict")
 _SHOWN += ("paper_value", "ours", "low", "high", "seeds", "scale", "band", "kind", "verdict", "shown")
 
 
@@ -55,9 +57,11 @@ def counts(claims: Iterable[Mapping]) -> dict[str, Counter]:
 def write_explorer(target: Path, claims: Sequence[Mapping]) -> None:
     """The results explorer: one HTML file with its data, script and style in it."""
     titles = {name: CATALOGUE[name].title if name in CATALOGUE else name for claim in claims for name in claim["methods"] or ()}
+    pools = {name: list(dict.fromkeys(claim[name] for claim in claims)) for name in _POOLED}
     data = {
         "fields": _SHOWN,
-        "rows": [[claim[name] for name in _SHOWN] for claim in claims],
+        "pools": pools,
+        "rows": [[pools[name].index(claim[name]) if name in pools else claim[name] for name in _SHOWN] for claim in claims],
         "papers": PAPERS | {"": "none of the four"},
         "methods": titles,
         "verdicts": VERDICTS,
