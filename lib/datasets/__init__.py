@@ -69,7 +69,6 @@ CATALOGUE = {
     "moviereviews": "moviereviews",
     "conll_ner": "conll_ner",
     "cifar10": "cifar10",
-    "cifar10_patches": "cifar10_patches",
     "cifar10n": "cifar10n",
     "cifar10n_labels": "cifar10n",
     "cats_dogs": "dogs_vs_cats",

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from lib import paths, simulation
-from lib.datasets import cifar10, cifar10_patches, image_files, image_parts, register
+from lib.datasets import cifar10, image_files, image_parts, register
 from lib.datasets.download import DataUnavailable
 from lib.datasets.image_parts import Images
 from lib.storage import cached_arrays
@@ -51,7 +51,6 @@ def load_small(
     n_train: int | None = None,
     n_test: int | None = None,
     test: str = "lossless",
-    filters: int = 0,
     features: str | None = None,
 ) -> dict:
     """The fields of the data set; ``extra`` has ``test_kind``, of each test image, as in :mod:`lib.datasets.cifar10`.
@@ -60,8 +59,7 @@ def load_small(
         crowd_seed: of the five annotators.
         n_train, n_test: see :mod:`lib.datasets.image_parts`, counted in cats and dogs.
         test: which test images, see :mod:`lib.datasets.cifar10`.
-        filters: 0 for images; else features of so many patches, see :mod:`lib.datasets.cifar10_patches`.
-        features: of a pretrained network, see :func:`lib.datasets.image_parts.fields`; without ``filters``.
+        features: see :func:`lib.datasets.image_parts.fields`.
     """
     whole, tested, kind = cifar10.load_images(test)
     whole, _ = _two(whole)
@@ -70,11 +68,8 @@ def load_small(
     tested, kind = tested.take(chosen), kind[kept][chosen]
     train, valid = image_parts.parts(len(whole), whole.y, n_train)
     crowd = five_annotators(whole.y[train], crowd_seed)
-    if not filters:
-        labels = (crowd["crowd"], crowd["true_confusion"], features)
-        return image_parts.fields(whole, tested, CLASS_NAMES, cifar10.NORMALIZE, (train, valid), *labels, test_kind=kind)
-    parts = {"": whole.take(train), "_test": tested}
-    return crowd | {"class_names": CLASS_NAMES, "extra": {"test_kind": kind}} | cifar10_patches.features(parts, filters)
+    labels = (crowd["crowd"], crowd["true_confusion"], features)
+    return image_parts.fields(whole, tested, CLASS_NAMES, cifar10.NORMALIZE, (train, valid), *labels, test_kind=kind)
 
 
 def _two(images: Images) -> tuple[Images, np.ndarray]:

@@ -1,16 +1,15 @@
-"""Cats and dogs: of CIFAR-10, as images and as patch features, and the user's own photographs."""
+"""Cats and dogs: of CIFAR-10, as images and as frozen features, and the user's own photographs."""
 
 from __future__ import annotations
 
 import pickle
 
-import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from lib import datasets, paths
-from lib.datasets import cifar10, dogs_vs_cats
+from lib import datasets
+from lib.datasets import cifar10, dogs_vs_cats, image_features
 from lib.datasets.dogs_vs_cats import VARIABLE
 from lib.datasets.download import DataUnavailable
 
@@ -31,27 +30,12 @@ def test_images_are_cifar10s_cats_and_dogs():
 
 
 @needs_cifar10
-def test_features_are_of_the_same_images_and_kept():
-    images, made = datasets.load("cats_dogs", **SMALL), datasets.load("cats_dogs", **SMALL, filters=3)
-    assert made.x.shape == (40, 24)
-    assert made.x.dtype == torch.float32
+def test_features_are_of_the_same_images():
+    images, made = datasets.load("cats_dogs", **SMALL), datasets.load("cats_dogs", **SMALL, features=image_features.NAME)
+    assert_array_equal(made.x, image_features.features(images.x.numpy(), progress=False))
+    assert_array_equal(made.x_test, image_features.features(images.x_test.numpy(), progress=False))
     assert_array_equal(made.y, images.y)
     assert_array_equal(made.crowd.label, images.crowd.label)
-    again = datasets.load("cats_dogs", **SMALL, filters=3)
-    assert torch.equal(again.x, made.x)
-    for file in (paths.cache() / "patches").glob("*.npy"):
-        if np.load(file).shape == (40, 24):
-            file.write_bytes(file.read_bytes()[:500])  # cut off
-    assert torch.equal(datasets.load("cats_dogs", **SMALL, filters=3).x, made.x)
-
-
-@needs_cifar10
-def test_cifar10_features_are_standardized():
-    data = datasets.load("cifar10_patches", n_train=500, n_valid=50, n_test=50, filters=3)
-    assert data.x.shape == (500, 24)
-    assert_allclose(data.x.mean(dim=0), 0, atol=0.3)
-    assert_allclose(data.x.std(dim=0), 1, atol=0.4)
-    assert len(data.x_valid) == len(data.x_test) == 50
 
 
 @needs_cifar10
