@@ -21,7 +21,14 @@ from lib.training.recipe import Recipe
 # processor can train.
 SCALES = ("smoke", "quick", "overnight", "fast", "paper")
 # Experiments with an `overnight` of their own; for the others, whose `quick` two cores train in minutes, it is `quick`.
-OVERNIGHT = ("ccc_ablations", "ccc_cifar10n", "ccc_table1", "crowdlayer_simulated_annotators", "geocrowdnet_cifar10")
+OVERNIGHT = (
+    "ccc_ablations",
+    "ccc_cifar10n",
+    "ccc_table1",
+    "crowdlayer_simulated_annotators",
+    "geocrowdnet_cifar10",
+    "leaderboard",
+)
 
 # By the notebook's name without its number: the file and its function.
 GRIDS = {

@@ -1,6 +1,6 @@
 """The weights in use are those that the committed tuning runs chose on validation data."""
 
-from lib.protocols import real_crowds
+from lib.protocols import overview, real_crowds
 from lib.runs import ledger
 
 
@@ -23,3 +23,21 @@ def test_the_choice_is_by_validation_accuracy_alone():
     rows = [row(0.1, 0.6, 0.9), row(0.01, 0.7, 0.1), row(0.01, 0.6, 0.1), row(0.1, 0.6, 0.9), row(0.001, 0.65, 0.2)]
     # 0.01 and 0.001 have the same mean: the smaller one is taken; 0.1 would be best on test
     assert real_crowds.chosen(rows) == {("d", "m"): 0.001}
+
+
+def test_equal_trials_are_chosen_for_each_seed_by_validation_alone():
+    def row(seed, rate, valid, test):
+        config = {"dataset": "d", "method": "m", "seed": seed, "recipe": {"lr": rate}}
+        return {"config": config, "history": {"valid_acc": [0.99, valid]}, "metrics": {"test_acc_last": test}}
+
+    rows = [row(0, 0.01, 0.7, 0.9), row(0, 0.001, 0.7, 0.1), row(1, 0.001, 0.5, 0.9), row(1, 0.01, 0.6, 0.2)]
+    assert overview.nested(rows) == [rows[1], rows[3]]  # of equals the smaller rate; test scores play no part
+
+
+def test_every_method_has_the_same_trials():
+    tried = {}
+    for config in overview.trials([0, 1]):
+        data = config.dataset, repr(config.dataset_options), config.seed
+        tried.setdefault((config.method, *data), []).append(config.recipe.lr)
+    assert {tuple(rates) for rates in tried.values()} == {overview.RATES}
+    assert {place[0] for place in tried} == set(overview.METHODS)
