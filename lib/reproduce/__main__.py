@@ -268,8 +268,10 @@ def _keep_minutes(options, scale: str, grids: dict, rows: dict, seconds: dict[st
     from lib.runs.workers import processors
 
     workers = options.workers or processors()
-    training = {stem: sum(rows[key]["seconds"] for key in {config.key() for config in grid}) for stem, grid in grids.items()}
-    lines = [minutes.measured(stem, scale, training[stem] / workers + own, workers) for stem, own in seconds.items()]
+    lines = []
+    for stem, own in seconds.items():
+        training = sum(rows[key]["seconds"] for key in {config.key() for config in grids[stem]})
+        lines.append(minutes.measured(stem, scale, training / workers + own, workers))
     lines += [minutes.measured(minutes.EVERYTHING, scale, whole, workers)] if whole is not None else []
     if lines:
         path = paths.build() / minutes.NAME
