@@ -58,16 +58,21 @@ def counts(claims: Iterable[Mapping]) -> dict[str, Counter]:
 def numbers(claim: Mapping) -> str:
     """The paper's number and ours in words: ``"paper 6.7, ours 6.4 [3.3, 9.5] points"``, ``"paper 3 of 3, ours 1 of 3"``."""
     parts = claim["unit"].startswith("of ")
-    unit = "" if claim["unit"] in ("", "%") else f" {claim['unit']}"
+    unit = f" {claim['unit']}" if claim["unit"] else ""
     printed = "" if claim["paper_value"] is None else f"paper {claim['paper_value']}{unit if parts else ''}, "
     return f"{printed}ours {'not run' if claim['ours'] is None else claim['shown'] + unit}"
+
+
+def hyphenated(origin: str) -> str:
+    """An origin's name that may break, so that a column for each of them fits a phone."""
+    return origin.replace("reconstruction", "reconstruc\N{SOFT HYPHEN}tion")
 
 
 def _static(claims: Sequence[Mapping]) -> str:
     """What the explorer shows without JavaScript: counts and headline claims as tables."""
     found = counts(claims)
-    counted = [[verdict, *(str(number[verdict] or "·") for number in found.values())] for verdict in VERDICTS]
     heads = [claim for claim in claims if claim["headline"]]
+    counted = [[verdict, *(str(number[verdict] or "·") for number in found.values())] for verdict in VERDICTS]
     lines = [
         [
             f'<a href="notebooks/{claim["notebook"]}.html">{claim["notebook"][:2]}</a> {html.escape(claim["statement"])}',
@@ -77,7 +82,7 @@ def _static(claims: Sequence[Mapping]) -> str:
         for claim in heads
     ]
     return (
-        f"<h2>How many, by origin</h2>{_table(['verdict', *found], counted, '')}"
+        f"<h2>How many, by origin</h2>{_table(['verdict', *map(hyphenated, found)], counted, '')}"
         f"<h2>The headline claims</h2>{_table(['claim', 'numbers', 'verdict'], lines, ' class=words')}"
     )
 

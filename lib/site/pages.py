@@ -15,7 +15,7 @@ from lib import paths
 from lib.methods import CATALOGUE
 from lib.results.verdicts import ORIGINS, VERDICTS
 from lib.site import leaderboard
-from lib.site.claims import PAPERS, counts, numbers
+from lib.site.claims import PAPERS, counts, hyphenated, numbers
 from lib.site.copies import Figure, Page, linked
 
 TEXTS = paths.SITE_SOURCES / "texts"  # the sentences; what a run made is filled in here
@@ -162,7 +162,7 @@ def _counts(claims: Sequence[Mapping]) -> str:
     found = counts(claims)
     if not found:
         return "No claims are committed in the form that this page reads."
-    lines = [f"| | {' | '.join(found)} |", "|---|" + "--:|" * len(found)]
+    lines = [f"| | {' | '.join(map(hyphenated, found))} |", "|---|" + "--:|" * len(found)]
     lines += [
         f"| {verdict} | " + " | ".join(str(number[verdict] or "·") for number in found.values()) + " |"
         for verdict in VERDICTS
