@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 import textwrap
+import time
 from collections import Counter, defaultdict
 from functools import cache
 from itertools import zip_longest
@@ -19,6 +20,7 @@ import pytest
 
 MISSING = "missing_data"  # the user property that carries a skip from an xdist worker to the table
 SCRATCH = pytest.StashKey[str]()
+BEGUN = pytest.StashKey[float]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -29,6 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.nbval_sanitize_with = str(config.rootpath / "tests" / "nbval.cfg")
     if hasattr(config, "workerinput"):  # an xdist worker inherits what follows
         return
+    config.stash[BEGUN] = time.monotonic()
     scratch = config.stash[SCRATCH] = tempfile.mkdtemp(prefix="learning-from-crowds-")
     environment = notebooks.kernel_environment(
         CROWDS_LEDGER="reference",
@@ -40,6 +43,18 @@ def pytest_configure(config: pytest.Config) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Write down how long all tests took, where all of them ran and passed: the README says it."""
+    config = session.config
+    if exitstatus != pytest.ExitCode.OK or config.invocation_params.args or BEGUN not in config.stash:
+        return
+    from lib import paths
+    from lib.results import minutes
+
+    seconds = time.monotonic() - config.stash[BEGUN]
+    minutes.take_in([minutes.measured(minutes.TESTS, "", seconds, config.option.numprocesses)], paths.build() / minutes.NAME)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -173,7 +173,7 @@ def notebook_files(times: int, rng: random.Random) -> Trials:
     """Notebooks: read, or an error that names the notebook."""
     cells = [new_markdown_cell("# One"), new_code_cell('scale: str = "quick"', metadata={"tags": ["parameters"]})]
     file = paths.runs().parent / "10_one.ipynb"
-    nbformat.write(new_notebook(cells=cells, metadata={"companion": {"data": ["digits"], "minutes": {"quick": 1}}}), file)
+    nbformat.write(new_notebook(cells=cells, metadata={"companion": {"data": ["digits"]}}), file)
     content = file.read_bytes()
     for _ in range(times):
         file.write_bytes(damaged(content, rng))

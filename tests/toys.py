@@ -29,7 +29,7 @@ def write_notebook(stem, *code, data=(), parameters=PARAMETERS):
     """A toy notebook in the notebooks folder."""
     cells = [new_markdown_cell(f"# Toy {stem}"), new_code_cell(parameters, metadata={"tags": ["parameters"]})]
     cells += [new_code_cell(source) for source in code or [READ.replace("{stem}", stem)]]
-    companion = {"reproduces": f"Table of {stem}", "data": list(data), "minutes": {"quick": 0.5}}
+    companion = {"reproduces": f"Table of {stem}", "data": list(data)}
     nbformat.write(new_notebook(cells=cells, metadata={"companion": companion}), paths.NOTEBOOKS / f"{stem}.ipynb")
 
 

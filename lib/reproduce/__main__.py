@@ -113,10 +113,13 @@ def _mode(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
 
 
 def _list(options: argparse.Namespace) -> int:
-    lines = [("notebook", "reproduces", "data", "minutes", "last verdicts")]
+    from lib.results import minutes
+
+    lines, measured = [("notebook", "reproduces", "data", "retrained in", "last verdicts")], minutes.read()
     for notebook in notebooks.select(options.only):
-        minutes = ", ".join(f"{scale} {value:g}" for scale, value in notebook.minutes.items())
-        lines.append((notebook.stem, notebook.reproduces or "-", ", ".join(notebook.data) or "-", minutes, _verdicts(notebook)))
+        took = [f"{line.scale}: {minutes.words(line.minutes)}" for line in measured if line.what == notebook.stem]
+        told = (notebook.reproduces, ", ".join(notebook.data), ", ".join(took), _verdicts(notebook))
+        lines.append((notebook.stem, *(text or "-" for text in told)))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
@@ -135,6 +138,17 @@ def _verdicts(notebook: Notebook) -> str:
 
 
 def _merge(options: argparse.Namespace) -> int:
+    from lib.results import minutes
+
+    if options.merge.suffix == ".csv":
+        if not options.merge.exists():
+            raise UsageError(f"{options.merge} does not exist")
+        try:
+            taken = minutes.take_in(minutes.read(options.merge))
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        print(f"Measured minutes taken in: {taken}; python -m lib.reproduce --in-place shows them")
+        return 0
     try:
         summary = ledger.merge(options.merge)
     except ValueError as error:
@@ -146,7 +160,7 @@ def _merge(options: argparse.Namespace) -> int:
 def _make_in_place(options: argparse.Namespace) -> int:
     chosen = notebooks.select(options.only)
     missing = execution.without_data(chosen)
-    failed = _follow(execution.in_place([n for n in chosen if n.stem not in missing]), options.workers)
+    _, failed = _follow(execution.in_place([n for n in chosen if n.stem not in missing]), options.workers)
     _tell_skipped(missing)
     _tell_failed(failed)
     written = _write_pages() if not failed else []
@@ -192,15 +206,15 @@ def _pass(options: argparse.Namespace) -> int:
 
 
 def _work(options, scale: str, chosen: list[Notebook], missing: dict, grids: dict, fresh: execution.Pass | None) -> int:
-    folder = fresh.folder if fresh else None
+    begun, folder = time.monotonic(), fresh.folder if fresh else None
     configs = execution.union(grids)
     if options.shard:
         part, parts = options.shard
         configs = {key: config for key, config in configs.items() if int(key, 16) % parts == part - 1}
     deadline = None if options.budget is None else time.time() + options.budget
-    there = _there(configs, folder)
-    print(f"Scale {scale}, notebooks: {len(grids)}, runs: {len(configs)}, done before: {len(there)}", flush=True)
-    failed = _train(options, configs, folder, deadline, len(there))
+    done = len(_there(configs, folder))
+    print(f"Scale {scale}, notebooks: {len(grids)}, runs: {len(configs)}, done before: {done}", flush=True)
+    failed = _train(options, configs, folder, deadline, done)
     there = _there(configs, folder)
     left = {
         stem: count for stem, grid in grids.items() if (count := len({c.key() for c in grid} & configs.keys() - there.keys()))
@@ -209,8 +223,12 @@ def _work(options, scale: str, chosen: list[Notebook], missing: dict, grids: dic
         late = deadline is not None and time.time() > deadline
         ready = [n for n in chosen if n.stem in grids and n.stem not in left and not late]
         left |= {stem: 0 for stem in grids if late and stem not in left}
-        failed += _follow(execution.orders(ready, _given(options), scale, _figures(scale), folder), options.workers)
+        seconds, broken = _follow(execution.orders(ready, _given(options), scale, _figures(scale), folder), options.workers)
+        failed += broken
         _tell_drift(configs, folder)
+        if fresh and not _given(options) and not options.scheduler:
+            whole = not done and not failed and not left and not missing and options.only is None
+            _keep_minutes(options, scale, grids, there, seconds, time.monotonic() - begun if whole else None)
     _tell_skipped(missing)
     _tell_left(left, deadline)
     _tell_failed(failed)
@@ -242,6 +260,23 @@ def _given(options: argparse.Namespace) -> dict[str, object]:
     """The parameters to inject besides the scale: only what was asked for, so that the notebooks' defaults hold."""
     asked = {"seeds": options.seeds, "device": options.device}
     return {name: value for name, value in asked.items() if value is not None} | dict(options.parameter or ())
+
+
+def _keep_minutes(options, scale: str, grids: dict, rows: dict, seconds: dict[str, float], whole: float | None) -> None:
+    """Write down how long the pass's notebooks took, each as if alone, and the whole pass where nothing was done before."""
+    from lib.results import minutes
+    from lib.runs.workers import processors
+
+    workers = options.workers or processors()
+    lines = []
+    for stem, own in seconds.items():
+        training = sum(rows[key]["seconds"] for key in {config.key() for config in grids[stem]})
+        lines.append(minutes.measured(stem, scale, training / workers + own, workers))
+    lines += [minutes.measured(minutes.EVERYTHING, scale, whole, workers)] if whole is not None else []
+    if lines:
+        path = paths.build() / minutes.NAME
+        minutes.take_in(lines, path)
+        print(f"Minutes of each notebook: {path}")
 
 
 def _figures(scale: str) -> Callable[[str], Path]:
@@ -338,9 +373,9 @@ def _executor(address: str | None, datasets: set[str]) -> Iterator:
 # ---------------------------------------------------------------------- telling
 
 
-def _follow(todo: Sequence[execution.Order], workers: int | None) -> list[str]:
-    """Run notebooks and say how each ended; returns the messages of those that failed."""
-    failed = []
+def _follow(todo: Sequence[execution.Order], workers: int | None) -> tuple[dict[str, float], list[str]]:
+    """Run notebooks and say how each ended; returns the seconds of those that ended well, and the messages of the others."""
+    seconds, failed = {}, []
     width = max((len(order.notebook.stem) for order in todo), default=0)
     with tqdm(total=len(todo), desc="notebooks", disable=None) as bar:  # None: only at a terminal
         for outcome in execution.run_notebooks(todo, workers):
@@ -350,7 +385,9 @@ def _follow(todo: Sequence[execution.Order], workers: int | None) -> list[str]:
             bar.update()
             if outcome.error:
                 failed.append(outcome.error)
-    return failed
+            else:
+                seconds[outcome.stem] = outcome.seconds
+    return seconds, failed
 
 
 def _tell_drift(configs: dict, folder: Path | None) -> None:

@@ -172,7 +172,7 @@ def orders(
         notebooks.check_parameters(notebook, parameters)
         output = paths.build() / "notebooks" / notebook.path.name
         made.append(Order(notebook, output, figures(notebook.stem), parameters, _ledgers("own", runs)))
-    return sorted(made, key=lambda order: -order.notebook.minutes.get(scale, float("inf")))
+    return made
 
 
 def in_place(chosen: Sequence[Notebook]) -> list[Order]:

@@ -25,7 +25,9 @@ def parser() -> argparse.ArgumentParser:
     modes.add_argument("--list", action="store_true", help="list notebooks, what they reproduce, and the last verdicts")
     modes.add_argument("--runs-only", action="store_true", help="train the missing runs; needs no papermill")
     modes.add_argument("--in-place", action="store_true", help="make the committed notebooks from reference rows")
-    modes.add_argument("--merge", metavar="DIR", type=Path, help="take ledger rows made elsewhere into the reference")
+    modes.add_argument(
+        "--merge", metavar="PATH", type=Path, help="take ledger rows made elsewhere, or minutes.csv, into the reference"
+    )
     made.add_argument("--only", nargs="+", metavar="NOTEBOOK", help="numbers (10) or names (10_crowdlayer_labelme)")
     made.add_argument("--scale", help="smoke (figures go to build/), quick (default) or paper")
     made.add_argument("--seeds", nargs="+", type=_natural, metavar="N", help="instead of each notebook's own")

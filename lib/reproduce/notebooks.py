@@ -1,6 +1,6 @@
 """The project's notebooks: find them, check their parameters, run them through papermill, normalize what is committed.
 
-A notebook is found, never listed: every ``notebooks/NN_<paper>_<result>.ipynb``. What it reproduces, needs and costs
+A notebook is found, never listed: every ``notebooks/NN_<paper>_<result>.ipynb``. What it reproduces and needs
 stands in its own metadata under ``companion``, its parameters in the cell tagged ``parameters``, one literal per line::
 
     scale: str = "quick"  # smoke, quick or paper
@@ -16,7 +16,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from lib import paths
@@ -73,7 +73,6 @@ class Notebook:
         title: its first heading.
         reproduces: the paper's table or figure, empty for a notebook that reproduces none.
         data: names of the data sets it needs.
-        minutes: scale to minutes on two cores.
         parameters: its parameters, in order.
     """
 
@@ -83,7 +82,6 @@ class Notebook:
     title: str
     reproduces: str = ""
     data: tuple[str, ...] = ()
-    minutes: Mapping[str, float] = field(default_factory=dict)
     parameters: tuple[Parameter, ...] = ()
 
     def default(self, name: str) -> object:
@@ -112,11 +110,11 @@ def inspect(path: Path) -> Notebook:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         cells, companion = content["cells"], content["metadata"].get("companion", {})
-        data, minutes = tuple(companion.get("data", ())), dict(companion.get("minutes", {}))
+        data = tuple(companion.get("data", ()))
         if not all(cell["cell_type"] in CELL_TYPES for cell in cells):
             raise ValueError(f"cell_type must be one of {', '.join(CELL_TYPES)}")
-        if not all(isinstance(name, str) for name in data) or not all(isinstance(v, int | float) for v in minutes.values()):
-            raise ValueError(f"data must be names and minutes numbers by scale, found {data} and {minutes}")
+        if not all(isinstance(name, str) for name in data):
+            raise ValueError(f"data must be names, found {data}")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise NotebookError(f"{path.name} is no notebook of format 4: {error!r}") from error
     return Notebook(
@@ -126,7 +124,6 @@ def inspect(path: Path) -> Notebook:
         title=_title(cells) or path.stem,
         reproduces=companion.get("reproduces") or "",
         data=data,
-        minutes=minutes,
         parameters=tuple(_parameters(cells, path.name)),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -80,10 +81,15 @@ def _wrong_claims(project: Project, rows: Mapping[str, Mapping]) -> list[str]:
 def _is_line_of(claim: Claim, line: str) -> bool:
     return (
         claim.statement in line
-        and claim_tables.shown(claim) in line
-        and (claim.paper_value or "") in line
+        and _has(line, claim_tables.shown(claim))
+        and (claim.paper_value is None or _has(line, claim.paper_value))
         and line.endswith(claim.verdict)
     )
+
+
+def _has(line: str, number: str) -> bool:
+    """Whether a number stands in a line, as a whole: 84.9 is not in "84.2 [83.5, 84.9]"."""
+    return re.search(rf"(?<!\S){re.escape(number)}(?!\S)", line) is not None
 
 
 def _shown_lines(notebook: Mapping) -> list[str]:

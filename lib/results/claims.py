@@ -150,8 +150,15 @@ class Book:
         beyond, about = beyond_chance(ours, chance), {"over": "simulations"} | about
         return self._add(id, statement, "difference", dataclasses.replace(chance, terms=()), beyond, None, None, about)
 
-    def every(self, id: str, statement: str, parts: Sequence[Claim], **about: object) -> Claim:
-        """A statement that holds when each of its parts does; ours is how many parts hold, the paper's how many there are.
+    def every(self, id: str, statement: str, parts: Sequence[Claim], paper: int | None = None, **about: object) -> Claim:
+        """A statement that holds when each of its parts does; ours is how many parts hold.
+
+        Args:
+            id: within the notebook.
+            statement: as the paper states it.
+            parts: what has to hold.
+            paper: how many parts hold by the paper's own numbers, where not all do.
+            about: other fields of the claim.
 
         Raises:
             ValueError: no parts.
@@ -166,7 +173,7 @@ class Book:
         about = {"parts": tuple(part.id for part in parts), "origin": _weakest(parts)} | about
         keys = tuple(dict.fromkeys(key for part in parts for key in part.keys))
         count = (float(held) if run else math.nan, math.nan, math.nan)
-        return self._add(id, statement, "fact", only, count, str(len(parts)), None, about, keys, parts)
+        return self._add(id, statement, "fact", only, count, str(paper or len(parts)), None, about, keys, parts)
 
     def prose(self, text: str) -> Prose:
         """A notebook's conclusion, with numbers from this book's claims put in by :func:`filled`."""

@@ -4,8 +4,11 @@ RESULTS.md has a module of its own. :mod:`lib.results.agreement` says where a co
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 
+from lib import paths
+from lib.results import minutes
 from lib.results.project import (
     Project,
     claim_of,
@@ -24,6 +27,7 @@ from lib.storage import write_atomically
 
 __all__ = ["Project", "headers", "pages", "with_header", "write_pages"]
 
+GB, GB_CPU = 7, 2  # in .venv, as the Makefile says before it installs
 START, END = "<!-- generated:{} -->", "<!-- end -->"
 
 
@@ -34,7 +38,9 @@ def readme(project: Project) -> str:
         ValueError: a marker is missing, stands twice, or has no end.
     """
     text = (project.root / "README.md").read_text(encoding="utf-8")
-    for name, made in {"status": _status(project), "findings": _findings(project), "counts": counts(project)}.items():
+    parts = {"commands": _commands(project), "status": _status(project)}
+    parts |= {"findings": _findings(project), "counts": counts(project)}
+    for name, made in parts.items():
         text = _between(text, name, made, "README.md")
     return text
 
@@ -48,6 +54,24 @@ def _between(text: str, name: str, made: str, where: str) -> str:
     if not end or "<!-- generated:" in inside:
         raise ValueError(f"{where}: {start!r} has no {END!r} after it")
     return f"{head}{start}\n\n{made.strip()}\n\n{END}{tail}"
+
+
+def _commands(project: Project) -> str:
+    data = sum(file["bytes"] for file in tomllib.loads(paths.SOURCES.read_text(encoding="utf-8"))["file"]) / 1e9
+    told = {
+        "make reproduce": "every run trained again, every notebook executed, drift from the committed numbers",
+        "make test": "code, methods against slow references, every notebook and every published number",
+    }
+    commands = "\n".join(f"{what.ljust(17)} # {_took(project, what)}: {words}" for what, words in told.items())
+    small = _took(project, project.stem("10"))
+    return f"""```
+{commands}
+```
+
+Both set up `.venv` first: some minutes and up to {GB} GB, once, most of it CUDA for torch (without:
+`make CPU=1 INDEX=<address of torch's CPU wheels> test`, {GB_CPU} GB). All data files together are {data:.1f} GB. A small start:
+`make lab` opens the notebooks, which read finished runs in seconds; `make reproduce ARGS="--only 10"` trains one of
+them again: {small}."""
 
 
 def _status(project: Project) -> str:
@@ -84,9 +108,8 @@ def notebook_map(project: Project) -> str:
     own = []
     for stem, notebook in project.notebooks.items():
         companion = notebook["metadata"].get("companion", {})
-        minutes = ", ".join(f"{scale} {value:g}" for scale, value in sorted(companion.get("minutes", {}).items()))
-        own.append([link(project, stem, ".", True), companion.get("reproduces") or "–", minutes or "–"])
-    listing = markdown(Table(own, columns=["notebook", "about", "minutes on two CPU cores (fast, paper: a GPU)"]))
+        own.append([link(project, stem, ".", True), companion.get("reproduces") or "–", _took(project, stem)])
+    listing = markdown(Table(own, columns=["notebook", "about", "retrained in"]))
     words = "\n".join(f"- **{term}**: {text}" for term, text in project.texts["glossary"].items())
     return f"""# The notebooks
 
@@ -142,15 +165,21 @@ def _header(project: Project, stem: str, before: str | None, after: str | None) 
 
 
 def _links(project: Project, stem: str, companion: Mapping, entry: Mapping | None, before, after) -> str:
-    minutes = [f"`{scale}` {value:g}" for scale, value in sorted(companion.get("minutes", {}).items())]
     known = project.texts["data"]
     data = list(dict.fromkeys(f"[{known[name][0]}]({known[name][1]})" for name in companion.get("data", ()) if name in known))
-    links = [f"Minutes when everything is retrained: {', '.join(minutes)}"] if minutes else []
+    links = [f"Retrained in: {_took(project, stem)}"]
     links += [f"data: {', '.join(data)}"] if data else []
     links += [f"[authors' code]({entry['code']})"] if entry and entry["code"] else []
     links += [f"previous: [{number_of(before)}]({before}.ipynb)"] if before else []
     links += [f"next: [{number_of(after)}]({after}.ipynb)"] if after else []
     return " · ".join([*links, "[all notebooks](README.md)", "[all results](../RESULTS.md)"])
+
+
+def _took(project: Project, what: str) -> str:
+    """How long it took when it was measured: ``"4 minutes (quick, 2 cores)"``."""
+    found = [line for line in project.minutes if line.what == what]
+    each = [f"{minutes.words(m.minutes)} ({', '.join(filter(None, [m.scale, f'{m.processes} cores']))})" for m in found]
+    return ", ".join(each) or "not measured yet"
 
 
 def write_pages(project: Project) -> list[str]:

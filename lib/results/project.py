@@ -17,13 +17,13 @@ from pathlib import Path
 import pandas as pd
 
 from lib import paths
-from lib.results import claim_files, claim_tables
+from lib.results import claim_files, claim_tables, minutes
 from lib.results.tables import COLUMNS, is_share, spread
 from lib.results.verdicts import Claim
 
 __all__ = [
-    "Project", "claim_of", "filled", "folded", "link", "number_of", "one_line", "ours", "papers_number", "scale_of", "short",
-    "source_of",
+    "Project", "anchor", "claim_of", "filled", "folded", "link", "number_of", "one_line", "ours", "papers_number", "scale_of",
+    "short", "source_of",
 ]  # fmt: skip
 
 
@@ -62,6 +62,11 @@ class Project:
                     raise ValueError(f"{path}: the id {claim.id!r} is taken by another claim")
                 found[claim.id] = claim
         return found
+
+    @cached_property
+    def minutes(self) -> list[minutes.Measured]:
+        """``data/reference/minutes.csv``."""
+        return minutes.read(self.root / "data" / "reference" / minutes.NAME)
 
     def table(self, stem: str) -> pd.DataFrame | None:
         """A notebook's ``table.csv``; None where it has none. Raises ValueError for other columns."""
@@ -149,6 +154,11 @@ def link(project: Project, stem: str, folder: str = "notebooks", long: bool = Fa
 def number_of(stem: str) -> str:
     """``"10"`` of ``"10_crowdlayer_labelme"``."""
     return stem.split("_")[0]
+
+
+def anchor(heading: str) -> str:
+    """Where a link to a heading of the same page leads, as GitHub and MyST make it: ``"#every-claim-by-origin"``."""
+    return "#" + re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def one_line(text: str) -> str:

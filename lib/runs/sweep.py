@@ -40,7 +40,7 @@ from lib.training.device import check_device
 from lib.training.loop import Fit, fit
 
 log = logging.getLogger(__name__)
-__all__ = ["RunFailed", "find", "sweep", "train"]
+__all__ = ["RunFailed", "find", "processor", "sweep", "train"]
 
 
 # ---------------------------------------------------------------------- training one run
@@ -154,7 +154,7 @@ def _provenance(config: RunConfig, device: str) -> dict[str, str]:
         "code": _code_version(),
         "data": datasets.fingerprint(config.dataset, **config.dataset_options),
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
-        "processor": _processor(),
+        "processor": processor(),
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
@@ -168,7 +168,7 @@ def _test_images(data: CrowdDataset) -> dict[str, str]:
 
 
 @functools.cache
-def _processor() -> str:
+def processor() -> str:
     """The processor and the instruction set that torch uses on it."""
     name, facts = platform.processor() or platform.machine(), {}
     with contextlib.suppress(OSError):

@@ -27,10 +27,8 @@ def write(folder: Path) -> None:
     rooms = [room for room in rooms if room.name not in ("__init__.py", "site")]
     for room in rooms:
         files = [room] if room.suffix else sorted(room.rglob("*.py"))
-        modules = [_module(file) for file in files if file.name != "__main__.py"]
-        name = room.stem
-        title = f"lib.{name}"
-        (folder / f"{name}.rst").write_text(f"{title}\n{'=' * len(title)}\n\n" + "\n".join(modules), encoding="utf-8")
+        modules = [_module(file, title=file == files[0]) for file in files if file.name != "__main__.py"]
+        (folder / f"{room.stem}.rst").write_text("\n".join(modules), encoding="utf-8")
     summary = _summary(library)
     lines = ["API reference", "=============", "", summary, "", ".. toctree::", "   :maxdepth: 1", ""]
     lines += [f"   {room.stem}" for room in rooms]
@@ -41,11 +39,11 @@ def _summary(library: Path) -> str:
     return inspect.cleandoc(ast.get_docstring(ast.parse((library / "__init__.py").read_text(encoding="utf-8"))) or "")
 
 
-def _module(file: Path) -> str:
+def _module(file: Path, title: bool) -> str:
     tree = ast.parse(file.read_text(encoding="utf-8"))
     name = ".".join(file.relative_to(paths.ROOT).with_suffix("").parts).removesuffix(".__init__")
     public = _public(tree)
-    lines = [f".. py:module:: {name}", "", name, "-" * len(name), "", _text(tree), ""]
+    lines = [name, ("=" if title else "-") * len(name), "", f".. py:module:: {name}", "", _text(tree), ""]
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in public:
             lines += _described(node, "")

@@ -15,7 +15,7 @@ from lib import paths
 from lib.methods import CATALOGUE
 from lib.results.verdicts import ORIGINS, VERDICTS
 from lib.site import leaderboard
-from lib.site.claims import PAPERS, counts
+from lib.site.claims import PAPERS, counts, hyphenated, numbers
 from lib.site.copies import Figure, Page, linked
 
 TEXTS = paths.SITE_SOURCES / "texts"  # the sentences; what a run made is filled in here
@@ -37,7 +37,8 @@ def write(
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text.rstrip() + "\n", encoding="utf-8")
 
-    put("index", _fill("index", picture=_picture(figures), headlines=_headlines(claims, told), toc=_toc_index(told, with_api)))
+    shown = {"picture": _picture(figures), "headlines": _headlines(claims, told), "commands": _commands()}
+    put("index", _fill("index", **shown, toc=_toc_index(told, with_api)))
     put("start", _fill("start", toc=_toc([page for page in main if page.stem[0] == "0"])))
     for paper, entry in told["papers"].items():
         own = [page for page in main if page.stem[:2] in entry["notebooks"]]
@@ -131,6 +132,12 @@ def _picture(figures: Sequence[Figure]) -> str:
 ```"""
 
 
+def _commands() -> str:
+    """The README's two commands, with what they take."""
+    text = paths.README.read_text(encoding="utf-8")
+    return text.split("<!-- generated:commands -->")[1].split("<!-- end -->")[0].strip()
+
+
 def _headlines(claims: Sequence[Mapping], told: Mapping) -> str:
     """The headline claims, a table a paper; missed ones included."""
     parts = []
@@ -142,16 +149,12 @@ def _headlines(claims: Sequence[Mapping], told: Mapping) -> str:
 
 
 def _listed(claims: Sequence[Mapping], up: str) -> str:
-    lines = []
-    for claim in claims:
-        printed = "" if claim["paper_value"] is None else f"paper {claim['paper_value']}, "
-        unit = "" if claim["unit"] == "%" else claim["unit"]
-        numbers = f"{printed}ours {claim['shown']} {unit}".strip() if claim["ours"] is not None else f"{printed}ours not run"
-        lines.append(
-            f'<li><a href="{up}notebooks/{claim["notebook"]}.html">{html.escape(claim["statement"])}</a> '
-            f'<span class="verdict" data-verdict="{claim["verdict"]}">{claim["verdict"]}</span>'
-            f'<span class="numbers">{html.escape(numbers)} · {html.escape(claim["scale"])}</span></li>'
-        )
+    lines = [
+        f'<li><a href="{up}notebooks/{claim["notebook"]}.html">{html.escape(claim["statement"])}</a>'
+        f'<span class="numbers"><span class="verdict" data-verdict="{claim["verdict"]}">{claim["verdict"]}</span> · '
+        f"{html.escape(numbers(claim))} · {html.escape(claim['scale'])}</span></li>"
+        for claim in claims
+    ]
     return '```{raw} html\n<ul class="claims">\n' + "\n".join(lines) + "\n</ul>\n```"
 
 
@@ -159,12 +162,13 @@ def _counts(claims: Sequence[Mapping]) -> str:
     found = counts(claims)
     if not found:
         return "No claims are committed in the form that this page reads."
-    shown = [verdict for verdict in VERDICTS if any(number[verdict] for number in found.values())]
-    lines = ["| | claims | " + " | ".join(shown) + " |", "|---|" + "--:|" * (len(shown) + 1)]
+    lines = [f"| | {' | '.join(map(hyphenated, found))} |", "|---|" + "--:|" * len(found)]
     lines += [
-        f"| {origin} | {number.total()} | " + " | ".join(str(number[verdict] or "·") for verdict in shown) + " |"
-        for origin, number in found.items()
+        f"| {verdict} | " + " | ".join(str(number[verdict] or "·") for number in found.values()) + " |"
+        for verdict in VERDICTS
+        if any(number[verdict] for number in found.values())
     ]
+    lines.append("| all | " + " | ".join(str(number.total()) for number in found.values()) + " |")
     return "\n".join(lines)
 
 

@@ -9,8 +9,10 @@ import nbformat
 import pytest
 
 from lib import datasets, paths
+from lib.reproduce import __main__ as reproduce
 from lib.reproduce import execution, notebooks
-from lib.runs import ledger
+from lib.results import minutes
+from lib.runs import ledger, sweep
 from lib.runs.config import RunConfig
 from lib.storage import write_atomically
 from tests import toys
@@ -50,6 +52,34 @@ def test_a_pass_trains_the_union_runs_the_notebooks_and_reports_drift(project, c
     assert nbformat.read(executed / "00_start.ipynb", 4).cells[-1].outputs[0].text == "hello\n"
     assert (paths.figures("11_two") / "numbers.csv").read_text() == "[0.8, 0.81]"  # fresh rows, not the reference
     assert unfinished() == []
+
+
+def test_a_pass_writes_down_its_minutes_and_merge_takes_them_in(stubbed, capsys):
+    for stem in ("00_start", "10_one", "11_two"):
+        write_notebook(stem)
+    assert stubbed.run() == 0
+    took = {line.what: line for line in minutes.read(paths.build() / "minutes.csv")}
+    assert set(took) == {"00_start", "10_one", "11_two", "make reproduce"}
+    assert {(line.scale, line.processes) for line in took.values()} == {("quick", 1)}
+    assert reproduce.main(["--merge", str(paths.build() / "minutes.csv")]) == 0
+    assert "Measured minutes taken in: 4" in capsys.readouterr().out
+    assert minutes.read() == sorted(took.values(), key=lambda line: line.what)
+
+
+@pytest.mark.parametrize("words", [["--keep"], ["--seeds", "7"], ["--only", "10"]])
+def test_only_a_whole_fresh_pass_is_measured_as_a_whole(stubbed, words):
+    write_notebook("10_one")
+    assert stubbed.run(*words) == 0
+    took = [line.what for line in minutes.read(paths.build() / "minutes.csv")]
+    assert took == (["10_one"] if words[0] == "--only" else [])
+
+
+def test_a_notebook_takes_the_seconds_of_its_runs_shared_by_the_workers(stubbed, monkeypatch):
+    write_notebook("10_one")
+    monkeypatch.setattr(sweep, "train", lambda config, *_, **__: (toy_row(config) | {"seconds": 120.0}, None))
+    assert stubbed.run("--only", "10") == 0
+    (took,) = minutes.read(paths.build() / "minutes.csv")
+    assert took.minutes == 4.0
 
 
 def test_a_failing_notebook_is_named_stops_no_other_and_leaves_its_figures(project, capsys):

@@ -95,14 +95,11 @@ def test_one_parameters_cell_with_the_common_names(notebook):
 def test_the_metadata_is_complete(notebook):
     content, _ = read(notebook)
     companion = content["metadata"]["companion"]
-    assert set(companion) == {"reproduces", "data", "minutes", "paper", "says", "takeaways"}
+    assert set(companion) == {"reproduces", "data", "paper", "says", "takeaways"}
     assert companion["says"]
     assert len(companion["takeaways"]) == 3
     assert bool(companion["reproduces"]) or int(notebook.number) < 10
     assert set(companion["data"]) <= set(datasets.names())
-    assert set(companion["minutes"]) <= set(protocols.SCALES)
-    assert companion["minutes"]["quick"] > 0
-    assert all(isinstance(minutes, int | float) for minutes in companion["minutes"].values())
 
 
 @each

@@ -21,7 +21,7 @@ def write(folder, stem, *code, parameters=PARAMETERS, companion=None):
     if parameters is not None:
         cells.append(new_code_cell(parameters, metadata={"tags": ["parameters"]}))
     cells += [new_code_cell(source) for source in code]
-    metadata = {"companion": companion or {"reproduces": "Table 1", "data": ["digits"], "minutes": {"quick": 0.1}}}
+    metadata = {"companion": companion or {"reproduces": "Table 1", "data": ["digits"]}}
     path = folder / f"{stem}.ipynb"
     nbformat.write(new_notebook(cells=cells, metadata=metadata), path)
     return path
@@ -41,12 +41,11 @@ def folder(tmp_path, monkeypatch):
 
 def test_discover_reads_title_metadata_and_parameters(folder):
     write(folder, "20_second")
-    write(folder, "10_first", companion={"reproduces": "Table 3", "data": ["labelme"], "minutes": {"quick": 2}})
+    write(folder, "10_first", companion={"reproduces": "Table 3", "data": ["labelme"]})
     (folder / "draft.ipynb").write_text("{}")  # no number: none of ours
     first, second = notebooks.discover()
     assert (first.stem, first.number, second.stem) == ("10_first", "10", "20_second")
     assert (first.title, first.reproduces, first.data) == ("Toy 10_first", "Table 3", ("labelme",))
-    assert first.minutes == {"quick": 2}
     assert [(p.name, p.annotation, p.default, p.help) for p in first.parameters] == [
         ("scale", "str", "quick", "smoke or quick"),
         ("seeds", "list[int]", [0, 1], ""),
@@ -80,7 +79,7 @@ def test_a_parameters_cell_of_anything_but_literals_is_refused(folder, source):
         '{"cells": []}',
         '{"cells": [{}], "metadata": {}}',
         '{"cells": [], "metadata": {"companion": []}}',
-        '{"cells": [], "metadata": {"companion": {"minutes": {"quick": "1"}}}}',
+        '{"cells": [], "metadata": {"companion": {"data": [1]}}}',
     ],
 )
 def test_a_file_that_is_no_notebook_is_named(folder, content):

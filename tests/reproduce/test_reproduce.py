@@ -14,6 +14,7 @@ import pytest
 from lib import paths
 from lib.reproduce import __main__ as reproduce
 from lib.reproduce import notebooks
+from lib.results import minutes
 from lib.runs import cluster, ledger
 from tests.toys import READ, toy_grid, toy_project, toy_row, write_notebook, write_reference
 
@@ -49,6 +50,7 @@ def project(tmp_path, monkeypatch):
         (["--runs-only", "--shard", "5/4"], "expected a part such as 1/4 or 4/4, found '5/4'"),
         (["--shard", "1/4"], "--shard goes with --runs-only"),
         (["--merge", "no/such/folder"], "no ledger rows in no/such/folder"),
+        (["--merge", "no/such/minutes.csv"], "no/such/minutes.csv does not exist"),
     ],
 )
 def test_what_does_not_exist_is_exit_code_2_with_a_message(project, capsys, words, message):
@@ -89,13 +91,14 @@ def test_list(project, capsys):
     paths.figures("10_one").mkdir(parents=True)
     claims = [{"verdict": "reproduced"}, {"verdict": "trend only"}, {"verdict": "reproduced"}]
     (paths.figures("10_one") / "claims.json").write_text(json.dumps(claims))
+    minutes.take_in([minutes.measured("10_one", "quick", 252.0, 2)])
     assert reproduce.main(["--list"]) == 0
     head, one, two = capsys.readouterr().out.splitlines()
-    assert head.split() == ["notebook", "reproduces", "data", "minutes", "last", "verdicts"]
+    assert head.split() == ["notebook", "reproduces", "data", "retrained", "in", "last", "verdicts"]
     assert one.split("  ")[0] == "10_one"
     assert "Table of 10_one" in one
     assert "labelme, music" in one
-    assert "quick 0.5" in one
+    assert "quick: 4 minutes" in one
     assert one.endswith("2 reproduced, 1 trend only")
     assert two.endswith("-")
     assert reproduce.main(["--list", "--only", "11"]) == 0

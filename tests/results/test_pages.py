@@ -10,7 +10,7 @@ from functools import cache
 import pytest
 
 from lib import datasets, paths
-from lib.results import agreement, pages, tables
+from lib.results import agreement, minutes, pages, tables
 from lib.results.claims import Book, load, shown
 from lib.results.pages import Project
 from lib.results.rows import save_table, summary
@@ -42,7 +42,8 @@ labelme = ["LabelMe", "https://example.org/data"]
 [glossary]
 seed = "A number."
 """
-README = "".join(f"<!-- generated:{name} -->\nold\n<!-- end -->\nKept {name}.\n" for name in ("status", "findings", "counts"))
+GENERATED = ("commands", "status", "findings", "counts")
+README = "".join(f"<!-- generated:{name} -->\nold\n<!-- end -->\nKept {name}.\n" for name in GENERATED)
 
 
 def row(method, seed, accuracy):
@@ -70,7 +71,6 @@ def project(tmp_path, monkeypatch, rows) -> Project:
         "says": "A is best.",
         "takeaways": ["A: {10-above}."],
         "data": ["labelme"],
-        "minutes": {"quick": 1},
     }
     first = {"cell_type": "markdown", "source": "# 10 · Toy\n\n<!-- generated:header -->\n<!-- end -->\n\nRest."}
     output = {"output_type": "execute_result", "data": {"text/plain": repr(book.table())}}
@@ -105,7 +105,7 @@ def test_pages_say_what_the_claims_say(project):
     assert line in texts["README.md"]
     assert f"1. A is above B by {shown(claim)} points; A has 85.1 ± 0.1 %." in texts["README.md"]
     assert "| paper number | 2 | – | – | – | – | – | 2 |" in texts["README.md"]
-    assert all(f"Kept {name}." in texts["README.md"] for name in ("status", "findings", "counts"))
+    assert all(f"Kept {name}." in texts["README.md"] for name in GENERATED)
     assert "\nold\n" not in texts["README.md"]
     assert "**What held.** \n\n- A is above B: 5.0 [5.0, 5.0] points (paper: 6.0), *reproduced*" in texts["RESULTS.md"]
     assert "1 differences have an interval; noise\nalone would put 0 of them" in texts["RESULTS.md"]
@@ -118,6 +118,21 @@ def test_pages_say_what_the_claims_say(project):
     assert "| A is above B | 6.0 | 5.0 [5.0, 5.0] points | reproduced | quick, 3 |" in header
     assert "- A: 5.0 [5.0, 5.0] points." in header
     assert header.endswith("<!-- end -->\n\nRest.")
+
+
+def test_minutes_on_pages_are_those_that_were_measured(project, rows):
+    header, readme = pages.headers(project)["10_toy"], (project.root / "README.md").read_text()
+    assert "Retrained in: not measured yet" in header
+    assert "make reproduce    # not measured yet: every run" in readme
+    path = project.root / "data" / "reference" / "minutes.csv"
+    minutes.take_in([minutes.measured(what, "quick", 7500, 2) for what in ("10_toy", "make reproduce")], path)
+    found = agreement.disagreements(Project(project.root), rows)
+    assert [line.split(":")[0] for line in found] == [
+        "README.md, line 4",
+        "notebooks/README.md, line 15",
+        "notebooks/10_toy.ipynb, first cell, line 15",
+    ]
+    assert all("2.1 hours (quick, 2 cores)" in line for line in found)
 
 
 def changed(path, old, new):
@@ -169,7 +184,7 @@ def test_a_first_cell_that_was_edited_is_found(project, rows):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("# Title\n", "must have the line '<!-- generated:status -->' once.*found 0"),
+        ("# Title\n", "must have the line '<!-- generated:commands -->' once.*found 0"),
         (README + README, "found 2"),
         (README.replace("old\n<!-- end -->", "old"), "has no '<!-- end -->' after it"),
     ],
@@ -205,8 +220,8 @@ def test_all_that_is_committed_agrees():
 def committed(tmp_path_factory):
     """A copy of what is published."""
     root = tmp_path_factory.mktemp("project")
-    for name in ("README.md", "RESULTS.md", "data/papers.toml"):
-        (root / name).parent.mkdir(exist_ok=True)
+    for name in ("README.md", "RESULTS.md", "data/papers.toml", "data/reference/minutes.csv"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(paths.ROOT / name, root / name)
     shutil.copytree(paths.ROOT / "notebooks", root / "notebooks", ignore=shutil.ignore_patterns("solutions", "lessons", ".*"))
     keep = ("claims.json", "table.csv", "methods.md")
@@ -226,6 +241,7 @@ PUBLISHED = [
     ("figures/33_ccc_table2/claims.json", r'(?<="ours": )\d\d'),
     ("figures/33_ccc_table2/claims.json", r'(?<="verdict": ")[a-z]+'),
     ("figures/33_ccc_table2/claims.json", r'(?<="shown": ")\d'),
+    ("figures/10_crowdlayer_labelme/claims.json", r'(?<="paper_value": ")8\d'),
     ("figures/33_ccc_table2/table.csv", r"(?<=,0)\.\d"),
     ("figures/33_ccc_table2/table.csv", r"(?<=quick,0)\.\d"),
     ("notebooks/33_ccc_table2.ipynb", r"\d(?= of 4)"),

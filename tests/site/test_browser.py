@@ -285,4 +285,9 @@ def test_pages_can_be_read_without_javascript(browser, address):
         page.goto(address + name)
         assert len(page.inner_text("main")) > 1000
         assert not any(element.is_visible() for element in page.query_selector_all(".needs-script"))
+    page.goto(address + "explorer.html")
+    assert not page.is_visible("#filters")
+    assert not page.is_visible("#listed")
+    assert page.locator("noscript table.words tbody tr").count() > 20
+    assert page.get_attribute("noscript a", "href") == "results-in-full.html"
     context.close()

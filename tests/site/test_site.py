@@ -82,6 +82,28 @@ def test_the_explorer_holds_its_data_under_200_kb(tmp_path):
     assert not re.search(r'(src|href)="(https?:)?//', text)
 
 
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"paper_value": "3.1", "shown": "2.0 [1.0, 3.0]", "unit": "points"}, "paper 3.1, ours 2.0 [1.0, 3.0] points"),
+        ({"paper_value": "3", "shown": "1", "unit": "of 4"}, "paper 3 of 4, ours 1 of 4"),
+        ({"paper_value": None, "shown": "81.0", "unit": "%"}, "ours 81.0 %"),
+        ({"paper_value": "81.08", "ours": None, "unit": "%"}, "paper 81.08, ours not run"),
+    ],
+)
+def test_both_numbers_of_a_claim_in_words(changed, words):
+    assert claims.numbers(claim(**changed)) == words
+
+
+def test_without_javascript_the_explorer_has_counts_and_headline_claims(tmp_path):
+    some = [claim(1, statement="A & B is above C", headline=True), claim(2, statement="nobody's", headline=False)]
+    claims.write_explorer(tmp_path / "explorer.html", some)
+    static = re.search(r"<noscript>(.*?)</noscript>", (tmp_path / "explorer.html").read_text(encoding="utf-8"), re.S)[1]
+    assert "A &amp; B is above C" in static
+    assert "nobody" not in static
+    assert '<th scope="row">reproduced</th><td>2</td>' in static
+
+
 @pytest.mark.parametrize("seeds", [4, 5, 10, 30])
 def test_half_widths_are_students(seeds):
     assert leaderboard.half_width(1.0, seeds) == pytest.approx(stats.t.ppf(0.975, seeds - 1) / seeds**0.5, rel=2e-3)

@@ -1,0 +1,105 @@
+"""How long everything takes: minutes that a pass of ``python -m lib.reproduce`` or a whole ``make test`` has measured.
+
+Both write ``build/minutes.csv``; ``python -m lib.reproduce --merge build/minutes.csv`` takes it into
+``data/reference/minutes.csv``, which README, the notebooks' first cells and their map are made from. A notebook's minutes are
+what it would take alone: the seconds of its runs, shared evenly by the processes that train, and those of the notebook itself.
+(The seconds in the rows of the reference are no such measure: many of those runs had a processor to share.)
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from lib import paths
+from lib.storage import write_atomically
+
+__all__ = ["EVERYTHING", "NAME", "TESTS", "Measured", "measured", "read", "take_in", "words"]
+
+NAME = "minutes.csv"
+EVERYTHING = "make reproduce"  # in place of a notebook: a pass over all of them, by the clock
+TESTS = "make test"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One line.
+
+    Args:
+        what: a notebook's stem, or :data:`EVERYTHING`, or :data:`TESTS`.
+        scale: of the runs; empty for the tests.
+        minutes: to one digit after the point.
+        processes: how many worked at once.
+        processor: its kind.
+        day: ISO date.
+    """
+
+    what: str
+    scale: str
+    minutes: float
+    processes: int
+    processor: str
+    day: str
+
+
+def measured(what: str, scale: str, seconds: float, processes: int) -> Measured:
+    """A line about this machine, today."""
+    from lib.runs.sweep import processor  # torch: whoever only reads does without
+
+    return Measured(what, scale, round(seconds / 60, 1), processes, processor(), time.strftime("%Y-%m-%d", time.gmtime()))
+
+
+COLUMNS = [field.name for field in fields(Measured)]
+
+
+def read(path: Path | None = None) -> list[Measured]:
+    """All lines of a file, by default the committed one; none where it does not exist.
+
+    Raises:
+        ValueError: the file has other columns, or a line is not one; names file and line.
+    """
+    path = path or paths.reference() / NAME
+    if not path.exists():
+        return []
+    lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
+    if lines[:1] != [COLUMNS]:
+        raise ValueError(f"{path} must have the columns {', '.join(COLUMNS)}; found {', '.join(lines[0]) if lines else 'none'}")
+    found = []
+    for number, line in enumerate(lines[1:], 2):
+        try:
+            what, scale, minutes, processes, processor, day = line
+            found.append(Measured(what, scale, float(minutes), int(processes), processor, day))
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: expected {', '.join(COLUMNS)}; found {', '.join(line)}") from error
+    return found
+
+
+def take_in(lines: Iterable[Measured], path: Path | None = None) -> int:
+    """Put lines into a file, by default the committed one, each in place of an older one about the same; returns how many.
+
+    Raises:
+        ValueError: see :func:`read`.
+        NotWritable: the file cannot be written.
+    """
+    path = path or paths.reference() / NAME
+    new = {(line.what, line.scale): line for line in lines}
+    kept = {(line.what, line.scale): line for line in read(path)} | new
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(astuple(kept[name]) for name in sorted(kept))
+    write_atomically(path, text.getvalue())
+    return len(new)
+
+
+def words(minutes: float) -> str:
+    """``"under a minute"``, ``"4 minutes"``, ``"2.1 hours"``: as exact as another machine makes sensible."""
+    if minutes < 1:
+        return "under a minute"
+    if minutes < 90:
+        return f"{minutes:.0f} minute{'s' if round(minutes) > 1 else ''}"
+    return f"{minutes / 60:.1f} hours"
