@@ -354,7 +354,7 @@ def _papermill(notebook: Notebook, parameters: dict, output: Path, timeout: floa
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 LANGUAGE_INFO = {"name": "python", "pygments_lexer": "ipython3"}  # no version: 3.11 and 3.12 write the same file
 KEPT_METADATA = ("companion",)
-KEPT_CELL_METADATA = ("tags", "jupyter")
+KEPT_CELL_METADATA = ("tags", "jupyter", "slideshow")
 INJECTED_TAG = "injected-parameters"
 
 
@@ -362,8 +362,9 @@ def normalize(notebook: dict) -> dict:
     """A copy without traces of its making; doing it twice changes nothing.
 
     Papermill's stamps, execution times, injected parameters, widget states and all notebook metadata but ``companion``
-    go; the kernel is ``python3``; execution counts are 1..n; stream output that came in pieces is one piece. A cell's
-    id is a hash of its source: regenerating a notebook keeps the ids, inserting a cell does not rename the others.
+    go; a cell keeps its tags, its folding and its place among slides. The kernel is ``python3``; execution counts are
+    1..n; stream output that came in pieces is one piece. A cell's id is a hash of its source: regenerating a notebook
+    keeps the ids, inserting a cell does not rename the others.
 
     Args:
         notebook: notebook of format 4 as a dictionary (an ``nbformat.NotebookNode`` is one); it is not changed.

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from lib import paths
-from lib.site import api, claims, copies, pages
+from lib.site import api, claims, copies, pages, slides
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,6 +43,7 @@ def write_sources(folder: Path, with_api: bool = True) -> None:
     figures = copies.figures(folder / "extra" / "figures")
     notebooks = copies.notebooks(folder / "notebooks", figures)
     pages.write(folder, notebooks, figures, found, with_api)
+    slides.write(folder / "extra" / "slides", figures)
     claims.write_explorer(folder / "extra" / "explorer.html", found)
     if with_api:
         api.write(folder / "api")

@@ -102,11 +102,11 @@ def notebooks(target: Path, drawn: list[Figure]) -> list[Page]:
             if cell["cell_type"] == "markdown":
                 cell["source"] = linked(_source(cell), file)
             elif cell["cell_type"] == "code":
-                _prepare(cell, own, up)
+                prepare(cell, own, up)
         copy = target / folder / file.name
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(json.dumps(content), encoding="utf-8")
-        done.append(Page(file.stem, _title(content["cells"]) or file.stem, "" if folder == "." else folder))
+        done.append(Page(file.stem, title(content["cells"]) or file.stem, "" if folder == "." else folder))
     return done
 
 
@@ -126,10 +126,12 @@ def linked(text: str, file: Path) -> str:
             return f"[{words}](/{place}{anchor})"
         return f'<a href="{up}{place}">{words}</a>' if place.startswith("figures/") else words
 
-    return re.sub(r"!?\[([^\]]*)\]\(((?!https?:|mailto:|/)[^)#\s]+)(#[^)\s]*)?\)", link, text)
+    text = re.sub(r"!?\[([^\]]*)\]\(((?!https?:|mailto:|/)[^)#\s]+)(#[^)\s]*)?\)", link, text)
+    return re.sub(r"`build/site/(slides/[^`]+)`", rf'<a href="{up}\1">\1</a>', text)  # what only the site has
 
 
-def _title(cells: list[dict]) -> str:
+def title(cells: list[dict]) -> str:
+    """A notebook's first heading."""
     lines = (line for cell in cells if cell["cell_type"] == "markdown" for line in _source(cell).splitlines())
     return next((line.removeprefix("# ").strip() for line in lines if line.startswith("# ")), "")
 
@@ -138,8 +140,8 @@ def _source(cell: dict) -> str:
     return "".join(cell["source"])
 
 
-def _prepare(cell: dict, own: list[Figure], up: str) -> None:
-    """Fold the set-up cell; turn images into links to the saved figures."""
+def prepare(cell: dict, own: list[Figure], up: str) -> None:
+    """Fold the set-up cell; turn images into links to the saved figures, which are in ``up`` + ``figures/``."""
     if "sys.path.insert" in _source(cell):  # the first cell, which puts the project on the path
         cell["metadata"].setdefault("tags", []).append("hide-cell")
     for output in cell["outputs"]:

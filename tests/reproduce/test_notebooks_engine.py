@@ -202,7 +202,12 @@ def dirty_notebook():
     picture = new_output("display_data", data={"image/png": "aGVsbG8=\n", "text/plain": "<Figure>"})
     cells = [
         new_markdown_cell("# T", id="x1", metadata={"papermill": {"duration": 1}, "tags": []}),
-        new_code_cell("scale = 'quick'", id="x2", execution_count=2, metadata={"tags": ["parameters"]}),
+        new_code_cell(
+            "scale = 'quick'",
+            id="x2",
+            execution_count=2,
+            metadata={"tags": ["parameters"], "slideshow": {"slide_type": "skip"}, "collapsed": True},
+        ),
         new_code_cell("scale = 'smoke'", id="x3", execution_count=3, metadata={"tags": ["injected-parameters"]}),
         new_code_cell(
             "scale",
@@ -238,7 +243,13 @@ def test_normalize_takes_the_traces_out():
     assert set(clean["metadata"]) == {"kernelspec", "language_info", "companion"}
     assert clean["metadata"]["kernelspec"] == {"name": "python3", "display_name": "Python 3", "language": "python"}
     assert "version" not in clean["metadata"]["language_info"]
-    assert [cell["metadata"] for cell in clean["cells"]] == [{}, {"tags": ["parameters"]}, {}, {}, {}]
+    assert [cell["metadata"] for cell in clean["cells"]] == [
+        {},
+        {"tags": ["parameters"], "slideshow": {"slide_type": "skip"}},
+        {},
+        {},
+        {},
+    ]
     code = [cell for cell in clean["cells"] if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in code] == [1, 2, None, 3]
     outputs = code[1]["outputs"]

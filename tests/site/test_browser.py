@@ -43,7 +43,7 @@ PAGES = sorted(file.relative_to(SITE).as_posix() for file in SITE.rglob("*.html"
 READ = [page for page in PAGES if not page.startswith(("_", "api/")) and page not in ("genindex.html", "py-modindex.html")]
 # One page of each kind.
 KINDS = ["index.html", "papers/ccc.html", "results.html", "explorer.html", "gallery.html", "leaderboard.html"]
-KINDS += ["dawid-skene.html", "glossary.html", "notebooks/10_crowdlayer_labelme.html"]
+KINDS += ["dawid-skene.html", "glossary.html", "notebooks/10_crowdlayer_labelme.html", "slides/00_start_here.html"]
 KINDS += [page for page in ("api/losses.html",) if page in PAGES]
 PHONE = {"width": 390, "height": 844}
 LESSON = json.loads((Path(__file__).parent / "lesson.json").read_text(encoding="utf-8"))
@@ -276,6 +276,49 @@ def test_the_leaderboard_sorts_and_switches(address, page):
     means = page.eval_on_selector_all("table.board tbody tr", "rows => rows.map(row => parseFloat(row.cells[2].dataset.best))")
     assert means == sorted(means, reverse=True)
     assert "best epoch" in page.text_content("#epoch-words")
+
+
+# ---------------------------------------------------------------------- slides
+
+SLIDE = """() => {
+    const slide = Reveal.getCurrentSlide();
+    const drawn = [...slide.querySelectorAll('*:not(.notes, .notes *, mjx-assistive-mml, mjx-assistive-mml *)')];
+    return {
+        title: slide.querySelector('h1, h2').textContent,
+        words: slide.innerText.split(/\\s+/).length,
+        right: Math.max(...drawn.map(element => element.getBoundingClientRect().right)),
+        bottom: Math.max(...drawn.map(element => element.getBoundingClientRect().bottom)),
+        broken: [...slide.querySelectorAll('img')].filter(image => !image.complete || !image.naturalWidth).length,
+        figures: slide.querySelectorAll('figure').length,
+        notes: slide.querySelector('.notes')?.textContent.trim().length ?? 0,
+    };
+}"""
+
+
+def test_the_slides_turn_by_keyboard_and_fit_the_screen(browser, address):
+    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    said = []
+    page.on("console", lambda message: said.append(message.text))
+    page.goto(address + "slides/00_start_here.html", wait_until="load")
+    page.wait_for_selector("html[data-ready]", state="attached", timeout=60_000)
+    seen = []
+    while True:
+        while page.evaluate("() => Reveal.availableFragments().next"):
+            page.keyboard.press("ArrowRight")
+        page.wait_for_function("() => [...Reveal.getCurrentSlide().querySelectorAll('img')].every(image => image.complete)")
+        seen.append(page.evaluate(SLIDE))
+        if page.evaluate("() => Reveal.isLastSlide()"):
+            break
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("() => Reveal.getIndices().h") == len(seen) - 2
+    page.close()
+    assert 15 <= len(seen) <= 30
+    assert [slide["title"] for slide in seen if slide["right"] > 1280 or slide["bottom"] > 720] == []
+    assert [slide["title"] for slide in seen if slide["words"] > 110 or slide["figures"] > 1 or slide["broken"]] == []
+    assert sum(slide["figures"] for slide in seen) >= 5
+    assert sum(slide["notes"] > 0 for slide in seen) > len(seen) / 2
+    assert said == []
 
 
 def test_pages_can_be_read_without_javascript(browser, address):

@@ -132,6 +132,7 @@ def test_links_lead_to_what_the_site_has():
         '[a](/notebooks/20_geocrowdnet_identifiability.ipynb) [b](/index.md) c <a href="../figures/x/y.csv">d</a> '
         "[e](https://example.org)"
     )
+    assert copies.linked("see `build/site/slides/00.html`", file) == 'see <a href="../slides/00.html">slides/00.html</a>'
 
 
 def test_a_text_must_have_a_place_for_each_part():
