@@ -10,6 +10,10 @@ items are drawn with replacement, the model is fitted again, and the posteriors 
 Only items with two labels or more, or with a known class, count; without enough of them there is no accuracy and no
 interval.
 
+Where annotators share errors they confirm each other, and their accuracies come out too high. So the lower end of each interval
+is moved down by the share of items that may mislead (``shared_errors.allowance``). For a classifier both ends move: where
+everybody was misled, it may have been right against them, or wrong along with them.
+
 References: Brown, Cai, DasGupta (Statistical Science 16(2), 2001) on Jeffreys' interval; Efron (Annals of Statistics 7(1),
 1979) on the bootstrap.
 """
@@ -31,13 +35,18 @@ LABELS = 1_500_000  # of all replicates together; with many labels the others ar
 
 
 def accuracies(
-    crowd: CrowdLabels, estimate: Estimate, known: np.ndarray | None = None, said: np.ndarray | None = None
+    crowd: CrowdLabels,
+    estimate: Estimate,
+    known: np.ndarray | None = None,
+    said: np.ndarray | None = None,
+    misled: float = 0.0,
 ) -> np.ndarray:
     """``[annotators, 3]`` mean of each annotator's accuracy and ends of its 95 % interval; NaN where nothing is known.
 
     Args:
         crowd, known: as ``estimate`` was made with.
-        said: ``[items]`` what a classifier, which the people's labels are to judge, says of each item: it becomes the last row.
+        said: ``[items]`` the class that a classifier predicts; it is judged by the labels alone and becomes the last row.
+        misled: share of items on which annotators may share an error.
     """
     known = np.full(crowd.n_items, -1) if known is None else known
     rows = crowd.n_annotators + (said is not None)
@@ -72,6 +81,9 @@ def accuracies(
     grid = _grid()
     places = [np.minimum((mass < end).sum(axis=1), GRID - 1) for end in (0.025, 0.975)]
     result = np.column_stack([(total / replicates) @ grid, *(grid[place] for place in places)])
+    result[:, 1] = np.maximum(result[:, 1] - misled, 0)
+    if said is not None:
+        result[-1, 2] = min(result[-1, 2] + misled, 1)
     seen = np.bincount(who, minlength=crowd.n_annotators)
     result[: crowd.n_annotators][seen == 0] = np.nan
     return result

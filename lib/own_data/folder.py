@@ -55,6 +55,8 @@ def _facts(outcome: Outcome) -> dict:
         "leaning": found.leaning,
         "converged": found.converged,
         "accuracies_told_apart": found.told_apart,
+        "shared_errors_detected": outcome.shared.detected,
+        "expected_wrong_labels": None if np.isnan(outcome.misled[1]) else [round(n, 1) for n in outcome.wrong()],
         "classifier_method": held.method if held else None,
         "agreement_with_unseen_labels": held.agreement if held else None,
         "notes": outcome.intake.notes,

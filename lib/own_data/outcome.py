@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib.aggregation import agreement
+from lib.aggregation import agreement, shared_errors
 from lib.aggregation.fusion import Estimate, estimate, mean_accuracy
+from lib.aggregation.shared_errors import SharedErrors
 from lib.own_data import classifier as training
 from lib.own_data.classifier import Classifier, HeldOut, Progress
 from lib.own_data.features import Source, read_source
 from lib.own_data.intake import DEFAULTS, Intake, Options, read_labels
-from lib.own_data.report import annotator_table, cleaned_labels, decided, label_quality, to_relabel
+from lib.own_data.report import annotator_table, beliefs, cleaned_labels, decided, label_quality, to_relabel
 from lib.training.recipe import Recipe
 
 __all__ = ["Outcome", "assemble", "fit"]
@@ -29,7 +30,10 @@ class Outcome:
         tables: ``cleaned_labels``, ``label_quality``, ``annotators``, ``to_relabel``, ``agreement``.
         held_out: predictions for items by networks that never saw their labels; None without features.
         classifier: trained on all labels; None without features.
-        mean_accuracy: probability that a label is right, with a 95 % interval.
+        mean_accuracy: probability that a label is right, with a 95 % interval, if annotators err independently.
+        shared: what the labels reveal of errors that annotators share.
+        misled: share of items on which shared errors may mislead the estimate: low, middle, high; NaN if unknown. The tables
+            allow for the middle.
     """
 
     intake: Intake
@@ -38,6 +42,13 @@ class Outcome:
     held_out: HeldOut | None
     classifier: Classifier | None
     mean_accuracy: tuple[float, float, float]
+    shared: SharedErrors
+    misled: tuple[float, float, float]
+
+    def wrong(self) -> tuple[float, float, float]:
+        """The expected number of wrong cleaned labels: low, middle, high; NaN if accuracies cannot be told apart."""
+        open_ = self.estimate.posterior[self.intake.known < 0]
+        return tuple(float((1 - shared_errors.discounted(open_, share).max(axis=1)).sum()) for share in self.misled)
 
 
 def fit(
@@ -81,13 +92,15 @@ def assemble(intake: Intake, held: HeldOut | None = None, network: Classifier | 
     """The outcome of labels and, if there is one, a classifier that has been trained already."""
     crowd, prob = intake.crowd, held.prob if held else None
     found = estimate(crowd, prob, intake.known)
-    people = annotator_table(crowd, found, intake.known, prob)
+    shared = shared_errors.detect(crowd, None if prob is None else prob.argmax(axis=1))
+    misled = shared_errors.allowance(crowd, found, intake.known)
+    people = annotator_table(crowd, found, intake.known, prob, misled[1])
     label = decided(found, crowd, intake.first_said)
     tables = {
-        "cleaned_labels": cleaned_labels(crowd, found, label, intake.known),
-        "label_quality": label_quality(crowd, found, prob),
+        "cleaned_labels": cleaned_labels(crowd, beliefs(found, intake.known, misled[1]), label, intake.known),
+        "label_quality": label_quality(crowd, found, prob, misled[1]),
         "annotators": people,
-        "to_relabel": to_relabel(crowd, found, people, intake.known, prob),
+        "to_relabel": to_relabel(crowd, found, people, intake.known, prob, misled[1]),
         "agreement": agreement.agreement(crowd),
     }
-    return Outcome(intake, found, tables, held, network, mean_accuracy(crowd, intake.known))
+    return Outcome(intake, found, tables, held, network, mean_accuracy(crowd, intake.known), shared, misled)

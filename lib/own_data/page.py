@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.sparse import csgraph, csr_array
 
+from lib.aggregation.shared_errors import FEWEST_KNOWN
 from lib.crowd.labels import CrowdLabels
 from lib.own_data.tables import counted
 from lib.plotting import crowds
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
 
 __all__ = ["confidence_chart", "islands", "relabeling_chart", "report_page", "sentences"]
 
+SHARED = (
+    "Annotators appear to share errors: the labels of an item are equal more often than independent errors explain. Estimated "
+    "accuracies are then upper bounds, and some labels are wrong although everybody agrees. "
+)
+CURE = (
+    "To measure them, find out the classes of 50 or more items chosen at random and give these (--known FILE, --known-column "
+    "COLUMN or --trusted ANNOTATOR)."
+)
 ROWS = 20  # of a table on the page
 LONGEST = 40  # characters of a name in a figure
 STYLE = """body{font:16px/1.5 system-ui,sans-serif;color:#222;max-width:60rem;margin:2rem auto;padding:0 1rem}
@@ -90,13 +99,22 @@ def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
             f"{top['value']:.2f} (95 % interval {top['ci_low']:.2f} to {top['ci_high']:.2f}; 1 is full agreement, 0 is chance)."
         )
     if found.told_apart:
+        if outcome.shared.detected:
+            told.insert(1, SHARED + ("The known classes show how often." if known >= FEWEST_KNOWN else CURE))
+        a, low, high = outcome.mean_accuracy
         told.append(
-            f"On average, a label is right with probability {_percent(*outcome.mean_accuracy)}, "
-            + ("measured on the items whose class is known." if known else "if annotators err independently.")
+            f"On average, a label is right with probability {_percent(a, low, high)}, "
+            + ("measured on the items whose class is known." if known else _if_shared(low - outcome.misled[2]))
         )
-        wrong = float((1 - cleaned["confidence"]).sum())
+        low, middle, high = outcome.wrong()
         told.append(
-            f"Under the same condition, about {wrong:,.0f} of the {len(cleaned):,} cleaned labels are expected to be wrong."
+            f"About {middle:,.0f} of the {len(cleaned):,} cleaned labels are expected to be wrong: "
+            + (
+                f"{low:,.0f} to {high:,.0f}, measured by hiding known classes, which must be of items chosen at random."
+                if known >= FEWEST_KNOWN
+                else f"{low:,.0f} if annotators err independently, up to {high:,.0f} if they share as many errors as they make "
+                "on their own. Confidences and intervals allow for half as many."
+            )
         )
     else:
         warned.append(
@@ -118,8 +136,7 @@ def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
         text = f"The classifier ({held.method}) agrees with {100 * held.agreement[held.method]:.0f} % of labels it never saw"
         if np.isfinite(line["accuracy"]):
             right = _percent(*line[["accuracy", "ci_low", "ci_high"]])
-            text += f". Judged by the annotators' labels alone, it is right on {right} of the items, provided that it does not "
-            text += "share their errors"
+            text += f". Judged by the annotators' labels alone, it is right on {right} of the items"
         told.append(f"{text}.")
     if top["ci_low"] <= 0:
         warned.append("Annotators agree no more than by chance: the labels may say nothing about the classes.")
@@ -133,12 +150,13 @@ def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
         warned.append(
             f"The annotators form {groups:,} groups that share no items: accuracies cannot be compared across groups."
         )
-    if not known and found.told_apart:
-        warned.append(
-            "Errors that annotators share cannot be seen in the labels, because they confirm each other. To check for them, "
-            "give the classes of some items that you know (--known FILE, --known-column COLUMN or --trusted ANNOTATOR)."
-        )
+    if known < FEWEST_KNOWN and found.told_apart and not outcome.shared.detected:
+        warned.append(f"The labels show no sign of errors that annotators share, but most such errors leave none. {CURE}")
     return told, [*warned, *outcome.intake.notes]
+
+
+def _if_shared(lowest: float) -> str:
+    return f"if annotators err independently; down to {100 * max(lowest, 0):.0f} % if they share errors."
 
 
 def _percent(value: float, low: float, high: float) -> str:

@@ -8,11 +8,11 @@ from scipy import sparse
 from scipy.special import gammaln, xlogy
 from scipy.stats import norm
 
-from lib.aggregation import fusion, judging
+from lib.aggregation import fusion, judging, shared_errors
 from lib.aggregation.fusion import Estimate
 from lib.crowd.labels import CrowdLabels
 
-__all__ = ["CLASSIFIER", "annotator_table", "cleaned_labels", "decided", "label_quality", "to_relabel"]
+__all__ = ["CLASSIFIER", "annotator_table", "beliefs", "cleaned_labels", "decided", "label_quality", "to_relabel"]
 
 CLASSIFIER = "classifier"
 P_BELOW = 0.01  # an annotator with a smaller p-value does not guess
@@ -23,13 +23,15 @@ FEWEST = 5  # judged labels, below which nobody looks random
 NUMBERS_AT_MOST = 30_000_000
 
 
-def annotator_table(crowd: CrowdLabels, estimate: Estimate, known: np.ndarray, prob: np.ndarray | None = None) -> pd.DataFrame:
+def annotator_table(
+    crowd: CrowdLabels, estimate: Estimate, known: np.ndarray, prob: np.ndarray | None = None, misled: float = 0.0
+) -> pd.DataFrame:
     """One row per annotator and, last, one for the classifier.
 
     ``looks_random``: the labels may be unrelated to the items (``p_guessing`` above 0.01) *and* they are ten times more likely
     from somebody who labels every item with the same class probabilities than from a typical annotator. The first condition
     spares those who are systematically wrong, the second those who gave too few labels to tell. Nobody with fewer than five
-    judged labels is flagged.
+    judged labels is flagged. ``misled`` is the share of items on which annotators may share an error; it widens the intervals.
 
     Returns:
         Columns annotator, n_labels, n_judged (labels of items with two or more, or with a known class), accuracy, ci_low,
@@ -37,7 +39,7 @@ def annotator_table(crowd: CrowdLabels, estimate: Estimate, known: np.ndarray, p
     """
     several = (crowd.labels_per_item >= 2) | (known >= 0)
     said = None if prob is None else prob.argmax(axis=1)
-    values = judging.accuracies(crowd, estimate, known, said)
+    values = judging.accuracies(crowd, estimate, known, said, misled)
     table = pd.DataFrame({"annotator": pd.Series(crowd.annotator_names, dtype=object), "n_labels": crowd.labels_per_annotator})
     table["n_judged"] = np.bincount(crowd.annotator, weights=several[crowd.item], minlength=crowd.n_annotators).astype(int)
     table[["accuracy", "ci_low", "ci_high"]] = values[: crowd.n_annotators]
@@ -135,8 +137,16 @@ def decided(estimate: Estimate, crowd: CrowdLabels, order: np.ndarray) -> np.nda
     return np.where(best, order, crowd.n_classes).argmin(axis=1)
 
 
-def cleaned_labels(crowd: CrowdLabels, estimate: Estimate, label: np.ndarray, known: np.ndarray) -> pd.DataFrame:
-    """One row per item.
+def beliefs(estimate: Estimate, known: np.ndarray, misled: float) -> np.ndarray:
+    """``[items, classes]`` the posterior, with an allowance for errors that annotators share; NaN if accuracies cannot be told
+    apart."""
+    if not estimate.told_apart:
+        return np.full_like(estimate.posterior, np.nan)
+    return np.where((known >= 0)[:, None], estimate.posterior, shared_errors.discounted(estimate.posterior, misled))
+
+
+def cleaned_labels(crowd: CrowdLabels, prob: np.ndarray, label: np.ndarray, known: np.ndarray) -> pd.DataFrame:
+    """One row per item, of the probabilities of :func:`beliefs`.
 
     Returns:
         Columns item, label, confidence, n_labels, votes (for this label), majority_vote (``a|b`` for a tie, empty for an
@@ -152,7 +162,6 @@ def cleaned_labels(crowd: CrowdLabels, estimate: Estimate, label: np.ndarray, kn
         joined = joined + np.where(top[tied, number], f"|{name}", "")
     votes[tied] = pd.Series(joined, dtype=object).str[1:].to_numpy() if len(joined) else joined
     table = pd.DataFrame({"item": pd.Series(crowd.item_names, dtype=object), "label": names[label]})
-    prob = estimate.posterior if estimate.told_apart else np.full_like(estimate.posterior, np.nan)
     table["confidence"] = prob[np.arange(len(label)), label]
     table["n_labels"] = crowd.labels_per_item
     table["votes"] = counts[np.arange(len(label)), label].astype(int)
@@ -160,11 +169,13 @@ def cleaned_labels(crowd: CrowdLabels, estimate: Estimate, label: np.ndarray, kn
     return pd.concat([table, pd.DataFrame(prob, columns=[f"p({name})" for name in names])], axis=1)
 
 
-def label_quality(crowd: CrowdLabels, estimate: Estimate, prob: np.ndarray | None = None) -> pd.DataFrame:
+def label_quality(crowd: CrowdLabels, estimate: Estimate, prob: np.ndarray | None = None, misled: float = 0.0) -> pd.DataFrame:
     """One row per label: item, annotator, label, and score, the probability that the label is right, given everything except
-    the label itself. If accuracies cannot be told apart, the score is the classifier's probability, or empty without one."""
+    the label itself, with the allowance of :func:`beliefs`. If accuracies cannot be told apart, the score is the classifier's
+    probability, or empty without one."""
     if estimate.told_apart:
         score = fusion.support(crowd, estimate.posterior, estimate.accuracy, estimate.confusion)
+        score = (1 - misled) * score + misled * (1 - score) / (crowd.n_classes - 1)
     elif prob is not None:
         score = prob[crowd.item, crowd.label]
     else:
@@ -176,7 +187,12 @@ def label_quality(crowd: CrowdLabels, estimate: Estimate, prob: np.ndarray | Non
 
 
 def to_relabel(
-    crowd: CrowdLabels, estimate: Estimate, annotators: pd.DataFrame, known: np.ndarray, prob: np.ndarray | None
+    crowd: CrowdLabels,
+    estimate: Estimate,
+    annotators: pd.DataFrame,
+    known: np.ndarray,
+    prob: np.ndarray | None,
+    misled: float = 0.0,
 ) -> pd.DataFrame:
     """Which items to label next, and by whom: those where one more label is worth most come first, known ones are left out.
 
@@ -207,7 +223,7 @@ def to_relabel(
     table = pd.DataFrame(
         {"item": pd.Series(crowd.item_names, dtype=object), "n_labels": crowd.labels_per_item, "label": names[best]}
     )
-    table["confidence"] = p.max(axis=1) if estimate.told_apart else np.nan
+    table["confidence"] = beliefs(estimate, known, misled)[np.arange(len(p)), best]
     table["runner_up"] = names[rest.argmax(axis=1)] if estimate.told_apart else ""
     table["gain"] = gain
     table["ask"] = _whom(crowd, annotators)

@@ -34,7 +34,7 @@ import numpy as np
 import pandas as pd
 
 from lib import paths
-from lib.aggregation import fusion, judging
+from lib.aggregation import fusion, judging, shared_errors
 from lib.aggregation.glad import glad
 from lib.crowd.labels import CrowdLabels
 from lib.plotting.style import GRAY, color, in_style
@@ -136,11 +136,17 @@ def ours(cell: pd.Series) -> dict:
     line |= {"model": found.model, "converged": found.converged, "told_apart": found.told_apart, "seconds": seconds}
     line["labels_alone"] = 100 * (found.people.argmax(axis=1) == y).mean()
     line["with_classifier"] = 100 * (found.posterior.argmax(axis=1) == y).mean()
-    ends = judging.accuracies(crowd, found, said=prob.argmax(axis=1))
-    known = np.flatnonzero(np.isfinite(ends[:-1, 0]))
-    line["intervals"] = len(known)
-    line["intervals_hold"] = int(((ends[known, 1] <= accuracy[known]) & (accuracy[known] <= ends[known, 2])).sum())
-    right = (prob.argmax(axis=1) == y).mean()
+    known, said = np.full(ITEMS, -1), prob.argmax(axis=1)
+    shares = shared_errors.allowance(crowd, found, known)
+    line["detected"] = shared_errors.detect(crowd, said).detected
+    line["wrong"] = int((found.posterior.argmax(axis=1) != y).sum())
+    for name, share in zip(("wrong_low", "wrong_middle", "wrong_high"), shares, strict=True):
+        line[name] = (1 - shared_errors.discounted(found.posterior, share).max(axis=1)).sum()
+    ends = judging.accuracies(crowd, found, said=said, misled=shares[1])
+    judged = np.flatnonzero(np.isfinite(ends[:-1, 0]))
+    line["intervals"] = len(judged)
+    line["intervals_hold"] = int(((ends[judged, 1] <= accuracy[judged]) & (accuracy[judged] <= ends[judged, 2])).sum())
+    right = (said == y).mean()
     line["classifier_held"] = float(ends[-1, 1] <= right <= ends[-1, 2]) if found.told_apart else np.nan
     return line
 

@@ -177,6 +177,36 @@ def test_known_classes_cure_a_shared_error_and_are_not_asked_for_again():
     assert cleaned["known"].sum() == 30
 
 
+def test_the_number_of_wrong_labels_is_a_range_and_measured_where_classes_are_known():
+    y, frame = labels(per_item=4, n_items=120)
+    found = fit(frame)
+    told, warned = page.sentences(found)
+    low, middle, high = found.wrong()
+    assert 0 <= low < middle < high
+    assert middle == pytest.approx((1 - found.tables["cleaned_labels"]["confidence"]).sum())
+    said = f"About {middle:,.0f} of the 120 cleaned labels are expected to be wrong: {low:,.0f} if annotators err independently"
+    assert any(text.startswith(said) for text in told)
+    assert any("find out the classes of 50 or more items" in text for text in warned)
+    known = pd.Series(np.array(["cat", "dog"])[y[:40]], [f"item {i}" for i in range(40)])
+    measured = fit(frame.assign(gold=frame["item"].map(known).fillna("")), options=Options(known_column="gold"))
+    told, warned = page.sentences(measured)
+    assert any("measured by hiding known classes" in text for text in told)
+    assert not any("find out the classes" in text for text in [*told, *warned])
+
+
+def test_shared_errors_that_labels_show_are_said_first():
+    rng = np.random.default_rng(0)
+    rows = []
+    for item in range(400):
+        true, tempting = rng.permutation(5)[:2]
+        for who in range(6):
+            said = tempting if item % 5 == 0 and rng.random() < 0.6 else true if rng.random() < 0.8 else rng.integers(5)
+            rows.append((item, f"w{who}", f"c{said}"))
+    told, _ = page.sentences(fit(pd.DataFrame(rows, columns=["item", "annotator", "label"])))
+    assert told[1].startswith("Annotators appear to share errors")
+    assert "--known FILE" in told[1]
+
+
 def test_who_guesses_looks_random_and_who_mixes_up_classes_does_not():
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, 240)
