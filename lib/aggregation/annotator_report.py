@@ -33,7 +33,7 @@ HALF = 0.5  # Jeffreys' pseudo-count
 GRID = 2001  # accuracies
 COARSE = 40  # a first look takes every 40th of them
 NEGLIGIBLE = 50.0  # nats below the highest likelihood
-FACTORS = 16  # of a product of label probabilities, the smallest about 1e-10, before its logarithm is taken
+FACTORS = 16  # label probabilities in a product; the smallest is about 1e-10, so it does not vanish
 NUMBERS_AT_ONCE = 2**17  # in the arrays of one block, which then stay in the processor's cache
 NEVER = 1e-6  # probability that a draw which is left out would have changed a result
 P_BELOW = 0.01  # an annotator with a smaller p-value does not guess
@@ -165,15 +165,24 @@ def _near_the_top(coarse: np.ndarray) -> slice:
 
 
 def _log_likelihood(support: np.ndarray, accuracy: np.ndarray, n_classes: int) -> np.ndarray:
-    """Of the labels, in nats, for each of some accuracies."""
-    total = np.zeros(len(accuracy))
+    """Of the labels, in nats, for each of some accuracies ``a``.
+
+    The probabilities of 16 labels multiplied are a polynomial, a sum of ``c[k] a^k (1 - a)^(16 - k)`` with no negative ``c``:
+    its values are one matrix product, and one logarithm is taken where there were 16.
+    """
+    filled = -len(support) % FACTORS  # by labels of probability one, whatever the accuracy
     wrong = np.maximum(1 - support, 0) / (n_classes - 1)
-    rows = max(NUMBERS_AT_ONCE // len(accuracy) // FACTORS, 1) * FACTORS
-    for start in range(0, len(support), rows):
-        q, other = support[start : start + rows, None], wrong[start : start + rows, None]
-        prob = (q - other) * accuracy + other
-        # Multiplied first: a logarithm takes ten times as long as a product.
-        total += np.log(np.multiply.reduceat(prob, np.arange(0, len(prob), FACTORS), axis=0)).sum(axis=0)
+    q, other = (np.concatenate([part, np.ones(filled)]).reshape(-1, FACTORS) for part in (support, wrong))
+    coefficients = np.zeros((len(q), FACTORS + 1))
+    coefficients[:, 0] = 1
+    for label in range(FACTORS):
+        coefficients[:, 1:] = coefficients[:, 1:] * other[:, [label]] + coefficients[:, :-1] * q[:, [label]]
+        coefficients[:, 0] *= other[:, label]
+    power = np.arange(FACTORS + 1)[:, None]
+    terms, total = accuracy**power * (1 - accuracy) ** (FACTORS - power), np.zeros(len(accuracy))
+    rows = max(NUMBERS_AT_ONCE // len(accuracy), 1)
+    for start in range(0, len(q), rows):
+        total += np.log(coefficients[start : start + rows] @ terms).sum(axis=0)
     return total
 
 
