@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from lib.reproduce import notebooks
 from lib.runs import ledger
 
 Trials = Iterator[str | None]  # of each trial what went wrong, or None
+MOVED = ("RUNS", "REFERENCE", "FIGURES", "BUILD", "CACHE")  # every trial has folders of its own
 DAMAGES = ("a bit", "a piece lost", "a piece doubled", "a digit", "cut off", "zeros")
 
 
@@ -100,16 +102,19 @@ def reference_rows(times: int, rng: random.Random) -> Trials:
 
 def merges(times: int, rng: random.Random) -> Trials:
     """Rows that arrive damaged, some with a digest that fits: nothing is merged, or what was sent."""
-    rows = some_rows(6)
+    # Committed rows name arrays that lie elsewhere: each gets a small one of its own, and is then as it will be read.
+    rows = [row | {"arrays": {"correct_last": np.arange(9, dtype=np.uint8)}} for row in some_rows(6)]
     out = paths.runs().parent / "out"
+    rows = [ledger.write(row, out) for row in rows]
+    arrays = {row["key"]: (out / "music" / f"{row['key']}.npz").read_bytes() for row in rows}
     for number in range(times):
         with contextlib.suppress(FileNotFoundError):
-            for file in paths.reference().iterdir():
-                file.unlink()
+            shutil.rmtree(paths.reference())
         for row in rows:
             ledger.write(row, out)
+            (out / "music" / f"{row['key']}.npz").write_bytes(arrays[row["key"]])
         victim = rng.choice(rows)
-        file = out / "music" / f"{victim['key']}.json"
+        file = out / "music" / f"{victim['key']}.{'npz' if number % 4 == 0 else 'json'}"
         content = damaged(file.read_bytes(), rng)
         if number % 2:  # somebody's own program has sealed it
             with contextlib.suppress(ValueError, AttributeError):
@@ -121,7 +126,7 @@ def merges(times: int, rng: random.Random) -> Trials:
             ledger.merge(out)
         except ledger.LedgerError as error:
             kept = [path.name for path in paths.reference().glob("*.jsonl")]
-            named = str(file) in str(error)
+            named = str(file.with_suffix("")) in str(error)  # the row's file, or that of its arrays
             yield None if named and not kept else f"merged {kept} all the same, or does not name the file: {error}"
             continue
         other = [row for row in ledger.reference_rows() if row not in rows]
@@ -313,7 +318,7 @@ def main() -> int:
         if not any(word in name for word in options.only):
             continue
         with tempfile.TemporaryDirectory() as folder:
-            for variable in ("RUNS", "REFERENCE", "FIGURES", "BUILD", "CACHE"):
+            for variable in MOVED:
                 os.environ[f"CROWDS_{variable}"] = str(Path(folder) / variable.lower())
             os.environ["CROWDS_LEDGER"] = ""
             begun = time.monotonic()

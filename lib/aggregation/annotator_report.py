@@ -31,6 +31,11 @@ COLUMNS = [
 ]  # fmt: skip
 HALF = 0.5  # Jeffreys' pseudo-count
 GRID = 2001  # accuracies
+COARSE = 40  # a first look takes every 40th of them
+NEGLIGIBLE = 50.0  # nats below the highest likelihood
+FACTORS = 16  # label probabilities in a product; the smallest is about 1e-10, so it does not vanish
+NUMBERS_AT_ONCE = 2**17  # in the arrays of one block, which then stay in the processor's cache
+NEVER = 1e-6  # probability that a draw which is left out would have changed a result
 P_BELOW = 0.01  # an annotator with a smaller p-value does not guess
 ODDS_ABOVE = 1.0  # log10: guessing must explain the labels ten times better than typical work
 
@@ -141,16 +146,44 @@ def accuracy_interval(support: np.ndarray, n_classes: int, level: float = 0.95) 
         return np.nan, np.nan, np.nan
     # In u, with a = sin²(u pi / 2), Jeffreys' prior is flat, and the grid is finest near 0 and 1.
     accuracy = np.sin(np.pi / 2 * (np.arange(GRID) + 0.5) / GRID) ** 2
-    log_likelihood = np.zeros(GRID)
-    for start in range(0, len(support), 2048):  # bounds memory
-        q = support[start : start + 2048, None]
-        log_likelihood += np.log(accuracy * q + (1 - accuracy) * np.maximum(1 - q, 0) / (n_classes - 1)).sum(axis=0)
-    weight = np.exp(log_likelihood - log_likelihood.max())
+    near = _near_the_top(_log_likelihood(support, accuracy[::COARSE], n_classes))
+    log_likelihood = _log_likelihood(support, accuracy[near], n_classes)
+    weight = np.zeros(GRID)
+    weight[near] = np.exp(log_likelihood - log_likelihood.max())
     weight /= weight.sum()
     tails = [(1 - level) / 2, (1 + level) / 2]
     ends = np.interp(tails, np.concatenate([[0], np.cumsum(weight)]), np.linspace(0, 1, GRID + 1))
     low, high = np.sin(np.pi / 2 * ends) ** 2
     return float(weight @ accuracy), float(low), float(high)
+
+
+def _near_the_top(coarse: np.ndarray) -> slice:
+    """The part of the grid outside which the likelihood is negligible. Its logarithm is concave in the accuracy, so beyond a
+    negligible place there are only smaller ones."""
+    inside = np.flatnonzero(coarse >= coarse.max() - NEGLIGIBLE)
+    return slice(max(inside[0] - 1, 0) * COARSE, min((inside[-1] + 1) * COARSE + 1, GRID))
+
+
+def _log_likelihood(support: np.ndarray, accuracy: np.ndarray, n_classes: int) -> np.ndarray:
+    """Of the labels, in nats, for each of some accuracies ``a``.
+
+    The probabilities of 16 labels multiplied are a polynomial, a sum of ``c[k] a^k (1 - a)^(16 - k)`` with no negative ``c``:
+    its values are one matrix product, and one logarithm is taken where there were 16.
+    """
+    filled = -len(support) % FACTORS  # by labels of probability one, whatever the accuracy
+    wrong = np.maximum(1 - support, 0) / (n_classes - 1)
+    q, other = (np.concatenate([part, np.ones(filled)]).reshape(-1, FACTORS) for part in (support, wrong))
+    coefficients = np.zeros((len(q), FACTORS + 1))
+    coefficients[:, 0] = 1
+    for label in range(FACTORS):
+        coefficients[:, 1:] = coefficients[:, 1:] * other[:, [label]] + coefficients[:, :-1] * q[:, [label]]
+        coefficients[:, 0] *= other[:, label]
+    power = np.arange(FACTORS + 1)[:, None]
+    terms, total = accuracy**power * (1 - accuracy) ** (FACTORS - power), np.zeros(len(accuracy))
+    rows = max(NUMBERS_AT_ONCE // len(accuracy), 1)
+    for start in range(0, len(q), rows):
+        total += np.log(coefficients[start : start + rows] @ terms).sum(axis=0)
+    return total
 
 
 def guessing_p_value(
@@ -179,18 +212,36 @@ def guessing_p_value(
         raise ValueError(f"permutations must be at least 1, found {permutations}")
     if len(said) == 0:
         return np.nan
+    if _agrees_beyond_chance(others, said, permutations):
+        return min(1.0, 2 / (permutations + 1))
     rng = np.random.default_rng(rng)
     order = np.argsort(said, kind="stable")
     others, (used, starts) = others[order], np.unique(said[order], return_index=True)
 
     def statistics(q: np.ndarray) -> np.ndarray:
-        table = np.add.reduceat(q, starts, axis=0)  # [labels used, classes]
+        """``[exchanges, 2]`` of ``[exchanges, labels, classes]``."""
+        table = np.add.reduceat(q, starts, axis=1)  # [exchanges, labels used, classes]
         # Both margins stay under exchange, so the sum of n log n orders as the mutual information does.
-        return np.array([table[np.arange(len(used)), used].sum(), xlogy(table, table).sum()])
+        return np.stack([table[:, np.arange(len(used)), used].sum(axis=1), xlogy(table, table).sum(axis=(1, 2))], axis=1)
 
-    least = statistics(others) - 1e-9  # an exchange of equals must count as equal
-    hits = sum((statistics(others[rng.permutation(len(said))]) >= least).astype(int) for _ in range(permutations))
+    least = statistics(others[None]) - 1e-9  # an exchange of equals must count as equal
+    at_once = max(NUMBERS_AT_ONCE // others.size, 1)
+    hits = np.zeros(2, dtype=int)
+    for start in range(0, permutations, at_once):
+        exchanges = np.tile(np.arange(len(said)), (min(at_once, permutations - start), 1))
+        hits += (statistics(others[rng.permuted(exchanges, axis=1)]) >= least).sum(axis=0)
     return float(min(1.0, 2 * (hits.min() + 1) / (permutations + 1)))
+
+
+def _agrees_beyond_chance(others: np.ndarray, said: np.ndarray, permutations: int) -> bool:
+    """Whether so many agree that not one of the exchanges would: then none needs to be drawn.
+
+    By Bernstein's inequality for exchanges, ``P(agreements >= mean + t) <= 2 exp(-t² / (4 mean + 2 t))`` (Chatterjee,
+    Probability Theory and Related Fields 138, 2007, Proposition 1.1).
+    """
+    mean = others.mean(axis=0) @ np.bincount(said, minlength=others.shape[1])
+    beyond = others[np.arange(len(said)), said].sum() - mean
+    return beyond > 0 and beyond**2 / (4 * mean + 2 * beyond) > np.log(2 * permutations / NEVER)
 
 
 def guess_odds(others: np.ndarray, said: np.ndarray, typical: np.ndarray) -> float:

@@ -229,6 +229,7 @@ def dawid_skene(
     history: list[float] = []
     converged = False
     while len(history) < max_iterations and not converged:
+        parameters = None  # gone before the next ones are made
         parameters = maximize(posterior)
         prior = _prior(posterior, labeled)
         posterior, log_likelihood = expect(prior, parameters)

@@ -7,7 +7,10 @@ the labels, not with items x annotators. DL-EM runs the same steps with a networ
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
+from pathlib import Path
 
 import numpy as np
 from scipy import sparse
@@ -177,23 +180,36 @@ def e_step_right(
     return scores, float(evidence.sum(where=crowd.labels_per_item > 0))
 
 
-def check_memory(annotators: int, classes: int, arrays: int) -> None:
+FEWER = 'the models "per class" and "one coin" of Dawid-Skene, and MACE, need none'
+
+
+def check_memory(annotators: int, classes: int, arrays: int, instead: str = FEWER) -> None:
     """Refuse confusion matrices that this machine cannot hold, before any work is done.
 
     Args:
         annotators, classes: sizes.
         arrays: of ``[annotators, classes, classes]`` float64 numbers that are held at once.
+        instead: what needs less, for the message.
 
     Raises:
         MemoryError: names the bytes.
     """
-    needed = 8 * annotators * classes * classes * arrays
-    try:
-        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):  # Windows
-        return
+    needed, there = 8 * annotators * classes * classes * arrays, _memory()
     if needed > there:
         raise MemoryError(
             f"confusion matrices of {annotators} annotators and {classes} classes take {needed:,} bytes, and this machine has "
-            f'{there:,}; the models "per class" and "one coin" of Dawid-Skene, and MACE, need none'
+            f"{there:,}; {instead}"
         )
+
+
+def _memory() -> float:
+    """Bytes that this process may still take: free on the machine, and allowed to its container; infinite if unknown."""
+    found = []
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # Windows has no such names
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    with contextlib.suppress(OSError, ValueError, StopIteration):  # Linux, where files in memory can give way
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        found.append(1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")))
+    with contextlib.suppress(OSError, ValueError):  # "max" where there is no limit
+        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    return min(found, default=math.inf)

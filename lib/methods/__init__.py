@@ -180,6 +180,7 @@ def build(name: str, backbone: Callable[[], Backbone], crowd: Triples, truth: Te
     Raises:
         ValueError: unknown name, an option that the method does not have, a crowd that does another task, no labels, or a
             backbone with another number of classes.
+        MemoryError: annotators' matrices that this machine cannot train; names the bytes.
     """
     known, line = info(name), entry(name)
     make = line.make()

@@ -23,7 +23,7 @@ from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
 from lib.losses.crowd import soft_cross_entropy
 from lib.losses.early_learning import EarlyLearning
-from lib.methods.base import Method
+from lib.methods.base import Method, check_trainable
 from lib.networks import Backbone
 
 ELR_WEIGHT = 1.0  # of the penalty: on CIFAR-10 the paper has 1 with asymmetric noise, 3 with symmetric noise
@@ -141,5 +141,6 @@ class MACE(MostLikely):
     """MACE: annotators know the class, or spam."""
 
     def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels) -> None:
+        check_trainable(crowd)  # the model has no matrices, what a method reports of its annotators has
         fitted = mace(crowd, seed=0)
         super().__init__(backbone, crowd, fitted.posterior, fitted.confusion)

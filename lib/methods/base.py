@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
+from lib.aggregation.em_steps import check_memory
 from lib.crowd.triples import Triples
 from lib.datasets.batches import Batch
 from lib.networks import Backbone
@@ -15,6 +16,27 @@ from lib.networks import Backbone
 if TYPE_CHECKING:
     from lib.datasets.batches import TrainingData
     from lib.datasets.kinds import CrowdData
+
+
+def matrices(crowd: Triples, on: float, off: float = 0.0) -> Tensor:
+    """``[annotators, true class, label]`` numbers to start from, the same for all annotators.
+
+    Args:
+        crowd: has the sizes.
+        on, off: on the diagonal, and beside it.
+
+    Raises:
+        MemoryError: this machine cannot train so many, with gradients and the optimizer's two moments; names the bytes.
+    """
+    check_trainable(crowd)
+    return (off + (on - off) * torch.eye(crowd.n_outputs)).repeat(crowd.n_annotators, 1, 1)
+
+
+def check_trainable(crowd: Triples) -> None:
+    """Raises MemoryError where a matrix for each annotator is more than this machine can train; names the bytes."""
+    four_of_float32 = 2  # parameters, gradients and two moments, in arrays of float64
+    less = "of the methods, crowdlayer-vw and crowdlayer-vwb have a weight for each class instead, and majority-vote has none"
+    check_memory(crowd.n_annotators, crowd.n_outputs, four_of_float32, less)
 
 
 class Method(nn.Module):

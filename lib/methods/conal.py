@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
 from lib.losses.crowd import crowd_layer_logits, label_cross_entropy
-from lib.methods.base import Method
+from lib.methods.base import Method, matrices
 from lib.networks import Backbone, flat_width
 from lib.registry import choice
 
@@ -58,7 +58,7 @@ class CoNAL(Method):
         self.item_gate = nn.Sequential(nn.Linear(width, GATE_WIDTH), nn.Linear(GATE_WIDTH, GATE_SIZE))
         self.annotator_gate = nn.Linear(crowd.n_annotators, GATE_SIZE)  # of a one-hot annotator, so its columns are gathered
         self.common = nn.Parameter(START * torch.eye(crowd.n_classes))
-        self.own = nn.Parameter((START * torch.eye(crowd.n_classes)).repeat(crowd.n_annotators, 1, 1))
+        self.own = nn.Parameter(matrices(crowd, on=START))
         # An annotator without labels has no matrix to keep apart: the bonus alone would drive it off without end.
         self.register_buffer("labeled", torch.tensor(crowd.labels_per_annotator > 0))
         self.register_buffer("gate_sum", torch.zeros(crowd.n_annotators), persistent=False)

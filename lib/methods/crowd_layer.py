@@ -24,7 +24,7 @@ from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
 from lib.losses.crowd import crowd_layer_logits, label_cross_entropy
 from lib.methods.aggregated import MajorityVote
-from lib.methods.base import Method
+from lib.methods.base import Method, matrices
 from lib.networks import Backbone
 from lib.registry import choice
 
@@ -49,11 +49,10 @@ class CrowdLayer(Method):
     def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels, variant: str = "MW", pretrain: int = 0) -> None:
         super().__init__(backbone, crowd)
         self.variant, self.pretrain = choice("variant", variant, VARIANTS), pretrain
-        annotators, classes = crowd.n_annotators, crowd.n_classes
-        matrices = torch.eye(classes).repeat(annotators, 1, 1)
-        self.weight = nn.Parameter(matrices if variant == "MW" else torch.ones(annotators, classes))
+        sizes = (crowd.n_annotators, crowd.n_classes)
+        self.weight = nn.Parameter(matrices(crowd, on=1.0) if variant == "MW" else torch.ones(sizes))
         if variant == "VW+B":
-            self.bias = nn.Parameter(torch.zeros(annotators, classes))
+            self.bias = nn.Parameter(torch.zeros(sizes))
 
     def annotator_logits(self, class_prob: Tensor, position: Tensor, annotator: Tensor) -> Tensor:
         """``[labels, classes]`` from ``[batch, classes]`` class probabilities, for the given labels only."""

@@ -23,7 +23,7 @@ from lib.aggregation.em_steps import e_step, m_step
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
 from lib.losses.crowd import soft_cross_entropy
-from lib.methods.base import Method
+from lib.methods.base import Method, check_trainable
 from lib.networks import Backbone
 from lib.registry import choice
 
@@ -48,6 +48,7 @@ class DLEM(Method):
     def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels, variant: str = "paper") -> None:
         super().__init__(backbone, crowd)
         self.variant = choice("variant", variant, VARIANTS)
+        check_trainable(crowd)
         vote = np.eye(crowd.n_classes)[np.maximum(majority_vote(crowd), 0)]
         self.register_buffer("target", torch.as_tensor(vote, dtype=torch.float32))
         uniform = torch.full((crowd.n_annotators, crowd.n_classes, crowd.n_classes), 1 / crowd.n_classes)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
 from lib.losses.crowd import annotator_volume, classifier_volume, coupled_cross_entropy, log_rows
-from lib.methods.base import Method
+from lib.methods.base import Method, matrices
 from lib.networks import Backbone
 from lib.registry import choice
 
@@ -53,8 +53,7 @@ class GeoCrowdNet(Method):
             raise ValueError(f"weight must not be negative, found {weight}")
         self.penalty, self.weight = choice("penalty", penalty, PENALTIES), weight
         on, off = STARTS[choice("start", start, STARTS)]
-        logits = off + (on - off) * torch.eye(crowd.n_classes)
-        self.confusion_logits = nn.Parameter(logits.repeat(crowd.n_annotators, 1, 1))
+        self.confusion_logits = nn.Parameter(matrices(crowd, on, off))
 
     def loss(self, batch: Batch) -> Tensor:
         class_logits = self.backbone(batch.x)

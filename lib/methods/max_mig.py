@@ -25,7 +25,7 @@ from lib.aggregation.dawid_skene import soft_vote
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
 from lib.losses.information import information_gain
-from lib.methods.base import Method
+from lib.methods.base import Method, check_trainable
 from lib.networks import Backbone
 
 # Added to the soft-vote confusion matrices whose logarithm starts W: the authors' for LabelMe (elsewhere they have 1e-4, too
@@ -61,6 +61,7 @@ class MaxMIG(Method):
 
     def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels) -> None:
         super().__init__(backbone, crowd)
+        check_trainable(crowd)
         dtype = torch.get_default_dtype()
         self.weight = nn.Parameter(torch.as_tensor(np.log(vote_confusion(crowd) + DELTA), dtype=dtype))
         self.register_buffer("log_prior", torch.full((crowd.n_classes,), -math.log(crowd.n_classes), dtype=dtype))

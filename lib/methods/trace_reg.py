@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
 from lib.losses.crowd import LARGE, coupled_cross_entropy, mean_trace
-from lib.methods.base import Method
+from lib.methods.base import Method, matrices
 from lib.networks import Backbone
 
 
@@ -35,7 +35,7 @@ class TraceRegularization(Method):
         if weight < 0:
             raise ValueError(f"weight must not be negative, found {weight}")
         self.weight = weight
-        self.rho = nn.Parameter((6 * torch.eye(crowd.n_classes) - 5).repeat(crowd.n_annotators, 1, 1))
+        self.rho = nn.Parameter(matrices(crowd, on=1.0, off=-5.0))
 
     def _confusion(self) -> Tensor:
         return F.normalize(F.softplus(self.rho), p=1, dim=2)

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
-from lib.methods.base import Method
+from lib.methods.base import Method, matrices
 from lib.networks import Backbone
 from lib.registry import choice
 
@@ -46,8 +46,7 @@ class UnionNet(Method):
         super().__init__(backbone, crowd)
         self.variant = choice("variant", variant, VARIANTS)
         off = SMALL / max(crowd.n_classes - 1, 1)
-        weight = off + (1 - SMALL - off) * torch.eye(crowd.n_classes)
-        self.weight = nn.Parameter(weight.repeat(crowd.n_annotators, 1, 1))
+        self.weight = nn.Parameter(matrices(crowd, on=1 - SMALL, off=off))
 
     def log_prob(self, class_logits: Tensor, position: Tensor, annotator: Tensor, label: Tensor) -> Tensor:
         """``[labels]`` log-probability of each label among all that anyone could give of the item.

@@ -331,27 +331,27 @@ def _words(frame: pd.DataFrame, table: TextTable, options: Options) -> None:
 
 
 def _one_spelling(frame: pd.DataFrame, role: str, table: TextTable, options: Options) -> tuple[pd.Series, list[str]]:
-    counts = frame[role].value_counts(sort=False)
-    spellings = pd.DataFrame({"name": counts.index, "n": counts.to_numpy()})
-    spellings["key"] = [folded(name) for name in spellings["name"]]
-    if role == "label":
-        keys = set(spellings["key"])
-        if {"true", "false"} & keys and keys <= {"true", "false", "1", "0"}:
-            spellings["key"] = spellings["key"].replace({"true": "1", "false": "0"})
-    wanted = {folded(name): name for name in options.classes} if role == "label" else {}
-    groups = spellings[spellings["key"].duplicated(keep=False)]
-    if len(groups) and not options.merge_spellings:
-        first = groups[groups["key"] == groups["key"].iloc[0]]["name"].tolist()
+    codes, names = pd.factorize(frame[role])  # every cell is hashed once
+    names = names.to_numpy(dtype=object)
+    keys = [folded(name) for name in names]
+    if role == "label" and {"true", "false"} & set(keys) and set(keys) <= {"true", "false", "1", "0"}:
+        keys = [{"true": "1", "false": "0"}.get(key, key) for key in keys]
+    group, distinct = pd.factorize(np.array(keys, dtype=object))
+    several = np.flatnonzero(np.bincount(group)[group] > 1)
+    if len(several) and not options.merge_spellings:
+        first = names[group == group[several[0]]].tolist()
         place = _where(frame, table, frame[role] == first[-1])
         raise Refusal(
-            f"{place}: are {shown(first)} the same {role}? {counted(groups['key'].nunique(), role)} in several "
+            f"{place}: are {shown(first)} the same {role}? {counted(len(set(group[several])), role)} in several "
             "spellings. If each is one, say --merge-spellings; otherwise rename them"
         )
-    spellings = spellings.sort_values("n", ascending=False, kind="stable")
-    best = spellings.drop_duplicates("key").set_index("key")["name"].str.strip().to_dict() | wanted
-    names = dict(zip(spellings["name"], spellings["key"].map(best), strict=True))
-    notes = [f"spellings of {groups['key'].nunique()} {role}s merged, such as {shown(groups['name'])}"] if len(groups) else []
-    return frame[role].map(names), notes
+    wanted = {folded(name): name for name in options.classes} if role == "label" else {}
+    best = np.empty(len(distinct), dtype=object)
+    seldom_first = np.argsort(-np.bincount(codes), kind="stable")[::-1]
+    best[group[seldom_first]] = [name.strip() for name in names[seldom_first]]  # the last one written stays
+    best = np.array([wanted.get(key, name) for key, name in zip(distinct, best, strict=True)], dtype=object)
+    notes = [f"spellings of {len(set(group[several]))} {role}s merged, such as {shown(names[several])}"] if len(several) else []
+    return pd.Series(best[group][codes], index=frame.index, dtype=object), notes
 
 
 def _classes(frame: pd.DataFrame, table: TextTable, options: Options) -> None:

@@ -376,11 +376,14 @@ def _sound(row: dict, where: str, beside: Path) -> dict:
     if key != row["key"]:
         raise refuse(f"the key of this configuration is {key} by this code and data", row["key"])
     if "arrays" in row:
+        stated = row["arrays"]
+        if not isinstance(stated, dict) or {"names": list, "sha256": str} != {name: type(stated[name]) for name in stated}:
+            raise refuse("arrays must have names, and the SHA-256 of their file", stated)
         try:
             content = beside.read_bytes()
         except OSError as error:
             raise refuse("the row's arrays must be there", str(error)) from error
-        if hashlib.sha256(content).hexdigest() != row["arrays"]["sha256"]:
+        if hashlib.sha256(content).hexdigest() != stated["sha256"]:
             raise LedgerError(f"{beside} has another SHA-256 than its row says")
     return row
 

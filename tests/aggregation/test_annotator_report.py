@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.special import xlogy
 from scipy.stats import beta
 
 from lib.aggregation import annotator_report, fusion
@@ -220,6 +221,17 @@ def test_more_support_never_lowers_the_accuracy(support, n_classes):
     assert accuracy_interval(more, n_classes)[0] >= accuracy_interval(support, n_classes)[0] - 1e-12
 
 
+@given(arrays(np.float64, st.integers(1, 200), elements=st.floats(0, 1)), st.integers(2, 6))
+def test_the_interval_is_that_of_the_whole_grid(support, n_classes):
+    accuracy = np.sin(np.pi / 2 * (np.arange(annotator_report.GRID) + 0.5) / annotator_report.GRID) ** 2
+    prob = accuracy * support[:, None] + (1 - accuracy) * (1 - support[:, None]) / (n_classes - 1)
+    weight = np.exp(np.log(prob).sum(axis=0) - np.log(prob).sum(axis=0).max())
+    mean, low, high = accuracy_interval(support, n_classes)
+    assert mean == pytest.approx(weight @ accuracy / weight.sum(), rel=1e-9)
+    inside = (accuracy > low) & (accuracy < high)
+    assert weight[inside].sum() / weight.sum() == pytest.approx(0.95, abs=2 * weight.max() / weight.sum())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -270,6 +282,33 @@ def test_p_value_by_all_exchanges():
     # Eight of one kind and eight of another: 1 in 12870 exchanges agrees as well.
     others = np.repeat(np.eye(2), 8, axis=0)
     assert guessing_p_value(others, np.repeat([0, 1], 8), 199) == pytest.approx(2 / 200)
+
+
+@given(st.integers(2, 60), st.integers(2, 4), st.floats(0, 1), st.integers(0, 2**32 - 1))
+@settings(max_examples=25, deadline=None)
+def test_p_value_by_one_exchange_after_the_other(n_labels, n_classes, share, seed):
+    rng = np.random.default_rng(seed)
+    others = rng.dirichlet(np.full(n_classes, 0.5), size=n_labels)
+    said = np.where(rng.random(n_labels) < share, others.argmax(axis=1), rng.integers(n_classes, size=n_labels))
+
+    def statistics(q):
+        table = np.eye(n_classes)[said].T @ q
+        return np.array([np.trace(table), xlogy(table, table).sum()])
+
+    order = np.argsort(said, kind="stable")  # as the function sorts them, so that the same exchanges are drawn
+    said, others, draw = said[order], others[order], np.random.default_rng(seed)
+    drawn = [statistics(others[draw.permutation(n_labels)]) for _ in range(99)]
+    hits = np.sum(np.array(drawn) >= statistics(others) - 1e-9, axis=0).min()
+    assert guessing_p_value(others, said, 99, rng=seed) == min(1.0, 2 * (hits + 1) / 100)
+
+
+def test_who_agrees_beyond_chance_needs_no_exchange():
+    rng = np.random.default_rng(0)
+    before = rng.bit_generator.state
+    assert guessing_p_value(*judged(drawing.symmetric(0.75, 4), 1000, 0), 499, rng) == 2 / 500
+    assert rng.bit_generator.state == before
+    guessing_p_value(*judged(drawing.symmetric(0.75, 4), 40, 0), 499, rng)  # here only the exchanges can tell
+    assert rng.bit_generator.state != before
 
 
 def test_p_values_repeat_and_need_permutations():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ import torch
 from torch.testing import assert_close
 
 from lib import methods, networks
+from lib.aggregation import em_steps
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import TrainingData
 from lib.datasets.kinds import CrowdDataset
@@ -89,6 +91,15 @@ def whole_batch(data):
 
 
 # ------------------------------------------------------------------ training
+
+
+@every_method
+def test_matrices_that_do_not_fit_are_refused_before_they_are_made(name, monkeypatch):
+    has_matrices = (ANNOTATORS, CLASSES, CLASSES) in {value.shape for value in build(name, toy_data()).state_dict().values()}
+    monkeypatch.setattr(em_steps, "_memory", lambda: 500)
+    expected = pytest.raises(MemoryError, match=r"take 1,008 bytes, .* has 500; .*(crowdlayer-vw|one coin)")
+    with expected if has_matrices else contextlib.nullcontext():
+        build(name, toy_data())
 
 
 @every_method

@@ -1,0 +1,19 @@
+"""A few trials of each kind of damage, so that ``make faults`` itself stays right; passes are killed there alone."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests import faults
+
+
+@pytest.mark.parametrize("name", [name for name in faults.KINDS if "damaged" in name])
+def test_damage_is_survived(name, tmp_path, monkeypatch):
+    for variable in faults.MOVED:
+        monkeypatch.setenv(f"CROWDS_{variable}", str(tmp_path / variable.lower()))
+    kind, _ = faults.KINDS[name]
+    outcomes = list(kind(6, random.Random(1)))
+    assert len(outcomes) == 6
+    assert [outcome for outcome in outcomes if outcome is not None] == []
