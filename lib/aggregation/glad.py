@@ -53,20 +53,20 @@ def glad(crowd: CrowdLabels, max_iterations: int = 100, tolerance: float = 1e-5,
 
     Args:
         crowd: the labels, of two classes or more.
-        max_iterations: EM iterations at most.
+        max_iterations: EM iterations at most; 0 keeps the means of the priors, with the posterior that they give.
         tolerance: stop when Q changes by less, in nats per label.
         m_steps: L-BFGS iterations of an M-step at most; None for 25, or 10 from 2^18 labels on: twice as fast, to a
             likelihood that differs by less than the tolerance.
 
     Raises:
-        ValueError: fewer than two classes, or settings that are not positive.
+        ValueError: fewer than two classes, or a setting out of range.
     """
     if crowd.n_classes < 2:
         raise ValueError(f"GLAD needs at least 2 classes, found {crowd.n_classes}")
     m_steps = (25 if len(crowd) < LARGE else 10) if m_steps is None else m_steps
-    if max_iterations < 1 or m_steps < 1 or not tolerance >= 0:
-        optimum = f"max_iterations={max_iterations}, m_steps={m_steps}, tolerance={tolerance}"
-        raise ValueError(f"max_iterations and m_steps must be at least 1 and tolerance at least 0, found {optimum}")
+    if max_iterations < 0 or m_steps < 1 or not tolerance >= 0:
+        found = f"max_iterations={max_iterations}, m_steps={m_steps}, tolerance={tolerance}"
+        raise ValueError(f"m_steps must be at least 1, max_iterations and tolerance at least 0, found {found}")
     point = np.concatenate([np.ones(crowd.n_annotators), np.ones(crowd.n_items)])  # the means of the priors
     last, converged, iterations = -np.inf, False, 0
     while iterations < max_iterations and not converged:

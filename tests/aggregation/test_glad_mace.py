@@ -95,6 +95,16 @@ def test_glad_posterior_is_bayes_rule_at_its_parameters():
     np.testing.assert_allclose(fitted.posterior, expected, atol=1e-12)
 
 
+def test_glad_without_iterations_is_bayes_rule_at_the_means_of_the_priors():
+    crowd = CrowdLabels([0, 0, 1], [0, 1, 1], [0, 1, 2], 3, 2, 3)
+    found = glad(crowd, max_iterations=0)
+    right = 1 / (1 + math.exp(-math.e))  # ability 1, log easiness 1
+    tied, lone = np.array([right, right, (1 - right) / 2]), np.array([(1 - right) / 2, (1 - right) / 2, right])
+    np.testing.assert_allclose(found.posterior, [tied / tied.sum(), lone, [1 / 3] * 3], atol=1e-12)
+    np.testing.assert_array_equal(found.ability, [1, 1])
+    assert (found.n_iterations, found.converged) == (0, False)
+
+
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_crowd_kit_has_nothing_to_improve_where_glad_converged(n_classes):
     # Its own fit is no oracle: it compares a first Q that is a sum with later ones that are means, and stops early.
@@ -212,8 +222,8 @@ def test_bad_settings_are_named():
     crowd, _ = toy_crowd()
     with pytest.raises(ValueError, match="at least 2 classes, found 1"):
         glad(CrowdLabels([0], [0], [0], 1, 1, 1))
-    with pytest.raises(ValueError, match="max_iterations=0"):
-        glad(crowd, max_iterations=0)
+    with pytest.raises(ValueError, match="max_iterations=-1"):
+        glad(crowd, max_iterations=-1)
     with pytest.raises(ValueError, match="at least 1, found 50 and 0"):
         mace(crowd, restarts=0)
     with pytest.raises(ValueError, match="strategy_prior must be above 0"):
