@@ -127,7 +127,7 @@ def test_each_package_that_lib_imports_is_asked_for():
 
 
 def test_the_sites_lock_pins_with_hashes_what_is_asked_for_and_names_no_address():
-    names = {"docutils": "sphinx", "PIL": "pillow"}  # what a module is called, and what brings it
+    names = {"docutils": "sphinx", "PIL": "pillow", "markdown_it": "markdown-it-py"}  # a module and what brings it
     text = (paths.ROOT / "requirements-site.txt").read_text()
     pins = [block for block in text.split("\n") if block and not block.startswith((" ", "#"))]
     assert text.count("--hash=sha256:") >= len(pins) > 20

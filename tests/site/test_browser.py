@@ -157,22 +157,29 @@ def test_no_link_or_anchor_is_dead():
 RULES = {"light": ["wcag2a", "wcag2aa", "wcag21aa"], "dark": {"type": "rule", "values": ["color-contrast"]}}
 
 
+AXE = playwright and Path(importlib.util.find_spec("axe_playwright_python").origin).parent / "axe.min.js"
+
+
+def serious(page, scheme: str, name: str) -> list[str]:
+    """What axe, already in the page, finds serious or critical in what is shown."""
+    result = page.evaluate("rules => axe.run(document, {resultTypes: ['violations'], runOnly: rules})", RULES[scheme])
+    return [
+        f"{name}: {rule['impact']} {rule['id']} {rule['nodes'][0]['html'][:160]} ({len(rule['nodes'])})"
+        for rule in result["violations"]
+        if rule["impact"] in ("serious", "critical")
+    ]
+
+
 @pytest.mark.parametrize("scheme", RULES)
 def test_axe_finds_nothing_serious(browser, address, scheme):
-    axe = Path(importlib.util.find_spec("axe_playwright_python").origin).parent / "axe.min.js"
     page = browser.new_page(color_scheme=scheme)
     found = []
     for name in KINDS:
         page.goto(address + name, wait_until="load", timeout=60_000)
         if name != "explorer.html":
             page.wait_for_selector("html[data-ready]", state="attached", timeout=60_000)
-        page.add_script_tag(path=str(axe))
-        result = page.evaluate("rules => axe.run(document, {resultTypes: ['violations'], runOnly: rules})", RULES[scheme])
-        found += [
-            f"{name}: {rule['impact']} {rule['id']} {rule['nodes'][0]['html'][:160]} ({len(rule['nodes'])})"
-            for rule in result["violations"]
-            if rule["impact"] in ("serious", "critical")
-        ]
+        page.add_script_tag(path=str(AXE))
+        found += serious(page, scheme, name)
     page.close()
     assert found == []
 
@@ -302,16 +309,18 @@ SLIDE = """() => {
 
 def test_the_slides_turn_by_keyboard_and_fit_the_screen(browser, address):
     page = browser.new_page(viewport={"width": 1280, "height": 720})
-    said = []
+    said, hard = [], []
     page.on("console", lambda message: said.append(message.text))
     page.goto(address + "slides/00_start_here.html", wait_until="load")
     page.wait_for_selector("html[data-ready]", state="attached", timeout=60_000)
+    page.add_script_tag(path=str(AXE))
     seen = []
     while True:
         while page.evaluate("() => Reveal.availableFragments().next"):
             page.keyboard.press("ArrowRight")
         page.wait_for_function("() => [...Reveal.getCurrentSlide().querySelectorAll('img')].every(image => image.complete)")
         seen.append(page.evaluate(SLIDE))
+        hard += serious(page, "light", seen[-1]["title"])
         if page.evaluate("() => Reveal.isLastSlide()"):
             break
         page.keyboard.press("ArrowRight")
@@ -324,6 +333,7 @@ def test_the_slides_turn_by_keyboard_and_fit_the_screen(browser, address):
     assert sum(slide["figures"] for slide in seen) >= 5
     assert sum(slide["notes"] > 0 for slide in seen) > len(seen) / 2
     assert said == []
+    assert hard == []
 
 
 def test_pages_can_be_read_without_javascript(browser, address):
