@@ -51,6 +51,7 @@ test-site: $(SITE_READY) ## the built site in a browser: links, formulas, keyboa
 bench: $(READY) ## time, memory and own labels beside peer libraries, into figures/benchmarks/
 	$(RUN) -m tests.benchmarks.bench $(ARGS)
 	$(RUN) -m tests.benchmarks.own_data_grid
+	$(RUN) -m tests.benchmarks.own_data_real
 
 lock: ## make both locks anew from their .in files (needs uv; ARGS="--upgrade" takes newer versions)
 	$(UV) pip compile requirements.in --universal --python-version 3.11 --fork-strategy fewest \

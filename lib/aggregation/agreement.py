@@ -1,8 +1,8 @@
-"""How far people agree: Krippendorff's alpha with an interval, Cohen's kappa for each pair.
+"""How much annotators agree: Krippendorff's alpha with an interval, and Cohen's kappa for each pair.
 
 ``alpha = 1 - observed disagreement / disagreement expected by chance``, over the items with two labels or more: 1 is full
-agreement, 0 what chance gives. ``kappa`` is the same of two people, with the class shares of each. Both are undefined where
-there is nothing to compare, or where everybody says one and the same class.
+agreement, 0 is agreement by chance. ``kappa`` is the same for two annotators, with chance computed from the class shares of
+each. Both are undefined where there is nothing to compare, or where every label is the same class.
 
 References: Krippendorff, *Content Analysis*, 2004, chapter 11; Cohen (Educational and Psychological Measurement 20(1), 1960).
 """
@@ -17,7 +17,7 @@ from lib.crowd.labels import CrowdLabels
 __all__ = ["agreement", "alpha", "kappas"]
 
 REPLICATES = 200
-PAIRS_AT_MOST = 20_000_000  # of labels of one item; with more, a sample of items
+PAIRS_AT_MOST = 20_000_000  # pairs of labels of the same item; with more, a sample of items
 
 
 def alpha(crowd: CrowdLabels) -> tuple[float, float, float]:
@@ -27,7 +27,7 @@ def alpha(crowd: CrowdLabels) -> tuple[float, float, float]:
         return np.nan, np.nan, np.nan
     n = counts.sum(axis=1)
     agreed = (counts * (counts - 1)).sum(axis=1) / (n - 1)
-    parts = np.column_stack([agreed, counts])  # all that alpha needs, added up over items
+    parts = np.column_stack([agreed, counts])  # all that alpha needs, to be summed over items
     rng = np.random.default_rng(0)
     totals = [np.bincount(rng.integers(0, len(parts), len(parts)), minlength=len(parts)) @ parts for _ in range(REPLICATES)]
     drawn = _alpha(np.array(totals))
@@ -36,7 +36,7 @@ def alpha(crowd: CrowdLabels) -> tuple[float, float, float]:
 
 
 def _alpha(totals: np.ndarray) -> np.ndarray:
-    """Of sums ``[draws, 1 + classes]``: agreements, and labels of each class."""
+    """``[draws]`` alpha of sums ``[draws, 1 + classes]``: agreements, and labels of each class."""
     by_class = totals[:, 1:]
     n = by_class.sum(axis=1)
     observed = 1 - totals[:, 0] / n
@@ -46,7 +46,12 @@ def _alpha(totals: np.ndarray) -> np.ndarray:
 
 
 def kappas(crowd: CrowdLabels) -> pd.DataFrame:
-    """Columns first, second (annotators), n_items (that both labeled), agreement, kappa (NaN where undefined)."""
+    """One row per pair of annotators who labeled the same item.
+
+    Returns:
+        Columns first, second (annotators), n_items (that both labeled), agreement (share of them with equal labels), kappa (NaN
+        where undefined).
+    """
     first, second = _pairs(crowd)
     columns = ["first", "second", "n_items", "agreement", "kappa"]
     if len(first) == 0:
@@ -69,7 +74,7 @@ def kappas(crowd: CrowdLabels) -> pd.DataFrame:
 
 
 def _pairs(crowd: CrowdLabels) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of each two labels of one item."""
+    """Rows of the first and of the second label of every pair of labels of the same item."""
     n = crowd.labels_per_item.astype(np.float64)
     if (n**2).sum() / 2 > PAIRS_AT_MOST:
         share = PAIRS_AT_MOST / ((n**2).sum() / 2)
@@ -89,9 +94,10 @@ def _pairs(crowd: CrowdLabels) -> tuple[np.ndarray, np.ndarray]:
 
 
 def agreement(crowd: CrowdLabels) -> pd.DataFrame:
-    """What ``agreement.csv`` holds: alpha first, then kappa of each pair.
+    """The table ``agreement.csv``: alpha first, then kappa of each pair.
 
-    Columns measure, first, second, n_items, agreement, value, ci_low, ci_high, remark (``undefined`` and why).
+    Returns:
+        Columns measure, first, second, n_items, agreement, value, ci_low, ci_high, remark (``undefined: why``).
     """
     value, low, high = alpha(crowd)
     counts = crowd.counts[crowd.labels_per_item >= 2]
@@ -103,5 +109,5 @@ def agreement(crowd: CrowdLabels) -> pd.DataFrame:
     pairs = pairs.assign(measure="cohen_kappa", ci_low=np.nan, ci_high=np.nan)
     table = pd.DataFrame([top])
     table = pd.concat([table, pairs[list(table.columns)]], ignore_index=True) if len(pairs) else table
-    nothing = np.where(table["n_items"] == 0, "undefined: no item has two labels", "undefined: only one class was said")
+    nothing = np.where(table["n_items"] == 0, "undefined: no item has two labels", "undefined: all labels are the same class")
     return table.assign(remark=np.where(table["value"].isna(), nothing, ""))

@@ -3,14 +3,14 @@
 It starts from a posterior over the items' true classes and the annotators' confusion matrices that it was made with: of
 ``dawid_skene.dawid_skene``, or of ``fusion.estimate``. Each annotator is judged by the others, label by label: the judge is
 ``q``, the posterior of the item *without* that label. If the annotator is right with probability ``a`` and otherwise says any
-wrong class alike, a label ``k`` has the probability
+wrong class with equal probability, a label ``k`` has the probability
 
     a q[k] + (1 - a) (1 - q[k]) / (classes - 1),
 
 so a label about which the others are certain says much about ``a``, and one about which they know nothing says nothing.
 
-What no method of this kind can see: errors that annotators share. Where many of them take the same item for the same
-wrong class, they confirm each other, and accuracies and confidences come out too high.
+Errors that annotators share escape it. Where many of them take the same item for the same wrong class, they confirm each
+other, and accuracies and confidences come out too high (see :mod:`lib.aggregation.shared_errors`).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def report(crowd: CrowdLabels, posterior: np.ndarray, confusion: np.ndarray, per
 
     ``looks_random`` is the rule: the labels may be unrelated to the items (``p_guessing`` above 0.01) *and* someone who
     guesses would have given them ten times more likely than a typical annotator (``log10_guess_odds`` of at least 1).
-    The first half spares those who are wrong in a system, the second those who have given too few labels to tell.
+    The first half spares those who are systematically wrong, the second those who have given too few labels to tell.
 
     Args:
         crowd, posterior, confusion: as in :func:`said_by_others`.
@@ -194,7 +194,7 @@ def guessing_p_value(
     Under guessing, of whatever kind, an annotator's labels could as well be exchanged among the items. Two statistics are
     compared with their values after random exchanges: the expected number of agreements with the others, which finds
     ordinary work in few labels; and the mutual information with the others' classes, which also finds somebody who is
-    wrong in a system. The smaller p-value is doubled, since there were two.
+    systematically wrong. The smaller p-value is doubled, since there were two.
 
     Args:
         others: ``[labels, classes]`` what the others say.

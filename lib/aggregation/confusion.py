@@ -15,7 +15,7 @@ def expected_counts(posterior: np.ndarray, crowd: CrowdLabels) -> np.ndarray:
 
 
 def coin_matrices(right: np.ndarray, n_classes: int) -> np.ndarray:
-    """``[annotators, true class, label]`` of annotators who say every wrong class alike.
+    """``[annotators, true class, label]`` of annotators who say every wrong class equally often.
 
     Args:
         right: ``[annotators]`` or ``[annotators, true class]`` probability of a right label.

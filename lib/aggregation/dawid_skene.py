@@ -1,6 +1,6 @@
 """Aggregation: crowd labels in; votes, posteriors and confusion matrices out.
 
-Two ways to turn several opinions on an item into one. *Voting* counts every label alike. *Dawid-Skene* treats the true
+Two ways to turn several opinions on an item into one. *Voting* counts every label equally. *Dawid-Skene* treats the true
 class ``y_i`` as hidden and gives every annotator a confusion matrix,
 
     y_i ~ Categorical(prior),        p(annotator r says k | y_i = j) = A[r, j, k],
@@ -14,7 +14,7 @@ The steps themselves are in :mod:`lib.aggregation.em_steps`.
 
 A full matrix for each annotator takes many labels to learn, and ``annotators * classes^2`` numbers to store. Two models
 have fewer: an annotator is right with one probability for each true class (``"per class"``) or with one for all (``"one
-coin"``), and is wrong in every other class alike. Their steps cost one number per label.
+coin"``), and otherwise says any wrong class with equal probability. Their steps cost one number per label.
 
 Everything is float64. References: Dawid, Skene (Journal of the Royal Statistical Society C 28(1), 1979); one coin: Zhang,
 Chen, Zhou, Jordan (NeurIPS 2014); for the step with a network Rodrigues, Pereira (AAAI 2018).
@@ -47,7 +47,7 @@ def majority_vote(
     seed: int | np.random.Generator | None = None,
     weights: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The class that most annotators said of each item.
+    """The class that most annotators gave each item.
 
     Args:
         crowd: the labels.

@@ -1,22 +1,22 @@
-"""Combine labels and a classifier into one opinion about every item that is hardly ever worse than the majority vote.
+"""Combine labels and a classifier's predictions into a posterior for every item, hardly ever worse than the majority vote.
 
-In Dawid-Skene's model the data decide everything: with few labels per item it explains good labels away, and with a
-classifier among the annotators it may end up believing nobody else. Four rules prevent both:
+Dawid-Skene estimates everything from the data. With few labels per item it explains good labels away, and with a classifier
+among the annotators it may end up trusting the classifier alone. Four rules prevent both:
 
-* **Class shares come from the vote.** Learned along with the rest, they let a frequent class swallow the others. What errors
-  add to rare classes is taken off first, see :func:`class_shares`.
-* **No more parameters than hidden labels justify.** The first model is one coin per annotator, who is right with probability
-  ``a[r]`` and otherwise says any wrong class with equal probability; ``a[r]`` is drawn towards the mean of the crowd with the
-  weight of sixteen labels. It is replaced by a smaller or larger weight, or by full confusion matrices (whose rows are drawn
-  towards the annotator's coin and the errors of the crowd), only if that predicts hidden labels better by more than the
+* **Class shares come from the vote.** Estimated along with the rest, they let a frequent class absorb the others. The
+  votes that errors add to rare classes are subtracted first, see :func:`class_shares`.
+* **No more parameters than hidden labels justify.** The default model is one coin per annotator, who is right with probability
+  ``a[r]`` and otherwise says any wrong class with equal probability; ``a[r]`` is shrunk towards the mean of the crowd with the
+  weight of sixteen labels. A smaller or larger weight, or full confusion matrices (whose rows are shrunk towards the
+  annotator's coin and the errors of the crowd), replace it only if they predict hidden labels better by more than the
   standard error of the difference.
 * **Agreement is counted where annotators can agree**: on items with two labels or more, or with a known class. Where there
-  are too few of them, or annotators agree no more than by chance, nobody's accuracy can be told, and labels are kept.
-* **A classifier may tell who is better than whom, but not how good annotators are on the whole.** Its probabilities, made
-  without the item's own labels, replace the class shares after a temperature and a share of doubt have been fitted to the
-  labels. The mean accuracy of a label stays at least what the annotators' agreement implies, plus one standard error.
+  are too few such items, or annotators agree no more than by chance, no accuracy can be estimated, and the labels are kept.
+* **A classifier may show which annotators are better than others, but not how accurate they are overall.** Its probabilities,
+  predicted without the item's own labels, replace the class shares after a temperature and a share of doubt have been fitted
+  to the labels. The mean accuracy of a label stays at least what the annotators' agreement implies, plus one standard error.
 
-No method of this kind can see errors that annotators share. Only items whose class is known reveal them.
+Errors that annotators share remain: see :mod:`lib.aggregation.shared_errors`.
 
 References: Dawid, Skene (Journal of the Royal Statistical Society C 28(1), 1979); James, Stein (4th Berkeley Symposium on
 Mathematical Statistics and Probability 1, 1961) on shrinkage; the rules are ours.
@@ -36,7 +36,7 @@ from lib.crowd.labels import CrowdLabels
 __all__ = ["Estimate", "estimate", "support"]
 
 MODELS = (("coin", 16.0), ("coin", 64.0), ("coin", 4.0), ("matrix", 32.0), ("matrix", 8.0))  # the first is the default
-CROWD_ROWS = 10.0  # labels with whose weight a row of the crowd's errors is drawn towards equal ones
+CROWD_ROWS = 10.0  # weight, in labels, with which a row of the crowd's errors is shrunk towards equal ones
 LABELS_AT_MOST = 200_000  # used to choose a model
 LABELS_A_ROW = 0.25  # fewer per row of the full matrices, and these are not tried
 NUMBERS_AT_MOST = 30_000_000  # of full matrices; with more, these are not tried
@@ -55,13 +55,14 @@ class Estimate:
         posterior: ``[items, classes]``, rows sum to one; one-hot where the class is known.
         accuracy: ``[annotators]`` probability that a label is right.
         confusion: ``[annotators, true class, label]``; None where one coin per annotator was enough.
-        prior: ``[1, classes]``, or ``[items, classes]`` with a classifier: what is believed about an item before its labels.
+        prior: ``[1, classes]``, or ``[items, classes]`` with a classifier: the prior of an item, before its labels.
         people: ``[items, classes]`` the posterior given the labels alone.
         model: ``"one coin"`` or ``"full matrices"``.
-        leaning: the weight, in labels, with which an annotator is drawn to the crowd (a row to its coin, for full matrices).
+        leaning: the weight, in labels, with which an annotator is shrunk towards the crowd (with full matrices: a row towards
+            the annotator's coin).
         converged: whether the posterior had stopped changing when the rounds ended.
-        told_apart: whether there is enough agreement, on enough items, to tell anybody's accuracy. If not, labels are kept.
-        doubt: share of doubt in the classifier; 1 means that it is ignored, NaN that there is none.
+        told_apart: whether there is enough agreement, on enough items, to estimate accuracies. If not, labels are kept.
+        doubt: weight of the class shares against the classifier; 1 means that it is ignored, NaN that there is none.
     """
 
     posterior: np.ndarray
@@ -94,7 +95,7 @@ def estimate(crowd: CrowdLabels, prob: np.ndarray | None = None, known: np.ndarr
     Args:
         crowd: the labels; at least two classes.
         prob: ``[items, classes]`` probabilities of each item by a classifier that never saw the item's labels.
-        known: ``[items]`` known classes, -1 for the others. They are held fixed, and everybody is measured by them.
+        known: ``[items]`` known classes, -1 for the others. They are held fixed, and annotators are measured against them.
 
     Raises:
         ValueError: fewer than two classes, or sizes or values that do not fit the crowd.
@@ -153,9 +154,9 @@ def fitted(
     """EM, started from the vote, or from the known items if there are some.
 
     Args:
-        model: its kind, and the weight with which annotators are drawn to the crowd.
+        model: its kind, and the weight with which annotators are shrunk towards the crowd.
         prior: ``[1 or items, classes]`` log-probabilities.
-        used: ``[items]`` mask: the items by which annotators are measured.
+        used: ``[items]`` mask: the items on which annotators are measured.
         floor: the mean accuracy of a label is raised to at least this.
         start: the first posterior.
         weight: ``[items]`` how often each counts (in a bootstrap sample).
@@ -183,7 +184,7 @@ def fitted(
 
 
 def _kept(crowd: CrowdLabels, prior: np.ndarray, known: np.ndarray) -> _Fit:
-    """Everybody is nearly always right: votes win, and the prior breaks ties."""
+    """Every annotator is taken to be nearly always right: the vote decides, and the prior breaks ties."""
     accuracy = np.full(crowd.n_annotators, KEPT)
     posterior = _softmax(coin_scores(crowd, accuracy) + prior)
     _fix(posterior, np.flatnonzero(known >= 0), known)
@@ -191,7 +192,7 @@ def _kept(crowd: CrowdLabels, prior: np.ndarray, known: np.ndarray) -> _Fit:
 
 
 def _accuracies(crowd: CrowdLabels, posterior: np.ndarray, counted: np.ndarray, leaning: float, floor: float) -> np.ndarray:
-    """``[annotators]`` expected share of right labels on the items that count, drawn towards the crowd's."""
+    """``[annotators]`` expected share of right labels on the items that count, shrunk towards the crowd's."""
     weight = counted[crowd.item]
     right = np.bincount(crowd.annotator, weights=weight * posterior[crowd.item, crowd.label], minlength=crowd.n_annotators)
     total = np.bincount(crowd.annotator, weights=weight, minlength=crowd.n_annotators)
@@ -313,13 +314,13 @@ def _calibrated(prob, scores, labeled, shares, known):
 
 
 def mean_accuracy(crowd: CrowdLabels, known: np.ndarray) -> tuple[float, float, float]:
-    """The mean accuracy of a label, from how often two people agree, and from known classes.
+    """The mean accuracy of a label, from how often two annotators agree, and from known classes.
 
-    If all are right with probability ``a`` and otherwise say any of the other classes alike, two agree with probability
+    If all are right with probability ``a`` and otherwise say any other class with equal probability, two agree with probability
     ``a² + (1 - a)² / (C - 1)``.
 
     Returns:
-        The estimate and the ends of a 95 % interval, from 0 to at most 0.999: all of it if nothing can be compared.
+        The estimate and the ends of a 95 % interval; 0.999, and the interval from 0 to 0.999, if nothing can be compared.
     """
     several = crowd.labels_per_item >= 2
     n, c = crowd.labels_per_item[several], crowd.n_classes
@@ -364,10 +365,10 @@ def _checked(crowd: CrowdLabels, prob, known) -> np.ndarray:
 def class_shares(crowd: CrowdLabels, known: np.ndarray) -> np.ndarray:
     """``[1, classes]`` log of the share of each class among the items.
 
-    If labels are right with probability ``a`` and otherwise say any wrong class alike, a class with the share ``s`` gets
-    ``b + (a - b) s`` of the votes, ``b = (1 - a) / (C - 1)``. Solved for ``s``, the shares are drawn towards equal ones as
-    far as chance explains the differences (James & Stein). Known classes, where there are some, take the place of the votes:
-    an error that annotators share would shift these.
+    If labels are right with probability ``a`` and otherwise any wrong class with equal probability, a class of share ``s`` gets
+    ``b + (a - b) s`` of the votes, ``b = (1 - a) / (C - 1)``. Solved for ``s``, the shares are shrunk towards equal
+    ones as far as chance explains the differences (James & Stein). Known classes, if there are any, replace the votes, which
+    an error that annotators share would shift.
     """
     n_classes = crowd.n_classes
     if (known >= 0).any():

@@ -1,7 +1,8 @@
 """GLAD: aggregation that weighs each label by its annotator's ability and its item's difficulty.
 
 The label of item i by annotator r is right with probability ``sigma(ability_r * easiness_i)``, ``easiness_i > 0``; a wrong
-label is one of the other ``C - 1`` classes alike. EM: the E-step gives posteriors of the true classes; the M-step raises
+label is one of the other ``C - 1`` classes with equal probability. EM: the E-step gives posteriors of the true classes; the
+M-step raises
 
     Q = sum over labels of  p log sigma(m) + (1 - p) log((1 - sigma(m)) / (C - 1))  +  log prior,   m = ability_r easiness_i
 

@@ -78,7 +78,7 @@ def soften(prob: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def fit_confusion(prob: np.ndarray, crowd: CrowdLabels, strength: float = STRENGTH, rounds: int = ROUNDS) -> np.ndarray:
-    """Confusion matrices with which predictions explain the labels, drawn toward the whole crowd's.
+    """Confusion matrices with which predictions explain the labels, shrunk towards those of the whole crowd.
 
     Args:
         prob: ``[items, classes]``, rows sum to one.

@@ -1,12 +1,13 @@
-"""How good each annotator is, with intervals that know how little the judges know.
+"""The accuracy of each annotator, with intervals that allow for what the other annotators do not know.
 
-A label is judged by ``q``, the probability of the class that was said, by everything known of the item but this label. An
-annotator who is right with probability ``a``, and otherwise says any wrong class alike, gives it with probability
+A label is judged by ``q``, the posterior probability of its class given everything known about the item except this label.
+An annotator who is right with probability ``a``, and otherwise says any wrong class with equal probability, gives it with
+probability
 
     a q + (1 - a) (1 - q) / (C - 1).
 
-Bayes' rule with Jeffreys' prior for ``a`` gives an interval *as if the others' accuracies were known*. They are not: so the
-items are drawn with replacement, the model is fitted again, and the posteriors of ``a`` are averaged over these fits.
+Bayes' rule with Jeffreys' prior for ``a`` gives an interval *as if the accuracies of the others were known*. Since they are
+not, the model is fitted again to bootstrap samples of the items, and the posteriors of ``a`` are averaged over these fits.
 Only items with two labels or more, or with a known class, count; without enough of them there is no accuracy and no
 interval.
 
@@ -31,7 +32,7 @@ __all__ = ["accuracies", "likelihoods"]
 GRID = 400  # values of an accuracy
 BINS = 200  # of the support of a label
 REPLICATES = 24
-LABELS = 1_500_000  # of all replicates together; with many labels the others are as good as known
+LABELS = 1_500_000  # of all replicates together; with many labels the others' accuracies are nearly known
 
 
 def accuracies(
@@ -41,10 +42,10 @@ def accuracies(
     said: np.ndarray | None = None,
     misled: float = 0.0,
 ) -> np.ndarray:
-    """``[annotators, 3]`` mean of each annotator's accuracy and ends of its 95 % interval; NaN where nothing is known.
+    """``[annotators, 3]`` mean of each annotator's accuracy and the ends of its 95 % interval; NaN where nothing is known.
 
     Args:
-        crowd, known: as ``estimate`` was made with.
+        crowd, known: those of the estimate.
         said: ``[items]`` the class that a classifier predicts; it is judged by the labels alone and becomes the last row.
         misled: share of items on which annotators may share an error.
     """
@@ -90,9 +91,9 @@ def accuracies(
 
 
 def likelihoods(annotator: np.ndarray, q: np.ndarray, n_annotators: int, n_classes: int) -> np.ndarray:
-    """``[annotators, GRID]`` log-likelihood of each accuracy.
+    """``[annotators, GRID]`` log-likelihood of each accuracy, given ``q`` of each label.
 
-    Supports are rounded to bins, shared between the two nearest, so that the work is one small matrix product.
+    Each ``q`` is split between the two nearest bins, so that the work is one small matrix product.
     """
     place = np.clip(q, 0, 1) * BINS
     left = np.minimum(place.astype(np.int64), BINS - 1)

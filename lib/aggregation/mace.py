@@ -2,9 +2,9 @@
 
 With probability ``competence_r`` annotator r knows the true class and says it; else r says a class drawn from a habit
 ``strategy_r``, whatever the item. As confusion matrices: ``A_r = competence_r I + (1 - competence_r) 1 strategy_r^T``. A label
-speaks for its own class, and for all others alike, so an E-step costs what the labels cost and needs no matrices. The M-step
-is variational, with a Beta prior on competences and a Dirichlet prior on strategies, as Hovy et al. recommend; of several
-random starts the one with the highest likelihood in its last E-step is kept.
+is evidence for its own class and equally against all others, so an E-step costs what the labels cost and needs no matrices.
+The M-step is variational, with a Beta prior on competences and a Dirichlet prior on strategies, as Hovy et al. recommend; of
+several random starts the one with the highest likelihood in its last E-step is kept.
 
 Reference: Hovy, Berg-Kirkpatrick, Vaswani, Hovy, *Learning Whom to Trust with MACE*, NAACL 2013.
 """

@@ -34,7 +34,7 @@ from lib.aggregation import fusion
 from lib.aggregation.fusion import Estimate
 from lib.crowd.labels import CrowdLabels
 
-__all__ = ["SharedErrors", "allowance", "detect", "discounted", "pattern_log_probability"]
+__all__ = ["SharedErrors", "allowance", "detect", "discounted", "pattern_log_probability", "wrong_labels"]
 
 CRITICAL = 3.0  # log-likelihood gained by two parameters; chance gives more in one crowd of twenty
 ITEMS_AT_MOST = 20_000  # looked at by the test
@@ -191,8 +191,24 @@ def allowance(crowd: CrowdLabels, estimate: Estimate, known: np.ndarray) -> tupl
 
 
 def discounted(prob: np.ndarray, share: float) -> np.ndarray:
-    """Probabilities ``[..., classes]`` with an allowance: with probability ``share`` another class is true, any of them alike.
+    """Probabilities ``[..., classes]`` with an allowance: with probability ``share``, one of the other classes is true.
 
     The most probable class stays the same as long as ``share`` is below ``1 - 1 / classes``.
     """
     return (1 - share) * prob + share * (1 - prob) / (prob.shape[-1] - 1)
+
+
+def wrong_labels(prob: np.ndarray, shares: tuple[float, float, float]) -> tuple[float, float, float]:
+    """How many of the most probable classes are wrong.
+
+    Args:
+        prob: ``[items, classes]``, before any allowance.
+        shares: of :func:`allowance`.
+
+    Returns:
+        Low, middle, high: the expected numbers at the three shares, the first and last two standard deviations farther out.
+    """
+    wrong = [1 - discounted(prob, share).max(axis=1) for share in shares]
+    low, middle, high = (part.sum() for part in wrong)
+    spread = [2 * np.sqrt((part * (1 - part)).sum()) for part in wrong]
+    return float(max(low - spread[0], 0)), float(middle), float(min(high + spread[2], len(prob)))

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 ESTIMATES = ("own", "crowd", "both")
-_UNIFORM = 1.0  # labels per row that an annotator's own matrix starts from, spread over all classes alike
+_UNIFORM = 1.0  # labels per row that an annotator's own matrix starts from, spread equally over all classes
 
 
 def confusion_distances(confusion: np.ndarray) -> np.ndarray:
@@ -151,7 +151,7 @@ def held_out_loss(
 
     Three matrices: the annotator's own counts; the average of all other annotators; and both, the own counts added to
     ``strength`` labels per row of the others' average. Only annotators take part who have enough labels for the largest
-    size, and ``spare`` more to be scored on; so all sizes are of the same people.
+    size, and ``spare`` more to be scored on; so all sizes are of the same annotators.
 
     Args:
         crowd: the labels.

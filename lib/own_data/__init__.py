@@ -10,9 +10,10 @@ Or in one command: ``python -m lib.own_data --help``.
 """
 
 from lib.own_data.classifier import Classifier, load
+from lib.own_data.columns import Options
 from lib.own_data.features import Source, read_numbers
 from lib.own_data.folder import write
-from lib.own_data.intake import Options, read_labels
+from lib.own_data.intake import read_labels
 from lib.own_data.outcome import Outcome, fit
 from lib.own_data.tables import Refusal
 

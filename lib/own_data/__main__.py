@@ -20,9 +20,10 @@ import pandas as pd
 
 from lib.own_data import features as sources
 from lib.own_data.classifier import FEWEST, load
+from lib.own_data.columns import Options
 from lib.own_data.features import MATCHES, Source
 from lib.own_data.folder import safe_csv, settings_of, write
-from lib.own_data.intake import Options, read_labels
+from lib.own_data.intake import read_labels
 from lib.own_data.outcome import fit
 from lib.own_data.page import sentences
 from lib.own_data.tables import Refusal, read_table

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lib.own_data.columns import Options
 from lib.own_data.features import Source
-from lib.own_data.intake import Options
 from lib.own_data.outcome import Outcome
 from lib.own_data.page import report_page
 from lib.storage import write_atomically

@@ -12,8 +12,9 @@ from lib.aggregation.fusion import Estimate, estimate, mean_accuracy
 from lib.aggregation.shared_errors import SharedErrors
 from lib.own_data import classifier as training
 from lib.own_data.classifier import Classifier, HeldOut, Progress
+from lib.own_data.columns import DEFAULTS, Options
 from lib.own_data.features import Source, read_source
-from lib.own_data.intake import DEFAULTS, Intake, Options, read_labels
+from lib.own_data.intake import Intake, read_labels
 from lib.own_data.report import annotator_table, beliefs, cleaned_labels, decided, label_quality, to_relabel
 from lib.training.recipe import Recipe
 
@@ -46,9 +47,8 @@ class Outcome:
     misled: tuple[float, float, float]
 
     def wrong(self) -> tuple[float, float, float]:
-        """The expected number of wrong cleaned labels: low, middle, high; NaN if accuracies cannot be told apart."""
-        open_ = self.estimate.posterior[self.intake.known < 0]
-        return tuple(float((1 - shared_errors.discounted(open_, share).max(axis=1)).sum()) for share in self.misled)
+        """The number of wrong cleaned labels: low, middle, high; NaN if accuracies cannot be told apart."""
+        return shared_errors.wrong_labels(self.estimate.posterior[self.intake.known < 0], self.misled)
 
 
 def fit(

@@ -47,4 +47,4 @@ def test_undefined_is_said():
     assert table["remark"].tolist() == ["undefined: no item has two labels"]
     same = agreement.agreement(CrowdLabels.from_dense([[0, 0], [0, 0]], n_classes=2, annotator_names=["a", "b"]))
     assert same["value"].isna().all()
-    assert set(same["remark"]) == {"undefined: only one class was said"}
+    assert set(same["remark"]) == {"undefined: all labels are the same class"}

@@ -90,10 +90,10 @@ def test_the_range_holds_the_number_of_wrong_labels_and_known_classes_measure_it
             rest = known < 0
             wrong = (found.posterior.argmax(axis=1) != y)[rest].sum()
             shares = shared_errors.allowance(crowd, found, known)
-            said = [(1 - shared_errors.discounted(found.posterior[rest], s).max(axis=1)).sum() for s in shares]
-            within = said[0] <= wrong <= said[2]
+            low, _, high = shared_errors.wrong_labels(found.posterior[rest], shares)
+            within = low <= wrong <= high
             if rest.all():
-                held, claimed, true = held + within, claimed + said[0], true + wrong
+                held, claimed, true = held + within, claimed + (1 - found.posterior.max(axis=1)).sum(), true + wrong
             else:
                 measured += within
     assert held >= 9
@@ -107,3 +107,10 @@ def test_discounting_keeps_the_order_of_classes():
     np.testing.assert_allclose(found[0], [0.73, 0.17, 0.1])
     np.testing.assert_allclose(found.sum(axis=1), 1)
     np.testing.assert_array_equal(found.argmax(axis=1), [0, 0])
+
+
+def test_the_range_is_two_standard_deviations_wider_than_what_is_expected():
+    """A hundred items of two classes, each wrong with .1 (low), .18 (middle) or .26 (high)."""
+    prob = np.tile([0.9, 0.1], (100, 1))
+    expected = (10 - 2 * np.sqrt(9), 18, 26 + 2 * np.sqrt(100 * 0.26 * 0.74))
+    np.testing.assert_allclose(shared_errors.wrong_labels(prob, (0.0, 0.1, 0.2)), expected)

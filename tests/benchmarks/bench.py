@@ -244,7 +244,7 @@ def draw(folder: Path) -> Path:
     """
     from lib.plotting import style  # here, so that measuring needs no matplotlib
 
-    tables = [pd.read_csv(path) for path in sorted(folder.glob("*.csv")) if path.stem != "own_data_grid"]  # it measures no time
+    tables = [pd.read_csv(path) for path in sorted(folder.glob("*.csv")) if not path.stem.startswith("own_data")]  # no times
     if not tables:
         raise ValueError(f"no measurements (*.csv) in {folder}")
     table = pd.concat([part.dropna(axis=1, how="all") for part in tables], ignore_index=True)

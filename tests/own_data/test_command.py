@@ -184,7 +184,7 @@ def test_the_number_of_wrong_labels_is_a_range_and_measured_where_classes_are_kn
     low, middle, high = found.wrong()
     assert 0 <= low < middle < high
     assert middle == pytest.approx((1 - found.tables["cleaned_labels"]["confidence"]).sum())
-    said = f"About {middle:,.0f} of the 120 cleaned labels are expected to be wrong: {low:,.0f} if annotators err independently"
+    said = f"About {middle:,.0f} of the 120 cleaned labels are expected to be wrong: from {low:,.0f}, if annotators err indep"
     assert any(text.startswith(said) for text in told)
     assert any("find out the classes of 50 or more items" in text for text in warned)
     known = pd.Series(np.array(["cat", "dog"])[y[:40]], [f"item {i}" for i in range(40)])

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.own_data.intake import Options, folded, read_labels
+from lib.own_data.columns import Options
+from lib.own_data.intake import folded, read_labels
 from lib.own_data.tables import Refusal
 
 HEADER = "item,annotator,label\n"
