@@ -5,6 +5,8 @@ Something that nobody said has no row, so memory and work grow with what was sai
 
 from __future__ import annotations
 
+import logging
+import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +18,8 @@ import numpy as np
 import pandas as pd
 
 __all__ = ["Triples", "check_columns", "whole_numbers"]
+
+log = logging.getLogger(__name__)
 
 
 class Triples:
@@ -96,13 +100,14 @@ class Triples:
 
     @classmethod
     def from_csv(cls, path: str | Path, **columns) -> Self:
-        """From a CSV file with a header; the options are those of ``from_frame``.
+        """From a CSV file with a header (also ``.gz``, ``.bz2``, ``.xz``, ``.zip``); the options are those of ``from_frame``.
 
-        Names are read as text, and names given as something else are compared as text.
+        Names are read as text, and names given as something else are compared as text. A warning names annotators and classes
+        that differ in case, spaces or Unicode form alone, since each is taken for one of its own.
 
         Raises:
             FileNotFoundError: no such file.
-            ValueError: not readable as CSV, or as in ``from_frame``; the message names the file.
+            ValueError: not readable as CSV, two columns of one name, or as in ``from_frame``; the message names the file.
         """
         path = Path(path)
         if not path.is_file():
@@ -115,9 +120,20 @@ class Triples:
                 # Rows longer than the header: pandas would shift or drop columns.
                 warnings.simplefilter("error", pd.errors.ParserWarning)
                 frame = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], index_col=False)
-            return cls.from_frame(frame, **columns)
-        except (ValueError, pd.errors.ParserWarning) as error:
+            header = pd.read_csv(path, dtype=str, keep_default_na=False, header=None, nrows=1).iloc[0].tolist()
+        except Exception as error:  # a damaged archive raises this or that, by its kind
             raise ValueError(f"{path}: {error}") from error
+        # Pandas has renamed the second of two equal columns.
+        if again := [name for place, name in enumerate(header) if name and name in header[:place]]:
+            raise ValueError(f"{path}: two columns are named {again[0]!r}; rename one of them")
+        try:
+            made = cls.from_frame(frame, **columns)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        for role, names in (("annotators", made.annotator_names), (f"{cls.column}s", made._said_names())):
+            if alike := _alike(names or ()):
+                log.warning("%s: the %s %s are taken for different ones", path, role, " and ".join(map(repr, alike)))
+        return made
 
     @staticmethod
     def _coded(
@@ -273,9 +289,15 @@ def _encode(column: str, values: pd.Series, given: Sequence | None) -> tuple[np.
     """Positions of a table's values among the names, and the names: those given, else those that occur, sorted.
 
     Raises:
-        ValueError: a value that is not among the names given, or names of several types.
+        ValueError: a value that is no name or not among the names given, or names of several types.
     """
-    codes, seen = pd.factorize(values, use_na_sentinel=False)  # in the order of first appearance; every cell is hashed once
+    types = set(map(type, values)) if values.dtype == object else set()
+    if bool in types and len(types) > 1:  # for Python True is 1
+        raise ValueError(f"column {column!r} must hold names of one type, found {', '.join(sorted(t.__name__ for t in types))}")
+    try:
+        codes, seen = pd.factorize(values, use_na_sentinel=False)  # in the order of first appearance; every cell is hashed once
+    except TypeError as error:
+        raise ValueError(f"column {column!r} must hold names, found a value that cannot be one: {error}") from error
     seen = seen.tolist()
     names = _in_order(column, seen) if given is None else _as_list(given)
     positions = {name: position for position, name in enumerate(names)}
@@ -283,6 +305,14 @@ def _encode(column: str, values: pd.Series, given: Sequence | None) -> tuple[np.
         if value not in positions:
             raise ValueError(f"column {column!r} has the value {value!r}, expected one of {_shorten(names)}")
     return np.array([positions[value] for value in seen], dtype=np.int64)[codes], names
+
+
+def _alike(names: Sequence) -> list:
+    """The first names that are equal but for case, spaces and Unicode form; empty where there are none."""
+    groups: dict[str, list] = {}
+    for name in map(str, names):
+        groups.setdefault(" ".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
+    return next((group for group in groups.values() if len(group) > 1), [])
 
 
 def _in_order(column: str, names: list) -> list:

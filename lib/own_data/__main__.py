@@ -11,8 +11,10 @@ python -m lib.own_data predict DIR/classifier NEW --out FILE.csv     classes for
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
@@ -28,16 +30,30 @@ from lib.own_data.outcome import fit
 from lib.own_data.page import sentences
 from lib.own_data.tables import Refusal, read_table
 from lib.storage import write_atomically
-from lib.training.device import check_device
+from lib.training.device import OutOfMemory, check_device
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command. Returns 0, or 2 if a file was refused or could not be read or written."""
+    """Run the command. Returns 0; 1 if there was too little memory or training diverged; 2 if a file was refused or could not
+    be read or written; 130 after Ctrl-C; 141 if the output's reader has gone."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         if arguments[:1] == ["predict"]:
-            return _predict(_prediction_parser().parse_args(arguments[1:]))
-        return _run(_parser().parse_args(arguments))
+            code = _predict(_prediction_parser().parse_args(arguments[1:]))
+        else:
+            code = _run(_parser().parse_args(arguments))
+        sys.stdout.flush()  # here, where a reader that has gone is noticed
+        return code
+    except BrokenPipeError:
+        with suppress(OSError):  # Python would try once more to write what is left, at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        print("\nInterrupted", file=sys.stderr)
+        return 130
+    except (MemoryError, FloatingPointError, OutOfMemory) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except (Refusal, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

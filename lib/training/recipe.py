@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 PRECISIONS = ("float32", "mixed")
@@ -50,8 +51,8 @@ class Recipe:
         for name in ("epochs", "batch_size", "passes"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, found {getattr(self, name)!r}")
-        if not self.lr > 0:
-            raise ValueError(f"lr must be above 0, found {self.lr!r}")
+        if not 0 < self.lr < math.inf:
+            raise ValueError(f"lr must be a finite number above 0, found {self.lr!r}")
         if not isinstance(self.crop, int) or self.crop < 0:
             raise ValueError(f"crop must be a whole number of at least 0, found {self.crop!r}")
         choices = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": PRECISIONS}

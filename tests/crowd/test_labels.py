@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -318,6 +320,8 @@ ROWS = {"item": ["a", "b", "a"], "annotator": ["x", "x", "y"], "label": ["no", "
         (pd.DataFrame(ROWS), {"classes": ["no", "maybe"]}, "column 'label' has the value 'yes', expected one of 'no', 'maybe'"),
         (pd.DataFrame(ROWS), {"items": ["a", "b", "a"]}, "item_names must not repeat"),
         (pd.DataFrame(ROWS | {"item": ["a", 1, 2]}), {}, "column 'item' must hold names of one type, found int, str"),
+        (pd.DataFrame(ROWS | {"item": [1, True, 2]}, dtype=object), {}, "column 'item' .* of one type, found bool, int"),
+        (pd.DataFrame(ROWS | {"item": [[1], [2], [3]]}), {}, "column 'item' .* cannot be one: unhashable type: 'list'"),
         (pd.DataFrame(ROWS).iloc[:0], {}, "no rows and no classes were given"),
     ],
 )
@@ -337,6 +341,7 @@ def test_from_frame_refuses(frame, options, message):
         ("item,annotator,label\na,b,c\na,b,c,d\n", "Expected 3 fields in line 3, saw 4"),
         ("", "No columns"),
         (b"item,annotator,label\n\xff,b,c\n", "can't decode byte 0xff"),
+        ("item,annotator,label,label\na,b,c,d\n", "two columns are named 'label'; rename one of them"),
     ],
 )
 def test_from_csv_refuses_and_names_the_file(tmp_path, content, message):
@@ -345,6 +350,26 @@ def test_from_csv_refuses_and_names_the_file(tmp_path, content, message):
     with pytest.raises(ValueError, match=message) as caught:
         CrowdLabels.from_csv(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz", "zip"])
+def test_from_csv_names_a_damaged_archive(tmp_path, kind):
+    path = tmp_path / f"labels.csv.{kind}"
+    pd.DataFrame(ROWS).to_csv(path, index=False)
+    assert len(CrowdLabels.from_csv(path)) == 3
+    for damaged in (path.read_bytes()[:-12], b"no archive"):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=re.escape(str(path))):
+            CrowdLabels.from_csv(path)
+
+
+@pytest.mark.parametrize("other", ["cat ", "Cat", "CAT"])
+def test_from_csv_names_classes_that_look_alike(tmp_path, caplog, other):
+    path = tmp_path / "labels.csv"
+    path.write_text(f"item,annotator,label\na,x,cat\nb,x,{other}\n", encoding="utf-8")
+    assert CrowdLabels.from_csv(path).n_classes == 2
+    names = " and ".join(map(repr, sorted([other, "cat"])))
+    assert f"the labels {names} are taken for different ones" in caplog.text
 
 
 def test_from_csv_without_a_file(tmp_path):

@@ -12,6 +12,7 @@ import pytest
 
 from lib.aggregation import fusion
 from lib.own_data import Options, fit, outcome, page, report, write
+from lib.own_data import __main__ as command
 from lib.own_data import folder as out_folder
 from lib.own_data.__main__ import main
 from lib.own_data.intake import read_labels
@@ -285,3 +286,21 @@ def test_where_matrices_would_not_fit_there_is_one_accuracy_an_annotator(monkeyp
     assert (people["confusions"] == "").all()
     monkeypatch.undo()
     assert fit(pd.DataFrame(rows, columns=["item", "annotator", "label"])).estimate.model == "full matrices"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (KeyboardInterrupt(), 130, "Interrupted"),
+        (MemoryError("matrices of 8 bytes"), 1, "error: matrices of 8 bytes"),
+        (FloatingPointError("the loss is nan"), 1, "error: the loss is nan"),
+    ],
+)
+def test_whatever_ends_the_command_is_one_line(tmp_path, monkeypatch, capsys, error, code, told):
+    def fail(*given, **options):
+        raise error
+
+    monkeypatch.setattr(command, "fit", fail)
+    labels()[1].to_csv(tmp_path / "labels.csv", index=False)
+    assert main([str(tmp_path / "labels.csv"), "--out", str(tmp_path / "out")]) == code
+    assert capsys.readouterr().err.strip() == told
