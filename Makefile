@@ -48,10 +48,10 @@ site: $(SITE_READY) ## the readers' site into build/site, from what is committed
 test-site: $(SITE_READY) ## the built site in a browser: links, formulas, keyboard, phone, accessibility
 	$(SITE_RUN) -m pytest -c tests/site/pytest.ini tests/site/test_browser.py $(ARGS)
 
-bench: $(READY) ## time, memory and own labels beside peer libraries, into figures/benchmarks/
+bench: $(READY) ## time and memory beside peers, and own variants, into figures/benchmarks/ (ARGS="--install", "--budget 12m", ...)
 	$(RUN) -m tests.benchmarks.bench $(ARGS)
-	$(RUN) -m tests.benchmarks.own_data_grid
-	$(RUN) -m tests.benchmarks.own_data_real
+	@test -n "$(ARGS)" || $(RUN) -m tests.benchmarks.own_data_grid
+	@test -n "$(ARGS)" || $(RUN) -m tests.benchmarks.own_data_real
 
 lock: ## make both locks anew from their .in files (needs uv; ARGS="--upgrade" takes newer versions)
 	$(UV) pip compile requirements.in --universal --python-version 3.11 --fork-strategy fewest \

@@ -1,7 +1,7 @@
-"""Benchmarks of training on images: images a second, the share of what the device can do, and what limits the rest.
+"""Speed of training on images, on any device: images a second, the share of what the device can do, and what limits the rest.
 
-    python -m tests.benchmarks.bench image_steps                         on this machine's processor
-    python -m tests.benchmarks.bench_images --device cuda --out DIR      on a GPU, also where nothing can be drawn
+    python -m tests.benchmarks.bench_images --out DIR                    on this machine's processor
+    python -m tests.benchmarks.bench_images --device cuda --out DIR      on a GPU
 
 ``image_steps`` times training steps at each batch size. ``share_of_peak`` is of the operations a second that a large matrix
 product reaches on the same device in the same precision; steps of CCC count for the operations of a crowd layer's step, so
@@ -23,8 +23,9 @@ import argparse
 import copy
 import json
 import multiprocessing
+import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -46,8 +47,6 @@ from lib.storage import write_atomically
 from lib.training.device import adapt, check_device, deterministic
 from lib.training.loop import _optimizer
 from lib.training.recipe import Recipe
-from tests.benchmarks import bench
-from tests.benchmarks.bench import Measurement, benchmark, take_turns
 
 NORMALIZE = ((0.5,), (0.25,))
 FAST = 12 * 45_000  # images of a run at `fast`, for `seconds_a_run`
@@ -82,10 +81,16 @@ def forward_flops(backbone: str, x_shape: tuple[int, ...], options: str) -> tupl
 
 
 @dataclass(frozen=True)
-class Images(Measurement):
+class Images:
     """A row about images.
 
     Args:
+        what: what was computed, in a few words.
+        size, size_unit: how much of it.
+        ours_seconds: median wall time.
+        peer_seconds: of the variant ``peer``.
+        max_abs_difference: between the results of both.
+        repeats: runs behind each median.
         images_per_second: through training steps.
         share_of_peak: of the operations a second of a large matrix product.
         seconds_a_run: of twelve passes over 45,000 images.
@@ -93,6 +98,14 @@ class Images(Measurement):
         device: its name.
     """
 
+    what: str
+    size: int
+    size_unit: str
+    ours_seconds: float
+    peer_seconds: float | None = None
+    peer: str | None = None
+    max_abs_difference: float | None = None
+    repeats: int = 1
     images_per_second: float | None = None
     share_of_peak: float | None = None
     seconds_a_run: float | None = None
@@ -103,8 +116,7 @@ class Images(Measurement):
 # ------------------------------------------------------------------ the benchmarks
 
 
-@benchmark
-def image_steps(smoke: bool, device: str = "cpu") -> list[Measurement]:
+def image_steps(smoke: bool, device: str = "cpu") -> list[Images]:
     """Steps of the crowd layer on each network, and of CCC, at a batch size and twice it."""
     place, rows = check_device(device), []
     networks = ["lenet"] if smoke else ["lenet", "lenet-bn"]
@@ -119,13 +131,12 @@ def image_steps(smoke: bool, device: str = "cpu") -> list[Measurement]:
     return rows
 
 
-@benchmark
-def image_seeds(smoke: bool, device: str = "cpu", seeds: int = 4) -> list[Measurement]:
+def image_seeds(smoke: bool, device: str = "cpu", seeds: int = 4) -> list[Images]:
     """One step each of several networks: one after the other, and stacked."""
     place, rows = check_device(device), []
     for network in ["lenet"] if smoke else ["lenet", "lenet-bn"]:
         size = 8 if smoke else 64
-        alone, together = _several(network, size, seeds, place)
+        alone, together = several(network, size, seeds, place)
         seconds, results = take_turns({"alone": alone, "stacked": together}, 1 if smoke else REPEATS)
         difference = float((results["alone"] - results["stacked"]).abs().max())
         rows.append(
@@ -145,8 +156,7 @@ def image_seeds(smoke: bool, device: str = "cpu", seeds: int = 4) -> list[Measur
     return rows
 
 
-@benchmark
-def image_processes(smoke: bool, device: str = "cpu", counts: Sequence[int] = ()) -> list[Measurement]:
+def image_processes(smoke: bool, device: str = "cpu", counts: Sequence[int] = ()) -> list[Images]:
     """Runs at once, each in a process: seconds a step and run, beside one run alone."""
     place, rows = check_device(device), []
     size, steps = (8, 2) if smoke else (128, 60)
@@ -154,7 +164,7 @@ def image_processes(smoke: bool, device: str = "cpu", counts: Sequence[int] = ()
     alone = None
     # To start processes takes longer than the rest of a smoke test.
     for count in counts or ((1,) if smoke else (1, 2) if place.type == "cpu" else (1, 2, 4, 8)):
-        among = _one_of_them(network, size, steps, device) if smoke else _at_once(network, size, steps, device, count)
+        among = _one_of_them(network, size, steps, device) if smoke else at_once(network, size, steps, device, count)
         seconds = among / count
         alone = alone or seconds
         rows.append(
@@ -173,6 +183,18 @@ def image_processes(smoke: bool, device: str = "cpu", counts: Sequence[int] = ()
 
 
 # ------------------------------------------------------------------ steps
+
+
+def take_turns(candidates: dict[str, Callable], repeats: int) -> tuple[dict[str, float], dict[str, object]]:
+    """Run the candidates one after the other, ``repeats`` times; the median seconds and the last result of each."""
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    results: dict[str, object] = {}
+    for _ in range(repeats):
+        for name, candidate in candidates.items():
+            begin = time.perf_counter()
+            results[name] = candidate()
+            seconds[name].append(time.perf_counter() - begin)
+    return {name: statistics.median(times) for name, times in seconds.items()}, results
 
 
 def step_seconds(method: str, network: str, size: int, place: torch.device, repeats: int = REPEATS, steps: int = 0) -> float:
@@ -278,7 +300,7 @@ def _name(place: torch.device) -> str:
 # ------------------------------------------------------------------ several at once
 
 
-def _several(network: str, size: int, seeds: int, place: torch.device):
+def several(network: str, size: int, seeds: int, place: torch.device):
     """Two functions that step ``seeds`` networks once from the same start, by cross-entropy and plain gradient descent, and
     return the last network's head weights."""
     shape = (1, 28, 28) if network == "lenet" else (3, 32, 32)
@@ -311,7 +333,7 @@ def _several(network: str, size: int, seeds: int, place: torch.device):
     return alone, stacked
 
 
-def _at_once(network: str, size: int, steps: int, device: str, count: int) -> float:
+def at_once(network: str, size: int, steps: int, device: str, count: int) -> float:
     """Seconds a step, when so many processes train at the same time."""
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, ProcessPoolExecutor(count, mp_context=context) as pool:
@@ -336,7 +358,8 @@ def _one_of_them(network: str, size: int, steps: int, device: str, start=None) -
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure on a device and write one CSV file a benchmark; returns the exit status."""
-    names = ("image_steps", "image_seeds", "image_processes")
+    measured = {"image_steps": image_steps, "image_seeds": image_seeds, "image_processes": image_processes}
+    names = tuple(measured)
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.bench_images", description="Speed of training on images.")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--out", type=Path, required=True, help="folder for the CSV files")
@@ -346,7 +369,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kind = check_device(options.device).type
     for name in options.only:
         with nullcontext() if kind == "cuda" else _one_thread():
-            rows = bench.BENCHMARKS[name](options.smoke, device=options.device)
+            rows = measured[name](options.smoke, device=options.device)
         table = pd.DataFrame([vars(row) for row in rows]).dropna(axis=1, how="all").assign(torch=torch.__version__)
         text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
         write_atomically(options.out / f"{name}_{kind}.csv", text)
@@ -356,7 +379,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _one_thread():
     from threadpoolctl import threadpool_limits
 
-    return threadpool_limits(bench.THREADS)
+    return threadpool_limits(1)
 
 
 if __name__ == "__main__":

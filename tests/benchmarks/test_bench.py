@@ -1,78 +1,207 @@
-"""The benchmarks run at tiny sizes, and what they write is what was measured. No test here looks at a time."""
+"""The benchmarks run at tiny sizes, both sides find the same, and what is measured is written. No test looks at a time."""
 
 from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from tests.benchmarks import bench
+from tests.benchmarks import bench, peers
+from tests.benchmarks.questions import OWN, QUESTIONS, Case, simulated
+
+SIZES = {"what", "size", "size_unit", "peer", "status", "ours_seconds", "peer_seconds", "ratio", "ratio_low", "ratio_high"}
+ABOUT = {"load", "idle", "date", "machine", "threads", "python", "numpy", "torch", "ours_version", "peer_version"}
 
 
-def test_smoke_runs_every_benchmark_and_draws(tmp_path, capsys):
-    assert bench.main(["--smoke", "--out", str(tmp_path)]) == 0
-    assert {path.stem for path in tmp_path.glob("*.csv")} == set(bench.BENCHMARKS)
-    assert (tmp_path / "benchmarks.png").read_bytes().startswith(b"\x89PNG")
-    printed = capsys.readouterr().out
-    for name in bench.BENCHMARKS:
-        table = pd.read_csv(tmp_path / f"{name}.csv")
-        assert {"what", "size", "ours_seconds", "peer_seconds", "ratio", "peer", "peak_memory_mb"} <= set(table.columns)
-        assert {"threads", "python", "numpy", "scipy", "torch"} <= set(table.columns)
-        assert len(table) > 0
-        compared = table.dropna(subset="peer_seconds")
-        np.testing.assert_allclose(compared["ratio"], compared["peer_seconds"] / compared["ours_seconds"], rtol=1e-4)
-        assert name in printed
+@pytest.fixture(scope="module")
+def sides():
+    with peers.Sides(limit=60.0) as started:
+        yield started
 
 
-def test_dawid_skene_benchmark_compares_equal_results():
-    table = bench.measure("dawid_skene_vs_crowdkit", smoke=True)
-    assert (table["max_abs_difference"] < 1e-5).all()
-    assert table["peer"].str.startswith("crowd-kit ").all()
+@pytest.fixture
+def only_ours(monkeypatch, tmp_path):
+    """No peer but those of our own environment."""
+    for name in list(os.environ):
+        if name.startswith("BENCH_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("CROWDS_BUILD", str(tmp_path / "build"))
 
 
-def test_smoke_writes_apart_from_measured_numbers(tmp_path, monkeypatch):
+@pytest.mark.parametrize("question", [*QUESTIONS, *OWN])
+def test_each_question_runs_and_both_sides_agree(question, sides, only_ours, monkeypatch):
+    monkeypatch.setattr(bench, "REPEATS", 1)
+    rows = [bench.measure(case, sides) for case in (QUESTIONS | OWN)[question](True)]
+    table = pd.DataFrame(rows)
+    assert set(table) >= SIZES | ABOUT
+    assert not table.duplicated(bench.KEY).any()
+    assert (table["ours_seconds"] > 0).all()
+    compared = table[table["ratio"].notna()]
+    np.testing.assert_allclose(
+        compared["ratio"].astype(float), (compared["peer_seconds"] / compared["ours_seconds"]).astype(float)
+    )
+    assert (compared["equal"].dropna() == True).all(), compared[["what", "peer", "difference"]]  # noqa: E712, they are objects
+    beside = table[table["peer"].isin(["crowd-kit", ""]) | table["peer_version"].notna()]
+    assert (beside["status"] == bench.MEASURED).all(), beside["status"].tolist()
+    elsewhere = table.drop(beside.index)
+    assert elsewhere["status"].str.startswith("not installed: set BENCH_").all()
+    assert elsewhere["peer_seconds"].isna().all()
+
+
+def test_crowd_kit_finds_the_same_posteriors(sides):
+    cases = [case for case in QUESTIONS["aggregation"](True) if case.peer == "crowdkit" and case.compared == "posterior"]
+    assert {case.task for case in cases} == {"majority_vote", "dawid_skene"}
+    rows = [bench.measure(case, sides) for case in cases]
+    assert [row["equal"] for row in rows] == [True] * len(rows)
+    assert [row["repeats"] for row in rows] == [bench.REPEATS] * len(rows)
+    assert all(row["ratio_low"] <= row["ratio"] <= row["ratio_high"] for row in rows)
+
+
+def test_a_difference_is_told(sides, tmp_path, capsys, monkeypatch):
+    data = {name: simulated(30, 12)[name] for name in ("item", "annotator", "label", "n_annotators", "n_classes")}
+    case = Case(
+        "Dawid-Skene", 150, "labels", "dawid_skene", lambda: data, {"iterations": 1}, peers.OURS, "more of them",
+        peer_options={"iterations": 5}, tolerance=1e-6,
+    )  # fmt: skip
+    monkeypatch.setattr(bench, "QUESTIONS", {"one": lambda smoke: iter([case])})
+    monkeypatch.setattr(bench, "OWN", {})
+    assert bench.main(["--out", str(tmp_path / "benchmarks")]) == 1
+    table = pd.read_csv(tmp_path / "benchmarks" / "one.csv")
+    assert table["equal"].tolist() == [False]
+    assert "DIFFERENT by" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("named", ["/no/such/python", ""])
+def test_a_peer_that_is_not_there_is_a_row_that_says_so(named, sides, only_ours, monkeypatch):
+    if named:
+        monkeypatch.setenv("BENCH_MAML", named)
+    case = next(case for case in QUESTIONS["annotators"](True) if case.peer == "maml")
+    row = bench.measure(case, sides)
+    assert row["status"].startswith("not installed: ")
+    assert ("BENCH_MAML names /no/such/python" if named else "set BENCH_MAML to") in row["status"]
+    assert (row["peer_seconds"], row["ratio"], row["equal"]) == (None, None, None)
+    assert row["ours_seconds"] > 0
+
+
+def test_a_python_without_the_package_is_named(only_ours, monkeypatch, tmp_path):
+    monkeypatch.setenv("BENCH_MAML", sys.executable)
+    monkeypatch.setenv("BENCH_MAML_CHECKOUT", str(tmp_path))
+    case = next(case for case in QUESTIONS["annotators"](True) if case.peer == "maml")
+    with peers.Sides(limit=60.0) as alone:
+        assert "not installed: No module named" in bench.measure(case, alone)["status"]
+
+
+def test_a_run_that_takes_too_long_is_stopped():
+    case = Case("nothing", 1, "tasks", "nothing", lambda: {"x": np.zeros(1)}, peer=peers.OURS, compared="nothing")
+    with peers.Sides(limit=60.0) as quick:
+        row = bench.measure(case, quick)
+        assert row["ours_seconds"] >= 0.1
+        quick.get(peers.OURS, 1).limit = 0.01
+        row = bench.measure(case, quick)
+        assert row["status"] == "stopped: more than 0 s"
+        assert row["ratio"] is None
+        assert bench.measure(case, quick)["status"] == bench.MEASURED  # another process
+
+
+# ------------------------------------------------------------------ the command, with rows that nobody measured
+
+
+def case_named(what: str, peer: str = "") -> Case:
+    return Case(what, 10, "labels", "nothing", dict, peer=peer)
+
+
+def made_up(case: Case, sides, **changes) -> dict:
+    row = dict.fromkeys([*SIZES, "ours_mb", "peer_mb", "limit_seconds", "limit_mb", "equal", "difference"])
+    row |= {"what": case.what, "size": case.size, "size_unit": case.size_unit, "peer": peers.PEERS.get(case.peer, "")}
+    return row | {"status": bench.MEASURED, "ours_seconds": 2.0, "idle": True, "took": 3.0} | changes
+
+
+@pytest.fixture
+def two_questions(monkeypatch):
+    questions = {
+        name: lambda smoke, name=name: iter([case_named("a"), case_named("b", "crowdkit")]) for name in ("ccc", "training")
+    }
+    monkeypatch.setattr(bench, "QUESTIONS", questions)
+    monkeypatch.setattr(bench, "OWN", {})
+
+
+def test_smoke_writes_apart_and_each_row_at_once(two_questions, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("CROWDS_BUILD", str(tmp_path / "build"))
     monkeypatch.setenv("CROWDS_FIGURES", str(tmp_path / "figures"))
-    monkeypatch.setattr(
-        bench, "BENCHMARKS", {"nothing": lambda smoke: [bench.Measurement("x", 1, "labels", 2.0, 4.0, "p 1.0")]}
-    )
-    bench.main(["--smoke"])
-    assert (tmp_path / "build" / "benchmarks" / "nothing.csv").is_file()
+    file = tmp_path / "build" / "benchmarks" / "ccc.csv"
+    seen = []
+
+    def measured(case, sides, load):
+        seen.append(len(pd.read_csv(file)) if file.is_file() else 0)
+        return made_up(case, sides)
+
+    assert bench.main(["--smoke", "--only", "ccc"], measured) == 0
+    assert seen == [0, 1]
+    assert pd.read_csv(file)["what"].tolist() == ["a", "b"]
     assert not (tmp_path / "figures").exists()
-    bench.main([])
-    assert pd.read_csv(tmp_path / "figures" / "benchmarks" / "nothing.csv")["ratio"].tolist() == [2.0]
+    assert "[2/2, about 0 min left] ccc: b, 10 labels beside crowd-kit" in capsys.readouterr().out
 
 
-def test_take_turns_alternates():
-    calls = []
-    candidates = {"a": lambda: calls.append("a") or len(calls), "b": lambda: calls.append("b")}
-    seconds, results = bench.take_turns(candidates, repeats=2)
-    assert calls == ["a", "b", "a", "b"]
-    assert results["a"] == 3
-    assert seconds.keys() == {"a", "b"}
+def test_resume_leaves_out_what_an_idle_machine_has_measured(two_questions, tmp_path):
+    asked = []
+
+    def measured(case, sides, load):
+        asked.append(case.what)
+        return made_up(case, sides, idle=case.what != "b")
+
+    arguments = ["--only", "ccc", "--out", str(tmp_path / "benchmarks")]
+    bench.main(arguments, measured)
+    bench.main([*arguments, "--resume"], measured)
+    assert asked == ["a", "b", "b"]
+    assert len(pd.read_csv(tmp_path / "benchmarks" / "ccc.csv")) == 2
 
 
-def _hold(mebibytes: int) -> int:
-    return int(np.ones(mebibytes * 2**17).sum())
+def test_nothing_is_started_after_the_budget(two_questions, tmp_path, capsys):
+    def measured(case, sides, load):
+        time.sleep(0.05)
+        return made_up(case, sides)
+
+    bench.main(["--out", str(tmp_path / "benchmarks"), "--budget", "0.01s"], measured)
+    assert "the time is up: 3 rows are left, go on with --resume" in capsys.readouterr().out
+    assert len(pd.read_csv(tmp_path / "benchmarks" / "ccc.csv")) == 1
 
 
-def test_peak_memory_is_that_of_the_fresh_process():
-    ballast = np.ones(400 * 2**17)  # 400 MiB here must not count there
-    (small, low), (large, high) = bench.fresh_process(_hold, 1), bench.fresh_process(_hold, 200)
-    assert (small, large) == (2**17, 200 * 2**17)
-    assert low < 400 * ballast[0]
-    assert 190 < high - low < 260
+def test_figures_show_what_is_there(two_questions, tmp_path):
+    folder = tmp_path / "benchmarks"
+
+    def measured(case, sides, load):
+        ratio = {"ratio": 3.0, "ratio_low": 2.5, "ratio_high": 4.0, "peer_seconds": 6.0} if case.peer else {}
+        return made_up(case, sides, **ratio, ours_mb=5.0)
+
+    bench.main(["--out", str(folder)], measured)
+    assert (folder / "benchmarks.png").read_bytes().startswith(b"\x89PNG")
+    drawn = pd.read_csv(folder / "benchmarks.csv")
+    assert sorted(drawn["question"]) == ["ccc", "ccc", "training", "training"]
+    assert (folder / "benchmarks.alt.txt").read_text()
+    assert not (folder / "own_variants.png").exists()
 
 
-def test_unknown_benchmark_is_named(capsys):
-    with pytest.raises(ValueError, match="unknown benchmark 'dawid_skene_memry'; did you mean 'dawid_skene_memory'"):
-        bench.measure("dawid_skene_memry")
-    with pytest.raises(SystemExit) as caught:
-        bench.main(["nothing"])
-    assert caught.value.code == 2
-    assert "unknown benchmark 'nothing'" in capsys.readouterr().err
+def test_wrong_names_and_times_are_named(capsys):
+    wrong = {"--only": ("trainning", "did you mean 'training'"), "--budget": ("soon", "such as 90s or 12m")}
+    for option, (value, words) in wrong.items():
+        with pytest.raises(SystemExit) as caught:
+            bench.main([option, value])
+        assert caught.value.code == 2
+        assert words in capsys.readouterr().err
 
 
-def test_drawing_needs_measurements(tmp_path):
-    with pytest.raises(ValueError, match="no measurements"):
-        bench.draw(tmp_path)
+def test_peers_run_in_the_environments_that_are_named(only_ours, monkeypatch, tmp_path):
+    assert peers.python_of("crowdkit")[0] == Path(sys.executable)
+    folder = tmp_path / "environment"
+    python = peers._in(folder)
+    python.parent.mkdir(parents=True)
+    python.touch()
+    monkeypatch.setenv("BENCH_PEERANNOT", str(folder))
+    assert peers.python_of("peerannot") == (python, "")
+    with pytest.raises(peers.Missing, match="set BENCH_CCC_CHECKOUT to a checkout of Hansong-Zhang/CCC"):
+        peers.python_of("ccc")

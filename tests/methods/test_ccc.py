@@ -19,7 +19,7 @@ from lib.methods import ccc, meta_gradient
 from lib.methods.ccc import CrowdDerivatives, MetaSet, crowd_loss, group_annotators, select_confident
 from lib.training.loop import fit
 from lib.training.recipe import Recipe
-from tests.benchmarks import bench_ccc
+from tests.benchmarks import ccc_forms
 from tests.worked_example import (
     CROWD,
     LOGITS,
@@ -178,9 +178,9 @@ def test_gradients_and_batch_of_one():
 
 @pytest.mark.parametrize("kind", ["mlp", "conv"])
 def test_correction_equals_the_plain_algorithm(kind):
-    problem = bench_ccc.make_problem(kind, smoke=True, dtype=torch.float64)
+    problem = ccc_forms.make_problem(kind, smoke=True, dtype=torch.float64)
     results = []
-    for step in (bench_ccc.tangent_step, bench_ccc.double_backward_step, bench_ccc.plain_step):
+    for step in (ccc_forms.tangent_step, ccc_forms.double_backward_step, ccc_forms.plain_step):
         problem.network.zero_grad()
         torch.manual_seed(1)
         results.append(step(problem))
@@ -190,7 +190,7 @@ def test_correction_equals_the_plain_algorithm(kind):
 
 
 def test_correction_is_that_of_the_benchmark():
-    problem = bench_ccc.make_problem("mlp", smoke=True, dtype=torch.float64)
+    problem = ccc_forms.make_problem("mlp", smoke=True, dtype=torch.float64)
     crowd = CrowdLabels(problem.batch.position, problem.batch.annotator, problem.batch.label, 8, 6, 3)
     method = methods.build("ccc", lambda: networks.build("mlp", (5,), 3), crowd, groups=2).double()
     method.members[1].backbone.load_state_dict(problem.network.state_dict())
@@ -198,21 +198,21 @@ def test_correction_is_that_of_the_benchmark():
     method.meta_sets = [GivenMetaSet(problem.x, problem.label), None]  # network 1 learns from network 0's set
     torch.manual_seed(1)
     forward = meta_gradient.training_pass(method.members[1].backbone, problem.batch.x)
-    correction = method.correction(1, problem.batch, forward, bench_ccc.LR)
+    correction = method.correction(1, problem.batch, forward, ccc_forms.LR)
     torch.manual_seed(1)
-    assert_close(correction, bench_ccc.plain_step(problem), rtol=1e-8, atol=1e-12)
+    assert_close(correction, ccc_forms.plain_step(problem), rtol=1e-8, atol=1e-12)
 
 
 def test_correction_lowers_the_meta_loss():
     """Moving the matrices a little by the correction, before the virtual step, makes that step a better one."""
-    problem = bench_ccc.make_problem("mlp", smoke=True, dtype=torch.float64)
+    problem = ccc_forms.make_problem("mlp", smoke=True, dtype=torch.float64)
     problem.network.eval()
-    correction = bench_ccc.tangent_step(problem)
+    correction = ccc_forms.tangent_step(problem)
 
     def after(change):
         forward = meta_gradient.training_pass(problem.network, problem.batch.x)
         inner = CrowdDerivatives(forward.logits, problem.matrices + change[problem.groups], problem.batch)
-        moved = meta_gradient.virtual_step(problem.network, forward, inner.class_logits, bench_ccc.LR)
+        moved = meta_gradient.virtual_step(problem.network, forward, inner.class_logits, ccc_forms.LR)
         return meta_gradient.look_ahead(problem.network, forward, moved, problem.x, problem.label)[0].item()
 
     nothing = torch.zeros_like(correction)

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from lib import networks
 from lib.methods import meta_gradient
 from lib.networks import Backbone
-from tests.benchmarks.bench_ccc import residual_network
+from tests.benchmarks.ccc_forms import residual_network
 
 LR = 0.1
 IMAGE, VECTOR = (3, 8, 8), (6,)

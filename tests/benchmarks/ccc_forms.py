@@ -1,4 +1,4 @@
-"""Benchmarks of CCC's meta step: ours beside differentiating all of it twice, and beside the step as one first writes it.
+"""Forms of CCC's meta step: ours, differentiating all of it twice, and the step as one first writes it.
 
 All forms take the same step of one network (virtual step, meta-gradient, correction, gradients of the corrected loss) and
 agree in the correction:
@@ -14,10 +14,8 @@ agree in the correction:
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -28,10 +26,8 @@ from lib.datasets.batches import Batch
 from lib.methods import meta_gradient
 from lib.methods.ccc import EPSILON, CrowdDerivatives, crowd_loss
 from lib.networks import Backbone, build
-from tests.benchmarks.bench import THREADS, Measurement, benchmark, fresh_process, take_turns
 
 LR, RATE = 0.01, 0.5
-REPEATS = 9
 
 
 @dataclass(frozen=True)
@@ -61,59 +57,7 @@ class Problem:
         return self.matrices.new_zeros(int(self.groups.max()) + 1, *self.matrices.shape[1:])
 
 
-# ------------------------------------------------------------------ the benchmarks
-
-
-@benchmark
-def ccc_step(smoke: bool) -> list[Measurement]:
-    """Time of a step on the LabelMe network, and on a small residual network.
-
-    The target is for the residual network. Time on the other goes into calling torch rather than into arithmetic.
-    """
-    rows = []
-    for what, kind, steps, wanted in (("MLP", "mlp", 60, None), ("ResNet", "conv", 1, 1.2)):
-        problem = make_problem(kind, smoke)
-        forms = {"ours": tangent_step, "head": partial(tangent_step, mode="head")}
-        forms |= {"double backward": double_backward_step, "plain form": plain_step}
-        steps, repeats = (1, 1) if smoke else (steps, REPEATS)
-        candidates = {name: partial(_repeat, form, problem, steps) for name, form in forms.items()}
-        for candidate in candidates.values():
-            candidate()  # first calls choose convolution algorithms and load formulas
-        seconds, corrections = take_turns(candidates, repeats)
-        for ours, peer, target in (
-            ("ours", "double backward", wanted),
-            ("ours", "plain form", None),
-            ("head", "plain form", None),
-        ):
-            rows.append(
-                Measurement(
-                    f"CCC, {what}" + (", head" if ours == "head" else ""),
-                    len(problem.batch.x),
-                    "items",
-                    seconds[ours] / steps,
-                    seconds[peer] / steps,
-                    peer,
-                    # Another gradient: its correction has nothing to agree with.
-                    None if ours == "head" else float((corrections[ours] - corrections[peer]).abs().max()),
-                    repeats=repeats,
-                    target_ratio=target,
-                )
-            )
-    return rows
-
-
-@benchmark
-def ccc_step_memory(smoke: bool) -> list[Measurement]:
-    """Peak memory of a process that takes steps of the residual network in one of the forms."""
-    rows = []
-    for form in ("ours", "double backward", "plain form"):
-        (items, seconds), peak = fresh_process(_steps_alone, form, smoke)
-        what = "CCC, ResNet" + ("" if form == "ours" else f", {form}")
-        rows.append(Measurement(what, items, "items", seconds, peak_memory_mb=peak))
-    return rows
-
-
-def _repeat(form: Callable[[Problem], Tensor], problem: Problem, steps: int) -> Tensor:
+def repeat(form: Callable[[Problem], Tensor], problem: Problem, steps: int) -> Tensor:
     """Some steps from the same random state; the correction of the last."""
     for _ in range(steps):
         torch.manual_seed(1)
@@ -121,15 +65,6 @@ def _repeat(form: Callable[[Problem], Tensor], problem: Problem, steps: int) -> 
         problem.matrices.grad = None
         correction = form(problem)
     return correction
-
-
-def _steps_alone(form: str, smoke: bool) -> tuple[int, float]:
-    torch.set_num_threads(THREADS)
-    problem = make_problem("conv", smoke)
-    function = {"ours": tangent_step, "double backward": double_backward_step, "plain form": plain_step}[form]
-    begin = time.perf_counter()
-    _repeat(function, problem, 2)
-    return len(problem.batch.x), (time.perf_counter() - begin) / 2
 
 
 # ------------------------------------------------------------------ the forms of a step
