@@ -103,7 +103,7 @@ def _draw(panels: list) -> Figure:
         ax.set_visible(False)
     for ax, (name, table, panel) in zip(axes.flat, panels, strict=False):
         panel(ax, table)
-        ax.set_title(TITLES[name] + ("" if table["idle"].astype(bool).all() else " (machine not idle)"), loc="left")
+        ax.set_title(TITLES[name] + ("" if table["idle"].astype(bool).all() else "\n(machine not idle)"), loc="left")
     return figure
 
 
