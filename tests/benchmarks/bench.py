@@ -172,7 +172,7 @@ def _machine() -> str:
 
 
 def _read(file: Path) -> pd.DataFrame:
-    return pd.read_csv(file).fillna({"peer": ""}) if file.is_file() else pd.DataFrame(columns=KEY)
+    return pd.read_csv(file, dtype={"peer": str}).fillna({"peer": ""}) if file.is_file() else pd.DataFrame(columns=KEY)
 
 
 def _keep(file: Path, row: dict, order: list[tuple]) -> None:

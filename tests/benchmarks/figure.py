@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lib.plotting import style
@@ -80,7 +81,7 @@ def _table(file: Path) -> pd.DataFrame:
     """The rows of a question that have a time of ours."""
     if not file.is_file():
         return pd.DataFrame()
-    table = pd.read_csv(file)
+    table = pd.read_csv(file, dtype={"peer": str})
     return table[table["ours_seconds"].notna()].fillna({"peer": ""})
 
 
@@ -96,12 +97,13 @@ def _draw(panels: list) -> Figure:
     rows = [panels[first : first + columns] for first in range(0, len(panels), columns)]
     heights = [max(_height(table, panel) for _, table, panel in row) for row in rows]
     figure = Figure(figsize=(7.4 * columns, sum(heights)))
+    FigureCanvasAgg(figure)  # measures words
     axes = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
     for ax in axes.flat[len(panels) :]:
         ax.set_visible(False)
     for ax, (name, table, panel) in zip(axes.flat, panels, strict=False):
         panel(ax, table)
-        ax.set_title(TITLES[name] + ("" if table["idle"].astype(bool).all() else " (machine not idle)"), loc="left")
+        ax.set_title(TITLES[name] + ("" if table["idle"].astype(bool).all() else "\n(machine not idle)"), loc="left")
     return figure
 
 
