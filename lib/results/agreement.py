@@ -74,7 +74,7 @@ def _wrong_claims(project: Project, rows: Mapping[str, Mapping]) -> list[str]:
         ]
         if not any(_is_line_of(claim, line) for line in shown.get(claim.notebook, ())):
             wanted = f"{claim.statement!r} with {claim_tables.shown(claim)} and {claim.verdict!r}"
-            found.append(f"notebooks/{claim.notebook}.ipynb shows no line {wanted}")
+            found.append(f"{place}: notebooks/{claim.notebook}.ipynb shows no line {wanted}")
     return found
 
 
