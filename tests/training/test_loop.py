@@ -385,7 +385,7 @@ def test_a_diverging_method_is_noticed():
 def test_a_last_step_that_goes_astray_is_noticed():
     """The one step's loss is finite, the network after it is not."""
     with pytest.raises(FloatingPointError, match=r"the parameter backbone\.\S+ is not finite at the end of training"):
-        fit(build("majority-vote"), DATA, Recipe(epochs=1, batch_size=1000, optimizer="sgd", lr=1e300))
+        fit(build("majority-vote"), DATA, Recipe(epochs=1, batch_size=1000, optimizer="sgd", lr=3e38, weight_decay=1e3))
 
 
 def test_cuda_asked_for_and_absent(monkeypatch):
