@@ -8,6 +8,7 @@ import io
 import logging
 import os
 import shutil
+import sys
 import uuid
 import zipfile
 import zlib
@@ -23,6 +24,7 @@ __all__ = [
     "NotWritable",
     "cached_array",
     "cached_arrays",
+    "drop_output",
     "in_use",
     "is_in_use",
     "locked",
@@ -36,6 +38,12 @@ log = logging.getLogger(__name__)
 
 class NotWritable(OSError):
     """A file could not be written: a full or read-only disk, or no permission. The message names the file."""
+
+
+def drop_output() -> None:
+    """Send standard output nowhere from now on: its reader has gone, and at its end Python would try once more to write."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -14,8 +14,8 @@ worse than others, it sees shared errors too.
 **An allowance.** Whatever the test says, an item that misleads nearly everybody looks like a clear item of another class, so
 labels can never rule it out. :func:`allowance` bounds such items by an assumption: agreement shows that a label errs with
 probability ``e``; on top of that, between none and a share ``e`` of the items mislead, and ``e / 2`` is taken where one number
-is needed. In simulated crowds with shared errors (``tests/benchmarks/own_data_grid.py``) the share was 0.2 to 0.75 times ``e``,
-in seven real and machine crowds 0.3 to 1.05 times. Items whose class is known replace the assumption by a measurement.
+is needed. How often the range then holds the truth is measured on simulated crowds (``tests/benchmarks/own_data_grid.py``) and
+on real ones (``tests/benchmarks/own_data_real.py``). Items whose class is known replace the assumption by a measurement.
 
 References: Rosenbaum, *Observational Studies*, 2002, chapter 4, on one number that bounds what data cannot reveal; the model of
 misleading items is ours.
@@ -160,11 +160,19 @@ def _patterns(crowd: CrowdLabels, said: np.ndarray | None) -> tuple[np.ndarray, 
 
 
 def allowance(crowd: CrowdLabels, estimate: Estimate, known: np.ndarray) -> tuple[float, float, float]:
-    """The share of items on which the estimate may be misled beyond what it says itself: low, middle, high.
+    """The share of items on which the estimate may be misled beyond what it says itself.
 
     With fewer than ten known classes it is an assumption: 0, half and all of the error rate of a label (its upper bound), see
     the head of this module. With more, it is measured: each fifth of the known classes is hidden in turn, and the ends are
     those of Jeffreys' 95 % interval.
+
+    Args:
+        crowd: the labels.
+        estimate: of ``fusion.estimate``, from these labels and known classes.
+        known: ``[items]`` known classes, -1 for the others.
+
+    Returns:
+        Low, middle, high, between 0 and ``1 - 1 / classes``; NaN if accuracies cannot be told apart.
     """
     if not estimate.told_apart:
         return np.nan, np.nan, np.nan
@@ -190,12 +198,12 @@ def allowance(crowd: CrowdLabels, estimate: Estimate, known: np.ndarray) -> tupl
     return float(low), float(middle), float(high)
 
 
-def discounted(prob: np.ndarray, share: float) -> np.ndarray:
-    """Probabilities ``[..., classes]`` with an allowance: with probability ``share``, one of the other classes is true.
+def discounted(prob: np.ndarray, share: float, n_classes: int) -> np.ndarray:
+    """Probabilities of classes, of any shape, with an allowance: with probability ``share``, another class is true.
 
-    The most probable class stays the same as long as ``share`` is below ``1 - 1 / classes``.
+    The most probable class stays the same as long as ``share`` is below ``1 - 1 / n_classes``.
     """
-    return (1 - share) * prob + share * (1 - prob) / (prob.shape[-1] - 1)
+    return (1 - share) * prob + share * (1 - prob) / (n_classes - 1)
 
 
 def wrong_labels(prob: np.ndarray, shares: tuple[float, float, float]) -> tuple[float, float, float]:
@@ -208,7 +216,7 @@ def wrong_labels(prob: np.ndarray, shares: tuple[float, float, float]) -> tuple[
     Returns:
         Low, middle, high: the expected numbers at the three shares, the first and last two standard deviations farther out.
     """
-    wrong = [1 - discounted(prob, share).max(axis=1) for share in shares]
+    wrong = [1 - discounted(prob.max(axis=1), share, prob.shape[1]) for share in shares]
     low, middle, high = (part.sum() for part in wrong)
     spread = [2 * np.sqrt((part * (1 - part)).sum()) for part in wrong]
     return float(max(low - spread[0], 0)), float(middle), float(min(high + spread[2], len(prob)))

@@ -11,10 +11,8 @@ python -m lib.own_data predict DIR/classifier NEW --out FILE.csv     classes for
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
-from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
@@ -29,7 +27,7 @@ from lib.own_data.intake import read_labels
 from lib.own_data.outcome import fit
 from lib.own_data.page import sentences
 from lib.own_data.tables import Refusal, read_table
-from lib.storage import write_atomically
+from lib.storage import drop_output, write_atomically
 from lib.training.device import OutOfMemory, check_device
 
 
@@ -45,8 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()  # here, where a reader that has gone is noticed
         return code
     except BrokenPipeError:
-        with suppress(OSError):  # Python would try once more to write what is left, at its end
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         return 141
     except KeyboardInterrupt:
         print("\nInterrupted", file=sys.stderr)

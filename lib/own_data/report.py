@@ -142,7 +142,8 @@ def beliefs(estimate: Estimate, known: np.ndarray, misled: float) -> np.ndarray:
     apart."""
     if not estimate.told_apart:
         return np.full_like(estimate.posterior, np.nan)
-    return np.where((known >= 0)[:, None], estimate.posterior, shared_errors.discounted(estimate.posterior, misled))
+    p = estimate.posterior
+    return np.where((known >= 0)[:, None], p, shared_errors.discounted(p, misled, p.shape[1]))
 
 
 def cleaned_labels(crowd: CrowdLabels, prob: np.ndarray, label: np.ndarray, known: np.ndarray) -> pd.DataFrame:
@@ -175,7 +176,7 @@ def label_quality(crowd: CrowdLabels, estimate: Estimate, prob: np.ndarray | Non
     probability, or empty without one."""
     if estimate.told_apart:
         score = fusion.support(crowd, estimate.posterior, estimate.accuracy, estimate.confusion)
-        score = (1 - misled) * score + misled * (1 - score) / (crowd.n_classes - 1)
+        score = shared_errors.discounted(score, misled, crowd.n_classes)
     elif prob is not None:
         score = prob[crowd.item, crowd.label]
     else:

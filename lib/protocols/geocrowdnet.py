@@ -392,10 +392,9 @@ def hammer_families(scale: str, seeds: Sequence[int]) -> dict[str, list[RunConfi
 
 
 def _hammer(scale: str, gamma: float, method: str, seed: int, weight: float | None = None, start: str = STARTS[0]) -> RunConfig:
-    small = scale in ("smoke", "quick")
     options = {}
     if method in PENALTIES:
-        usual = HAMMER_WEIGHTS.get("quick" if small else scale, {}).get(method, HAMMER_SCRIPT_WEIGHT)
+        usual = HAMMER_WEIGHTS.get("quick" if scale == "smoke" else scale, {}).get(method, HAMMER_SCRIPT_WEIGHT)
         options = {"weight": usual if weight is None else weight}
     if method in STARTED:
         options = options | {"start": start}

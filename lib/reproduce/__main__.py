@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
 import shutil
 import signal
@@ -33,7 +32,7 @@ from lib.reproduce import execution, notebooks
 from lib.reproduce.flags import UsageError, check, parser
 from lib.reproduce.notebooks import Notebook, dumps, normalize
 from lib.runs import ledger
-from lib.storage import write_atomically
+from lib.storage import drop_output, write_atomically
 
 NEWS_EVERY = 30  # seconds between lines about runs where no terminal shows a bar
 
@@ -70,9 +69,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except (UsageError, notebooks.NotebookError) as error:
         code, told = 2, f"error: {error}"
     except BrokenPipeError:
-        # Python would try once more to write what is left, at its end.
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         code, told = 141, f"The reader of the output has gone. Finished runs are kept; to go on from here: {again}"
     except ledger.LedgerError as error:
         told = f"error: {error}"

@@ -103,7 +103,7 @@ def test_the_range_holds_the_number_of_wrong_labels_and_known_classes_measure_it
 
 def test_discounting_keeps_the_order_of_classes():
     prob = np.array([[0.9, 0.1, 0.0], [0.4, 0.35, 0.25]])
-    found = shared_errors.discounted(prob, 0.2)
+    found = shared_errors.discounted(prob, 0.2, 3)
     np.testing.assert_allclose(found[0], [0.73, 0.17, 0.1])
     np.testing.assert_allclose(found.sum(axis=1), 1)
     np.testing.assert_array_equal(found.argmax(axis=1), [0, 0])

@@ -3,8 +3,8 @@
     python -m tests.benchmarks.own_data_real
 
 It writes ``figures/benchmarks/own_data_real.csv``, a line per crowd and number of known classes (0 or 60, drawn at random): the
-number of wrong labels, the range said, whether shared errors were detected, and in how many percent of the annotators with
-twenty labels or more the 95 % interval contains the share of right labels. The assumption of
+number of wrong labels, the range said, whether shared errors were detected, how many annotators have twenty labels or more, and
+for how many of these the 95 % interval contains the share of right labels. The assumption of
 :func:`lib.aggregation.shared_errors.allowance` was set on simulated crowds, but with these in view: they are no independent
 test of it.
 """
