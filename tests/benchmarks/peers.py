@@ -174,16 +174,13 @@ class Side:
 
     def end(self) -> None:
         """Be done with the task."""
-        with contextlib.suppress(OSError):
-            self._write({"end": True})
-
-    def _write(self, question: dict) -> None:
-        self._process.stdin.write(json.dumps(question) + "\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(Stopped):
+            self._ask({"end": True}, self.limit)
 
     def _ask(self, question: dict, limit: float) -> dict:
         try:
-            self._write(question)
+            self._process.stdin.write(json.dumps(question) + "\n")
+            self._process.stdin.flush()
             line = self._lines.get(timeout=limit)
         except queue.Empty:
             self.close()

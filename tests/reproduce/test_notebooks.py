@@ -227,3 +227,14 @@ def test_it_runs_at_smoke_and_leaves_the_committed_files(notebook, tmp_path):
         for folder in (tmp_path / "figures" / notebook.stem, COMMITTED / notebook.stem)
     )
     assert made == committed, "figures/ holds other files than the notebook makes; run --in-place"
+
+
+@each
+def test_reading_computes_no_features(notebook):
+    """They take minutes where the cache is empty: a notebook that trains on them loads the images themselves."""
+    trained = protocols.grid(notebook.stem, "quick", [0])
+    if not any("features" in config.dataset_options for config in trained):
+        return
+    for cell in read(notebook)[1]:
+        if "datasets.load(" in cell.source:
+            assert '"features"' in cell.source, cell.source
