@@ -205,17 +205,3 @@ def test_peers_run_in_the_environments_that_are_named(only_ours, monkeypatch, tm
     assert peers.python_of("peerannot") == (python, "")
     with pytest.raises(peers.Missing, match="set BENCH_CCC_CHECKOUT to a checkout of Hansong-Zhang/CCC"):
         peers.python_of("ccc")
-
-
-def test_a_task_that_is_asked_for_at_once_is_not_lost(sides, tmp_path):
-    """What ends a task may be read together with the next one."""
-    file = tmp_path / "data.npz"
-    case = QUESTIONS["aggregation"](True)[0]
-    np.savez(file, **case.data())
-    ours = sides.get(peers.OURS)
-    for _ in range(20):
-        ours.prepare(case.task, file, case.options)
-        ours.end()
-    ours.prepare(case.task, file, case.options)
-    assert ours.run()[1]
-    ours.end()
