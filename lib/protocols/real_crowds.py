@@ -52,7 +52,7 @@ def _ccc(groups: int, per_class: int) -> dict[str, dict]:
 SETTINGS = {
     "labelme": Setting("mlp", Recipe(epochs=50, batch_size=64, lr=1e-3), _weights(0.01, 0.0001, 0.001) | _ccc(20, 40), WARMUP),
     "music": Setting(
-        "mlp-norm", Recipe(epochs=100, batch_size=64, lr=1e-3), _weights(0.001, 0.0001, 0.1) | _ccc(10, 5), WARMUP
+        "mlp-norm", Recipe(epochs=100, batch_size=64, lr=1e-3), _weights(0.001, 0.0001, 0.1) | _ccc(5, 10), WARMUP
     ),
     "sentiment_polarity": Setting("mlp", Recipe(epochs=20, batch_size=128, lr=1e-3), _weights(0.1, 0.0001, 0.01), WARMUP),
 }
