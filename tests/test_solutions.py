@@ -34,6 +34,7 @@ each_solution = pytest.mark.parametrize("path", SOLVED, ids=lambda path: path.st
 
 
 @pytest.mark.parametrize("path", [needs(path) for path in FOUND])
+@pytest.mark.usefixtures("one_processor")
 def test_it_runs_at_smoke(path, tmp_path, monkeypatch):
     for name, value in notebooks.kernel_environment(CROWDS_RUNS=str(tmp_path), CROWDS_FIGURES=str(tmp_path)).items():
         if value is None:
