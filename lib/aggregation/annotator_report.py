@@ -22,6 +22,7 @@ import pandas as pd
 from scipy.special import gammaln, xlogy
 
 from lib.aggregation.confusion import expected_counts, rows_to_one
+from lib.aggregation.judging import accuracy_grid
 from lib.crowd.labels import CrowdLabels
 
 __all__ = ["COLUMNS", "accuracy_interval", "guess_odds", "guessing_p_value", "report", "said_by_others"]
@@ -41,7 +42,7 @@ ODDS_ABOVE = 1.0  # log10: guessing must explain the labels ten times better tha
 
 
 def report(crowd: CrowdLabels, posterior: np.ndarray, confusion: np.ndarray, permutations: int = 499) -> pd.DataFrame:
-    """One line per annotator.
+    """One line per annotator, in the crowd's order.
 
     ``looks_random`` is the rule: the labels may be unrelated to the items (``p_guessing`` above 0.01) *and* someone who
     guesses would have given them ten times more likely than a typical annotator (``log10_guess_odds`` of at least 1).
@@ -54,8 +55,8 @@ def report(crowd: CrowdLabels, posterior: np.ndarray, confusion: np.ndarray, per
     Returns:
         Columns ``annotator`` (the caller's name), ``n_labels``, ``accuracy``, ``ci_low``, ``ci_high`` (95 %, from
         :func:`accuracy_interval`), ``confusions`` (the most frequent errors: "3 → 8 (40 %)" where 40 % of the 3 are called
-        8), ``p_guessing``, ``log10_guess_odds`` (from :func:`guess_odds`), ``looks_random``; in the crowd's order. Numbers
-        are NaN for an annotator without labels.
+        8), ``p_guessing``, ``log10_guess_odds`` (from :func:`guess_odds`), ``looks_random``. Numbers are NaN for an
+        annotator without labels.
 
     Raises:
         ValueError: shapes that do not fit, fewer than two classes, or no permutations.
@@ -78,14 +79,14 @@ def report(crowd: CrowdLabels, posterior: np.ndarray, confusion: np.ndarray, per
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
-def _confusions(counts: np.ndarray, class_names: Sequence, most: int = 2, least: float = 2.0) -> str:
-    """The errors expected most often, if they are expected at least ``least`` times."""
+def _confusions(counts: np.ndarray, class_names: Sequence) -> str:
+    """The two errors expected most often, if they are expected at least twice."""
     errors = counts * (1 - np.eye(len(counts)))
-    frequent = [np.unravel_index(place, errors.shape) for place in np.argsort(-errors.ravel(), kind="stable")[:most]]
+    frequent = [np.unravel_index(place, errors.shape) for place in np.argsort(-errors.ravel(), kind="stable")[:2]]
     words = [
         f"{class_names[true]} → {class_names[said]} ({100 * errors[true, said] / counts[true].sum():.0f} %)"
         for true, said in frequent
-        if errors[true, said] >= least
+        if errors[true, said] >= 2
     ]
     return ", ".join(words)
 
@@ -110,9 +111,7 @@ def said_by_others(crowd: CrowdLabels, posterior: np.ndarray, confusion: np.ndar
     for name, values in (("posterior", posterior), ("confusion", confusion)):
         if values.shape != sizes[name]:
             raise ValueError(f"{name} must have the shape {sizes[name]}, found {values.shape}")
-    own = confusion[crowd.annotator, :, crowd.label]
-    rest = posterior[crowd.item] / np.maximum(own, 1e-300)
-    return rest / rest.sum(axis=1, keepdims=True)
+    return rows_to_one(posterior[crowd.item] / np.maximum(confusion[crowd.annotator, :, crowd.label], 1e-300))
 
 
 def accuracy_interval(support: np.ndarray, n_classes: int, level: float = 0.95) -> tuple[float, float, float]:
@@ -120,7 +119,7 @@ def accuracy_interval(support: np.ndarray, n_classes: int, level: float = 0.95) 
 
     Bayes' rule with Jeffreys' prior Beta(1/2, 1/2) for the accuracy ``a`` and the likelihood at the head of this
     module, on a grid. Where the others are certain of everything (``support`` all 0 or 1), this is the Jeffreys interval
-    of that many right out of that many; where they are not, it is wider.
+    of that many right out of that many (Brown, Cai, DasGupta, Statistical Science 16(2), 2001); else it is wider.
 
     Args:
         support: ``[labels]`` the others' probability of the class that the annotator said.
@@ -132,8 +131,6 @@ def accuracy_interval(support: np.ndarray, n_classes: int, level: float = 0.95) 
 
     Raises:
         ValueError: fewer than two classes, a level or a support out of range.
-
-    Reference: Brown, Cai, DasGupta (Statistical Science 16(2), 2001) on Jeffreys' interval.
     """
     support = np.asarray(support, dtype=np.float64)
     if n_classes < 2:
@@ -144,9 +141,11 @@ def accuracy_interval(support: np.ndarray, n_classes: int, level: float = 0.95) 
         raise ValueError("support must hold probabilities, found a number outside 0 .. 1")
     if len(support) == 0:
         return np.nan, np.nan, np.nan
-    # In u, with a = sin²(u pi / 2), Jeffreys' prior is flat, and the grid is finest near 0 and 1.
-    accuracy = np.sin(np.pi / 2 * (np.arange(GRID) + 0.5) / GRID) ** 2
-    near = _near_the_top(_log_likelihood(support, accuracy[::COARSE], n_classes))
+    accuracy = accuracy_grid(GRID)
+    # The logarithm of the likelihood is concave in the accuracy, so beyond a negligible place there are only smaller ones.
+    coarse = _log_likelihood(support, accuracy[::COARSE], n_classes)
+    inside = np.flatnonzero(coarse >= coarse.max() - NEGLIGIBLE)
+    near = slice(max(inside[0] - 1, 0) * COARSE, (inside[-1] + 1) * COARSE + 1)
     log_likelihood = _log_likelihood(support, accuracy[near], n_classes)
     weight = np.zeros(GRID)
     weight[near] = np.exp(log_likelihood - log_likelihood.max())
@@ -157,32 +156,14 @@ def accuracy_interval(support: np.ndarray, n_classes: int, level: float = 0.95) 
     return float(weight @ accuracy), float(low), float(high)
 
 
-def _near_the_top(coarse: np.ndarray) -> slice:
-    """The part of the grid outside which the likelihood is negligible. Its logarithm is concave in the accuracy, so beyond a
-    negligible place there are only smaller ones."""
-    inside = np.flatnonzero(coarse >= coarse.max() - NEGLIGIBLE)
-    return slice(max(inside[0] - 1, 0) * COARSE, min((inside[-1] + 1) * COARSE + 1, GRID))
-
-
 def _log_likelihood(support: np.ndarray, accuracy: np.ndarray, n_classes: int) -> np.ndarray:
-    """Of the labels, in nats, for each of some accuracies ``a``.
-
-    The probabilities of 16 labels multiplied are a polynomial, a sum of ``c[k] a^k (1 - a)^(16 - k)`` with no negative ``c``:
-    its values are one matrix product, and one logarithm is taken where there were 16.
-    """
-    filled = -len(support) % FACTORS  # by labels of probability one, whatever the accuracy
-    wrong = np.maximum(1 - support, 0) / (n_classes - 1)
-    q, other = (np.concatenate([part, np.ones(filled)]).reshape(-1, FACTORS) for part in (support, wrong))
-    coefficients = np.zeros((len(q), FACTORS + 1))
-    coefficients[:, 0] = 1
-    for label in range(FACTORS):
-        coefficients[:, 1:] = coefficients[:, 1:] * other[:, [label]] + coefficients[:, :-1] * q[:, [label]]
-        coefficients[:, 0] *= other[:, label]
-    power = np.arange(FACTORS + 1)[:, None]
-    terms, total = accuracy**power * (1 - accuracy) ** (FACTORS - power), np.zeros(len(accuracy))
-    rows = max(NUMBERS_AT_ONCE // len(accuracy), 1)
-    for start in range(0, len(q), rows):
-        total += np.log(coefficients[start : start + rows] @ terms).sum(axis=0)
+    """Of the labels, in nats, for each of some accuracies; one logarithm is taken of the product of 16 labels'
+    probabilities."""
+    ways, odds = np.stack([support, np.maximum(1 - support, 0) / (n_classes - 1)], axis=1), np.stack([accuracy, 1 - accuracy])
+    total, rows = np.zeros(len(accuracy)), FACTORS * max(NUMBERS_AT_ONCE // (FACTORS * len(accuracy)), 1)
+    for start in range(0, len(ways), rows):
+        prob = ways[start : start + rows] @ odds  # [labels, accuracies]
+        total += np.log(np.multiply.reduceat(prob, np.arange(0, len(prob), FACTORS))).sum(axis=0)
     return total
 
 
@@ -199,14 +180,11 @@ def guessing_p_value(
     Args:
         others: ``[labels, classes]`` what the others say.
         said: ``[labels]`` the annotator's labels.
-        permutations: how many exchanges; p-values go down to ``2 / (permutations + 1)``.
+        permutations: how many exchanges, at least 1; p-values go down to ``2 / (permutations + 1)``.
         rng: generator or seed.
 
     Returns:
         At most 1; NaN without labels.
-
-    Raises:
-        ValueError: no permutations.
     """
     if permutations < 1:
         raise ValueError(f"permutations must be at least 1, found {permutations}")
@@ -250,13 +228,8 @@ def guess_odds(others: np.ndarray, said: np.ndarray, typical: np.ndarray) -> flo
     Guessing: labels drawn from fixed shares of one's own, whatever the item; the shares are averaged over Jeffreys'
     Dirichlet prior, so their freedom is paid for. Typical work: labels from the matrix ``typical``.
 
-    Args:
-        others: ``[labels, classes]`` what the others say.
-        said: ``[labels]`` the annotator's labels.
-        typical: ``[true class, label]`` the matrix of the other annotators together.
-
-    Returns:
-        log10 of the likelihood ratio; NaN without labels.
+    ``others`` and ``said`` as in :func:`guessing_p_value`, ``typical`` ``[true class, label]`` the matrix of the other
+    annotators together. Returns log10 of the likelihood ratio; NaN without labels.
     """
     if len(said) == 0:
         return np.nan

@@ -16,7 +16,7 @@ pass for confusion of the annotators: doubt would count twice, and the score wou
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
@@ -29,45 +29,32 @@ STRENGTH = 5.0
 ROUNDS = 10
 
 
+def spare(crowd: CrowdLabels, order: np.ndarray) -> np.ndarray:
+    """``[labels]`` mask: all but the label of each item that comes first in this order of the labels."""
+    mask = np.ones(len(crowd), dtype=bool)
+    mask[order[np.unique(crowd.item[order], return_index=True)[1]]] = False
+    return mask
+
+
 def hide(crowd: CrowdLabels, share: float, generator: np.random.Generator) -> tuple[CrowdLabels, CrowdLabels]:
-    """Split the labels at random into visible and hidden ones; items and annotators stay.
+    """Split the labels at random into visible ones and a share of hidden ones; items and annotators stay.
 
     An item keeps one visible label as long as there are other labels to hide. Only where most items have a single one
-    do some of them lose it.
-
-    Args:
-        crowd: the labels.
-        share: of them to hide, from 0 to below 1.
-        generator: of the draw.
-
-    Returns:
-        ``visible`` and ``hidden``.
-
-    Raises:
-        ValueError: a share out of range.
+    do some of them lose it. Raises ValueError for a share that is not at least 0 and below 1.
     """
     if not 0 <= share < 1:
         raise ValueError(f"the share of labels to hide must be at least 0 and below 1, found {share}")
     order = generator.permutation(len(crowd))
-    # The first label of each item in random order is the one that it keeps; the others may be hidden before any of those.
-    first = order[np.unique(crowd.item[order], return_index=True)[1]]
-    spare = np.ones(len(crowd), dtype=bool)
-    spare[first] = False
-    candidates = np.concatenate([order[spare[order]], order[~spare[order]]])
+    first = spare(crowd, order)[order]
     keep = np.ones(len(crowd), dtype=bool)
-    keep[candidates[: round(share * len(crowd))]] = False
+    keep[np.concatenate([order[first], order[~first]])[: round(share * len(crowd))]] = False
     return crowd.select_labels(keep), crowd.select_labels(~keep)
 
 
 def soften(prob: np.ndarray, temperature: float) -> np.ndarray:
-    """``p ** (1 / temperature)``, normalized: what dividing the logits by the temperature does.
+    """``p ** (1 / temperature)`` of rows ``[items, classes]``, normalized: what dividing the logits by the temperature does.
 
-    Args:
-        prob: ``[items, classes]``, rows sum to one.
-        temperature: above 0; above 1 softens, below sharpens.
-
-    Raises:
-        ValueError: a temperature that is not above 0.
+    A temperature above 1 softens, one below sharpens; ValueError where it is not above 0.
     """
     if not temperature > 0:
         raise ValueError(f"temperature must be above 0, found {temperature}")
@@ -83,14 +70,11 @@ def fit_confusion(prob: np.ndarray, crowd: CrowdLabels, strength: float = STRENG
     Args:
         prob: ``[items, classes]``, rows sum to one.
         crowd: the labels.
-        strength: labels of each class that the crowd's average counts for.
+        strength: labels of each class that the crowd's average counts for; above 0.
         rounds: of EM after counting. With 0, labels are counted as if ``prob`` were the truth.
 
     Returns:
         ``[annotators, true class, label]`` float64, rows sum to one; the crowd's average for an annotator without labels.
-
-    Raises:
-        ValueError: ``prob`` of another shape, or a strength that is not above 0.
     """
     if not strength > 0:
         raise ValueError(f"strength must be above 0, found {strength}")
@@ -122,14 +106,8 @@ def _average(counts: np.ndarray, crowd: CrowdLabels, strength: float) -> np.ndar
 
 
 def score(prob: np.ndarray, visible: CrowdLabels, hidden: CrowdLabels) -> float:
-    """Mean log-probability of the hidden labels under matrices fitted to the visible ones, in nats.
-
-    Args:
-        prob: ``[items, classes]`` predictions.
-        visible, hidden: from :func:`hide`.
-
-    Raises:
-        ValueError: nothing is hidden.
+    """Mean log-probability, in nats, of the hidden labels (of :func:`hide`) under predictions ``[items, classes]`` and matrices
+    fitted to the visible ones. Raises ValueError where nothing is hidden.
     """
     if len(hidden) == 0:
         raise ValueError("a score by held-out labels needs at least one, found none")
@@ -157,28 +135,21 @@ class Chosen:
 
 @dataclass
 class Choice:
-    """Keeps the best of several offers: each epoch's predictions, at each temperature.
+    """Keeps the best of several offers: each epoch's predictions, at each temperature, by the labels of :func:`hide`.
 
-    Args:
-        visible, hidden: from :func:`hide`. Without hidden labels the newest offer is kept, at the first temperature.
-        temperatures: to choose from.
-
-    Attributes:
-        best: what is kept; None before the first offer.
+    Without hidden labels the newest offer is kept, at the first temperature. ``best`` is None before the first offer.
     """
 
     visible: CrowdLabels
     hidden: CrowdLabels
-    temperatures: tuple[float, ...] = TEMPERATURES
-    best: Chosen | None = field(default=None, init=False)
+    best: Chosen | None = None
 
     def offer(self, epoch: int, prob: np.ndarray) -> None:
         """Consider ``[items, classes]`` predictions made after an epoch; of equals the earlier stays."""
         if len(self.hidden) == 0:
-            temperature = self.temperatures[0]
-            self.best = Chosen(soften(prob, temperature), temperature, epoch, float("nan"))
+            self.best = Chosen(soften(prob, TEMPERATURES[0]), TEMPERATURES[0], epoch, float("nan"))
             return
-        for temperature in self.temperatures:
+        for temperature in TEMPERATURES:
             softened = soften(prob, temperature)
             value = score(softened, self.visible, self.hidden)
             if self.best is None or value > self.best.score:

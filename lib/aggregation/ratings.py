@@ -42,14 +42,9 @@ def centered(bias: np.ndarray, crowd: CrowdRatings) -> np.ndarray:
 
 
 def true_bias(crowd: CrowdRatings, y: np.ndarray) -> np.ndarray:
-    """``[annotators]`` mean of rating minus truth over what each one rated; NaN where that is nothing.
+    """``[annotators]`` mean of rating minus truth ``y`` ``[items]`` over what each one rated; NaN where that is nothing.
 
-    Args:
-        crowd: the ratings.
-        y: ``[items]`` true ratings.
-
-    Raises:
-        ValueError: ``y`` does not fit the items.
+    Raises ValueError where ``y`` does not fit the items.
     """
     if np.shape(y) != (crowd.n_items,):
         raise ValueError(f"y must have one true rating for each of the {crowd.n_items} items, found shape {np.shape(y)}")
@@ -77,16 +72,8 @@ class Annotators:
 
 
 def e_step(prediction: np.ndarray, annotators: Annotators, crowd: CrowdRatings) -> tuple[np.ndarray, np.ndarray]:
-    """What the true ratings are, given predictions and ratings.
-
-    Args:
-        prediction: ``[items]`` of the network.
-        annotators: from :func:`m_step`.
-        crowd: the ratings.
-
-    Returns:
-        Mean and variance ``[items]`` of each true rating; the prediction and ``spread`` where nobody rated.
-    """
+    """Mean and variance ``[items]`` of each true rating, given the network's predictions ``[items]`` and the ratings; the
+    prediction and ``spread`` where nobody rated."""
     precision = 1 / annotators.variance[crowd.annotator]
     said = precision * (crowd.value - annotators.bias[crowd.annotator])
     own = 1 / annotators.spread
@@ -100,18 +87,11 @@ def e_step(prediction: np.ndarray, annotators: Annotators, crowd: CrowdRatings) 
 def m_step(
     prediction: np.ndarray, mean: np.ndarray, variance: np.ndarray, crowd: CrowdRatings, prior: float = 0.0
 ) -> Annotators:
-    """What the annotators are, given the true ratings' posterior.
+    """What the annotators are, given the network's predictions and the true ratings' posterior of :func:`e_step`.
 
-    Args:
-        prediction: ``[items]`` of the network.
-        mean, variance: ``[items]`` from :func:`e_step`.
-        crowd: the ratings.
-        prior: as many more ratings of each annotator, without bias and with the crowd's average variance. 0 leaves the
-            annotators with one rating a variance of nearly nothing.
-
-    Returns:
-        Biases with the mean zero over the ratings, variances, and the spread over the items with ratings. An annotator
-        without ratings has the bias 0 and the crowd's average variance.
+    ``prior`` stands for as many more ratings of each annotator, without bias and with the crowd's average variance; 0 leaves
+    the annotators with one rating a variance of nearly nothing. Biases have the mean zero over the ratings, and the spread is
+    over the items with ratings. An annotator without ratings has the bias 0 and the crowd's average variance.
     """
     annotator, item, n = crowd.annotator, crowd.item, crowd.labels_per_annotator
 

@@ -64,12 +64,8 @@ class SharedErrors:
 
 
 def detect(crowd: CrowdLabels, said: np.ndarray | None = None) -> SharedErrors:
-    """Test whether annotators share errors.
-
-    Args:
-        crowd: the labels; at least two classes.
-        said: ``[items]`` the class that a classifier predicts, which has not seen the item's labels.
-    """
+    """Test whether annotators share errors, in labels of at least two classes and, where there is one, in what a classifier
+    says ``[items]`` that has not seen the item's labels."""
     blocks, own, times = _patterns(crowd, said)
     if len(blocks) == 0:
         return SharedErrors(0.0, 0.0, 0.0)
@@ -160,19 +156,12 @@ def _patterns(crowd: CrowdLabels, said: np.ndarray | None) -> tuple[np.ndarray, 
 
 
 def allowance(crowd: CrowdLabels, estimate: Estimate, known: np.ndarray) -> tuple[float, float, float]:
-    """The share of items on which the estimate may be misled beyond what it says itself.
+    """The share of items on which the estimate may be misled beyond what it says itself: low, middle, high.
 
     With fewer than ten known classes it is an assumption: 0, half and all of the error rate of a label (its upper bound), see
     the head of this module. With more, it is measured: each fifth of the known classes is hidden in turn, and the ends are
-    those of Jeffreys' 95 % interval.
-
-    Args:
-        crowd: the labels.
-        estimate: of ``fusion.estimate``, from these labels and known classes.
-        known: ``[items]`` known classes, -1 for the others.
-
-    Returns:
-        Low, middle, high, between 0 and ``1 - 1 / classes``; NaN if accuracies cannot be told apart.
+    those of Jeffreys' 95 % interval. ``estimate`` is that of ``fusion.estimate`` from these labels and known classes
+    ``[items]``, -1 for the others. Between 0 and ``1 - 1 / classes``; NaN if accuracies cannot be told apart.
     """
     if not estimate.told_apart:
         return np.nan, np.nan, np.nan
@@ -182,7 +171,7 @@ def allowance(crowd: CrowdLabels, estimate: Estimate, known: np.ndarray) -> tupl
         a, low, _ = fusion.mean_accuracy(crowd, known)
         return 0.0, min((1 - a) / 2, most / 2), min(1 - low, most)
     fold = np.random.default_rng(0).permutation(len(places)) % FOLDS
-    model = ("coin" if estimate.confusion is None else "matrix", estimate.leaning)
+    model = (estimate.model, estimate.leaning)
     wrong = said = 0.0
     for part in range(FOLDS):
         hidden, rest = places[fold == part], known.copy()
@@ -192,8 +181,8 @@ def allowance(crowd: CrowdLabels, estimate: Estimate, known: np.ndarray) -> tupl
         wrong += (found.argmax(axis=1) != known[hidden]).sum()
         said += (1 - found.max(axis=1)).sum()
     n, expected = len(places), said / len(places)
-    shares = np.array([beta.ppf(0.025, wrong + 0.5, n - wrong + 0.5), (wrong + 0.5) / (n + 1)])
-    shares = np.append(shares, beta.ppf(0.975, wrong + 0.5, n - wrong + 0.5))
+    low, high = beta.ppf([0.025, 0.975], wrong + 0.5, n - wrong + 0.5)
+    shares = np.array([low, (wrong + 0.5) / (n + 1), high])
     low, middle, high = np.clip((shares - expected) / max(1 - expected, 1e-9), 0, most)
     return float(low), float(middle), float(high)
 
@@ -207,14 +196,10 @@ def discounted(prob: np.ndarray, share: float, n_classes: int) -> np.ndarray:
 
 
 def wrong_labels(prob: np.ndarray, shares: tuple[float, float, float]) -> tuple[float, float, float]:
-    """How many of the most probable classes are wrong.
+    """How many of the most probable classes of ``prob`` ``[items, classes]``, before any allowance, are wrong: low, middle,
+    high.
 
-    Args:
-        prob: ``[items, classes]``, before any allowance.
-        shares: of :func:`allowance`.
-
-    Returns:
-        Low, middle, high: the expected numbers at the three shares, the first and last two standard deviations farther out.
+    The expected numbers at the three shares of :func:`allowance`, the first and last two standard deviations farther out.
     """
     wrong = [1 - discounted(prob.max(axis=1), share, prob.shape[1]) for share in shares]
     low, middle, high = (part.sum() for part in wrong)

@@ -53,13 +53,6 @@ def in_order(frame: pd.DataFrame) -> np.ndarray:
     return frame.sort_index(axis=0).sort_index(axis=1).to_numpy()
 
 
-def test_the_sparse_crowd_is_the_hard_case():
-    crowd = sparse_crowd()
-    used = crowd.incidence.sum(axis=0).reshape(crowd.n_annotators, crowd.n_classes) > 0
-    assert (used.sum(axis=1) < crowd.n_classes).mean() > 0.5
-    assert (crowd.labels_per_annotator > 0).all()
-
-
 def test_votes(crowd):
     np.testing.assert_allclose(soft_vote(crowd), in_order(MajorityVote().fit_predict_proba(table(crowd))), atol=1e-12)
     theirs = MajorityVote().fit_predict(table(crowd)).sort_index().to_numpy()
@@ -69,7 +62,7 @@ def test_votes(crowd):
     np.testing.assert_array_equal(majority_vote(crowd)[clear], theirs[clear])
 
 
-@pytest.mark.parametrize("iterations", [1, 2, 10, 40])
+@pytest.mark.parametrize("iterations", [1, 10])
 def test_dawid_skene(crowd, iterations):
     ours = dawid_skene(crowd, smoothing=0, max_iterations=iterations, tolerance=-np.inf)
     # Their bound counts the prior once a label, so they would stop elsewhere: as many rounds for both.

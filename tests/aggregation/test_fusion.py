@@ -140,13 +140,6 @@ def test_full_matrices_where_they_pay_and_coins_where_they_do_not():
     np.testing.assert_allclose(found.confusion.sum(axis=2), 1)
 
 
-def test_one_coin_by_hand():
-    """Two of three say 1: log odds are the sum of log(a (C - 1) / (1 - a)) with signs."""
-    crowd = CrowdLabels.from_dense([[1, 1, 0]], n_classes=3)
-    scores = fusion.coin_scores(crowd, np.array([0.5, 0.8, 0.9]))
-    np.testing.assert_allclose(scores[0], [np.log(0.9 * 2 / 0.1), np.log(0.5 * 2 / 0.5) + np.log(0.8 * 2 / 0.2), 0])
-
-
 def test_mean_accuracy_by_hand():
     """Of 400 items with two labels each, half are agreed on: a² + (1 - a)² / 2 = 1/2 with three classes."""
     dense = np.array([[0, 0], [1, 2]] * 200)
@@ -170,9 +163,8 @@ def test_support_leaves_the_label_itself_out():
     scores = np.exp(fusion.coin_scores(crowd, accuracy) + prior)
     posterior = scores / scores.sum()
     expected = [0.3, 0.1]  # the other says 0 with .7; the other says 1 with .9
-    np.testing.assert_allclose(fusion.support(crowd, posterior, accuracy, None), expected)
-    matrices = np.array([[[a, 1 - a], [1 - a, a]] for a in accuracy])
-    np.testing.assert_allclose(fusion.support(crowd, posterior, accuracy, matrices), expected)
+    for matrices in (None, np.array([[[a, 1 - a], [1 - a, a]] for a in accuracy])):
+        np.testing.assert_allclose(fusion.support(crowd, fusion.Fit(posterior, accuracy, matrices, True)), expected)
 
 
 @settings(max_examples=40, deadline=None)
@@ -194,7 +186,7 @@ def test_any_crowd_gives_probabilities(crowd):
         ({"prob": np.full((3, 2), np.nan)}, "prob must hold probabilities"),
         ({"prob": np.ones((2, 2))}, "prob must hold probabilities of shape"),
         ({"known": np.array([0, 1])}, "for each of the 3 items"),
-        ({"known": np.array([0, 1, 2])}, "known classes must lie in -1 .. 1"),
+        ({"known": np.array([0, 1, 2])}, "known must lie in 0 .. 1, or -1 .*, found 2 for item 2"),
     ],
 )
 def test_what_does_not_fit_is_refused(given, message):

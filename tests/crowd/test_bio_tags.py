@@ -52,12 +52,6 @@ def test_decoding_is_the_best_valid_sequence(lengths, seed):
         first += n
 
 
-def test_decoding_leaves_a_valid_sequence_alone():
-    tags, lengths = numbers("B-PER I-PER O", "B-LOC B-LOC I-LOC", "O")
-    log_prob = np.log(np.where(np.eye(len(TAGS))[tags], 0.6, 0.1))
-    assert decode(log_prob, lengths, TAGS).tolist() == tags.tolist()
-
-
 def test_an_orphan_is_repaired_by_probability():
     _, lengths = numbers("O I-LOC")
     prob = np.array([[0.5, 0.4, 0.0, 0.1, 0.0], [0.2, 0.1, 0.7, 0.0, 0.0]])
@@ -71,11 +65,6 @@ def test_entities_by_hand():
     tags, lengths = numbers("B-LOC I-LOC B-LOC I-PER", "I-LOC O I-PER I-PER")
     assert entities(tags, lengths, TAGS).tolist() == [[0, 1, 0], [2, 2, 0], [3, 3, 1], [4, 4, 0], [6, 7, 1]]
     assert entities(*numbers("O O"), TAGS).shape == (0, 3)
-
-
-def test_an_entity_does_not_cross_sentences():
-    tags, lengths = numbers("B-LOC", "I-LOC")
-    assert entities(tags, lengths, TAGS).tolist() == [[0, 0, 0], [1, 1, 0]]
 
 
 def test_scores_by_hand():

@@ -34,7 +34,7 @@ def triples(batch):
 
 @pytest.fixture
 def example():
-    """The small random crowd, with free matrices ``weight`` and stochastic ones ``confusion``, of which no two rows are alike."""
+    """The small random crowd, with free ``weight`` and stochastic ``confusion``, of which no two rows are alike."""
     found = random_example()
     generator = torch.Generator().manual_seed(3)
     found.weight = torch.randn(5, 4, 4, generator=generator, dtype=torch.float64)
