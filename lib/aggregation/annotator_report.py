@@ -1,16 +1,10 @@
 """What crowd labels say about their annotators. No true labels are needed.
 
-It starts from a posterior over the items' true classes and the annotators' confusion matrices that it was made with: of
-``dawid_skene.dawid_skene``, or of ``fusion.estimate``. Each annotator is judged by the others, label by label: the judge is
-``q``, the posterior of the item *without* that label. If the annotator is right with probability ``a`` and otherwise says any
-wrong class with equal probability, a label ``k`` has the probability
-
-    a q[k] + (1 - a) (1 - q[k]) / (classes - 1),
-
-so a label about which the others are certain says much about ``a``, and one about which they know nothing says nothing.
-
-Errors that annotators share escape it. Where many of them take the same item for the same wrong class, they confirm each
-other, and accuracies and confidences come out too high (see :mod:`lib.aggregation.shared_errors`).
+Each annotator is judged by the others, label by label: the judge is ``q``, the posterior of the item *without* that label
+(:func:`said_by_others`). If the annotator is right with probability ``a`` and otherwise says any wrong class with equal
+probability, a label ``k`` has the probability ``a q[k] + (1 - a) (1 - q[k]) / (classes - 1)``: a label about which the
+others are certain says much about ``a``, and one about which they know nothing says nothing. Errors that annotators share
+escape it (see :mod:`lib.aggregation.shared_errors`).
 """
 
 from __future__ import annotations
@@ -42,15 +36,11 @@ ODDS_ABOVE = 1.0  # log10: guessing must explain the labels ten times better tha
 
 
 def report(crowd: CrowdLabels, posterior: np.ndarray, confusion: np.ndarray, permutations: int = 499) -> pd.DataFrame:
-    """One line per annotator, in the crowd's order.
+    """One line per annotator, in the crowd's order; ``posterior`` and ``confusion`` as in :func:`said_by_others`.
 
     ``looks_random`` is the rule: the labels may be unrelated to the items (``p_guessing`` above 0.01) *and* someone who
     guesses would have given them ten times more likely than a typical annotator (``log10_guess_odds`` of at least 1).
     The first half spares those who are systematically wrong, the second those who have given too few labels to tell.
-
-    Args:
-        crowd, posterior, confusion: as in :func:`said_by_others`.
-        permutations: of :func:`guessing_p_value`.
 
     Returns:
         Columns ``annotator`` (the caller's name), ``n_labels``, ``accuracy``, ``ci_low``, ``ci_high`` (95 %, from
@@ -92,19 +82,11 @@ def _confusions(counts: np.ndarray, class_names: Sequence) -> str:
 
 
 def said_by_others(crowd: CrowdLabels, posterior: np.ndarray, confusion: np.ndarray) -> np.ndarray:
-    """What the others say: for each label, the posterior of its item without it.
+    """``[labels, classes]``: for each label, what the others say, the posterior of its item without it.
 
-    Args:
-        crowd: the labels.
-        posterior: ``[items, classes]``.
-        confusion: ``[annotators, true class, label]``, those that the posterior was made with.
-
-    Returns:
-        ``[labels, classes]`` ``q[j]`` proportional to ``posterior[item, j] / confusion[annotator, j, label]``; the prior
-        for the only label of an item. Exact up to the parameters, to which the label has contributed its part.
-
-    Raises:
-        ValueError: shapes that do not fit the crowd.
+    ``q[j]`` is proportional to ``posterior[item, j] / confusion[annotator, j, label]``, of a posterior ``[items, classes]`` and
+    the matrices ``[annotators, true class, label]`` that it was made with; the prior for the only label of an item. Exact up to
+    the parameters, to which the label has contributed its part. Raises ValueError for shapes that do not fit the crowd.
     """
     posterior, confusion = np.asarray(posterior, dtype=np.float64), np.asarray(confusion, dtype=np.float64)
     sizes = {"posterior": (crowd.n_items, crowd.n_classes), "confusion": (crowd.n_annotators, *[crowd.n_classes] * 2)}
@@ -115,19 +97,11 @@ def said_by_others(crowd: CrowdLabels, posterior: np.ndarray, confusion: np.ndar
 
 
 def accuracy_interval(support: np.ndarray, n_classes: int, level: float = 0.95) -> tuple[float, float, float]:
-    """An annotator's accuracy with a credible interval, from how far the others support each of the labels.
+    """An annotator's accuracy: posterior mean, and the ends of an equal-tailed credible interval; three NaN without labels.
 
-    Bayes' rule with Jeffreys' prior Beta(1/2, 1/2) for the accuracy ``a`` and the likelihood at the head of this
-    module, on a grid. Where the others are certain of everything (``support`` all 0 or 1), this is the Jeffreys interval
-    of that many right out of that many (Brown, Cai, DasGupta, Statistical Science 16(2), 2001); else it is wider.
-
-    Args:
-        support: ``[labels]`` the others' probability of the class that the annotator said.
-        n_classes: at least two.
-        level: between 0 and 1.
-
-    Returns:
-        Posterior mean, and the ends of the equal-tailed interval; three NaN without labels.
+    Bayes' rule with Jeffreys' prior Beta(1/2, 1/2) and the likelihood at the head of this module, on a grid, from ``support``
+    ``[labels]``, the others' probability of the class that the annotator said. Where the others are certain (all 0 or 1), this
+    is the Jeffreys interval of that many right (Brown, Cai, DasGupta, Statistical Science 16(2), 2001); else it is wider.
 
     Raises:
         ValueError: fewer than two classes, a level or a support out of range.
@@ -170,21 +144,12 @@ def _log_likelihood(support: np.ndarray, accuracy: np.ndarray, n_classes: int) -
 def guessing_p_value(
     others: np.ndarray, said: np.ndarray, permutations: int = 499, rng: np.random.Generator | int = 0
 ) -> float:
-    """How often labels unrelated to the items would look at least as informed: a permutation test.
+    """How often labels unrelated to the items would look at least as informed: a permutation test; NaN without labels.
 
-    Under guessing, of whatever kind, an annotator's labels could as well be exchanged among the items. Two statistics are
-    compared with their values after random exchanges: the expected number of agreements with the others, which finds
-    ordinary work in few labels; and the mutual information with the others' classes, which also finds somebody who is
-    systematically wrong. The smaller p-value is doubled, since there were two.
-
-    Args:
-        others: ``[labels, classes]`` what the others say.
-        said: ``[labels]`` the annotator's labels.
-        permutations: how many exchanges, at least 1; p-values go down to ``2 / (permutations + 1)``.
-        rng: generator or seed.
-
-    Returns:
-        At most 1; NaN without labels.
+    Under guessing, of whatever kind, an annotator's labels ``said`` ``[labels]`` could as well be exchanged among the items.
+    Two statistics are compared with their values after random exchanges: the expected number of agreements with what the
+    others say ``[labels, classes]``, which finds ordinary work in few labels; and the mutual information with the others'
+    classes, which also finds somebody who is systematically wrong. The smaller p-value is doubled, since there were two.
     """
     if permutations < 1:
         raise ValueError(f"permutations must be at least 1, found {permutations}")

@@ -17,7 +17,7 @@ def expected_counts(posterior: np.ndarray, crowd: CrowdLabels) -> np.ndarray:
 def coin_matrices(right: np.ndarray, n_classes: int) -> np.ndarray:
     """``[annotators, true class, label]`` of annotators who are right with probability ``right`` ``[annotators]`` or
     ``[annotators, true class]`` and say every wrong class equally often."""
-    right = np.broadcast_to(right.reshape(len(right), -1), (len(right), n_classes))
+    right = np.broadcast_to(right if right.ndim == 2 else right[:, None], (len(right), n_classes))
     matrices = np.repeat(((1 - right) / max(n_classes - 1, 1))[:, :, None], n_classes, axis=2)
     diagonal = np.arange(n_classes)
     matrices[:, diagonal, diagonal] = right

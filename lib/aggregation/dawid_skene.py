@@ -1,21 +1,16 @@
-"""Aggregation: crowd labels in; votes, posteriors and confusion matrices out.
+"""Votes, which count every label equally, and Dawid-Skene, which gives every annotator a confusion matrix ``A[r, j, k]``.
 
-Two ways to turn several opinions on an item into one. *Voting* counts every label equally. *Dawid-Skene* treats the true
-class ``y_i`` as hidden and gives every annotator a confusion matrix,
-
-    y_i ~ Categorical(prior),        p(annotator r says k | y_i = j) = A[r, j, k],
-
-and alternates two steps that never decrease the likelihood of the labels (without smoothing):
+The true class ``y_i`` is hidden: ``y_i ~ Categorical(prior)``, ``p(annotator r says k | y_i = j) = A[r, j, k]``. Two steps
+that never decrease the likelihood of the labels (without smoothing) alternate:
 
     M:  A[r, j, k]  proportional to  sum of p(y_i = j) over the items i of which r said k;   prior[j] = mean p(y_i = j)
     E:  p(y_i = j)  proportional to  prior[j] * product of A[r, j, k] over the labels (r, k) of item i
 
-A full matrix for each annotator takes many labels to learn, and ``annotators * classes^2`` numbers to store. Two models
-have fewer: an annotator is right with one probability for each true class (``"per class"``) or with one for all (``"one
-coin"``), and otherwise says any wrong class with equal probability. Their steps cost one number per label. All is float64.
+A full matrix takes many labels to learn, and ``annotators * classes^2`` numbers to store. Two models have fewer: an
+annotator is right with one probability for each true class (``"per class"``) or with one for all (``"one coin"``), and
+otherwise says any wrong class with equal probability. Their steps cost one number per label. All is float64.
 
-References: Dawid, Skene (Journal of the Royal Statistical Society C 28(1), 1979); one coin: Zhang, Chen, Zhou, Jordan (NeurIPS
-2014); for the step with a network Rodrigues, Pereira (AAAI 2018).
+References: Dawid, Skene (JRSS C 28(1), 1979); one coin: Zhang, Chen, Zhou, Jordan (NeurIPS 2014).
 """
 
 from __future__ import annotations
@@ -156,23 +151,17 @@ def dawid_skene(
 
     Args:
         crowd: the labels.
-        smoothing: added to every count of the M-step. 0 is maximum likelihood with the conventions of crowd-kit, see
-            :func:`m_step`.
-        start: the first posterior: ``"soft"`` vote shares, ``"hard"`` majority votes, or an array ``[items, classes]``
-            whose rows sum to one; or the first confusion matrices, an array ``[annotators, true class, label]``, with
-            which vote shares are the first prior.
+        smoothing: added to every count of the M-step; 0 is maximum likelihood with crowd-kit's conventions, see :func:`m_step`.
+        start: the first posterior: ``"soft"`` vote shares, ``"hard"`` majority votes, or an array ``[items, classes]``; or the
+            first matrices ``[annotators, true class, label]``, with which vote shares are the first prior. Rows sum to one.
         max_iterations: rounds of M- and E-step at most. 0 keeps the start: its posterior, with the matrices counted from
             it (or its matrices, with the posterior that they give).
-        tolerance: stop when a round adds less than this to the log-likelihood per label, in nats. ``-inf`` never stops
-            early.
+        tolerance: stop when a round adds less to the log-likelihood per label, in nats; ``-inf`` never stops early.
         model: an annotator's parameters: a full ``"confusion"`` matrix, a probability of being right ``"per class"``, or
             ``"one coin"`` for all classes.
         known: ``[items]`` true classes where they are known (gold items), -1 elsewhere. They are held fixed.
         prior_counts: ``[annotators, true class, label]`` how often each annotator said what in earlier work; added to the
             counts of every M-step, like ``smoothing``.
-
-    Returns:
-        The posterior of the last E-step with the parameters that it was made from.
 
     Raises:
         ValueError: a setting out of range, or a start, known classes or counts that do not fit the crowd.

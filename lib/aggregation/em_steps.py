@@ -28,18 +28,12 @@ BLOCK = 4096  # items
 def m_step(
     posterior: np.ndarray, crowd: CrowdLabels, smoothing: float = 0.01, prior_counts: np.ndarray | None = None
 ) -> np.ndarray:
-    """Confusion matrices ``[annotators, true class, label]`` from posteriors: expected counts, smoothed and normalized.
+    """Confusion matrices ``[annotators, true class, label]`` from posteriors ``[items, classes]``: expected counts, to which
+    counts from earlier work and ``smoothing`` are added, normalized so that rows sum to one.
 
-    Args:
-        posterior: ``[items, classes]``, rows sum to one.
-        crowd: the labels.
-        smoothing: added to every count. With 0, counts are raised to at least 1e-10 among the classes that the
-            annotator ever said; the others keep probability zero.
-        prior_counts: ``[annotators, true class, label]`` counts from earlier work, added first.
-
-    Returns:
-        Rows sum to one. Without evidence a row is uniform: over all classes, or with ``smoothing=0`` over those that the
-        annotator ever said (over all, for an annotator without labels).
+    Without smoothing, counts are raised to at least 1e-10 among the classes that the annotator ever said; the others keep
+    probability zero. Without evidence a row is uniform: over all classes, or with ``smoothing=0`` over those that the annotator
+    ever said (over all, for an annotator without labels).
 
     Raises:
         ValueError: a posterior of another shape, or negative or non-finite smoothing.
@@ -61,17 +55,12 @@ def m_step(
 
 
 def e_step(log_prior: np.ndarray, confusion: np.ndarray, crowd: CrowdLabels) -> tuple[np.ndarray, float]:
-    """Posteriors of the true classes from a prior and the labels, in log space.
+    """Posteriors ``[items, classes]`` of the true classes from a prior and the labels, and the labels' log-likelihood in nats,
+    ``sum_i log sum_j prior[i, j] * prod_(r, k) A[r, j, k]``.
 
-    Args:
-        log_prior: ``[classes]`` for all items, or ``[items, classes]`` for each (a network's log-softmax); normalized.
-        confusion: ``[annotators, true class, label]``, rows sum to one, or to zero where nothing is known of them.
-        crowd: the labels.
-
-    Returns:
-        ``posterior`` ``[items, classes]``, and the log-likelihood of the labels in nats,
-        ``sum_i log sum_j prior[i, j] * prod_(r, k) A[r, j, k]``. An item that nobody labeled keeps its prior and adds
-        nothing to the likelihood.
+    ``log_prior`` is ``[classes]`` for all items, or ``[items, classes]`` for each (a network's log-softmax). Rows of
+    ``confusion`` ``[annotators, true class, label]`` sum to one, or to zero where nothing is known of them. An item that
+    nobody labeled keeps its prior and adds nothing to the likelihood.
 
     Raises:
         ValueError: shapes that do not fit the crowd, or rows of ``confusion`` that sum to something else.

@@ -3,24 +3,21 @@
 Dawid-Skene estimates everything from the data. With few labels per item it explains good labels away, and with a classifier
 among the annotators it may end up trusting the classifier alone. Four rules prevent both:
 
-* **Class shares come from the vote.** Estimated along with the rest, they let a frequent class absorb the others. The
-  votes that errors add to rare classes are subtracted first, see :func:`class_shares`.
-* **No more parameters than hidden labels justify.** The default model is one coin per annotator, who is right with probability
-  ``a[r]`` and otherwise says any wrong class with equal probability; ``a[r]`` is shrunk towards the mean of the crowd with the
-  weight of sixteen labels. A smaller or larger weight, or full confusion matrices (whose rows are shrunk towards the
-  annotator's coin and the errors of the crowd), replace it only if they predict hidden labels better by more than the
-  standard error of the difference.
+* **Class shares come from the vote**, less the votes that errors add to rare classes, see :func:`class_shares`. Estimated along
+  with the rest, they let a frequent class absorb the others.
+* **No more parameters than hidden labels justify.** By default an annotator is one coin: right with probability ``a[r]``,
+  shrunk towards the crowd's mean with the weight of sixteen labels, and otherwise any wrong class with equal probability.
+  Another weight, or full matrices (whose rows are shrunk towards the annotator's coin and the errors of the crowd), replace it only if
+  they predict hidden labels better by more than the standard error of the difference.
 * **Agreement is counted where annotators can agree**: on items with two labels or more, or with a known class. Where there
   are too few such items, or annotators agree no more than by chance, no accuracy can be estimated, and the labels are kept.
 * **A classifier may show which annotators are better than others, but not how accurate they are overall.** Its probabilities,
   predicted without the item's own labels, replace the class shares after a temperature and a share of doubt have been fitted
   to the labels. The mean accuracy of a label stays at least what the annotators' agreement implies, plus one standard error.
 
-Errors that annotators share remain: see :mod:`lib.aggregation.shared_errors`. In the signatures, ``known`` ``[items]`` holds
-known classes, -1 for the others, and ``prior`` ``[1 or items, classes]`` log-probabilities before an item's labels.
-
-References: Dawid, Skene (Journal of the Royal Statistical Society C 28(1), 1979); James, Stein (4th Berkeley Symposium on
-Mathematical Statistics and Probability 1, 1961) on shrinkage; the rules are ours.
+Errors that annotators share remain: see :mod:`lib.aggregation.shared_errors`. Below, ``known`` ``[items]`` holds known
+classes, -1 for the others, and ``prior`` ``[1 or items, classes]`` log-probabilities before an item's labels. References:
+Dawid, Skene (JRSS C 28(1), 1979); on shrinkage James, Stein (4th Berkeley Symposium 1, 1961); the rules are ours.
 """
 
 from __future__ import annotations
@@ -52,8 +49,14 @@ ROUNDS = 100
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """One model, fitted: ``posterior`` ``[items, classes]``, ``accuracy`` ``[annotators]`` and, of full matrices, ``confusion``
-    ``[annotators, true class, label]``; ``converged``: whether the posterior had stopped changing when the rounds ended."""
+    """One model, fitted.
+
+    Attributes:
+        posterior: ``[items, classes]``, rows sum to one; one-hot where the class is known.
+        accuracy: ``[annotators]`` probability that a label is right.
+        confusion: ``[annotators, true class, label]``; None of one coin per annotator.
+        converged: whether the posterior had stopped changing when the rounds ended.
+    """
 
     posterior: np.ndarray
     accuracy: np.ndarray
@@ -63,13 +66,9 @@ class Fit:
 
 @dataclass(frozen=True, eq=False)
 class Estimate(Fit):
-    """What :func:`estimate` found.
+    """What :func:`estimate` found, beside a :class:`Fit`.
 
     Attributes:
-        posterior: ``[items, classes]``, rows sum to one; one-hot where the class is known.
-        accuracy: ``[annotators]`` probability that a label is right.
-        confusion: ``[annotators, true class, label]``; None where one coin per annotator was enough.
-        converged: whether the posterior had stopped changing when the rounds ended.
         prior: ``[1, classes]``, or ``[items, classes]`` with a classifier: the prior of an item, before its labels.
         people: ``[items, classes]`` the posterior given the labels alone.
         leaning: the weight, in labels, with which an annotator is shrunk towards the crowd (with full matrices: a row towards
@@ -97,10 +96,8 @@ class Estimate(Fit):
 def estimate(crowd: CrowdLabels, prob: np.ndarray | None = None, known: np.ndarray | None = None) -> Estimate:
     """The class of every item, from its labels and, if there is one, a classifier.
 
-    Args:
-        crowd: the labels; at least two classes.
-        prob: ``[items, classes]`` probabilities of each item by a classifier that never saw the item's labels.
-        known: ``[items]`` known classes, -1 for the others. They are held fixed, and annotators are measured against them.
+    ``prob`` ``[items, classes]`` are probabilities by a classifier that never saw the item's labels. Known classes
+    ``[items]`` (-1 for the others) are held fixed, and annotators are measured against them.
 
     Raises:
         ValueError: fewer than two classes, or sizes or values that do not fit the crowd.
@@ -166,14 +163,9 @@ def fitted(
 ) -> Fit:
     """EM, started from the vote, or from the known items if there are some.
 
-    Args:
-        crowd, prior, known: see the head of this module.
-        model: its kind, and the weight with which annotators are shrunk towards the crowd.
-        used: ``[items]`` mask: the items on which annotators are measured.
-        floor: the mean accuracy of a label is raised to at least this.
-        start: the first posterior.
-        weight: ``[items]`` how often each counts (in a bootstrap sample).
-        rounds: at most.
+    ``model`` is its kind and leaning; ``used`` ``[items]`` masks the items on which annotators are measured, which count
+    ``weight`` ``[items]`` times (in a bootstrap sample); the mean accuracy of a label is raised to at least ``floor``;
+    ``start`` is the first posterior.
     """
     kind, leaning = model
     posterior = _fixed(soft_vote(crowd) if start is None else start.copy(), known)
@@ -332,32 +324,25 @@ def _calibrated(prob, scores, labeled, shares):
 
 
 def mean_accuracy(crowd: CrowdLabels, known: np.ndarray) -> tuple[float, float, float]:
-    """The mean accuracy of a label, from how often two annotators agree, and from known classes.
+    """The mean accuracy of a label, from how often two annotators agree, and from known classes; and the ends of a 95 %
+    interval.
 
     If all are right with probability ``a`` and otherwise say any other class with equal probability, two agree with probability
-    ``a² + (1 - a)² / (C - 1)``.
-
-    Returns:
-        The estimate and the ends of a 95 % interval; 0.999, and the interval from 0 to 0.999, if nothing can be compared.
+    ``a² + (1 - a)² / (C - 1)``. Without anything to compare it is 0.999, and the interval from 0 to 0.999.
     """
-    several = crowd.labels_per_item >= 2
-    n, c = crowd.labels_per_item[several], crowd.n_classes
-    estimates, errors = [], []
-    if several.sum() > 1:
-        agree = (crowd.counts[several] * (crowd.counts[several] - 1)).sum(axis=1) / (n * (n - 1))
-        pairs = len(agree)
-        share, error = (agree.sum() + 0.5) / (pairs + 1), np.sqrt(max(agree.var(), 0.25 / pairs) / pairs)
-        a = (1 + np.sqrt(max((c - 1) * (c * share - 1), 0))) / c
-        estimates.append(a)
-        errors.append(error / max(2 * a - 2 * (1 - a) / (c - 1), 0.1))
-    told = known[crowd.item] >= 0
-    if told.sum() > 1:
+    several, told, c = crowd.labels_per_item >= 2, known[crowd.item] >= 0, crowd.n_classes
+    if told.sum() > 1:  # what is known counts more than what is agreed on
         right = crowd.label[told] == known[crowd.item[told]]
-        estimates.append((right.sum() + 0.5) / (len(right) + 1))
-        errors.append(np.sqrt(max(right.var(), 0.25 / len(right)) / (known >= 0).sum()))
-    if not estimates:
+        a = (right.sum() + 0.5) / (len(right) + 1)
+        error = np.sqrt(max(right.var(), 0.25 / len(right)) / (known >= 0).sum())
+    elif several.sum() > 1:
+        n, counts = crowd.labels_per_item[several], crowd.counts[several]
+        agree = (counts * (counts - 1)).sum(axis=1) / (n * (n - 1))
+        share, error = (agree.sum() + 0.5) / (len(agree) + 1), np.sqrt(max(agree.var(), 0.25 / len(agree)) / len(agree))
+        a = (1 + np.sqrt(max((c - 1) * (c * share - 1), 0))) / c
+        error /= max(2 * a - 2 * (1 - a) / (c - 1), 0.1)
+    else:
         return KEPT, 0.0, KEPT
-    a, error = estimates[-1], errors[-1]  # what is known counts more than what is agreed on
     return min(a, KEPT), max(a - 1.96 * error, 0.0), min(a + 1.96 * error, KEPT)
 
 

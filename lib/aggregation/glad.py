@@ -6,11 +6,9 @@ M-step raises
 
     Q = sum over labels of  p log sigma(m) + (1 - p) log((1 - sigma(m)) / (C - 1))  +  log prior,   m = ability_r easiness_i
 
-where ``p`` is the posterior that the label is right, under the standard normal priors of Whitehill et al. around one on
-abilities and on ``log easiness``. A label enters Q through ``p`` alone, so an M-step costs what the labels cost; with
+where ``p`` is the posterior that the label is right, under the standard normal priors of Whitehill et al. (*Whose Vote
+Should Count More*, NeurIPS 2009) around one on abilities and on ``log easiness``. With
 ``log(1 - sigma(m)) = log sigma(m) - m`` that is one exponential and one logarithm per label.
-
-Reference: Whitehill, Ruvolo, Wu, Bergsma, Movellan, *Whose Vote Should Count More*, NeurIPS 2009.
 """
 
 from __future__ import annotations
@@ -38,8 +36,7 @@ class Glad:
         posterior: ``[items, classes]``, uniform for an item that nobody labeled.
         ability: ``[annotators]``; 0 is a guesser of two classes, below 0 is adversarial.
         easiness: ``[items]``, above 0; 0 is an item on which everybody guesses.
-        n_iterations: EM iterations done.
-        converged: whether Q moved by less than the tolerance at the end.
+        n_iterations, converged: EM iterations done, and whether Q moved by less than the tolerance at the end.
     """
 
     posterior: np.ndarray
@@ -53,7 +50,6 @@ def glad(crowd: CrowdLabels, max_iterations: int = 100, tolerance: float = 1e-5,
     """Fit GLAD by EM; classes are equally likely before the labels are seen, as in the paper's experiments.
 
     Args:
-        crowd: the labels, of two classes or more.
         max_iterations: EM iterations at most; 0 keeps the means of the priors, with the posterior that they give.
         tolerance: stop when Q changes by less, in nats per label.
         m_steps: L-BFGS iterations of an M-step at most; None for 25, or 10 from 2^18 labels on: twice as fast, to a

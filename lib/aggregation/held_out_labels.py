@@ -1,17 +1,13 @@
 """Choosing by labels that were held out: an epoch and a temperature, without a single true class.
 
-Predictions ``p`` of the training items are good if they explain labels that nobody trained on. Some labels are hidden;
-confusion matrices are fitted to the visible ones; the score is the mean log-probability of the hidden ones,
-
-    log sum_j p[i, j] A[r, j, k].
-
-The matrices are those under which ``p`` explains the visible labels best. They start at counts, as if ``p`` were the truth,
+Predictions ``p`` of the training items are good if they explain labels that nobody trained on: the score is the mean of
+``log sum_j p[i, j] A[r, j, k]`` over hidden labels. The confusion matrices are those under which ``p`` explains the visible
+labels best. They start at counts, as if ``p`` were the truth,
 
     A[r, j, k] = (sum of p[i, j] over r's items with label k  +  s m[j, k]) / (sum of p[i, j] over r's items  +  s),
 
-with ``m`` the same average over all annotators, so that annotators with few labels stay near the crowd. Some rounds of EM
-then put ``p[i, j] A[r, j, k]``, normalized over ``j``, in the place of ``p[i, j]``. Without them all doubt in ``p`` would
-pass for confusion of the annotators: doubt would count twice, and the score would favor overconfident predictions.
+with ``m`` the same average over all annotators. Some rounds of EM then put ``p[i, j] A[r, j, k]``, normalized over ``j``, in
+the place of ``p[i, j]``. Without them doubt in ``p`` would count twice, and the score would favor overconfident predictions.
 """
 
 from __future__ import annotations
@@ -65,16 +61,10 @@ def soften(prob: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def fit_confusion(prob: np.ndarray, crowd: CrowdLabels, strength: float = STRENGTH, rounds: int = ROUNDS) -> np.ndarray:
-    """Confusion matrices with which predictions explain the labels, shrunk towards those of the whole crowd.
+    """Confusion matrices ``[annotators, true class, label]`` with which predictions ``[items, classes]`` explain the labels.
 
-    Args:
-        prob: ``[items, classes]``, rows sum to one.
-        crowd: the labels.
-        strength: labels of each class that the crowd's average counts for; above 0.
-        rounds: of EM after counting. With 0, labels are counted as if ``prob`` were the truth.
-
-    Returns:
-        ``[annotators, true class, label]`` float64, rows sum to one; the crowd's average for an annotator without labels.
+    Shrunk towards those of the whole crowd, which count for ``strength`` (above 0) labels of each class and stand alone for an
+    annotator without labels. ``rounds`` of EM follow the counting; with 0, labels are counted as if ``prob`` were the truth.
     """
     if not strength > 0:
         raise ValueError(f"strength must be above 0, found {strength}")

@@ -1,22 +1,13 @@
 """The accuracy of each annotator, with intervals that allow for what the other annotators do not know.
 
-A label is judged by ``q``, the posterior probability of its class given everything known about the item except this label.
-An annotator who is right with probability ``a``, and otherwise says any wrong class with equal probability, gives it with
-probability
-
-    a q + (1 - a) (1 - q) / (C - 1).
-
-Bayes' rule with Jeffreys' prior for ``a`` gives an interval *as if the accuracies of the others were known*. Since they are
-not, the model is fitted again to bootstrap samples of the items, and the posteriors of ``a`` are averaged over these fits.
-Only items with two labels or more, or with a known class, count; without enough of them there is no accuracy and no
-interval.
+A label is judged as in :mod:`lib.aggregation.annotator_report`, by the probability ``q`` of its class given everything known
+about the item except this label. Bayes' rule gives an interval *as if the accuracies of the others were known*. Since they
+are not, the model is fitted again to bootstrap samples of the items (Efron, Annals of Statistics 7(1), 1979), and the
+posteriors are averaged over these fits. Only items with two labels or more, or with a known class, count.
 
 Where annotators share errors they confirm each other, and their accuracies come out too high. So the lower end of each interval
 is moved down by the share of items that may mislead (``shared_errors.allowance``). For a classifier both ends move: where
 everybody was misled, it may have been right against them, or wrong along with them.
-
-References: Brown, Cai, DasGupta (Statistical Science 16(2), 2001) on Jeffreys' interval; Efron (Annals of Statistics 7(1),
-1979) on the bootstrap.
 """
 
 from __future__ import annotations

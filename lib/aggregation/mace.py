@@ -64,7 +64,6 @@ def mace(
     """Fit MACE by variational EM; classes are equally likely before the labels are seen.
 
     Args:
-        crowd: the labels.
         iterations: of each start.
         restarts: random starts; the paper uses 10 (and 50 iterations).
         strategy_prior: Dirichlet pseudo-count of every class of a strategy.

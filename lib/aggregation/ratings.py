@@ -1,12 +1,11 @@
-"""Numbers from a crowd: their mean, EM for annotators with a bias and a precision, the crowd layer's loss, and scores.
+"""Numbers from a crowd: their mean, and EM for annotators with a bias and a precision.
 
-The model of an annotator is a bias and a precision: annotator ``r`` rates item ``i`` as ``t_i + b_r`` plus noise of variance
-``1 / precision_r``, where ``t_i`` is the item's true rating, itself ``f(x_i)`` plus noise of variance ``spread`` (Raykar et
-al., JMLR 2010, with a bias; Rodrigues & Pereira, AAAI 2018, compare with it).
+Annotator ``r`` rates item ``i`` as ``t_i + b_r`` plus noise of variance ``1 / precision_r``, where ``t_i`` is the item's
+true rating, itself ``f(x_i)`` plus noise of variance ``spread`` (Raykar et al., JMLR 2010, with a bias; Rodrigues & Pereira,
+AAAI 2018).
 
 A constant can be moved from the true ratings to all biases without changing what is said. So the mean of the biases over the
-*ratings*, in which annotators weigh by the number of their ratings, is taken to be zero here and wherever biases are
-reported: what the crowd has in common is not held against anybody, and the average rating stays where it is.
+*ratings* is taken to be zero here and wherever biases are reported: what the crowd has in common is not held against anybody.
 """
 
 from __future__ import annotations

@@ -5,20 +5,15 @@ that misleads one annotator misleads others, who then confirm each other. Accura
 
 **A test.** Suppose that an item misleads with probability ``h``: each of its labels is then, with probability ``c``, one and
 the same wrong class, and otherwise an ordinary label, right with probability ``a`` and else any wrong class with equal
-probability. What is compared is only which labels of an item are equal, so neither the classes' names nor their shares matter.
-:func:`detect` asks how much more probable the observed patterns are with the best ``h`` and ``c`` than with ``h = 0``. The
-predictions of a classifier that no item misleads make the test stronger. With two or three labels per item it has little power:
-there, shared errors look just like better annotators. Where pages of items go to groups of annotators of which some are much
-worse than others, it sees shared errors too.
+probability. :func:`detect` asks how much more probable the patterns of equal labels are with the best ``h`` and ``c`` than with
+``h = 0``. With two or three labels per item it has little power: there, shared errors look just like better annotators. Where
+pages of items go to groups of annotators of which some are much worse than others, it sees shared errors too.
 
-**An allowance.** Whatever the test says, an item that misleads nearly everybody looks like a clear item of another class, so
-labels can never rule it out. :func:`allowance` bounds such items by an assumption: agreement shows that a label errs with
-probability ``e``; on top of that, between none and a share ``e`` of the items mislead, and ``e / 2`` is taken where one number
-is needed. How often the range then holds the truth is measured on simulated crowds (``tests/benchmarks/own_data_grid.py``) and
-on real ones (``tests/benchmarks/own_data_real.py``). Items whose class is known replace the assumption by a measurement.
-
-References: Rosenbaum, *Observational Studies*, 2002, chapter 4, on one number that bounds what data cannot reveal; the model of
-misleading items is ours.
+**An allowance.** An item that misleads nearly everybody looks like a clear item of another class, so labels can never rule it
+out. :func:`allowance` bounds such items by an assumption (as Rosenbaum, *Observational Studies*, 2002, chapter 4): agreement
+shows that a label errs with probability ``e``; on top of that, between none and a share ``e`` of the items mislead, and
+half of ``e`` is taken where one number is needed. ``tests/benchmarks/own_data_grid.py`` and ``own_data_real.py`` measure how often
+the range then holds the truth. Items whose class is known replace the assumption by a measurement.
 """
 
 from __future__ import annotations
@@ -96,14 +91,13 @@ def detect(crowd: CrowdLabels, said: np.ndarray | None = None) -> SharedErrors:
 def pattern_log_probability(
     blocks: np.ndarray, own: np.ndarray, n_classes: int, a: float, share: float, pull: float, classifier: float
 ) -> np.ndarray:
-    """``[patterns]`` log-probability of which labels of an item are equal.
+    """``[patterns]`` log-probability of which labels of an item are equal, by the model at the head of this module.
 
     Args:
         blocks: ``[patterns, most]`` how many labels say the first class mentioned, the second, ...; zeros at the end.
-        own: ``[patterns, most]`` 1 where the classifier says it; zeros without one.
+        own: ``[patterns, most]`` 1 where the classifier says it, who is right with probability ``classifier``; zeros without
+            one.
         n_classes: at least as many as are mentioned.
-        a, share, pull: as at the head of this module.
-        classifier: probability that the classifier is right.
     """
     mentioned = (blocks + own) > 0
     d = mentioned.sum(axis=1)

@@ -74,7 +74,6 @@ def interchangeable(crowd: CrowdLabels, y: np.ndarray, seed: int) -> CrowdLabels
 
     From true classes ``y`` ``[items]``; ValueError where they do not fit. ``seed`` is that of the labels.
     """
-    _check(crowd, y)
     counts = crowd.confusion_counts(y).sum(axis=0).astype(np.float64)
     counts[counts.sum(axis=1) == 0] = 1  # a class without labels, which nothing will be drawn from
     everyone = np.broadcast_to(rows_to_one(counts), (crowd.n_annotators, *counts.shape))
@@ -92,13 +91,12 @@ def accuracy_spread(crowd: CrowdLabels, y: np.ndarray) -> float:
     Raises:
         ValueError: ``y`` does not fit, or nobody has two labels.
     """
-    _check(crowd, y)
+    counts = crowd.confusion_counts(y).sum(axis=0)
     true, n = y[crowd.item], crowd.labels_per_annotator
     if not (n > 1).any():
         raise ValueError("a spread needs an annotator with two labels or more, found none")
-    right = (crowd.label == true).astype(np.float64)
-    typical = np.bincount(true, right, crowd.n_classes) / np.maximum(np.bincount(true, minlength=crowd.n_classes), 1)
-    deviation = right - typical[true]
+    typical = counts.diagonal() / np.maximum(counts.sum(axis=1), 1)
+    deviation = (crowd.label == true) - typical[true]
     sums, squares = (np.bincount(crowd.annotator, values, crowd.n_annotators) for values in (deviation, deviation**2))
     return float((sums**2 - squares).sum() / (n * (n - 1)).sum())
 
@@ -106,18 +104,11 @@ def accuracy_spread(crowd: CrowdLabels, y: np.ndarray) -> float:
 def held_out_loss(
     crowd: CrowdLabels, y: np.ndarray, sizes: Sequence[int], seed: int, strength: float = 5.0, spare: int = 20
 ) -> pd.DataFrame:
-    """How well a confusion matrix made of an annotator's first labels predicts the others.
+    """How well a confusion matrix made of an annotator's first labels predicts the others, by true classes ``y`` ``[items]``.
 
-    Three matrices: the annotator's own counts; the average of all other annotators; and both, the own counts added to
-    ``strength`` labels per row of the others' average. Only annotators take part who have enough labels for the largest
-    size, and ``spare`` more to be scored on; so all sizes are of the same annotators.
-
-    Args:
-        crowd, y: the labels, and ``[items]`` true classes.
-        sizes: how many labels to make the matrix of.
-        seed: which labels those are.
-        strength: of the others' average.
-        spare: labels that are left at least.
+    Three matrices, of as many labels as ``sizes`` say: the annotator's own counts; the average of all other annotators; and
+    both, the own counts added to ``strength`` labels per row of the others' average. Only annotators take part who have enough
+    labels for the largest size, and ``spare`` more to be scored on; so all sizes are of the same annotators.
 
     Returns:
         One line per size and estimate: columns ``n_labels``, ``estimate`` (one of :data:`ESTIMATES`), ``loss`` (mean surprise
@@ -126,13 +117,12 @@ def held_out_loss(
     Raises:
         ValueError: ``y`` does not fit, or nobody has that many labels.
     """
-    _check(crowd, y)
+    total = crowd.confusion_counts(y)
     first, most = sorted(sizes), crowd.labels_per_annotator.max(initial=0)
     if most < first[-1] + spare:
         raise ValueError(f"nobody has {first[-1]} labels and {spare} to spare; the most anybody has is {most}")
     enough = crowd.labels_per_annotator >= first[-1] + spare
     place = _random_places(crowd, seed)
-    total = crowd.confusion_counts(y)
     others = rows_to_one(total.sum(axis=0) - total + _UNIFORM / crowd.n_classes)
     scored = enough[crowd.annotator] & (place >= first[-1])
     cell = crowd.annotator[scored], y[crowd.item[scored]], crowd.label[scored]
@@ -143,11 +133,6 @@ def held_out_loss(
         for name, matrix in zip(ESTIMATES, matrices, strict=True):
             lines.append((size, name, float(-np.log(rows_to_one(matrix)[cell]).mean()), int(enough.sum())))
     return pd.DataFrame(lines, columns=["n_labels", "estimate", "loss", "n_annotators"])
-
-
-def _check(crowd: CrowdLabels, y: np.ndarray) -> None:
-    if np.shape(y) != (crowd.n_items,):
-        raise ValueError(f"y must have one true class for each of the {crowd.n_items} items, found shape {np.shape(y)}")
 
 
 def _random_places(crowd: CrowdLabels, seed: int) -> np.ndarray:

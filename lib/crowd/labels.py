@@ -128,7 +128,8 @@ class CrowdLabels(Triples):
 
     def _sums(self, of: np.ndarray, size: int, values: np.ndarray | None) -> np.ndarray:
         cell = of * self.n_classes + self.label
-        return np.bincount(cell, values, minlength=size * self.n_classes).reshape(size, self.n_classes)
+        sums = np.bincount(cell, values, minlength=size * self.n_classes).reshape(size, self.n_classes)
+        return sums if values is None else sums.astype(np.float64, copy=False)  # of no labels NumPy makes integers
 
     @cached_property
     def incidence(self) -> sparse.csr_array:

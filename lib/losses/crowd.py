@@ -108,8 +108,8 @@ def rating_loss(
 def classifier_volume(class_prob: Tensor, ridge: float = 1e-6) -> Tensor:
     """``-log det(sum_i p_i p_i^T)``: GeoCrowdNet(F)'s penalty (Ibrahim et al. 2023, Eq. 8), to be minimized.
 
-    Small when predictions ``[batch, classes]`` are confident and use all classes equally; its least value is ``-C log(B /
-    C)``. ``ridge`` is added to the diagonal, so that a batch that misses a class has a finite value.
+    Small when predictions ``[batch, classes]`` are confident and use all classes equally, ``-C log(B / C)`` at least.
+    ``ridge`` is added to the diagonal, so that a batch that misses a class has a finite value.
 
     Raises:
         ValueError: fewer rows than classes: the determinant would be zero whatever the predictions.

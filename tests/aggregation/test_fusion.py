@@ -36,8 +36,8 @@ def right(label, y):
 
 
 @pytest.mark.parametrize("n_classes", [2, 10])
-@pytest.mark.parametrize("per_item", [1, 1.2, 2, 3])
-@pytest.mark.parametrize("accuracy", [0.1, 0.5, 0.95])
+@pytest.mark.parametrize("per_item", [1.2, 2, 3])
+@pytest.mark.parametrize("accuracy", [0.1, 0.95])
 def test_never_a_point_below_the_vote(n_classes, per_item, accuracy):
     rng = np.random.default_rng(3)
     y = rng.integers(0, n_classes, 1000)

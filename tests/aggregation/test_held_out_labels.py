@@ -49,18 +49,6 @@ def test_every_label_of_an_item_may_be_the_one_that_stays():
 # ------------------------------------------------------------------ matrices and score
 
 
-def test_confusion_by_hand():
-    # Annotator 0 says 0 of both items, annotator 1 says 1 of the first; annotator 2 says nothing.
-    crowd = CrowdLabels([0, 1, 0], [0, 0, 1], [0, 0, 1], 2, 3, 2)
-    prob = np.array([[0.75, 0.25], [0.5, 0.5]])
-    pooled = np.array([[1.25, 0.75], [0.75, 0.25]]) / [[2], [1]]
-    expected = np.empty((3, 2, 2))
-    expected[0] = (np.array([[1.25, 0], [0.75, 0]]) + 2 * pooled) / [[3.25], [2.75]]
-    expected[1] = (np.array([[0, 0.75], [0, 0.25]]) + 2 * pooled) / [[2.75], [2.25]]
-    expected[2] = pooled
-    assert fit_confusion(prob, crowd, strength=2.0, rounds=0) == pytest.approx(expected, abs=1e-12)
-
-
 def slow_average(weights, crowd):
     """``weights[row, class]``: how much a label says about each class."""
     pooled = np.zeros((4, 4))

@@ -141,15 +141,6 @@ def test_round_trip_through_a_table(crowd, random):
     pd.testing.assert_frame_equal(again.to_frame(), frame)
 
 
-@given(crowds(min_labels=1))
-def test_from_frame_without_names_takes_those_that_occur(crowd):
-    again = CrowdLabels.from_frame(crowd.to_frame())
-    assert again.item_names == tuple(np.unique(crowd.item).tolist())
-    assert again.annotator_names == tuple(np.unique(crowd.annotator).tolist())
-    assert again.class_names == tuple(np.unique(crowd.label).tolist())
-    pd.testing.assert_frame_equal(again.to_frame(), crowd.to_frame())
-
-
 def test_from_frame_with_other_columns_and_types():
     frame = pd.DataFrame(
         {

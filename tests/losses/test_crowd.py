@@ -127,17 +127,6 @@ def test_crowd_layer_slow_loop(example):
     assert label_cross_entropy(logits, label).item() == pytest.approx(sum(terms) / len(terms), abs=1e-12)
 
 
-def test_crowd_layer_equals_the_dense_form(example):
-    """As in the released code: one-hot labels ``[items, annotators, classes]``, zero where there is none."""
-    one_hot = np.zeros((6, 5, 4))
-    one_hot[example.crowd.item, example.crowd.annotator, example.crowd.label] = 1
-    dense = torch.einsum("ij,rjk->irk", torch.softmax(example.logits, dim=1), example.weight)
-    expected = -(torch.from_numpy(one_hot) * torch.log_softmax(dense, dim=2)).sum() / len(example.crowd)
-    position, annotator, label = triples(example.batch)
-    logits = crowd_layer_logits(torch.softmax(example.logits, dim=1), example.weight, position, annotator)
-    assert_close(label_cross_entropy(logits, label), expected)
-
-
 def test_crowd_layer_ignores_a_constant_in_a_row(example):
     position, annotator, label = triples(example.batch)
     prob = torch.softmax(example.logits, dim=1)
@@ -217,13 +206,6 @@ def test_large_crowds_have_the_same_volume(classes, monkeypatch):
     single = logits.detach().float().requires_grad_()
     (gradient,) = torch.autograd.grad(annotator_volume(log_rows(single).exp()), single)
     assert (gradient - expected_gradient).abs().max() < 1e-5 * expected_gradient.abs().max()
-
-
-def test_volumes_prefer_certain_classifiers_and_annotators(example):
-    vague, certain = torch.softmax(0.1 * example.logits, dim=1), torch.softmax(10 * example.logits, dim=1)
-    assert classifier_volume(certain) < classifier_volume(vague)
-    vague, certain = torch.softmax(0.1 * example.weight, dim=2), torch.softmax(10 * example.weight, dim=2)
-    assert annotator_volume(certain) < annotator_volume(vague)
 
 
 def test_classifier_volume_is_finite_where_a_class_is_missing():

@@ -21,13 +21,6 @@ def table():
 # ------------------------------------------------------------------ early-learning regularization
 
 
-def test_penalty_by_hand():
-    prob = torch.tensor([[0.8, 0.2], [0.5, 0.5]], dtype=torch.float64)
-    target = torch.tensor([[0.5, 0.25], [0.1, 0.3]], dtype=torch.float64)
-    # 0.8 * 0.5 + 0.2 * 0.25 = 0.45 and 0.5 * 0.1 + 0.5 * 0.3 = 0.2
-    assert early_learning_penalty(prob, target).item() == pytest.approx((math.log(0.55) + math.log(0.8)) / 2, abs=1e-12)
-
-
 def test_running_means_by_hand():
     early = table()
     prob = torch.tensor([[0.6, 0.3, 0.1], [0.2, 0.2, 0.6]], dtype=torch.float64)

@@ -64,6 +64,11 @@ def test_certain_and_agreeing(divergence, batch, population):
     everything = information_gain(log_p, log_p, prior.log(), divergence, Negatives.of(log_p.exp()))
     assert everything.item() == pytest.approx(population, abs=1e-6)
     assert perfect_agreement(prior, divergence) == pytest.approx(population, abs=1e-6)
+    factor = 1 if divergence == "kl" else math.log(10) / population
+    assert scale(prior, divergence) == pytest.approx(factor, abs=1e-6)
+    certain = torch.eye(3, dtype=torch.float64)[[0] * 5 + [1] * 2 + [2] * 3]  # an uneven population
+    gain = information_gain(certain.log(), certain.log(), PRIOR.log(), divergence, Negatives.of(certain))
+    assert perfect_agreement(PRIOR, divergence) == pytest.approx(gain.item(), abs=1e-12)
 
 
 @pytest.mark.parametrize("divergence", DIVERGENCES)
@@ -74,6 +79,11 @@ def test_slow_loops(divergence):
     other = views(items=9, seed=3)[0].exp()
     gain = information_gain(log_p, log_q, PRIOR.log(), divergence, Negatives.of(other))
     assert gain.item() == pytest.approx(slow_gain(log_p.exp(), log_q.exp(), PRIOR, divergence, other), abs=1e-12)
+    one = log_p[:1], log_q[:1]  # a batch of one
+    gain = information_gain(*one, PRIOR.log(), divergence, Negatives.of(other))
+    assert gain.item() == pytest.approx(slow_gain(one[0].exp(), one[1].exp(), PRIOR, divergence, other), abs=1e-12)
+    with pytest.raises(ValueError, match="at least 2 items, found 1"):
+        information_gain(*one, PRIOR.log(), divergence)
 
 
 @pytest.mark.parametrize("divergence", DIVERGENCES)
@@ -83,22 +93,6 @@ def test_views_are_interchangeable_and_chance_gains_nothing(divergence):
     assert_close(there, back)
     ignorant = PRIOR.log().expand(6, -1)
     assert information_gain(ignorant, ignorant, PRIOR.log(), divergence).item() == pytest.approx(0, abs=1e-12)
-
-
-@pytest.mark.parametrize("divergence", DIVERGENCES)
-def test_perfect_agreement_in_an_uneven_population(divergence):
-    certain = torch.eye(3, dtype=torch.float64)[[0] * 5 + [1] * 2 + [2] * 3]
-    gain = information_gain(certain.log(), certain.log(), PRIOR.log(), divergence, Negatives.of(certain))
-    assert perfect_agreement(PRIOR, divergence) == pytest.approx(gain.item(), abs=1e-12)
-
-
-def test_scale():
-    assert scale(PRIOR, "kl") == 1
-    for divergence in ("pearson", "js"):
-        scaled = scale(PRIOR, divergence) * perfect_agreement(PRIOR, divergence)
-        assert scaled == pytest.approx(math.log(3), abs=1e-12)
-    assert scale(PRIOR, "pearson") == pytest.approx(math.log(3) / 2)
-    assert perfect_agreement(PRIOR, "kl") == pytest.approx(-(PRIOR * PRIOR.log()).sum().item())
 
 
 # ------------------------------------------------------------------ optimum
@@ -205,16 +199,6 @@ def test_half_precision_is_left_for_the_sums():
     expected = information_gain(log_p, log_q, PRIOR.float().log(), "pearson")
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert_close(information_gain(log_p, log_q, PRIOR.float().log(), "pearson"), expected)
-
-
-def test_batch_of_one():
-    log_p, log_q = views(items=1)
-    with pytest.raises(ValueError, match="at least 2 items, found 1"):
-        information_gain(log_p, log_q, PRIOR.log())
-    for divergence in DIVERGENCES:
-        other = views(seed=7)[1].exp()
-        gain = information_gain(log_p, log_q, PRIOR.log(), divergence, Negatives.of(other))
-        assert gain.item() == pytest.approx(slow_gain(log_p.exp(), log_q.exp(), PRIOR, divergence, other), abs=1e-12)
 
 
 def test_refusals():
