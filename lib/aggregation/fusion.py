@@ -7,8 +7,8 @@ among the annotators it may end up trusting the classifier alone. Four rules pre
   with the rest, they let a frequent class absorb the others.
 * **No more parameters than hidden labels justify.** By default an annotator is one coin: right with probability ``a[r]``,
   shrunk towards the crowd's mean with the weight of sixteen labels, and otherwise any wrong class with equal probability.
-  Another weight, or full matrices (whose rows are shrunk towards the annotator's coin and the errors of the crowd), replace it only if
-  they predict hidden labels better by more than the standard error of the difference.
+  Another weight, or full matrices (whose rows are shrunk towards the annotator's coin and the errors of the crowd), replace
+  it only if they predict hidden labels better by more than the standard error of the difference.
 * **Agreement is counted where annotators can agree**: on items with two labels or more, or with a known class. Where there
   are too few such items, or annotators agree no more than by chance, no accuracy can be estimated, and the labels are kept.
 * **A classifier may show which annotators are better than others, but not how accurate they are overall.** Its probabilities,
