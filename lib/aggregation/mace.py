@@ -89,37 +89,30 @@ def _fit(
 ) -> tuple[Mace, float]:
     """A fit, from weights ``[annotators, 2]`` of spamming and knowing and from strategies ``[annotators, classes]``, and the
     likelihood in its last E-step."""
-    posterior, reached = _e_step(weights, strategy, crowd)
+    posterior, known, reached = _e_step(weights, strategy, crowd)
     for _ in range(iterations):
-        spam, knowing = _counts(posterior, weights, strategy, crowd)
+        spam = crowd.sums_by_annotator(1 - known)  # [annotators, classes] expected labels of those who did not know
+        knowing = np.bincount(crowd.annotator, known, minlength=crowd.n_annotators)
         weights = _expected(np.stack([spam.sum(axis=1), knowing], axis=1) + COMPETENCE_PRIOR)
         strategy = _expected(spam + strategy_prior)
-        posterior, reached = _e_step(weights, strategy, crowd)
+        posterior, known, reached = _e_step(weights, strategy, crowd)
     # The geometric means of the variational step do not sum to one: what is reported does.
     weights, strategy = rows_to_one(weights), rows_to_one(strategy)
-    return Mace(posterior, weights[:, 1], strategy, _e_step(weights, strategy, crowd)[1]), reached
+    return Mace(posterior, weights[:, 1], strategy, _e_step(weights, strategy, crowd)[2]), reached
 
 
-def _e_step(weights: np.ndarray, strategy: np.ndarray, crowd: CrowdLabels) -> tuple[np.ndarray, float]:
-    """``[items, classes]`` posteriors from weights (spamming, knowing) and strategies, and the labels' log-likelihood."""
-    spam = weights[crowd.annotator, 0] * strategy[crowd.annotator, crowd.label]
+def _e_step(weights: np.ndarray, strategy: np.ndarray, crowd: CrowdLabels) -> tuple[np.ndarray, np.ndarray, float]:
+    """``[items, classes]`` posteriors, ``[labels]`` the probability that the annotator knew, and the labels' log-likelihood,
+    from weights (spamming, knowing) and strategies."""
+    spam, knows = weights[crowd.annotator, 0] * strategy[crowd.annotator, crowd.label], weights[crowd.annotator, 1]
     log_spam = np.log(spam)
-    gain = np.log(spam + weights[crowd.annotator, 1]) - log_spam
-    scores = crowd.sums_by_item(gain)
+    scores = crowd.sums_by_item(np.log(spam + knows) - log_spam)
     evidence = logsumexp(scores, axis=1, keepdims=True)
     posterior = np.exp(scores - evidence)
-    labeled = crowd.labels_per_item > 0
-    return posterior, float(log_spam.sum() + evidence[labeled].sum() - labeled.sum() * np.log(crowd.n_classes))
-
-
-def _counts(
-    posterior: np.ndarray, weights: np.ndarray, strategy: np.ndarray, crowd: CrowdLabels
-) -> tuple[np.ndarray, np.ndarray]:
-    """Expected labels ``[annotators, classes]`` that were spam, and ``[annotators]`` that were known."""
-    spam = weights[crowd.annotator, 0] * strategy[crowd.annotator, crowd.label]
-    knows = weights[crowd.annotator, 1]
     known = posterior[crowd.item, crowd.label] * knows / (knows + spam)  # who knows says nothing but the truth
-    return crowd.sums_by_annotator(1 - known), np.bincount(crowd.annotator, known, minlength=crowd.n_annotators)
+    labeled = crowd.labels_per_item > 0
+    reached = log_spam.sum() + evidence[labeled].sum() - labeled.sum() * np.log(crowd.n_classes)
+    return posterior, known, float(reached)
 
 
 def _expected(counts: np.ndarray) -> np.ndarray:
