@@ -251,35 +251,22 @@ ROWS = {"item": ["a", "b", "a"], "annotator": ["x", "x", "y"], "label": ["no", "
 
 
 @pytest.mark.parametrize(
-    ("frame", "options", "message"),
+    ("change", "options", "message"),
     [
-        (pd.DataFrame(ROWS), {"item": "task"}, r"needs the columns \['task', 'annotator', 'label'\]"),
-        (
-            pd.DataFrame([[1, 2, 3, 4]], columns=["item", "item", "annotator", "label"]),
-            {},
-            r"each once, found \['item', 'item', 'annotator', 'label'\]",
-        ),
-        (
-            pd.DataFrame(ROWS | {"annotator": ["x", None, "y"]}),
-            {},
-            "column 'annotator' has 1 empty cells, the first in row 1",
-        ),
-        (
-            pd.DataFrame(ROWS | {"item": ["a", "b", "b"], "annotator": ["x", "y", "y"]}),
-            {},
-            r"pair may occur once, found \('b', 'y'\) again in row 2; 1 such rows",
-        ),
-        (pd.DataFrame(ROWS), {"classes": ["no", "maybe"]}, "column 'label' has the value 'yes', expected one of 'no', 'maybe'"),
-        (pd.DataFrame(ROWS), {"items": ["a", "b", "a"]}, "item_names must not repeat"),
-        (pd.DataFrame(ROWS | {"item": ["a", 1, 2]}), {}, "column 'item' must hold names of one type, found int, str"),
-        (pd.DataFrame(ROWS | {"item": [1, True, 2]}, dtype=object), {}, "column 'item' .* of one type, found bool, int"),
-        (pd.DataFrame(ROWS | {"item": [[1], [2], [3]]}), {}, "column 'item' .* cannot be one: unhashable type: 'list'"),
-        (pd.DataFrame(ROWS).iloc[:0], {}, "no rows and no classes were given"),
+        ({}, {"item": "task"}, r"needs the columns \['task', 'annotator', 'label'\], each once, found \['item'"),
+        ({"annotator": ["x", None, "y"]}, {}, "column 'annotator' has 1 empty cells, the first in row 1"),
+        ({"item": ["b", "b", "b"]}, {}, r"pair may occur once, found \('b', 'x'\) again in row 1; 1 such rows"),
+        ({}, {"classes": ["no", "maybe"]}, "column 'label' has the value 'yes', expected one of 'no', 'maybe'"),
+        ({}, {"items": ["a", "b", "a"]}, "item_names must not repeat"),
+        ({"item": ["a", 1, 2]}, {}, "column 'item' must hold names of one type, found int, str"),
+        ({"item": pd.Series([1, True, 2], dtype=object)}, {}, "column 'item' .* of one type, found bool, int"),
+        ({"item": [[1], [2], [3]]}, {}, "column 'item' .* cannot be one: unhashable type: 'list'"),
+        ({role: [] for role in ROWS}, {}, "no rows and no classes were given"),
     ],
 )
-def test_from_frame_refuses(frame, options, message):
+def test_from_frame_refuses(change, options, message):
     with pytest.raises(ValueError, match=message):
-        CrowdLabels.from_frame(frame, **options)
+        CrowdLabels.from_frame(pd.DataFrame(ROWS | change), **options)
 
 
 @pytest.mark.parametrize(
