@@ -27,15 +27,11 @@ def soft_cross_entropy(class_logits: Tensor, target: Tensor) -> Tensor:
 def annotator_log_prob(
     class_logits: Tensor, log_confusion: Tensor, position: Tensor, annotator: Tensor, label: Tensor
 ) -> Tensor:
-    """Log-probability ``[labels]`` of each label, seen through its annotator's confusion matrix.
+    """Log-probability ``[labels]`` of each label, seen through its annotator's confusion matrix: ``log sum_j p(j | x) A[r,
+    j, k]``.
 
-    ``log q = log sum_j p(j | x) A[r, j, k]`` in log space, so nothing needs clipping (Rodrigues & Pereira 2018, Tanno et
-    al. 2019, Ibrahim et al. 2023, Eq. 6).
-
-    Args:
-        class_logits: ``[batch, classes]``.
-        log_confusion: ``[annotators, classes, classes]`` logarithm of ``A``.
-        position, annotator, label: ``[labels]``.
+    From ``class_logits`` ``[batch, classes]`` and the logarithm of all matrices, in log space, so nothing needs clipping
+    (Rodrigues & Pereira 2018, Tanno et al. 2019, Ibrahim et al. 2023, Eq. 6).
 
     Raises:
         ValueError: no labels, or vectors of different lengths.
@@ -85,16 +81,9 @@ def rating_loss(
 ) -> Tensor:
     """Squared error of the annotators' expected ratings ``scale_r f(x) + bias_r``, mean over ratings.
 
-    Reference: Rodrigues & Pereira, AAAI 2018, the variants S, B and S+B.
-
-    Args:
-        prediction: ``[batch]`` the network's ratings.
-        value: ``[ratings]`` what was said.
-        position, annotator: ``[ratings]`` int64.
-        scale, bias: ``[annotators]``; None for 1 and 0.
-
-    Raises:
-        ValueError: no ratings, or vectors of different lengths.
+    Of the network's ratings ``prediction`` ``[batch]`` and what was said, ``value`` ``[ratings]``. ``scale`` and ``bias`` are
+    ``[annotators]``, None for 1 and 0 (Rodrigues & Pereira, AAAI 2018, the variants S, B and S+B). Errors as in
+    :func:`annotator_log_prob`.
     """
     _check_triples(position, annotator, value, "value")
     expected = prediction[position]

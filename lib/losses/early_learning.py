@@ -63,15 +63,10 @@ def forget_rate(epoch: int, noise: float) -> float:
 
 
 def exchange(first: Tensor, second: Tensor, forget: float) -> tuple[Tensor, Tensor]:
-    """Co-teaching's exchange: which items of a batch the first network learns from (those that the second finds easy), and
-    which the second does.
+    """Co-teaching's exchange, from two networks' losses of the same items ``[batch]``: the positions from which the first
+    network learns (the items that are easy for the second), and those from which the second does.
 
-    Args:
-        first, second: ``[batch]`` losses of the two networks, item by item.
-        forget: share to leave out, 0 .. 1.
-
-    Returns:
-        Two vectors ``[kept]`` of positions, at least one each: all but the share ``forget``, rounded to the nearest whole.
+    All but the share ``forget`` (0 to 1), rounded to the nearest whole, and at least one.
     """
     kept = max(1, round((1 - forget) * len(first)))
     for_first, for_second = (torch.argsort(losses.detach(), stable=True)[:kept] for losses in (second, first))

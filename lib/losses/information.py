@@ -18,8 +18,8 @@ paired with others of the batch play the part of independent draws.
     pearson       (t - 1)^2                         2 (t - 1)          t^2 - 1
     js            t log t - (t + 1) log((t+1)/2)    log(2t / (1+t))    log((1+t) / 2)
 
-All ``n (n - 1)`` pairs are used, and cheaply: ``kl`` needs two sums over the batch, O(n C); ``pearson`` two second-moment
-matrices, O(n C^2); ``js`` the matrix ``m``, O(n^2 C). The diagonal is never among them, it would bias the term.
+All ``n (n - 1)`` pairs are used, and cheaply: ``kl`` needs two sums over the batch, ``pearson`` two second-moment matrices,
+``js`` the matrix ``m``. The diagonal is never among them, it would bias the term.
 
 References: Kong & Schoenebeck (arXiv 1802.08887); Cao, Xu, Kong & Wang, "Max-MIG" (ICLR 2019).
 """
@@ -80,23 +80,17 @@ def class_prior(prob: Tensor) -> Tensor:
 def information_gain(
     log_p: Tensor, log_q: Tensor, log_prior: Tensor, divergence: str = "kl", negatives: Negatives | None = None
 ) -> Tensor:
-    """f-mutual information gain ``J`` between two predictions of a batch, to be maximized; see the module's head.
+    """f-mutual information gain ``J`` between two views of a batch, to be maximized; see the module's head.
 
     Matching pairs are taken in log space, so nothing is clipped and a confident disagreement keeps its gradient. A
-    ``log_q`` of minus infinity (a hard second view) is allowed as long as ``log_p`` is finite.
+    ``log_q`` of minus infinity (a hard second view) is allowed as long as ``log_p`` is finite. ``js`` and ``kl`` are in nats.
 
     Args:
-        log_p, log_q: ``[batch, classes]`` log-probabilities of the two views, row by row about the same items.
-        log_prior: ``[classes]``.
-        divergence: one of :data:`DIVERGENCES`.
-        negatives: of the fixed second view over all items; by default the pairs inside the batch.
-
-    Returns:
-        Scalar, in nats for ``kl`` and ``js``; 0 for predictions that ignore the item.
+        log_p, log_q: ``[batch, classes]`` log-probabilities, row by row about the same items; ``log_prior`` ``[classes]``.
+        negatives: of the fixed second view over all items; by default the pairs inside the batch, which must be two at least.
 
     Raises:
-        ValueError: unknown divergence, views of different shapes, an empty batch, or a batch of one without ``negatives``:
-            it has no pair of different items.
+        ValueError: unknown divergence, views of different shapes, or too small a batch.
     """
     choice("divergence", divergence, DIVERGENCES)
     least = 2 if negatives is None else 1
