@@ -13,19 +13,7 @@ from scipy.special import logsumexp, softmax
 from lib.aggregation import em_steps
 from lib.aggregation.dawid_skene import MODELS, dawid_skene, e_step, m_step, majority_vote, soft_vote
 from lib.crowd.labels import CrowdLabels
-from tests.strategies import crowds
-
-
-def simulated(n_items: int, per_item: int, diagonals: list[float], n_classes: int = 3, seed: int = 0):
-    """Labels by annotators who are right with the given probabilities, and the truth; items get random annotators."""
-    random = np.random.default_rng(seed)
-    truth = random.integers(n_classes, size=n_items)
-    annotator = np.argsort(random.random((n_items, len(diagonals))), axis=1)[:, :per_item].ravel()
-    item = np.repeat(np.arange(n_items), per_item)
-    right = random.random(len(item)) < np.array(diagonals)[annotator]
-    wrong = (truth[item] + random.integers(1, n_classes, size=len(item))) % n_classes
-    label = np.where(right, truth[item], wrong)
-    return CrowdLabels(item, annotator, label, n_items, len(diagonals), n_classes), truth
+from tests.strategies import crowds, simulated
 
 
 def random_posterior(crowd, seed):
@@ -222,6 +210,11 @@ def test_starts():
     soft = dawid_skene(crowd, start="soft", **options)
     np.testing.assert_array_equal(soft.posterior, dawid_skene(crowd, start=soft_vote(crowd), **options).posterior)
     assert np.abs(hard.posterior - soft.posterior).max() > 1e-3
+    kept = dawid_skene(crowd, max_iterations=0)
+    assert (kept.n_iterations, kept.converged) == (0, False)
+    np.testing.assert_array_equal(kept.posterior, soft_vote(crowd))
+    np.testing.assert_array_equal(kept.confusion, m_step(soft_vote(crowd), crowd))
+    assert kept.log_likelihood == dawid_skene(crowd, max_iterations=1).log_likelihood
 
 
 @pytest.mark.parametrize(
@@ -327,16 +320,6 @@ def test_known_classes_are_held_and_help():
     np.testing.assert_array_equal(found.posterior[:60], np.eye(3)[truth[:60]])
     assert (start == 1 / 3).all()  # what the caller gave stays as it was
     assert (found.labels[60:] == truth[60:]).mean() > (without.labels[60:] == truth[60:]).mean() + 0.05
-
-
-def test_no_rounds_keep_the_start():
-    crowd, _ = simulated(50, 2, [0.9, 0.7, 0.7, 0.6])
-    found = dawid_skene(crowd, max_iterations=0)
-    assert (found.n_iterations, len(found.log_likelihoods), found.converged) == (0, 0, False)
-    np.testing.assert_array_equal(found.posterior, soft_vote(crowd))
-    np.testing.assert_array_equal(found.confusion, m_step(soft_vote(crowd), crowd))
-    np.testing.assert_allclose(found.prior, soft_vote(crowd).mean(axis=0), rtol=1e-12)
-    assert found.log_likelihood == dawid_skene(crowd, max_iterations=1).log_likelihood
 
 
 def test_start_from_matrices():

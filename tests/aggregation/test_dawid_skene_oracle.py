@@ -9,6 +9,7 @@ from crowdkit.aggregation import DawidSkene, MajorityVote, OneCoinDawidSkene
 
 from lib.aggregation.dawid_skene import dawid_skene, m_step, majority_vote, soft_vote
 from lib.crowd.labels import CrowdLabels
+from tests.strategies import simulated
 
 # crowd-kit 1.4 calls pandas in ways that pandas 3 deprecates.
 pytestmark = [
@@ -19,10 +20,7 @@ pytestmark = [
 
 def dense_crowd() -> CrowdLabels:
     """Every annotator labels every item and uses every class."""
-    random = np.random.default_rng(0)
-    truth = random.integers(4, size=300)
-    knows = random.random((300, 6)) < [0.9, 0.8, 0.7, 0.6, 0.5, 0.3]
-    return CrowdLabels.from_dense(np.where(knows, truth[:, None], random.integers(4, size=(300, 6))), n_classes=4)
+    return simulated(300, 6, [0.9, 0.8, 0.7, 0.6, 0.5, 0.3], 4)[0]
 
 
 def sparse_crowd() -> CrowdLabels:

@@ -10,18 +10,7 @@ from hypothesis import given, settings
 from lib.aggregation import fusion
 from lib.aggregation.dawid_skene import majority_vote
 from lib.crowd.labels import CrowdLabels
-from tests.strategies import crowds
-
-
-def crowd_of(y, per_item, accuracy, seed, n_classes):
-    """Labels of random annotators who are right with a probability of their own, else any other class alike."""
-    rng = np.random.default_rng(seed)
-    n_labels = np.floor(per_item + rng.random(len(y))).astype(int)
-    item = np.repeat(np.arange(len(y)), n_labels)
-    who = np.concatenate([rng.permutation(len(accuracy))[:n] for n in n_labels])
-    right = rng.random(len(item)) < np.asarray(accuracy)[who]
-    label = np.where(right, y[item], (y[item] + rng.integers(1, n_classes, len(item))) % n_classes)
-    return CrowdLabels(item, who, label, len(y), len(accuracy), n_classes)
+from tests.strategies import crowd_of, crowds
 
 
 def classifier_of(y, accuracy, seed, n_classes):

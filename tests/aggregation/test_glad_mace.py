@@ -18,6 +18,7 @@ from lib.aggregation.dawid_skene import e_step
 from lib.aggregation.glad import _negative_q, glad
 from lib.aggregation.mace import _fit, mace
 from lib.crowd.labels import CrowdLabels
+from tests.strategies import simulated
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:crowdkit"),
@@ -26,14 +27,8 @@ pytestmark = [
 
 
 def toy_crowd(seed: int = 0, n_classes: int = 3) -> tuple[CrowdLabels, np.ndarray]:
-    """Good, middling and guessing annotators; three labels an item; all classes used by all."""
-    random = np.random.default_rng(seed)
-    truth = random.integers(n_classes, size=120)
-    annotator = np.array([random.choice(9, size=3, replace=False) for _ in truth]).ravel()
-    item = np.repeat(np.arange(len(truth)), 3)
-    right = random.random(len(item)) < np.repeat([0.9, 0.6, 1 / n_classes], 3)[annotator]
-    label = np.where(right, truth[item], random.integers(n_classes, size=len(item)))
-    return CrowdLabels(item, annotator, label, len(truth), 9, n_classes), truth
+    """Good, middling and guessing annotators, nine in all; three labels an item."""
+    return simulated(120, 3, np.repeat([0.93, 0.73, 1 / n_classes], 3), n_classes, seed)
 
 
 def table(crowd: CrowdLabels) -> pd.DataFrame:
