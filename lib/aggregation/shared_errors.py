@@ -101,32 +101,26 @@ def pattern_log_probability(
     """
     mentioned = (blocks + own) > 0
     d = mentioned.sum(axis=1)
-    blocks = np.pad(blocks, [(0, 0), (0, 2)])  # two classes that nobody mentioned: the true one, and the misleading one
+    unsaid, nothing = n_classes - d, np.zeros(len(blocks))
+    # Two columns more, of classes that nobody mentioned: the true one, and the misleading one. How many classes a column stands
+    # for where it is true: itself, or all that were not mentioned.
+    blocks, own = (np.pad(part, [(0, 0), (0, 2)]) for part in (blocks, own))
+    weight = np.column_stack([mentioned, unsaid, nothing])
     size, n = blocks.shape[1], blocks.sum(axis=1)
-    there = np.pad(mentioned, [(0, 0), (0, 2)])
-    there[:, -2:] = True
     wrong = (1 - a) / (n_classes - 1)
     right = n[:, None] * np.log(wrong) + blocks * np.log(a / wrong)  # if the column's class is true
     if share > 0:
         high, low = np.log(pull + (1 - pull) * wrong), np.log((1 - pull) * wrong)
         # [pattern, true, misleading]
         misled = n[:, None, None] * low + blocks[:, :, None] * (np.log((1 - pull) * a) - low) + blocks[:, None] * (high - low)
-        # How many classes a column stands for: itself, or all that were not mentioned.
-        unsaid = n_classes - d
-        times = np.ones((len(blocks), size, size))
-        times *= np.where(there, 1.0, 0.0)[:, None, :]
-        times[:, :, -2] = 0.0
-        times[:, :, -1] = unsaid[:, None]
-        times[:, -2, -1] = unsaid - 1  # the true class is one of those
+        times = np.repeat(np.column_stack([mentioned, nothing, unsaid])[:, None], size, axis=1)
+        times[:, -2, -1] -= 1  # the true class is one of those
         times[:, np.arange(size), np.arange(size)] = 0.0
         with np.errstate(divide="ignore"):
             misled = logsumexp(misled + np.log(np.maximum(times, 0)), axis=2) - np.log(n_classes - 1)
         right = np.logaddexp(np.log(1 - share) + right, np.log(share) + misled)
-    with_classifier = np.pad(own, [(0, 0), (0, 2)])
-    right += with_classifier.any(axis=1)[:, None] * np.log((1 - classifier) / (n_classes - 1))
-    right += with_classifier * np.log(classifier * (n_classes - 1) / (1 - classifier))
-    weight = np.where(there, 1.0, 0.0)
-    weight[:, -2], weight[:, -1] = n_classes - d, 0.0
+    right += own.any(axis=1)[:, None] * np.log((1 - classifier) / (n_classes - 1))
+    right += own * np.log(classifier * (n_classes - 1) / (1 - classifier))
     with np.errstate(divide="ignore"):
         names = gammaln(n_classes + 1) - gammaln(n_classes - d + 1)  # the classes that the blocks may stand for
         return logsumexp(right + np.log(weight), axis=1) - np.log(n_classes) + names
