@@ -62,8 +62,7 @@ def decode(log_prob: np.ndarray, lengths: np.ndarray, tag_names: Sequence[str]) 
 def entities(tags: np.ndarray, lengths: np.ndarray, tag_names: Sequence[str]) -> np.ndarray:
     """``[entities, 3]``: first token, last token and type (its place among the sorted types), by the rules of CoNLL's scorer.
 
-    It reads invalid sequences, too: an entity begins at ``B-X``, and at ``I-X`` after anything but a tag of type ``X``; it
-        ends
+    It reads invalid sequences, too: an entity begins at ``B-X``, and at ``I-X`` after anything but a tag of type ``X``; it ends
     before the next that begins, before a tag of another type or ``O``, and with its sentence.
     """
     marks, types = _parts(tag_names)
