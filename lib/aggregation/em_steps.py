@@ -83,29 +83,31 @@ def e_step(log_prior: np.ndarray, confusion: np.ndarray, crowd: CrowdLabels) -> 
     np.maximum(confusion.transpose(0, 2, 1), np.finfo(np.float64).tiny, out=log_confusion)
     np.log(log_confusion, out=log_confusion)
     scores = crowd.incidence @ log_confusion.reshape(-1, crowd.n_classes)  # [items, classes]
-    evidence = normalize(scores, log_prior)
-    return scores, float(evidence.sum(where=crowd.labels_per_item > 0))
+    return _posterior(scores, log_prior, crowd)
 
 
-def normalize(scores: np.ndarray, log_prior: np.ndarray | float = 0.0) -> np.ndarray:
-    """Add the prior to ``scores`` ``[items, classes]``, softmax in place, and return the log-sum-exp ``[items]``.
+def _posterior(scores: np.ndarray, log_prior: np.ndarray, crowd: CrowdLabels) -> tuple[np.ndarray, float]:
+    total, largest = normalize(scores, log_prior)
+    return scores, float((np.log(total) + largest).sum(where=crowd.labels_per_item > 0))
+
+
+def normalize(scores: np.ndarray, log_prior: np.ndarray | float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Add the prior to ``scores`` ``[items, classes]``, softmax in place, and return two vectors ``[items]`` of which the
+    log-sum-exp is ``log(first) + second``.
 
     Works on blocks that fit the cache and turns each class-major: NumPy reduces over a long last axis much faster than
     over the few classes, and no second array of all items is made.
     """
-    log_prior, evidence = np.broadcast_to(log_prior, scores.shape), np.empty(len(scores))
+    log_prior, (total, largest) = np.broadcast_to(log_prior, scores.shape), np.empty((2, len(scores)))
     for first in range(0, len(scores), BLOCK):
         rows = slice(first, first + BLOCK)
         by_class = np.ascontiguousarray(scores[rows].T)  # [classes, items of the block]
         by_class += log_prior[rows].T
-        largest = by_class.max(axis=0)
-        by_class -= largest
+        by_class -= by_class.max(axis=0, out=largest[rows])
         np.exp(by_class, out=by_class)
-        total = by_class.sum(axis=0)
-        by_class /= total
+        by_class /= by_class.sum(axis=0, out=total[rows])
         scores[rows] = by_class.T
-        evidence[rows] = np.log(total) + largest
-    return evidence
+    return total, largest
 
 
 # ------------------------------------------------------------------ annotators with fewer parameters
@@ -144,8 +146,7 @@ def e_step_right(log_prior: np.ndarray, right: np.ndarray, crowd: CrowdLabels) -
     scores[:] = everywhere[:, None] if one_coin else everywhere
     gain = (log_right - log_wrong)[crowd.annotator if one_coin else (crowd.annotator, crowd.label)]
     scores += crowd.sums_by_item(gain)
-    evidence = normalize(scores, log_prior)
-    return scores, float(evidence.sum(where=crowd.labels_per_item > 0))
+    return _posterior(scores, log_prior, crowd)
 
 
 # ------------------------------------------------------------------ what is checked
