@@ -25,8 +25,7 @@ def alpha(crowd: CrowdLabels) -> tuple[float, float, float]:
     counts = crowd.counts[crowd.labels_per_item >= 2]
     if len(counts) == 0:
         return np.nan, np.nan, np.nan
-    n = counts.sum(axis=1)
-    agreed = (counts * (counts - 1)).sum(axis=1) / (n - 1)
+    agreed = (counts * (counts - 1)).sum(axis=1) / (counts.sum(axis=1) - 1)
     parts = np.column_stack([agreed, counts])  # all that alpha needs, to be summed over items
     rng = np.random.default_rng(0)
     totals = [np.bincount(rng.integers(0, len(parts), len(parts)), minlength=len(parts)) @ parts for _ in range(REPLICATES)]
@@ -48,56 +47,38 @@ def _alpha(totals: np.ndarray) -> np.ndarray:
 def kappas(crowd: CrowdLabels) -> pd.DataFrame:
     """One row per pair of annotators who labeled the same item.
 
-    Returns:
-        Columns first, second (annotators), n_items (that both labeled), agreement (share of them with equal labels), kappa (NaN
-        where undefined).
+    Columns first, second (annotators), n_items (that both labeled), agreement (share of them with equal labels), kappa (NaN
+    where undefined).
     """
     first, second = _pairs(crowd)
-    columns = ["first", "second", "n_items", "agreement", "kappa"]
-    if len(first) == 0:
-        return pd.DataFrame({name: [] for name in columns})
-    pair = crowd.annotator[first] * crowd.n_annotators + crowd.annotator[second]
-    pairs, place = np.unique(pair, return_inverse=True)
-    n = np.bincount(place).astype(np.float64)
-    agree = np.bincount(place, weights=crowd.label[first] == crowd.label[second]) / n
-    chance = np.zeros(len(pairs))
+    pairs, place = np.unique(crowd.annotator[first] * crowd.n_annotators + crowd.annotator[second], return_inverse=True)
+    said, then = crowd.label[first], crowd.label[second]
+    n = np.bincount(place)
+    agree, chance = np.bincount(place, said == then) / n, np.zeros(len(pairs))
     for label in range(crowd.n_classes):
-        chance += np.bincount(place, weights=crowd.label[first] == label) * np.bincount(
-            place, weights=crowd.label[second] == label
-        )
-    chance /= n**2
+        chance += np.bincount(place, said == label) * np.bincount(place, then == label)
+    chance /= n.astype(np.float64) ** 2
     with np.errstate(divide="ignore", invalid="ignore"):
         kappa = np.where(chance < 1 - 1e-12, (agree - chance) / (1 - chance), np.nan)
-    names = np.array(crowd.annotator_names, dtype=object)
-    values = [names[pairs // crowd.n_annotators], names[pairs % crowd.n_annotators], n.astype(int), agree, kappa]
-    return pd.DataFrame(dict(zip(columns, values, strict=True)))
+    names = np.array(crowd.annotator_names or range(crowd.n_annotators), dtype=object)
+    who = {"first": names[pairs // crowd.n_annotators], "second": names[pairs % crowd.n_annotators]}
+    return pd.DataFrame(who | {"n_items": n, "agreement": agree, "kappa": kappa})
 
 
 def _pairs(crowd: CrowdLabels) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the first and of the second label of every pair of labels of the same item."""
-    n = crowd.labels_per_item.astype(np.float64)
-    if (n**2).sum() / 2 > PAIRS_AT_MOST:
-        share = PAIRS_AT_MOST / ((n**2).sum() / 2)
-        mask = (np.random.default_rng(0).random(crowd.n_items) < share)[crowd.item]
-        rows = np.flatnonzero(mask)
-    else:
-        rows = np.arange(len(crowd))
-    item, first, second = crowd.item[rows], [], []
-    for step in range(1, int(n.max(initial=0))):  # labels of an item lie side by side
-        same = np.flatnonzero(item[step:] == item[:-step])
-        if len(same) == 0:
-            break
-        first.append(rows[same])
-        second.append(rows[same + step])
-    empty = np.zeros(0, dtype=np.int64)
-    return (np.concatenate(first), np.concatenate(second)) if first else (empty, empty)
+    later = crowd.offsets[crowd.item + 1] - 1 - np.arange(len(crowd))  # labels of the item that follow; they lie side by side
+    share = PAIRS_AT_MOST / max(later.sum(), 1)
+    if share < 1:
+        later = later * (np.random.default_rng(0).random(crowd.n_items) < share)[crowd.item]
+    first = np.repeat(np.arange(len(crowd)), later)
+    return first, first + 1 + np.arange(len(first)) - np.repeat(np.cumsum(later) - later, later)
 
 
 def agreement(crowd: CrowdLabels) -> pd.DataFrame:
     """The table ``agreement.csv``: alpha first, then kappa of each pair.
 
-    Returns:
-        Columns measure, first, second, n_items, agreement, value, ci_low, ci_high, remark (``undefined: why``).
+    Columns measure, first, second, n_items, agreement, value, ci_low, ci_high, remark (``undefined: why``).
     """
     value, low, high = alpha(crowd)
     counts = crowd.counts[crowd.labels_per_item >= 2]

@@ -1,16 +1,10 @@
 """What crowd labels say about their annotators. No true labels are needed.
 
-It starts from a posterior over the items' true classes and the annotators' confusion matrices that it was made with: of
-``dawid_skene.dawid_skene``, or of ``fusion.estimate``. Each annotator is judged by the others, label by label: the judge is
-``q``, the posterior of the item *without* that label. If the annotator is right with probability ``a`` and otherwise says any
-wrong class with equal probability, a label ``k`` has the probability
-
-    a q[k] + (1 - a) (1 - q[k]) / (classes - 1),
-
-so a label about which the others are certain says much about ``a``, and one about which they know nothing says nothing.
-
-Errors that annotators share escape it. Where many of them take the same item for the same wrong class, they confirm each
-other, and accuracies and confidences come out too high (see :mod:`lib.aggregation.shared_errors`).
+Each annotator is judged by the others, label by label: the judge is ``q``, the posterior of the item *without* that label
+(:func:`said_by_others`). If the annotator is right with probability ``a`` and otherwise says any wrong class with equal
+probability, a label ``k`` has the probability ``a q[k] + (1 - a) (1 - q[k]) / (classes - 1)``: a label about which the
+others are certain says much about ``a``, and one about which they know nothing says nothing. Errors that annotators share
+escape it (see :mod:`lib.aggregation.shared_errors`).
 """
 
 from __future__ import annotations
@@ -22,6 +16,7 @@ import pandas as pd
 from scipy.special import gammaln, xlogy
 
 from lib.aggregation.confusion import expected_counts, rows_to_one
+from lib.aggregation.judging import accuracy_grid
 from lib.crowd.labels import CrowdLabels
 
 __all__ = ["COLUMNS", "accuracy_interval", "guess_odds", "guessing_p_value", "report", "said_by_others"]
@@ -41,21 +36,17 @@ ODDS_ABOVE = 1.0  # log10: guessing must explain the labels ten times better tha
 
 
 def report(crowd: CrowdLabels, posterior: np.ndarray, confusion: np.ndarray, permutations: int = 499) -> pd.DataFrame:
-    """One line per annotator.
+    """One line per annotator, in the crowd's order; ``posterior`` and ``confusion`` as in :func:`said_by_others`.
 
     ``looks_random`` is the rule: the labels may be unrelated to the items (``p_guessing`` above 0.01) *and* someone who
     guesses would have given them ten times more likely than a typical annotator (``log10_guess_odds`` of at least 1).
     The first half spares those who are systematically wrong, the second those who have given too few labels to tell.
 
-    Args:
-        crowd, posterior, confusion: as in :func:`said_by_others`.
-        permutations: of :func:`guessing_p_value`.
-
     Returns:
         Columns ``annotator`` (the caller's name), ``n_labels``, ``accuracy``, ``ci_low``, ``ci_high`` (95 %, from
         :func:`accuracy_interval`), ``confusions`` (the most frequent errors: "3 → 8 (40 %)" where 40 % of the 3 are called
-        8), ``p_guessing``, ``log10_guess_odds`` (from :func:`guess_odds`), ``looks_random``; in the crowd's order. Numbers
-        are NaN for an annotator without labels.
+        8), ``p_guessing``, ``log10_guess_odds`` (from :func:`guess_odds`), ``looks_random``. Numbers are NaN for an
+        annotator without labels.
 
     Raises:
         ValueError: shapes that do not fit, fewer than two classes, or no permutations.
@@ -78,62 +69,42 @@ def report(crowd: CrowdLabels, posterior: np.ndarray, confusion: np.ndarray, per
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
-def _confusions(counts: np.ndarray, class_names: Sequence, most: int = 2, least: float = 2.0) -> str:
-    """The errors expected most often, if they are expected at least ``least`` times."""
+def _confusions(counts: np.ndarray, class_names: Sequence) -> str:
+    """The two errors expected most often, if they are expected at least twice."""
     errors = counts * (1 - np.eye(len(counts)))
-    frequent = [np.unravel_index(place, errors.shape) for place in np.argsort(-errors.ravel(), kind="stable")[:most]]
+    frequent = [np.unravel_index(place, errors.shape) for place in np.argsort(-errors.ravel(), kind="stable")[:2]]
     words = [
         f"{class_names[true]} → {class_names[said]} ({100 * errors[true, said] / counts[true].sum():.0f} %)"
         for true, said in frequent
-        if errors[true, said] >= least
+        if errors[true, said] >= 2
     ]
     return ", ".join(words)
 
 
 def said_by_others(crowd: CrowdLabels, posterior: np.ndarray, confusion: np.ndarray) -> np.ndarray:
-    """What the others say: for each label, the posterior of its item without it.
+    """``[labels, classes]``: for each label, what the others say, the posterior of its item without it.
 
-    Args:
-        crowd: the labels.
-        posterior: ``[items, classes]``.
-        confusion: ``[annotators, true class, label]``, those that the posterior was made with.
-
-    Returns:
-        ``[labels, classes]`` ``q[j]`` proportional to ``posterior[item, j] / confusion[annotator, j, label]``; the prior
-        for the only label of an item. Exact up to the parameters, to which the label has contributed its part.
-
-    Raises:
-        ValueError: shapes that do not fit the crowd.
+    ``q[j]`` is proportional to ``posterior[item, j] / confusion[annotator, j, label]``, of a posterior ``[items, classes]`` and
+    the matrices ``[annotators, true class, label]`` that it was made with; the prior for the only label of an item. Exact up to
+    the parameters, to which the label has contributed its part. Raises ValueError for shapes that do not fit the crowd.
     """
     posterior, confusion = np.asarray(posterior, dtype=np.float64), np.asarray(confusion, dtype=np.float64)
     sizes = {"posterior": (crowd.n_items, crowd.n_classes), "confusion": (crowd.n_annotators, *[crowd.n_classes] * 2)}
     for name, values in (("posterior", posterior), ("confusion", confusion)):
         if values.shape != sizes[name]:
             raise ValueError(f"{name} must have the shape {sizes[name]}, found {values.shape}")
-    own = confusion[crowd.annotator, :, crowd.label]
-    rest = posterior[crowd.item] / np.maximum(own, 1e-300)
-    return rest / rest.sum(axis=1, keepdims=True)
+    return rows_to_one(posterior[crowd.item] / np.maximum(confusion[crowd.annotator, :, crowd.label], 1e-300))
 
 
 def accuracy_interval(support: np.ndarray, n_classes: int, level: float = 0.95) -> tuple[float, float, float]:
-    """An annotator's accuracy with a credible interval, from how far the others support each of the labels.
+    """An annotator's accuracy: posterior mean, and the ends of an equal-tailed credible interval; three NaN without labels.
 
-    Bayes' rule with Jeffreys' prior Beta(1/2, 1/2) for the accuracy ``a`` and the likelihood at the head of this
-    module, on a grid. Where the others are certain of everything (``support`` all 0 or 1), this is the Jeffreys interval
-    of that many right out of that many; where they are not, it is wider.
-
-    Args:
-        support: ``[labels]`` the others' probability of the class that the annotator said.
-        n_classes: at least two.
-        level: between 0 and 1.
-
-    Returns:
-        Posterior mean, and the ends of the equal-tailed interval; three NaN without labels.
+    Bayes' rule with Jeffreys' prior Beta(1/2, 1/2) and the likelihood at the head of this module, on a grid, from ``support``
+    ``[labels]``, the others' probability of the class that the annotator said. Where the others are certain (all 0 or 1), this
+    is the Jeffreys interval of that many right (Brown, Cai, DasGupta, Statistical Science 16(2), 2001); else it is wider.
 
     Raises:
         ValueError: fewer than two classes, a level or a support out of range.
-
-    Reference: Brown, Cai, DasGupta (Statistical Science 16(2), 2001) on Jeffreys' interval.
     """
     support = np.asarray(support, dtype=np.float64)
     if n_classes < 2:
@@ -144,9 +115,11 @@ def accuracy_interval(support: np.ndarray, n_classes: int, level: float = 0.95) 
         raise ValueError("support must hold probabilities, found a number outside 0 .. 1")
     if len(support) == 0:
         return np.nan, np.nan, np.nan
-    # In u, with a = sin²(u pi / 2), Jeffreys' prior is flat, and the grid is finest near 0 and 1.
-    accuracy = np.sin(np.pi / 2 * (np.arange(GRID) + 0.5) / GRID) ** 2
-    near = _near_the_top(_log_likelihood(support, accuracy[::COARSE], n_classes))
+    accuracy = accuracy_grid(GRID)
+    # The logarithm of the likelihood is concave in the accuracy, so beyond a negligible place there are only smaller ones.
+    coarse = _log_likelihood(support, accuracy[::COARSE], n_classes)
+    inside = np.flatnonzero(coarse >= coarse.max() - NEGLIGIBLE)
+    near = slice(max(inside[0] - 1, 0) * COARSE, (inside[-1] + 1) * COARSE + 1)
     log_likelihood = _log_likelihood(support, accuracy[near], n_classes)
     weight = np.zeros(GRID)
     weight[near] = np.exp(log_likelihood - log_likelihood.max())
@@ -157,56 +130,26 @@ def accuracy_interval(support: np.ndarray, n_classes: int, level: float = 0.95) 
     return float(weight @ accuracy), float(low), float(high)
 
 
-def _near_the_top(coarse: np.ndarray) -> slice:
-    """The part of the grid outside which the likelihood is negligible. Its logarithm is concave in the accuracy, so beyond a
-    negligible place there are only smaller ones."""
-    inside = np.flatnonzero(coarse >= coarse.max() - NEGLIGIBLE)
-    return slice(max(inside[0] - 1, 0) * COARSE, min((inside[-1] + 1) * COARSE + 1, GRID))
-
-
 def _log_likelihood(support: np.ndarray, accuracy: np.ndarray, n_classes: int) -> np.ndarray:
-    """Of the labels, in nats, for each of some accuracies ``a``.
-
-    The probabilities of 16 labels multiplied are a polynomial, a sum of ``c[k] a^k (1 - a)^(16 - k)`` with no negative ``c``:
-    its values are one matrix product, and one logarithm is taken where there were 16.
-    """
-    filled = -len(support) % FACTORS  # by labels of probability one, whatever the accuracy
-    wrong = np.maximum(1 - support, 0) / (n_classes - 1)
-    q, other = (np.concatenate([part, np.ones(filled)]).reshape(-1, FACTORS) for part in (support, wrong))
-    coefficients = np.zeros((len(q), FACTORS + 1))
-    coefficients[:, 0] = 1
-    for label in range(FACTORS):
-        coefficients[:, 1:] = coefficients[:, 1:] * other[:, [label]] + coefficients[:, :-1] * q[:, [label]]
-        coefficients[:, 0] *= other[:, label]
-    power = np.arange(FACTORS + 1)[:, None]
-    terms, total = accuracy**power * (1 - accuracy) ** (FACTORS - power), np.zeros(len(accuracy))
-    rows = max(NUMBERS_AT_ONCE // len(accuracy), 1)
-    for start in range(0, len(q), rows):
-        total += np.log(coefficients[start : start + rows] @ terms).sum(axis=0)
+    """Of the labels, in nats, for each of some accuracies; one logarithm is taken of the product of 16 labels'
+    probabilities."""
+    ways, odds = np.stack([support, np.maximum(1 - support, 0) / (n_classes - 1)], axis=1), np.stack([accuracy, 1 - accuracy])
+    total, rows = np.zeros(len(accuracy)), FACTORS * max(NUMBERS_AT_ONCE // (FACTORS * len(accuracy)), 1)
+    for start in range(0, len(ways), rows):
+        prob = ways[start : start + rows] @ odds  # [labels, accuracies]
+        total += np.log(np.multiply.reduceat(prob, np.arange(0, len(prob), FACTORS))).sum(axis=0)
     return total
 
 
 def guessing_p_value(
     others: np.ndarray, said: np.ndarray, permutations: int = 499, rng: np.random.Generator | int = 0
 ) -> float:
-    """How often labels unrelated to the items would look at least as informed: a permutation test.
+    """How often labels unrelated to the items would look at least as informed: a permutation test; NaN without labels.
 
-    Under guessing, of whatever kind, an annotator's labels could as well be exchanged among the items. Two statistics are
-    compared with their values after random exchanges: the expected number of agreements with the others, which finds
-    ordinary work in few labels; and the mutual information with the others' classes, which also finds somebody who is
-    systematically wrong. The smaller p-value is doubled, since there were two.
-
-    Args:
-        others: ``[labels, classes]`` what the others say.
-        said: ``[labels]`` the annotator's labels.
-        permutations: how many exchanges; p-values go down to ``2 / (permutations + 1)``.
-        rng: generator or seed.
-
-    Returns:
-        At most 1; NaN without labels.
-
-    Raises:
-        ValueError: no permutations.
+    Under guessing, of whatever kind, an annotator's labels ``said`` ``[labels]`` could as well be exchanged among the items.
+    Two statistics are compared with their values after random exchanges: the expected number of agreements with what the
+    others say ``[labels, classes]``, which finds ordinary work in few labels; and the mutual information with the others'
+    classes, which also finds somebody who is systematically wrong. The smaller p-value is doubled, since there were two.
     """
     if permutations < 1:
         raise ValueError(f"permutations must be at least 1, found {permutations}")
@@ -250,13 +193,8 @@ def guess_odds(others: np.ndarray, said: np.ndarray, typical: np.ndarray) -> flo
     Guessing: labels drawn from fixed shares of one's own, whatever the item; the shares are averaged over Jeffreys'
     Dirichlet prior, so their freedom is paid for. Typical work: labels from the matrix ``typical``.
 
-    Args:
-        others: ``[labels, classes]`` what the others say.
-        said: ``[labels]`` the annotator's labels.
-        typical: ``[true class, label]`` the matrix of the other annotators together.
-
-    Returns:
-        log10 of the likelihood ratio; NaN without labels.
+    ``others`` and ``said`` as in :func:`guessing_p_value`, ``typical`` ``[true class, label]`` the matrix of the other
+    annotators together. Returns log10 of the likelihood ratio; NaN without labels.
     """
     if len(said) == 0:
         return np.nan

@@ -1,4 +1,4 @@
-"""Confusion matrices: counting them, and how far an estimate is from the truth."""
+"""Confusion matrices ``[annotators, true class, label]``: counting them, and how far an estimate is from the truth."""
 
 from __future__ import annotations
 
@@ -15,13 +15,9 @@ def expected_counts(posterior: np.ndarray, crowd: CrowdLabels) -> np.ndarray:
 
 
 def coin_matrices(right: np.ndarray, n_classes: int) -> np.ndarray:
-    """``[annotators, true class, label]`` of annotators who say every wrong class equally often.
-
-    Args:
-        right: ``[annotators]`` or ``[annotators, true class]`` probability of a right label.
-        n_classes: number of classes.
-    """
-    right = np.broadcast_to(right.reshape(len(right), -1), (len(right), n_classes))
+    """``[annotators, true class, label]`` of annotators who are right with probability ``right`` ``[annotators]`` or
+    ``[annotators, true class]`` and say every wrong class equally often."""
+    right = np.broadcast_to(right if right.ndim == 2 else right[:, None], (len(right), n_classes))
     matrices = np.repeat(((1 - right) / max(n_classes - 1, 1))[:, :, None], n_classes, axis=2)
     diagonal = np.arange(n_classes)
     matrices[:, diagonal, diagonal] = right
@@ -34,19 +30,10 @@ def rows_to_one(values: np.ndarray) -> np.ndarray:
 
 
 def alignment(estimate: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """The one order of the estimate's classes, for *all* annotators, that agrees best with the truth.
+    """``[classes]``: the one order of the estimate's classes, for *all* annotators, in which ``estimate[:, order]`` agrees best
+    with the truth (Hungarian method on the summed agreement); the identity when nothing was switched.
 
-    A permutation for each annotator would hide that labels were switched between them.
-
-    Args:
-        estimate, truth: ``[annotators, true class, label]``.
-
-    Returns:
-        ``[classes]``; ``estimate[:, order]`` is aligned (Hungarian method on the summed agreement). The identity when
-        nothing was switched.
-
-    Raises:
-        ValueError: different shapes.
+    A permutation for each annotator would hide that labels were switched between them. Raises ValueError for different shapes.
     """
     _check_shapes(estimate, truth)
     agreement = np.einsum("rik,rjk->ji", estimate, truth)
@@ -56,12 +43,8 @@ def alignment(estimate: np.ndarray, truth: np.ndarray) -> np.ndarray:
 def confusion_error(estimate: np.ndarray, truth: np.ndarray) -> float:
     """Mean relative L1 error of confusion matrices, 0 (equal) to 2.
 
-    ``mean over r of |A^_r - A_r|_1 / |A_r|_1`` over the annotators with a label, and their rows with a label in truth
-    (Ibrahim et al. 2023, without the slips of the released function).
-
-    Args:
-        estimate: ``[annotators, true class, label]``.
-        truth: the same; a row of zeros (the annotator saw no item of that class) is left out.
+    ``mean over r of |A^_r - A_r|_1 / |A_r|_1`` over the annotators with a label, and their rows with a label in truth; a row of
+    zeros there (nothing of that class seen) is left out. From Ibrahim et al. 2023, without the slips of the released function.
 
     Raises:
         ValueError: different shapes, or no row to compare.

@@ -1,23 +1,16 @@
-"""Aggregation: crowd labels in; votes, posteriors and confusion matrices out.
+"""Votes, which count every label equally, and Dawid-Skene, which gives every annotator a confusion matrix ``A[r, j, k]``.
 
-Two ways to turn several opinions on an item into one. *Voting* counts every label equally. *Dawid-Skene* treats the true
-class ``y_i`` as hidden and gives every annotator a confusion matrix,
-
-    y_i ~ Categorical(prior),        p(annotator r says k | y_i = j) = A[r, j, k],
-
-and alternates two steps that never decrease the likelihood of the labels (without smoothing):
+The true class ``y_i`` is hidden: ``y_i ~ Categorical(prior)``, ``p(annotator r says k | y_i = j) = A[r, j, k]``. Two steps
+that never decrease the likelihood of the labels (without smoothing) alternate:
 
     M:  A[r, j, k]  proportional to  sum of p(y_i = j) over the items i of which r said k;   prior[j] = mean p(y_i = j)
     E:  p(y_i = j)  proportional to  prior[j] * product of A[r, j, k] over the labels (r, k) of item i
 
-The steps themselves are in :mod:`lib.aggregation.em_steps`.
+A full matrix takes many labels to learn, and ``annotators * classes^2`` numbers to store. Two models have fewer: an
+annotator is right with one probability for each true class (``"per class"``) or with one for all (``"one coin"``), and
+otherwise says any wrong class with equal probability. Their steps cost one number per label. All is float64.
 
-A full matrix for each annotator takes many labels to learn, and ``annotators * classes^2`` numbers to store. Two models
-have fewer: an annotator is right with one probability for each true class (``"per class"``) or with one for all (``"one
-coin"``), and otherwise says any wrong class with equal probability. Their steps cost one number per label.
-
-Everything is float64. References: Dawid, Skene (Journal of the Royal Statistical Society C 28(1), 1979); one coin: Zhang,
-Chen, Zhou, Jordan (NeurIPS 2014); for the step with a network Rodrigues, Pereira (AAAI 2018).
+References: Dawid, Skene (JRSS C 28(1), 1979); one coin: Zhang, Chen, Zhou, Jordan (NeurIPS 2014).
 """
 
 from __future__ import annotations
@@ -28,10 +21,10 @@ from typing import Literal
 
 import numpy as np
 
-from lib.aggregation import em_steps
 from lib.aggregation.confusion import coin_matrices
-from lib.aggregation.em_steps import FLOOR, check_memory, e_step, m_step
+from lib.aggregation.em_steps import FLOOR, check_known, check_memory, e_step, e_step_right, m_step, m_step_right
 from lib.crowd.labels import CrowdLabels
+from lib.registry import choice
 
 __all__ = ["DawidSkene", "dawid_skene", "e_step", "m_step", "majority_vote", "soft_vote"]
 
@@ -47,7 +40,7 @@ def majority_vote(
     seed: int | np.random.Generator | None = None,
     weights: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The class that most annotators gave each item.
+    """``[items]`` int64: the class that most annotators gave each item; -1 for an item that nobody labeled (whose vote counts).
 
     Args:
         crowd: the labels.
@@ -56,14 +49,10 @@ def majority_vote(
         seed: for ``ties="random"``, which needs one.
         weights: ``[annotators]`` votes that a label of each counts for, 0 to leave somebody out; one each by default.
 
-    Returns:
-        ``[items]`` int64 classes; -1 for an item that nobody labeled (whose vote counts).
-
     Raises:
         ValueError: another rule for ties, random ties without a seed or beside weights, or weights that do not fit.
     """
-    if ties not in ("lowest", "random"):
-        raise ValueError(f"ties must be 'lowest' or 'random', found {ties!r}")
+    choice("ties", ties, ("lowest", "random"))
     counts = _votes(crowd, weights)
     if ties == "random" and weights is not None:
         raise ValueError("random ties are for whole votes: give either weights or ties='random'")
@@ -78,17 +67,9 @@ def majority_vote(
 
 
 def soft_vote(crowd: CrowdLabels, weights: np.ndarray | None = None) -> np.ndarray:
-    """The share of an item's labels that each class got.
+    """``[items, classes]``: the share of an item's labels that each class got; uniform for an item that nobody labeled.
 
-    Args:
-        crowd: the labels.
-        weights: as in :func:`majority_vote`.
-
-    Returns:
-        ``[items, classes]``, rows sum to one; uniform for an item that nobody labeled (whose vote counts).
-
-    Raises:
-        ValueError: weights that do not fit.
+    ``weights`` as in :func:`majority_vote`.
     """
     counts = _votes(crowd, weights)
     total = crowd.labels_per_item if weights is None else counts.sum(axis=1)
@@ -115,15 +96,14 @@ def _votes(crowd: CrowdLabels, weights: np.ndarray | None) -> np.ndarray:
 class DawidSkene:
     """What Dawid-Skene found. ``posterior`` and ``log_likelihood`` are those of ``confusion`` and ``prior``.
 
-    Args:
+    Attributes:
         posterior: ``[items, classes]`` ``p(true class | labels)``; the prior for an item that nobody labeled, and certain
             for one whose class was known.
         parameters: ``[annotators, true class, label]`` confusion matrices; in the model ``"per class"`` ``[annotators,
             true class]``, and in ``"one coin"`` ``[annotators]`` probabilities of a right label.
         prior: ``[classes]`` share of each true class among the labeled items.
         log_likelihood: of all labels (and known classes of labeled items), in nats.
-        log_likelihoods: ``[n_iterations]``, after each round; the last is ``log_likelihood``.
-        n_iterations: rounds of M- and E-step.
+        log_likelihoods: ``[n_iterations]``, after each round of M- and E-step; the last is ``log_likelihood``.
         converged: whether the rounds ended because the likelihood had stopped growing.
     """
 
@@ -132,8 +112,12 @@ class DawidSkene:
     prior: np.ndarray
     log_likelihood: float
     log_likelihoods: np.ndarray
-    n_iterations: int
     converged: bool
+
+    @property
+    def n_iterations(self) -> int:
+        """Rounds of M- and E-step."""
+        return len(self.log_likelihoods)
 
     @property
     def labels(self) -> np.ndarray:
@@ -147,11 +131,10 @@ class DawidSkene:
         Raises:
             MemoryError: more than this machine holds (where the model has fewer parameters); names the bytes.
         """
-        annotators, classes = len(self.parameters), len(self.prior)
         if self.parameters.ndim == 3:
             return self.parameters
-        check_memory(annotators, classes, 1)
-        return coin_matrices(self.parameters, classes)
+        check_memory(len(self.parameters), len(self.prior), 1)
+        return coin_matrices(self.parameters, len(self.prior))
 
 
 def dawid_skene(
@@ -168,23 +151,17 @@ def dawid_skene(
 
     Args:
         crowd: the labels.
-        smoothing: added to every count of the M-step. 0 is maximum likelihood with the conventions of crowd-kit, see
-            :func:`m_step`.
-        start: the first posterior: ``"soft"`` vote shares, ``"hard"`` majority votes, or an array ``[items, classes]``
-            whose rows sum to one; or the first confusion matrices, an array ``[annotators, true class, label]``, with
-            which vote shares are the first prior.
+        smoothing: added to every count of the M-step; 0 is maximum likelihood with crowd-kit's conventions, see :func:`m_step`.
+        start: the first posterior: ``"soft"`` vote shares, ``"hard"`` majority votes, or an array ``[items, classes]``; or the
+            first matrices ``[annotators, true class, label]``, with which vote shares are the first prior. Rows sum to one.
         max_iterations: rounds of M- and E-step at most. 0 keeps the start: its posterior, with the matrices counted from
             it (or its matrices, with the posterior that they give).
-        tolerance: stop when a round adds less than this to the log-likelihood per label, in nats. ``-inf`` never stops
-            early.
+        tolerance: stop when a round adds less to the log-likelihood per label, in nats; ``-inf`` never stops early.
         model: an annotator's parameters: a full ``"confusion"`` matrix, a probability of being right ``"per class"``, or
             ``"one coin"`` for all classes.
         known: ``[items]`` true classes where they are known (gold items), -1 elsewhere. They are held fixed.
         prior_counts: ``[annotators, true class, label]`` how often each annotator said what in earlier work; added to the
             counts of every M-step, like ``smoothing``.
-
-    Returns:
-        The posterior of the last E-step with the parameters that it was made from.
 
     Raises:
         ValueError: a setting out of range, or a start, known classes or counts that do not fit the crowd.
@@ -194,120 +171,85 @@ def dawid_skene(
         raise ValueError(f"max_iterations must be at least 0, found {max_iterations}")
     if np.isnan(tolerance):
         raise ValueError("tolerance must be a number, found NaN")
-    if model not in MODELS:
-        raise ValueError(f"model must be one of {', '.join(MODELS)}, found {model!r}")
-    if model == "confusion":
+    choice("model", model, MODELS)
+    if full := model == "confusion":
         check_memory(crowd.n_annotators, crowd.n_classes, 2)
+    sizes = (crowd.n_annotators, crowd.n_classes, crowd.n_classes)
     if prior_counts is not None:
-        prior_counts = _prior_counts(crowd, prior_counts)
-    certain = None if known is None else _certainty(crowd, known)
+        prior_counts = np.asarray(prior_counts, dtype=np.float64)
+        if prior_counts.shape != sizes:
+            raise ValueError(f"prior_counts must have the shape {sizes}, found {prior_counts.shape}")
+        if not (np.isfinite(prior_counts).all() and (prior_counts >= 0).all()):
+            raise ValueError("prior_counts must be finite and at least 0")
     labeled = (crowd.labels_per_item > 0).astype(np.float64)
-    labels = None if model == "confusion" else em_steps.by_annotator(crowd)
+    certain = 0.0  # what to add to a log-prior: -inf for the classes that a known item is not
+    if known is not None:
+        known = check_known(crowd, known)
+        fixed, is_known = known[:, None] == np.arange(crowd.n_classes), (known >= 0)[:, None]
+        certain = np.where(is_known & ~fixed, -np.inf, 0.0)
 
     def maximize(posterior: np.ndarray) -> np.ndarray:
-        if labels is None:
+        if full:
             return m_step(posterior, crowd, smoothing, prior_counts)
-        return em_steps.m_step_right(posterior, crowd, labels, smoothing, prior_counts, model == "one coin")
+        return m_step_right(posterior, crowd, smoothing, prior_counts, model == "one coin")
 
     def expect(prior: np.ndarray, parameters: np.ndarray) -> tuple[np.ndarray, float]:
-        log_prior = np.log(np.maximum(prior, FLOOR))
-        if certain is not None:
-            log_prior = log_prior + certain
-        if labels is None:
-            return e_step(log_prior, parameters, crowd)
-        return em_steps.e_step_right(log_prior, parameters, crowd, labels)
+        log_prior = np.log(np.maximum(prior, FLOOR)) + certain
+        return (e_step if full else e_step_right)(log_prior, parameters, crowd)
+
+    def shares(posterior: np.ndarray) -> np.ndarray:
+        """Mean posterior of the labeled items, ``[classes]``; uniform where there are none."""
+        total = labeled.sum()
+        return labeled @ posterior / total if total else np.full(crowd.n_classes, 1 / crowd.n_classes)
 
     parameters = None
     if np.ndim(start) == 3:
-        matrices = _rows_of_probabilities("start", start, (crowd.n_annotators, crowd.n_classes, crowd.n_classes))
-        posterior, _ = e_step(np.log(np.maximum(_prior(soft_vote(crowd), labeled), FLOOR)), matrices, crowd)
-        parameters = matrices if model == "confusion" else None
+        matrices = _rows_of_probabilities(start, sizes)
+        posterior, _ = e_step(np.log(np.maximum(shares(soft_vote(crowd)), FLOOR)), matrices, crowd)
+        parameters = matrices if full else None
     else:
         posterior = _start(crowd, start)
-    if certain is not None:
-        posterior = np.where(np.isinf(certain).any(axis=1, keepdims=True), np.exp(certain), posterior)
+    if known is not None:
+        posterior = np.where(is_known, fixed, posterior)
     history: list[float] = []
     converged = False
     while len(history) < max_iterations and not converged:
         parameters = None  # gone before the next ones are made
         parameters = maximize(posterior)
-        prior = _prior(posterior, labeled)
+        prior = shares(posterior)
         posterior, log_likelihood = expect(prior, parameters)
         converged = bool(history) and log_likelihood - history[-1] < tolerance * max(len(crowd), 1)
         history.append(log_likelihood)
     if max_iterations == 0:
-        prior = _prior(posterior, labeled)
+        prior = shares(posterior)
         parameters = maximize(posterior) if parameters is None else parameters
         _, log_likelihood = expect(prior, parameters)
-    return DawidSkene(
-        posterior=posterior,
-        parameters=parameters,
-        prior=prior,
-        log_likelihood=log_likelihood,
-        log_likelihoods=np.array(history),
-        n_iterations=len(history),
-        converged=converged,
-    )
-
-
-def _prior(posterior: np.ndarray, labeled: np.ndarray) -> np.ndarray:
-    """Mean posterior of the labeled items, ``[classes]``; uniform where there are none."""
-    total = labeled.sum()
-    return labeled @ posterior / total if total else np.full(posterior.shape[1], 1 / posterior.shape[1])
+    return DawidSkene(posterior, parameters, prior, log_likelihood, np.array(history), converged)
 
 
 def _start(crowd: CrowdLabels, start: Literal["soft", "hard"] | np.ndarray) -> np.ndarray:
     """The first posterior, ``[items, classes]``."""
-    if isinstance(start, str):
-        if start not in ("soft", "hard"):
-            raise ValueError(f"start must be 'soft', 'hard' or an array of posteriors, found {start!r}")
-        posterior = soft_vote(crowd)
-        if start == "hard":
-            labeled = np.flatnonzero(crowd.labels_per_item)
-            votes = posterior.argmax(axis=1)[labeled]
-            posterior[labeled] = 0.0
-            posterior[labeled, votes] = 1.0
-        return posterior
-    return _rows_of_probabilities("start", start, (crowd.n_items, crowd.n_classes))
+    if not isinstance(start, str):
+        return _rows_of_probabilities(start, (crowd.n_items, crowd.n_classes))
+    if start not in ("soft", "hard"):
+        raise ValueError(f"start must be 'soft', 'hard' or an array of posteriors, found {start!r}")
+    posterior = soft_vote(crowd)
+    if start == "hard":
+        labeled = np.flatnonzero(crowd.labels_per_item)
+        votes = posterior[labeled].argmax(axis=1)
+        posterior[labeled] = 0.0
+        posterior[labeled, votes] = 1.0
+    return posterior
 
 
-def _rows_of_probabilities(name: str, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The values as float64. Raises ValueError for another shape, or rows that are no distribution."""
-    values = np.asarray(values, dtype=np.float64)
-    if values.shape != shape:
-        raise ValueError(f"{name} must have the shape {shape}, found {values.shape}")
-    rows = values.reshape(-1, shape[-1])
+def _rows_of_probabilities(start: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The start as float64. Raises ValueError for another shape, or rows that are no distribution."""
+    start = np.asarray(start, dtype=np.float64)
+    if start.shape != shape:
+        raise ValueError(f"start must have the shape {shape}, found {start.shape}")
+    rows = start.reshape(-1, shape[-1])
     wrong = np.flatnonzero((rows < 0).any(axis=1) | ~(np.abs(rows.sum(axis=1) - 1) < 1e-6))
     if len(wrong):
         found = f"{rows[wrong[0]]} in row {wrong[0]}"
-        raise ValueError(f"{name} needs rows of probabilities that sum to one, found {found}")
-    return values
-
-
-# ------------------------------------------------------------------ what is checked
-
-
-def _prior_counts(crowd: CrowdLabels, counts: np.ndarray) -> np.ndarray:
-    counts = np.asarray(counts, dtype=np.float64)
-    sizes = (crowd.n_annotators, crowd.n_classes, crowd.n_classes)
-    if counts.shape != sizes:
-        raise ValueError(f"prior_counts must have the shape {sizes}, found {counts.shape}")
-    if not (np.isfinite(counts).all() and (counts >= 0).all()):
-        raise ValueError("prior_counts must be finite and at least 0")
-    return counts
-
-
-def _certainty(crowd: CrowdLabels, known: np.ndarray) -> np.ndarray:
-    """``[items, classes]``: what to add to a log-prior, ``-inf`` for the classes that a known item is not."""
-    known = np.asarray(known)
-    if known.shape != (crowd.n_items,) or known.dtype.kind not in "iu":
-        expected = f"one whole number for each of the {crowd.n_items} items"
-        raise ValueError(f"known must be {expected}, found shape {known.shape} of {known.dtype}")
-    wrong = np.flatnonzero((known < -1) | (known >= crowd.n_classes))
-    if len(wrong):
-        expected = f"0 .. {crowd.n_classes - 1}, or -1 where it is not known"
-        raise ValueError(f"known must lie in {expected}, found {known[wrong[0]]} for item {wrong[0]}")
-    certain = np.zeros((crowd.n_items, crowd.n_classes))
-    certain[known >= 0] = -np.inf
-    certain[known >= 0, known[known >= 0]] = 0.0
-    return certain
+        raise ValueError(f"start needs rows of probabilities that sum to one, found {found}")
+    return start

@@ -13,11 +13,11 @@ import os
 from pathlib import Path
 
 import numpy as np
-from scipy import sparse
 
+from lib.aggregation.confusion import expected_counts
 from lib.crowd.labels import CrowdLabels
 
-__all__ = ["FLOOR", "by_annotator", "check_memory", "e_step", "e_step_right", "m_step", "m_step_right"]
+__all__ = ["FLOOR", "check_known", "check_memory", "e_step", "e_step_right", "m_step", "m_step_right", "normalize"]
 
 # Without smoothing, a count or a prior of zero would rule a class out by a single label. crowd-kit uses the same floor.
 FLOOR = 1e-10
@@ -28,29 +28,20 @@ BLOCK = 4096  # items
 def m_step(
     posterior: np.ndarray, crowd: CrowdLabels, smoothing: float = 0.01, prior_counts: np.ndarray | None = None
 ) -> np.ndarray:
-    """Confusion matrices from posteriors: expected counts, smoothed and normalized.
+    """Confusion matrices ``[annotators, true class, label]`` from posteriors ``[items, classes]``: expected counts, to which
+    counts from earlier work and ``smoothing`` are added, normalized so that rows sum to one.
 
-    Args:
-        posterior: ``[items, classes]``, rows sum to one.
-        crowd: the labels.
-        smoothing: added to every count. With 0, counts are raised to at least 1e-10 among the classes that the
-            annotator ever said; the others keep probability zero.
-        prior_counts: ``[annotators, true class, label]`` counts from earlier work, added first.
-
-    Returns:
-        ``[annotators, true class, label]``, rows sum to one. Without evidence a row is uniform: over all classes, or
-        with ``smoothing=0`` over those that the annotator ever said (over all, for an annotator without labels).
+    Without smoothing, counts are raised to at least 1e-10 among the classes that the annotator ever said; the others keep
+    probability zero. Without evidence a row is uniform: over all classes, or with ``smoothing=0`` over those that the annotator
+    ever said (over all, for an annotator without labels).
 
     Raises:
         ValueError: a posterior of another shape, or negative or non-finite smoothing.
     """
     _check_smoothing(smoothing)
-    posterior = np.ascontiguousarray(posterior, dtype=np.float64)
-    if posterior.shape != (crowd.n_items, crowd.n_classes):
-        raise ValueError(f"posterior must have the shape {(crowd.n_items, crowd.n_classes)}, found {posterior.shape}")
-    # The transpose of a CSR matrix is a CSC view of it: it reads items in order and adds into a table that stays in
-    # cache, which is twice as fast as a transposed copy in CSR.
-    counts = (crowd.incidence.T @ posterior).reshape(crowd.n_annotators, crowd.n_classes, crowd.n_classes)
+    if np.shape(posterior) != (crowd.n_items, crowd.n_classes):
+        raise ValueError(f"posterior must have the shape {(crowd.n_items, crowd.n_classes)}, found {np.shape(posterior)}")
+    counts = expected_counts(posterior, crowd).transpose(0, 2, 1)  # [annotators, label, true class], as it lies in memory
     if prior_counts is not None:
         counts += prior_counts.transpose(0, 2, 1)
     if smoothing > 0:
@@ -64,17 +55,12 @@ def m_step(
 
 
 def e_step(log_prior: np.ndarray, confusion: np.ndarray, crowd: CrowdLabels) -> tuple[np.ndarray, float]:
-    """Posteriors of the true classes from a prior and the labels, in log space.
+    """Posteriors ``[items, classes]`` of the true classes from a prior and the labels, and the labels' log-likelihood in nats,
+    ``sum_i log sum_j prior[i, j] * prod_(r, k) A[r, j, k]``.
 
-    Args:
-        log_prior: ``[classes]`` for all items, or ``[items, classes]`` for each (a network's log-softmax); normalized.
-        confusion: ``[annotators, true class, label]``, rows sum to one, or to zero where nothing is known of them.
-        crowd: the labels.
-
-    Returns:
-        ``posterior`` ``[items, classes]``, and the log-likelihood of the labels in nats,
-        ``sum_i log sum_j prior[i, j] * prod_(r, k) A[r, j, k]``. An item that nobody labeled keeps its prior and adds
-        nothing to the likelihood.
+    ``log_prior`` is ``[classes]`` for all items, or ``[items, classes]`` for each (a network's log-softmax). Rows of
+    ``confusion`` ``[annotators, true class, label]`` sum to one, or to zero where nothing is known of them. An item that
+    nobody labeled keeps its prior and adds nothing to the likelihood.
 
     Raises:
         ValueError: shapes that do not fit the crowd, or rows of ``confusion`` that sum to something else.
@@ -97,58 +83,44 @@ def e_step(log_prior: np.ndarray, confusion: np.ndarray, crowd: CrowdLabels) -> 
     np.maximum(confusion.transpose(0, 2, 1), np.finfo(np.float64).tiny, out=log_confusion)
     np.log(log_confusion, out=log_confusion)
     scores = crowd.incidence @ log_confusion.reshape(-1, crowd.n_classes)  # [items, classes]
-    evidence = _normalize(scores, np.broadcast_to(log_prior, scores.shape))
-    return scores, float(evidence.sum(where=crowd.labels_per_item > 0))
+    return _posterior(scores, log_prior, crowd)
 
 
-def _normalize(scores: np.ndarray, log_prior: np.ndarray) -> np.ndarray:
-    """Add the prior to ``scores`` ``[items, classes]``, softmax in place, and return the log-sum-exp ``[items]``.
+def _posterior(scores: np.ndarray, log_prior: np.ndarray, crowd: CrowdLabels) -> tuple[np.ndarray, float]:
+    total, largest = normalize(scores, log_prior)
+    return scores, float((np.log(total) + largest).sum(where=crowd.labels_per_item > 0))
+
+
+def normalize(scores: np.ndarray, log_prior: np.ndarray | float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Add the prior to ``scores`` ``[items, classes]``, softmax in place, and return two vectors ``[items]`` of which the
+    log-sum-exp is ``log(first) + second``.
 
     Works on blocks that fit the cache and turns each class-major: NumPy reduces over a long last axis much faster than
     over the few classes, and no second array of all items is made.
     """
-    evidence = np.empty(len(scores))
+    log_prior, (total, largest) = np.broadcast_to(log_prior, scores.shape), np.empty((2, len(scores)))
     for first in range(0, len(scores), BLOCK):
         rows = slice(first, first + BLOCK)
         by_class = np.ascontiguousarray(scores[rows].T)  # [classes, items of the block]
         by_class += log_prior[rows].T
-        largest = by_class.max(axis=0)
-        by_class -= largest
+        by_class -= by_class.max(axis=0, out=largest[rows])
         np.exp(by_class, out=by_class)
-        total = by_class.sum(axis=0)
-        by_class /= total
+        by_class /= by_class.sum(axis=0, out=total[rows])
         scores[rows] = by_class.T
-        evidence[rows] = np.log(total) + largest
-    return evidence
-
-
-def _check_smoothing(smoothing: float) -> None:
-    if not 0 <= smoothing < np.inf:
-        raise ValueError(f"smoothing must be a number of at least 0, found {smoothing}")
+    return total, largest
 
 
 # ------------------------------------------------------------------ annotators with fewer parameters
 
 
-def by_annotator(crowd: CrowdLabels) -> sparse.csr_array:
-    """Sparse ``[items, annotators]`` of ones."""
-    ones = np.ones(len(crowd), dtype=np.float64)
-    return sparse.csr_array((ones, crowd.annotator, crowd.offsets), shape=(crowd.n_items, crowd.n_annotators))
-
-
 def m_step_right(
-    posterior: np.ndarray,
-    crowd: CrowdLabels,
-    labels: sparse.csr_array,
-    smoothing: float,
-    prior_counts: np.ndarray | None,
-    one_coin: bool,
+    posterior: np.ndarray, crowd: CrowdLabels, smoothing: float, prior_counts: np.ndarray | None, one_coin: bool
 ) -> np.ndarray:
-    """M-step of the models with fewer parameters, with ``labels`` from :func:`by_annotator`: ``[annotators, true class]`` or
-    ``[annotators]`` probabilities of a right label, from the counts that :func:`m_step` has; 1 / classes without evidence."""
+    """M-step of the models with fewer parameters: ``[annotators, true class]`` or ``[annotators]`` probabilities of a right
+    label, from the counts that :func:`m_step` has; 1 / classes without evidence."""
     _check_smoothing(smoothing)
     classes = crowd.n_classes
-    given = labels.T @ posterior  # [annotators, true class] labels
+    given = crowd.participation.T @ posterior  # [annotators, true class] labels
     right = crowd.sums_by_annotator(posterior[crowd.item, crowd.label])
     wrong = np.maximum(given - right, 0.0)
     if prior_counts is not None:
@@ -162,37 +134,54 @@ def m_step_right(
     return np.clip(share, FLOOR, 1 - FLOOR) if classes > 1 else share
 
 
-def e_step_right(
-    log_prior: np.ndarray, right: np.ndarray, crowd: CrowdLabels, labels: sparse.csr_array
-) -> tuple[np.ndarray, float]:
+def e_step_right(log_prior: np.ndarray, right: np.ndarray, crowd: CrowdLabels) -> tuple[np.ndarray, float]:
     """:func:`e_step` of the models with fewer parameters: every class gets the score of a wrong label, and the label's class
     the difference to a right one."""
     classes = crowd.n_classes
-    others = max(classes - 1, 1)
     with np.errstate(divide="ignore"):  # of one class, where nothing can be wrong
-        log_right, log_wrong = np.log(right), np.log((1 - right) / others) if classes > 1 else np.zeros_like(right)
+        log_right, log_wrong = np.log(right), np.log((1 - right) / (classes - 1)) if classes > 1 else np.zeros_like(right)
     one_coin = right.ndim == 1
+    everywhere = crowd.participation @ log_wrong  # [items], or [items, classes]
     scores = np.empty((crowd.n_items, classes))
-    scores[:] = (labels @ log_wrong)[:, None] if one_coin else labels @ log_wrong
+    scores[:] = everywhere[:, None] if one_coin else everywhere
     gain = (log_right - log_wrong)[crowd.annotator if one_coin else (crowd.annotator, crowd.label)]
     scores += crowd.sums_by_item(gain)
-    evidence = _normalize(scores, np.broadcast_to(log_prior, scores.shape))
-    return scores, float(evidence.sum(where=crowd.labels_per_item > 0))
+    return _posterior(scores, log_prior, crowd)
+
+
+# ------------------------------------------------------------------ what is checked
+
+
+def _check_smoothing(smoothing: float) -> None:
+    if not 0 <= smoothing < np.inf:
+        raise ValueError(f"smoothing must be a number of at least 0, found {smoothing}")
+
+
+def check_known(crowd: CrowdLabels, known: np.ndarray | None) -> np.ndarray:
+    """``[items]`` known classes, -1 where they are not (everywhere, for None).
+
+    Raises:
+        ValueError: not a whole number in ``-1 .. n_classes - 1`` for each item.
+    """
+    known = np.full(crowd.n_items, -1) if known is None else np.asarray(known)
+    if known.shape != (crowd.n_items,) or known.dtype.kind not in "iu":
+        expected = f"one whole number for each of the {crowd.n_items} items"
+        raise ValueError(f"known must be {expected}, found shape {known.shape} of {known.dtype}")
+    wrong = np.flatnonzero((known < -1) | (known >= crowd.n_classes))
+    if len(wrong):
+        expected = f"0 .. {crowd.n_classes - 1}, or -1 where it is not known"
+        raise ValueError(f"known must lie in {expected}, found {known[wrong[0]]} for item {wrong[0]}")
+    return known
 
 
 FEWER = 'the models "per class" and "one coin" of Dawid-Skene, and MACE, need none'
 
 
 def check_memory(annotators: int, classes: int, arrays: int, instead: str = FEWER) -> None:
-    """Refuse confusion matrices that this machine cannot hold, before any work is done.
-
-    Args:
-        annotators, classes: sizes.
-        arrays: of ``[annotators, classes, classes]`` float64 numbers that are held at once.
-        instead: what needs less, for the message.
+    """Refuse ``arrays`` of ``[annotators, classes, classes]`` float64 numbers that this machine cannot hold at once.
 
     Raises:
-        MemoryError: names the bytes.
+        MemoryError: names the bytes, and what needs less (``instead``).
     """
     needed, there = 8 * annotators * classes * classes * arrays, _memory()
     if needed > there:

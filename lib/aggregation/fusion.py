@@ -3,23 +3,21 @@
 Dawid-Skene estimates everything from the data. With few labels per item it explains good labels away, and with a classifier
 among the annotators it may end up trusting the classifier alone. Four rules prevent both:
 
-* **Class shares come from the vote.** Estimated along with the rest, they let a frequent class absorb the others. The
-  votes that errors add to rare classes are subtracted first, see :func:`class_shares`.
-* **No more parameters than hidden labels justify.** The default model is one coin per annotator, who is right with probability
-  ``a[r]`` and otherwise says any wrong class with equal probability; ``a[r]`` is shrunk towards the mean of the crowd with the
-  weight of sixteen labels. A smaller or larger weight, or full confusion matrices (whose rows are shrunk towards the
-  annotator's coin and the errors of the crowd), replace it only if they predict hidden labels better by more than the
-  standard error of the difference.
+* **Class shares come from the vote**, less the votes that errors add to rare classes, see :func:`class_shares`. Estimated along
+  with the rest, they let a frequent class absorb the others.
+* **No more parameters than hidden labels justify.** By default an annotator is one coin: right with probability ``a[r]``,
+  shrunk towards the crowd's mean with the weight of sixteen labels, and otherwise any wrong class with equal probability.
+  Another weight, or full matrices (whose rows are shrunk towards the annotator's coin and the errors of the crowd), replace
+  it only if they predict hidden labels better by more than the standard error of the difference.
 * **Agreement is counted where annotators can agree**: on items with two labels or more, or with a known class. Where there
   are too few such items, or annotators agree no more than by chance, no accuracy can be estimated, and the labels are kept.
 * **A classifier may show which annotators are better than others, but not how accurate they are overall.** Its probabilities,
   predicted without the item's own labels, replace the class shares after a temperature and a share of doubt have been fitted
   to the labels. The mean accuracy of a label stays at least what the annotators' agreement implies, plus one standard error.
 
-Errors that annotators share remain: see :mod:`lib.aggregation.shared_errors`.
-
-References: Dawid, Skene (Journal of the Royal Statistical Society C 28(1), 1979); James, Stein (4th Berkeley Symposium on
-Mathematical Statistics and Probability 1, 1961) on shrinkage; the rules are ours.
+Errors that annotators share remain: see :mod:`lib.aggregation.shared_errors`. Below, ``known`` ``[items]`` holds known
+classes, -1 for the others, and ``prior`` ``[1 or items, classes]`` log-probabilities before an item's labels. References:
+Dawid, Skene (JRSS C 28(1), 1979); on shrinkage James, Stein (4th Berkeley Symposium 1, 1961); the rules are ours.
 """
 
 from __future__ import annotations
@@ -30,12 +28,14 @@ import numpy as np
 
 from lib.aggregation.confusion import coin_matrices, expected_counts
 from lib.aggregation.dawid_skene import soft_vote
-from lib.aggregation.em_steps import e_step
+from lib.aggregation.em_steps import check_known, e_step, normalize
+from lib.aggregation.held_out_labels import spare
 from lib.crowd.labels import CrowdLabels
 
 __all__ = ["Estimate", "estimate", "support"]
 
-MODELS = (("coin", 16.0), ("coin", 64.0), ("coin", 4.0), ("matrix", 32.0), ("matrix", 8.0))  # the first is the default
+COIN, FULL = "one coin", "full matrices"
+MODELS = ((COIN, 16.0), (COIN, 64.0), (COIN, 4.0), (FULL, 32.0), (FULL, 8.0))  # with their leaning; the first is the default
 CROWD_ROWS = 10.0  # weight, in labels, with which a row of the crowd's errors is shrunk towards equal ones
 LABELS_AT_MOST = 200_000  # used to choose a model
 LABELS_A_ROW = 0.25  # fewer per row of the full matrices, and these are not tried
@@ -48,91 +48,101 @@ ROUNDS = 100
 
 
 @dataclass(frozen=True, eq=False)
-class Estimate:
-    """What :func:`estimate` found.
+class Fit:
+    """One model, fitted.
 
     Attributes:
         posterior: ``[items, classes]``, rows sum to one; one-hot where the class is known.
         accuracy: ``[annotators]`` probability that a label is right.
-        confusion: ``[annotators, true class, label]``; None where one coin per annotator was enough.
-        prior: ``[1, classes]``, or ``[items, classes]`` with a classifier: the prior of an item, before its labels.
-        people: ``[items, classes]`` the posterior given the labels alone.
-        model: ``"one coin"`` or ``"full matrices"``.
-        leaning: the weight, in labels, with which an annotator is shrunk towards the crowd (with full matrices: a row towards
-            the annotator's coin).
+        confusion: ``[annotators, true class, label]``; None of one coin per annotator.
         converged: whether the posterior had stopped changing when the rounds ended.
-        told_apart: whether there is enough agreement, on enough items, to estimate accuracies. If not, labels are kept.
-        doubt: weight of the class shares against the classifier; 1 means that it is ignored, NaN that there is none.
     """
 
     posterior: np.ndarray
     accuracy: np.ndarray
     confusion: np.ndarray | None
+    converged: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate(Fit):
+    """What :func:`estimate` found, beside a :class:`Fit`.
+
+    Attributes:
+        prior: ``[1, classes]``, or ``[items, classes]`` with a classifier: the prior of an item, before its labels.
+        people: ``[items, classes]`` the posterior given the labels alone.
+        leaning: the weight, in labels, with which an annotator is shrunk towards the crowd (with full matrices: a row towards
+            the annotator's coin).
+        told_apart: whether there is enough agreement, on enough items, to estimate accuracies. If not, labels are kept.
+        doubt: weight of the class shares against the classifier; 1 means that it is ignored, NaN that there is none.
+    """
+
     prior: np.ndarray
     people: np.ndarray
-    model: str
     leaning: float
-    converged: bool
     told_apart: bool
     doubt: float = np.nan
+
+    @property
+    def model(self) -> str:
+        """``"one coin"`` or ``"full matrices"``."""
+        return COIN if self.confusion is None else FULL
 
     def matrices(self) -> np.ndarray:
         """``[annotators, true class, label]``, of coins too; rows sum to one."""
         return coin_matrices(self.accuracy, self.posterior.shape[1]) if self.confusion is None else self.confusion
 
 
-@dataclass(eq=False)
-class _Fit:
-    posterior: np.ndarray
-    accuracy: np.ndarray
-    confusion: np.ndarray | None
-    converged: bool
-
-
 def estimate(crowd: CrowdLabels, prob: np.ndarray | None = None, known: np.ndarray | None = None) -> Estimate:
     """The class of every item, from its labels and, if there is one, a classifier.
 
-    Args:
-        crowd: the labels; at least two classes.
-        prob: ``[items, classes]`` probabilities of each item by a classifier that never saw the item's labels.
-        known: ``[items]`` known classes, -1 for the others. They are held fixed, and annotators are measured against them.
+    ``prob`` ``[items, classes]`` are probabilities by a classifier that never saw the item's labels. Known classes
+    ``[items]`` (-1 for the others) are held fixed, and annotators are measured against them.
 
     Raises:
         ValueError: fewer than two classes, or sizes or values that do not fit the crowd.
     """
-    known = _checked(crowd, prob, known)
+    if crowd.n_classes < 2:
+        raise ValueError(f"there is nothing to decide between {crowd.n_classes} classes; expected at least two")
+    if prob is not None:
+        prob, wanted = np.asarray(prob, dtype=np.float64), (crowd.n_items, crowd.n_classes)
+        if prob.shape != wanted or not np.isfinite(prob).all() or (prob < 0).any():
+            raise ValueError(f"prob must hold probabilities of shape {wanted}, found shape {prob.shape} or other numbers")
+    known = check_known(crowd, known)
     prior = class_shares(crowd, known)
     several = (crowd.labels_per_item >= 2) | (known >= 0)
     a, low, high = mean_accuracy(crowd, known)
     enough = int((several & (crowd.labels_per_item > 0)).sum()) >= FEWEST_PAIRS
     told_apart = bool(enough and (low > 1 / crowd.n_classes or (known >= 0).any()))
-    model = _choose(crowd, prior, known) if told_apart else MODELS[0]
-    fit = fitted(crowd, model, prior, known, several) if told_apart else _kept(crowd, prior, known)
-    people, doubt = fit.posterior, np.nan
+    model, doubt = MODELS[0], np.nan
+    if told_apart:
+        model = _choose(crowd, prior, known)
+        fit = fitted(crowd, model, prior, known, several)
+    else:  # every annotator is taken to be nearly always right: the vote decides, and the prior breaks ties
+        accuracy = np.full(crowd.n_annotators, KEPT)
+        fit = Fit(_coin_posterior(crowd, accuracy, prior, known), accuracy, None, True)
+    people = fit.posterior
     if prob is not None:
         floor = a + (high - a) / 1.96 if told_apart and high < KEPT else KEPT
         helped, calibrated, doubt = _with_classifier(crowd, fit, model, prior, prob, known, floor)
         if doubt < 1:
             fit, prior = helped, calibrated
-    name = "one coin" if model[0] == "coin" else "full matrices"
-    accuracy = fit.accuracy
     return Estimate(
-        fit.posterior, accuracy, fit.confusion, np.exp(prior), people, name, model[1], fit.converged, told_apart, doubt
+        fit.posterior, fit.accuracy, fit.confusion, fit.converged, np.exp(prior), people, model[1], told_apart, doubt
     )
 
 
-def support(crowd: CrowdLabels, posterior: np.ndarray, accuracy: np.ndarray, confusion: np.ndarray | None) -> np.ndarray:
+def support(crowd: CrowdLabels, fit: Fit) -> np.ndarray:
     """``[labels]`` probability that the label is right, given everything known about the item except this label."""
-    said = posterior[crowd.item, crowd.label]
-    if confusion is None:
-        a = accuracy[crowd.annotator]
+    if fit.confusion is None:
+        said, a = fit.posterior[crowd.item, crowd.label], fit.accuracy[crowd.annotator]
         right, wrong = said / a, (1 - said) * (crowd.n_classes - 1) / (1 - a)
         return right / (right + wrong)
     rest = np.empty(len(crowd))
     for start in range(0, len(crowd), 65536):  # bounds memory
         rows = slice(start, start + 65536)
-        own = confusion[crowd.annotator[rows], :, crowd.label[rows]]
-        others = posterior[crowd.item[rows]] / np.maximum(own, 1e-300)
+        own = fit.confusion[crowd.annotator[rows], :, crowd.label[rows]]
+        others = fit.posterior[crowd.item[rows]] / np.maximum(own, 1e-300)
         rest[rows] = others[np.arange(len(own)), crowd.label[rows]] / others.sum(axis=1)
     return rest
 
@@ -150,45 +160,47 @@ def fitted(
     start: np.ndarray | None = None,
     weight: np.ndarray | None = None,
     rounds: int = ROUNDS,
-) -> _Fit:
+) -> Fit:
     """EM, started from the vote, or from the known items if there are some.
 
-    Args:
-        model: its kind, and the weight with which annotators are shrunk towards the crowd.
-        prior: ``[1 or items, classes]`` log-probabilities.
-        used: ``[items]`` mask: the items on which annotators are measured.
-        floor: the mean accuracy of a label is raised to at least this.
-        start: the first posterior.
-        weight: ``[items]`` how often each counts (in a bootstrap sample).
+    ``model`` is its kind and leaning; ``used`` ``[items]`` masks the items on which annotators are measured, which count
+    ``weight`` ``[items]`` times (in a bootstrap sample); the mean accuracy of a label is raised to at least ``floor``;
+    ``start`` is the first posterior.
     """
     kind, leaning = model
-    posterior = soft_vote(crowd) if start is None else start.copy()
-    fixed = np.flatnonzero(known >= 0)
-    _fix(posterior, fixed, known)
-    mask = (known >= 0) if len(fixed) and start is None else used
+    posterior = _fixed(soft_vote(crowd) if start is None else start.copy(), known)
+    mask = (known >= 0) if (known >= 0).any() and start is None else used
     converged, accuracy, confusion = False, None, None
     for _ in range(rounds):
         counted = mask.astype(np.float64) if weight is None else mask * weight
-        if kind == "coin":
+        if kind == COIN:
             accuracy = _accuracies(crowd, posterior, counted, leaning, floor)
-            found = _softmax(coin_scores(crowd, accuracy) + prior)
+            found = _coin_posterior(crowd, accuracy, prior, known)
         else:
             accuracy, confusion = _confusions(crowd, posterior, counted, leaning, floor)
-            found, _ = e_step(prior[0] if len(prior) == 1 else prior, confusion, crowd)
+            found = _fixed(e_step(prior[0] if len(prior) == 1 else prior, confusion, crowd)[0], known)
         before, posterior, mask = posterior, found, used
-        _fix(posterior, fixed, known)
-        if np.abs(posterior - before).max(initial=0) < 1e-3:
-            converged = True
+        if converged := bool(np.abs(posterior - before).max(initial=0) < 1e-3):
             break
-    return _Fit(posterior, accuracy, confusion, converged)
+    return Fit(posterior, accuracy, confusion, converged)
 
 
-def _kept(crowd: CrowdLabels, prior: np.ndarray, known: np.ndarray) -> _Fit:
-    """Every annotator is taken to be nearly always right: the vote decides, and the prior breaks ties."""
-    accuracy = np.full(crowd.n_annotators, KEPT)
-    posterior = _softmax(coin_scores(crowd, accuracy) + prior)
-    _fix(posterior, np.flatnonzero(known >= 0), known)
-    return _Fit(posterior, accuracy, None, True)
+def _coin_posterior(crowd: CrowdLabels, accuracy: np.ndarray, prior: np.ndarray, known: np.ndarray) -> np.ndarray:
+    return _fixed(_softmax(coin_scores(crowd, accuracy), prior), known)
+
+
+def _fixed(posterior: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """The posterior, certain where a class is known; in place."""
+    fixed = np.flatnonzero(known >= 0)
+    posterior[fixed] = 0.0
+    posterior[fixed, known[fixed]] = 1.0
+    return posterior
+
+
+def _softmax(scores: np.ndarray, log_prior: np.ndarray | float = 0.0) -> np.ndarray:
+    """Of the rows of ``scores + log_prior``; in place."""
+    normalize(scores, log_prior)
+    return scores
 
 
 def _accuracies(crowd: CrowdLabels, posterior: np.ndarray, counted: np.ndarray, leaning: float, floor: float) -> np.ndarray:
@@ -246,7 +258,7 @@ def _choose(crowd: CrowdLabels, prior: np.ndarray, known: np.ndarray) -> tuple[s
         crowd, known = crowd.select_items(items), known[items]
     rows = crowd.n_annotators * crowd.n_classes
     supported = len(crowd) >= LABELS_A_ROW * rows and rows * crowd.n_classes <= NUMBERS_AT_MOST
-    models = [m for m in MODELS if supported or m[0] == "coin"]
+    models = [m for m in MODELS if supported or m[0] == COIN]
     scores = {model: [] for model in models}
     for seed in (0, 1):
         visible, hidden = _hide(crowd, known, np.random.default_rng(seed))
@@ -264,18 +276,13 @@ def _choose(crowd: CrowdLabels, prior: np.ndarray, known: np.ndarray) -> tuple[s
 
 def _hide(crowd: CrowdLabels, known: np.ndarray, rng: np.random.Generator) -> tuple[CrowdLabels, CrowdLabels]:
     """Visible and hidden labels: a fifth is hidden, of items that keep another label or whose class is known."""
-    order = rng.permutation(len(crowd))
-    first = order[np.unique(crowd.item[order], return_index=True)[1]]
-    spare = np.ones(len(crowd), dtype=bool)
-    spare[first] = False
-    spare |= known[crowd.item] >= 0
-    candidates = rng.permutation(np.flatnonzero(spare))
+    candidates = rng.permutation(np.flatnonzero(spare(crowd, rng.permutation(len(crowd))) | (known[crowd.item] >= 0)))
     keep = np.ones(len(crowd), dtype=bool)
     keep[candidates[: max(1, min(len(candidates), round(0.2 * len(crowd))))]] = False
     return crowd.select_labels(keep), crowd.select_labels(~keep)
 
 
-def _predicted(fit: _Fit, hidden: CrowdLabels) -> np.ndarray:
+def _predicted(fit: Fit, hidden: CrowdLabels) -> np.ndarray:
     """``[hidden labels]`` log-probability of each."""
     belief = fit.posterior[hidden.item]
     if fit.confusion is not None:
@@ -293,16 +300,16 @@ def _with_classifier(crowd, fit, model, shares, prob, known, floor):
     for _ in range(3):
         accuracy = lifted(fit.accuracy, crowd.labels_per_annotator, floor)
         scores = coin_scores(crowd, accuracy)
-        prior, doubt = _calibrated(prob, scores[labeled], labeled, shares, known)
-        fit = fitted(crowd, model, prior, known, labeled | (known >= 0), floor, start=_softmax(scores + prior))
+        prior, doubt = _calibrated(prob, scores[labeled], labeled, shares)
+        fit = fitted(crowd, model, prior, known, labeled | (known >= 0), floor, start=_softmax(scores, prior))
     return fit, prior, doubt
 
 
-def _calibrated(prob, scores, labeled, shares, known):
+def _calibrated(prob, scores, labeled, shares):
     """Log-probabilities ``[items, classes]`` at the temperature and doubt under which the labels are most likely."""
     likelihood = np.exp(scores - scores.max(axis=1, keepdims=True))
     plain = likelihood @ np.exp(shares[0])
-    logs, best = np.log(np.maximum(np.asarray(prob, dtype=np.float64), 1e-12)), (-np.inf, 1.0, 1.0)
+    logs, best = np.log(np.maximum(prob, 1e-12)), (-np.inf, 1.0, 1.0)
     for temperature in TEMPERATURES:
         sharp = (likelihood * _softmax(logs[labeled] / temperature)).sum(axis=1)
         for doubt in DOUBTS:
@@ -313,53 +320,30 @@ def _calibrated(prob, scores, labeled, shares, known):
     return np.log((1 - doubt) * _softmax(logs / temperature) + doubt * np.exp(shares)), doubt
 
 
+# ---------------------------------------------------------------------- what the votes say of everybody
+
+
 def mean_accuracy(crowd: CrowdLabels, known: np.ndarray) -> tuple[float, float, float]:
-    """The mean accuracy of a label, from how often two annotators agree, and from known classes.
+    """The mean accuracy of a label, from how often two annotators agree, and from known classes; and the ends of a 95 %
+    interval.
 
     If all are right with probability ``a`` and otherwise say any other class with equal probability, two agree with probability
-    ``a² + (1 - a)² / (C - 1)``.
-
-    Returns:
-        The estimate and the ends of a 95 % interval; 0.999, and the interval from 0 to 0.999, if nothing can be compared.
+    ``a² + (1 - a)² / (C - 1)``. Without anything to compare it is 0.999, and the interval from 0 to 0.999.
     """
-    several = crowd.labels_per_item >= 2
-    n, c = crowd.labels_per_item[several], crowd.n_classes
-    estimates, errors = [], []
-    if several.sum() > 1:
-        agree = (crowd.counts[several] * (crowd.counts[several] - 1)).sum(axis=1) / (n * (n - 1))
-        pairs = len(agree)
-        share, error = (agree.sum() + 0.5) / (pairs + 1), np.sqrt(max(agree.var(), 0.25 / pairs) / pairs)
-        a = (1 + np.sqrt(max((c - 1) * (c * share - 1), 0))) / c
-        estimates.append(a)
-        errors.append(error / max(2 * a - 2 * (1 - a) / (c - 1), 0.1))
-    told = known[crowd.item] >= 0
-    if told.sum() > 1:
+    several, told, c = crowd.labels_per_item >= 2, known[crowd.item] >= 0, crowd.n_classes
+    if told.sum() > 1:  # what is known counts more than what is agreed on
         right = crowd.label[told] == known[crowd.item[told]]
-        estimates.append((right.sum() + 0.5) / (len(right) + 1))
-        errors.append(np.sqrt(max(right.var(), 0.25 / len(right)) / (known >= 0).sum()))
-    if not estimates:
+        a = (right.sum() + 0.5) / (len(right) + 1)
+        error = np.sqrt(max(right.var(), 0.25 / len(right)) / (known >= 0).sum())
+    elif several.sum() > 1:
+        n, counts = crowd.labels_per_item[several], crowd.counts[several]
+        agree = (counts * (counts - 1)).sum(axis=1) / (n * (n - 1))
+        share, error = (agree.sum() + 0.5) / (len(agree) + 1), np.sqrt(max(agree.var(), 0.25 / len(agree)) / len(agree))
+        a = (1 + np.sqrt(max((c - 1) * (c * share - 1), 0))) / c
+        error /= max(2 * a - 2 * (1 - a) / (c - 1), 0.1)
+    else:
         return KEPT, 0.0, KEPT
-    a, error = estimates[-1], errors[-1]  # what is known counts more than what is agreed on
     return min(a, KEPT), max(a - 1.96 * error, 0.0), min(a + 1.96 * error, KEPT)
-
-
-# ---------------------------------------------------------------------- small parts
-
-
-def _checked(crowd: CrowdLabels, prob, known) -> np.ndarray:
-    if crowd.n_classes < 2:
-        raise ValueError(f"there is nothing to decide between {crowd.n_classes} classes; expected at least two")
-    if prob is not None:
-        prob = np.asarray(prob)
-        if prob.shape != (crowd.n_items, crowd.n_classes) or not np.isfinite(prob).all() or (prob < 0).any():
-            wanted = (crowd.n_items, crowd.n_classes)
-            raise ValueError(f"prob must hold probabilities of shape {wanted}, found shape {prob.shape} or other numbers")
-    known = np.full(crowd.n_items, -1) if known is None else np.asarray(known)
-    if known.shape != (crowd.n_items,) or known.dtype.kind not in "iu":
-        raise ValueError(f"known must hold a class or -1 for each of the {crowd.n_items} items, found shape {known.shape}")
-    if known.size and not -1 <= known.min() <= known.max() < crowd.n_classes:
-        raise ValueError(f"known classes must lie in -1 .. {crowd.n_classes - 1}, found {known.min()} .. {known.max()}")
-    return known
 
 
 def class_shares(crowd: CrowdLabels, known: np.ndarray) -> np.ndarray:
@@ -384,20 +368,3 @@ def class_shares(crowd: CrowdLabels, known: np.ndarray) -> np.ndarray:
         shares = np.maximum(equal + max(0.0, 1 - noise / max((off**2).sum(), 1e-12)) * off, 0)
     counts = shares / shares.sum() * n + 1  # no class is ruled out
     return np.log(counts / counts.sum())[None]
-
-
-def _fix(posterior: np.ndarray, fixed: np.ndarray, known: np.ndarray) -> None:
-    posterior[fixed] = 0.0
-    posterior[fixed, known[fixed]] = 1.0
-
-
-def _softmax(scores: np.ndarray) -> np.ndarray:
-    """Of each row. Blocks fit the cache, and NumPy reduces over a long last axis much faster than over a few classes."""
-    found = np.empty_like(scores)
-    for start in range(0, len(scores), 4096):
-        by_class = np.ascontiguousarray(scores[start : start + 4096].T)
-        by_class -= by_class.max(axis=0)
-        np.exp(by_class, out=by_class)
-        by_class /= by_class.sum(axis=0)
-        found[start : start + 4096] = by_class.T
-    return found

@@ -6,11 +6,9 @@ M-step raises
 
     Q = sum over labels of  p log sigma(m) + (1 - p) log((1 - sigma(m)) / (C - 1))  +  log prior,   m = ability_r easiness_i
 
-where ``p`` is the posterior that the label is right, under the standard normal priors of Whitehill et al. around one on
-abilities and on ``log easiness``. A label enters Q through ``p`` alone, so an M-step costs what the labels cost; with
+where ``p`` is the posterior that the label is right, under the standard normal priors of Whitehill et al. (*Whose Vote
+Should Count More*, NeurIPS 2009) around one on abilities and on ``log easiness``. With
 ``log(1 - sigma(m)) = log sigma(m) - m`` that is one exponential and one logarithm per label.
-
-Reference: Whitehill, Ruvolo, Wu, Bergsma, Movellan, *Whose Vote Should Count More*, NeurIPS 2009.
 """
 
 from __future__ import annotations
@@ -38,8 +36,7 @@ class Glad:
         posterior: ``[items, classes]``, uniform for an item that nobody labeled.
         ability: ``[annotators]``; 0 is a guesser of two classes, below 0 is adversarial.
         easiness: ``[items]``, above 0; 0 is an item on which everybody guesses.
-        n_iterations: EM iterations done.
-        converged: whether Q moved by less than the tolerance at the end.
+        n_iterations, converged: EM iterations done, and whether Q moved by less than the tolerance at the end.
     """
 
     posterior: np.ndarray
@@ -53,7 +50,6 @@ def glad(crowd: CrowdLabels, max_iterations: int = 100, tolerance: float = 1e-5,
     """Fit GLAD by EM; classes are equally likely before the labels are seen, as in the paper's experiments.
 
     Args:
-        crowd: the labels, of two classes or more.
         max_iterations: EM iterations at most; 0 keeps the means of the priors, with the posterior that they give.
         tolerance: stop when Q changes by less, in nats per label.
         m_steps: L-BFGS iterations of an M-step at most; None for 25, or 10 from 2^18 labels on: twice as fast, to a
@@ -68,7 +64,7 @@ def glad(crowd: CrowdLabels, max_iterations: int = 100, tolerance: float = 1e-5,
     if max_iterations < 0 or m_steps < 1 or not tolerance >= 0:
         found = f"max_iterations={max_iterations}, m_steps={m_steps}, tolerance={tolerance}"
         raise ValueError(f"m_steps must be at least 1, max_iterations and tolerance at least 0, found {found}")
-    point = np.concatenate([np.ones(crowd.n_annotators), np.ones(crowd.n_items)])  # the means of the priors
+    point = np.ones(crowd.n_annotators + crowd.n_items)  # abilities and log easiness: the means of the priors
     last, converged, iterations = -np.inf, False, 0
     while iterations < max_iterations and not converged:
         right = _e_step(point, crowd).ravel()[crowd.item * crowd.n_classes + crowd.label]
@@ -80,20 +76,17 @@ def glad(crowd: CrowdLabels, max_iterations: int = 100, tolerance: float = 1e-5,
     return Glad(_e_step(point, crowd), ability, np.exp(log_easiness), iterations, converged)
 
 
-def _blocks(crowd: CrowdLabels) -> Iterator[tuple[slice, slice]]:
-    """The items, and their labels, in parts of which everything fits a processor's cache."""
+def _blocks(point: np.ndarray, crowd: CrowdLabels) -> Iterator[tuple[slice, slice, np.ndarray, np.ndarray]]:
+    """The items, and their labels, in parts of which everything fits a processor's cache; of each label the easiness, and its
+    product with ability."""
+    ability, log_easiness = np.split(point, [crowd.n_annotators])
     first = 0
     while first < crowd.n_items:
         last = max(int(np.searchsorted(crowd.offsets, crowd.offsets[first] + BLOCK, side="right")) - 1, first + 1)
-        yield slice(first, last), slice(int(crowd.offsets[first]), int(crowd.offsets[last]))
+        items, labels = slice(first, last), slice(int(crowd.offsets[first]), int(crowd.offsets[last]))
+        easiness = np.repeat(np.exp(log_easiness[items]), crowd.labels_per_item[items])
+        yield items, labels, easiness, easiness * ability.take(crowd.annotator[labels])
         first = last
-
-
-def _margin(point: np.ndarray, crowd: CrowdLabels, items: slice, labels: slice) -> tuple[np.ndarray, np.ndarray]:
-    """``[labels of the block]`` each: easiness, and its product with ability."""
-    log_easiness = point[crowd.n_annotators + items.start : crowd.n_annotators + items.stop]
-    easiness = np.repeat(np.exp(log_easiness), crowd.labels_per_item[items])
-    return easiness, easiness * point[: crowd.n_annotators].take(crowd.annotator[labels])
 
 
 def _e_step(point: np.ndarray, crowd: CrowdLabels) -> np.ndarray:
@@ -101,9 +94,8 @@ def _e_step(point: np.ndarray, crowd: CrowdLabels) -> np.ndarray:
     the label is enough: what all classes share cancels. What a label's class gets more is ``log sigma(m) - log((1 - sigma(m)) /
     (C - 1)) = m + log(C - 1)``."""
     scores = np.empty((crowd.n_items, crowd.n_classes))
-    for items, labels in _blocks(crowd):
+    for items, labels, _, margin in _blocks(point, crowd):
         part = scores[items]
-        _, margin = _margin(point, crowd, items, labels)
         place = (crowd.item[labels] - items.start) * crowd.n_classes + crowd.label[labels]
         gain = margin + np.log(crowd.n_classes - 1)
         part[:] = softmax(np.bincount(place, gain, minlength=part.size).reshape(part.shape), axis=1)
@@ -115,8 +107,7 @@ def _negative_q(point: np.ndarray, right: np.ndarray, crowd: CrowdLabels) -> tup
     gradient = np.zeros(len(point))
     by_ability, by_log_easiness = gradient[: crowd.n_annotators], gradient[crowd.n_annotators :]
     q = (right.sum() - len(right)) * np.log(crowd.n_classes - 1)
-    for items, labels in _blocks(crowd):
-        easiness, margin = _margin(point, crowd, items, labels)
+    for items, labels, easiness, margin in _blocks(point, crowd):
         given = right[labels]
         # One exponential of what is not positive, which cannot overflow, gives sigma(m) and its logarithm.
         small = np.exp(-np.abs(margin))

@@ -1,22 +1,18 @@
 """Choosing by labels that were held out: an epoch and a temperature, without a single true class.
 
-Predictions ``p`` of the training items are good if they explain labels that nobody trained on. Some labels are hidden;
-confusion matrices are fitted to the visible ones; the score is the mean log-probability of the hidden ones,
-
-    log sum_j p[i, j] A[r, j, k].
-
-The matrices are those under which ``p`` explains the visible labels best. They start at counts, as if ``p`` were the truth,
+Predictions ``p`` of the training items are good if they explain labels that nobody trained on: the score is the mean of
+``log sum_j p[i, j] A[r, j, k]`` over hidden labels. The confusion matrices are those under which ``p`` explains the visible
+labels best. They start at counts, as if ``p`` were the truth,
 
     A[r, j, k] = (sum of p[i, j] over r's items with label k  +  s m[j, k]) / (sum of p[i, j] over r's items  +  s),
 
-with ``m`` the same average over all annotators, so that annotators with few labels stay near the crowd. Some rounds of EM
-then put ``p[i, j] A[r, j, k]``, normalized over ``j``, in the place of ``p[i, j]``. Without them all doubt in ``p`` would
-pass for confusion of the annotators: doubt would count twice, and the score would favor overconfident predictions.
+with ``m`` the same average over all annotators. Some rounds of EM then put ``p[i, j] A[r, j, k]``, normalized over ``j``, in
+the place of ``p[i, j]``. Without them doubt in ``p`` would count twice, and the score would favor overconfident predictions.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
@@ -29,45 +25,32 @@ STRENGTH = 5.0
 ROUNDS = 10
 
 
+def spare(crowd: CrowdLabels, order: np.ndarray) -> np.ndarray:
+    """``[labels]`` mask: all but the label of each item that comes first in this order of the labels."""
+    mask = np.ones(len(crowd), dtype=bool)
+    mask[order[np.unique(crowd.item[order], return_index=True)[1]]] = False
+    return mask
+
+
 def hide(crowd: CrowdLabels, share: float, generator: np.random.Generator) -> tuple[CrowdLabels, CrowdLabels]:
-    """Split the labels at random into visible and hidden ones; items and annotators stay.
+    """Split the labels at random into visible ones and a share of hidden ones; items and annotators stay.
 
     An item keeps one visible label as long as there are other labels to hide. Only where most items have a single one
-    do some of them lose it.
-
-    Args:
-        crowd: the labels.
-        share: of them to hide, from 0 to below 1.
-        generator: of the draw.
-
-    Returns:
-        ``visible`` and ``hidden``.
-
-    Raises:
-        ValueError: a share out of range.
+    do some of them lose it. Raises ValueError for a share that is not at least 0 and below 1.
     """
     if not 0 <= share < 1:
         raise ValueError(f"the share of labels to hide must be at least 0 and below 1, found {share}")
     order = generator.permutation(len(crowd))
-    # The first label of each item in random order is the one that it keeps; the others may be hidden before any of those.
-    first = order[np.unique(crowd.item[order], return_index=True)[1]]
-    spare = np.ones(len(crowd), dtype=bool)
-    spare[first] = False
-    candidates = np.concatenate([order[spare[order]], order[~spare[order]]])
+    first = spare(crowd, order)[order]
     keep = np.ones(len(crowd), dtype=bool)
-    keep[candidates[: round(share * len(crowd))]] = False
+    keep[np.concatenate([order[first], order[~first]])[: round(share * len(crowd))]] = False
     return crowd.select_labels(keep), crowd.select_labels(~keep)
 
 
 def soften(prob: np.ndarray, temperature: float) -> np.ndarray:
-    """``p ** (1 / temperature)``, normalized: what dividing the logits by the temperature does.
+    """``p ** (1 / temperature)`` of rows ``[items, classes]``, normalized: what dividing the logits by the temperature does.
 
-    Args:
-        prob: ``[items, classes]``, rows sum to one.
-        temperature: above 0; above 1 softens, below sharpens.
-
-    Raises:
-        ValueError: a temperature that is not above 0.
+    A temperature above 1 softens, one below sharpens; ValueError where it is not above 0.
     """
     if not temperature > 0:
         raise ValueError(f"temperature must be above 0, found {temperature}")
@@ -78,19 +61,10 @@ def soften(prob: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def fit_confusion(prob: np.ndarray, crowd: CrowdLabels, strength: float = STRENGTH, rounds: int = ROUNDS) -> np.ndarray:
-    """Confusion matrices with which predictions explain the labels, shrunk towards those of the whole crowd.
+    """Confusion matrices ``[annotators, true class, label]`` with which predictions ``[items, classes]`` explain the labels.
 
-    Args:
-        prob: ``[items, classes]``, rows sum to one.
-        crowd: the labels.
-        strength: labels of each class that the crowd's average counts for.
-        rounds: of EM after counting. With 0, labels are counted as if ``prob`` were the truth.
-
-    Returns:
-        ``[annotators, true class, label]`` float64, rows sum to one; the crowd's average for an annotator without labels.
-
-    Raises:
-        ValueError: ``prob`` of another shape, or a strength that is not above 0.
+    Shrunk towards those of the whole crowd, which count for ``strength`` (above 0) labels of each class and stand alone for an
+    annotator without labels. ``rounds`` of EM follow the counting; with 0, labels are counted as if ``prob`` were the truth.
     """
     if not strength > 0:
         raise ValueError(f"strength must be above 0, found {strength}")
@@ -122,14 +96,8 @@ def _average(counts: np.ndarray, crowd: CrowdLabels, strength: float) -> np.ndar
 
 
 def score(prob: np.ndarray, visible: CrowdLabels, hidden: CrowdLabels) -> float:
-    """Mean log-probability of the hidden labels under matrices fitted to the visible ones, in nats.
-
-    Args:
-        prob: ``[items, classes]`` predictions.
-        visible, hidden: from :func:`hide`.
-
-    Raises:
-        ValueError: nothing is hidden.
+    """Mean log-probability, in nats, of the hidden labels (of :func:`hide`) under predictions ``[items, classes]`` and matrices
+    fitted to the visible ones. Raises ValueError where nothing is hidden.
     """
     if len(hidden) == 0:
         raise ValueError("a score by held-out labels needs at least one, found none")
@@ -157,28 +125,21 @@ class Chosen:
 
 @dataclass
 class Choice:
-    """Keeps the best of several offers: each epoch's predictions, at each temperature.
+    """Keeps the best of several offers: each epoch's predictions, at each temperature, by the labels of :func:`hide`.
 
-    Args:
-        visible, hidden: from :func:`hide`. Without hidden labels the newest offer is kept, at the first temperature.
-        temperatures: to choose from.
-
-    Attributes:
-        best: what is kept; None before the first offer.
+    Without hidden labels the newest offer is kept, at the first temperature. ``best`` is None before the first offer.
     """
 
     visible: CrowdLabels
     hidden: CrowdLabels
-    temperatures: tuple[float, ...] = TEMPERATURES
-    best: Chosen | None = field(default=None, init=False)
+    best: Chosen | None = None
 
     def offer(self, epoch: int, prob: np.ndarray) -> None:
         """Consider ``[items, classes]`` predictions made after an epoch; of equals the earlier stays."""
         if len(self.hidden) == 0:
-            temperature = self.temperatures[0]
-            self.best = Chosen(soften(prob, temperature), temperature, epoch, float("nan"))
+            self.best = Chosen(soften(prob, TEMPERATURES[0]), TEMPERATURES[0], epoch, float("nan"))
             return
-        for temperature in self.temperatures:
+        for temperature in TEMPERATURES:
             softened = soften(prob, temperature)
             value = score(softened, self.visible, self.hidden)
             if self.best is None or value > self.best.score:

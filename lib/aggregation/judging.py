@@ -1,22 +1,13 @@
 """The accuracy of each annotator, with intervals that allow for what the other annotators do not know.
 
-A label is judged by ``q``, the posterior probability of its class given everything known about the item except this label.
-An annotator who is right with probability ``a``, and otherwise says any wrong class with equal probability, gives it with
-probability
-
-    a q + (1 - a) (1 - q) / (C - 1).
-
-Bayes' rule with Jeffreys' prior for ``a`` gives an interval *as if the accuracies of the others were known*. Since they are
-not, the model is fitted again to bootstrap samples of the items, and the posteriors of ``a`` are averaged over these fits.
-Only items with two labels or more, or with a known class, count; without enough of them there is no accuracy and no
-interval.
+A label is judged as in :mod:`lib.aggregation.annotator_report`, by the probability ``q`` of its class given everything known
+about the item except this label. Bayes' rule gives an interval *as if the accuracies of the others were known*. Since they
+are not, the model is fitted again to bootstrap samples of the items (Efron, Annals of Statistics 7(1), 1979), and the
+posteriors are averaged over these fits. Only items with two labels or more, or with a known class, count.
 
 Where annotators share errors they confirm each other, and their accuracies come out too high. So the lower end of each interval
 is moved down by the share of items that may mislead (``shared_errors.allowance``). For a classifier both ends move: where
 everybody was misled, it may have been right against them, or wrong along with them.
-
-References: Brown, Cai, DasGupta (Statistical Science 16(2), 2001) on Jeffreys' interval; Efron (Annals of Statistics 7(1),
-1979) on the bootstrap.
 """
 
 from __future__ import annotations
@@ -24,10 +15,11 @@ from __future__ import annotations
 import numpy as np
 
 from lib.aggregation import fusion
+from lib.aggregation.confusion import rows_to_one
 from lib.aggregation.fusion import Estimate
 from lib.crowd.labels import CrowdLabels
 
-__all__ = ["accuracies", "likelihoods"]
+__all__ = ["accuracies", "accuracy_grid", "likelihoods"]
 
 GRID = 400  # values of an accuracy
 BINS = 200  # of the support of a label
@@ -55,38 +47,31 @@ def accuracies(
         return np.full((rows, 3), np.nan)
     several = (crowd.labels_per_item >= 2) | (known >= 0)
     judged = several[crowd.item]
-    who = crowd.annotator[judged]
-    witnessed = (crowd.labels_per_item > 0) & several
-    kind = "coin" if estimate.model == "one coin" else "matrix"
-    shares = fusion.class_shares(crowd, known)
+    who, told = crowd.annotator[judged], known[crowd.item[judged]]
+    people = who
+    if said is not None:
+        witnessed = np.flatnonzero((crowd.labels_per_item > 0) & several)
+        people = np.concatenate([who, np.full(len(witnessed), crowd.n_annotators)])
+    shares, model = fusion.class_shares(crowd, known), (estimate.model, estimate.leaning)
     rng, total = np.random.default_rng(0), np.zeros((rows, GRID))
     replicates = int(np.clip(LABELS // max(len(crowd), 1), 1, REPLICATES))
     for _ in range(replicates):
         drawn = np.bincount(rng.integers(0, crowd.n_items, crowd.n_items), minlength=crowd.n_items)
         weight = drawn.astype(np.float64) if replicates > 1 else None
-        fit = fusion.fitted(
-            crowd, (kind, estimate.leaning), shares, known, several, start=estimate.people, weight=weight, rounds=10
-        )
-        q = fusion.support(crowd, fit.posterior, fit.accuracy, fit.confusion)[judged]
-        told = known[crowd.item[judged]]
+        fit = fusion.fitted(crowd, model, shares, known, several, start=estimate.people, weight=weight, rounds=10)
+        q = fusion.support(crowd, fit)[judged]
         q[told >= 0] = (told == crowd.label[judged])[told >= 0]
         if said is not None:
-            q = np.concatenate([q, fit.posterior[np.flatnonzero(witnessed), said[witnessed]]])
-            people = np.concatenate([who, np.full(witnessed.sum(), crowd.n_annotators)])
-        else:
-            people = who
+            q = np.concatenate([q, fit.posterior[witnessed, said[witnessed]]])
         values = likelihoods(people, q, rows, crowd.n_classes)
-        values = np.exp(values - values.max(axis=1, keepdims=True))
-        total += values / values.sum(axis=1, keepdims=True)
-    mass = np.cumsum(total / replicates, axis=1)
-    grid = _grid()
+        total += rows_to_one(np.exp(values - values.max(axis=1, keepdims=True)))
+    mass, grid = np.cumsum(total / replicates, axis=1), accuracy_grid(GRID)
     places = [np.minimum((mass < end).sum(axis=1), GRID - 1) for end in (0.025, 0.975)]
     result = np.column_stack([(total / replicates) @ grid, *(grid[place] for place in places)])
     result[:, 1] = np.maximum(result[:, 1] - misled, 0)
     if said is not None:
         result[-1, 2] = min(result[-1, 2] + misled, 1)
-    seen = np.bincount(who, minlength=crowd.n_annotators)
-    result[: crowd.n_annotators][seen == 0] = np.nan
+    result[: crowd.n_annotators][np.bincount(who, minlength=crowd.n_annotators) == 0] = np.nan
     return result
 
 
@@ -101,10 +86,11 @@ def likelihoods(annotator: np.ndarray, q: np.ndarray, n_annotators: int, n_class
     width = BINS + 1
     counts = np.bincount(annotator * width + left, weights=1 - share, minlength=n_annotators * width)
     counts += np.bincount(annotator * width + left + 1, weights=share, minlength=n_annotators * width)
-    support, grid = np.linspace(0, 1, width)[:, None], _grid()
+    support, grid = np.linspace(0, 1, width)[:, None], accuracy_grid(GRID)
     return counts.reshape(n_annotators, width) @ np.log(grid * support + (1 - grid) * (1 - support) / (n_classes - 1))
 
 
-def _grid() -> np.ndarray:
-    """Accuracies at equal steps of ``u``, ``a = sin²(u pi / 2)``, where Jeffreys' prior is flat."""
-    return np.sin(np.pi / 2 * (np.arange(GRID) + 0.5) / GRID) ** 2
+def accuracy_grid(size: int) -> np.ndarray:
+    """``[size]`` accuracies at equal steps of ``u``, ``a = sin²(u pi / 2)``, where Jeffreys' prior is flat; finest near 0
+    and 1."""
+    return np.sin(np.pi / 2 * (np.arange(size) + 0.5) / size) ** 2

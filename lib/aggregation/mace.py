@@ -17,6 +17,7 @@ from functools import cached_property
 import numpy as np
 from scipy.special import digamma, logsumexp
 
+from lib.aggregation.confusion import rows_to_one
 from lib.aggregation.em_steps import check_memory
 from lib.crowd.labels import CrowdLabels
 
@@ -44,11 +45,8 @@ class Mace:
 
     @cached_property
     def confusion(self) -> np.ndarray:
-        """``[annotators, true class, label]`` of competences and strategies.
-
-        Raises:
-            MemoryError: more than this machine holds; names the bytes.
-        """
+        """``[annotators, true class, label]`` of competences and strategies; MemoryError where this machine cannot hold
+        them."""
         check_memory(*self.strategy.shape, 1)
         spam = np.repeat(((1 - self.competence)[:, None] * self.strategy)[:, None], self.strategy.shape[1], axis=1)
         diagonal = np.arange(self.strategy.shape[1])
@@ -66,7 +64,6 @@ def mace(
     """Fit MACE by variational EM; classes are equally likely before the labels are seen.
 
     Args:
-        crowd: the labels.
         iterations: of each start.
         restarts: random starts; the paper uses 10 (and 50 iterations).
         strategy_prior: Dirichlet pseudo-count of every class of a strategy.
@@ -79,53 +76,43 @@ def mace(
         raise ValueError(f"iterations and restarts must be at least 1, found {iterations} and {restarts}")
     if not strategy_prior > 0:
         raise ValueError(f"strategy_prior must be above 0, found {strategy_prior}")
-    generator = np.random.default_rng(seed)
-    fits = [_fit(_start(crowd, generator), crowd, iterations, strategy_prior) for _ in range(restarts)]
+    generator, fits = np.random.default_rng(seed), []
+    for _ in range(restarts):
+        sizes = ((crowd.n_annotators, width) for width in (2, crowd.n_classes))
+        start = (rows_to_one(1 + START_NOISE * generator.random(size)) for size in sizes)
+        fits.append(_fit(*start, crowd, iterations, strategy_prior))
     return max(fits, key=lambda fit: fit[1])[0]
 
 
-def _start(crowd: CrowdLabels, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Random weights ``[annotators, 2]`` of spamming and knowing, and strategies ``[annotators, classes]``."""
-    weights, strategy = (1 + START_NOISE * generator.random((crowd.n_annotators, width)) for width in (2, crowd.n_classes))
-    return weights / weights.sum(axis=1, keepdims=True), strategy / strategy.sum(axis=1, keepdims=True)
-
-
 def _fit(
-    start: tuple[np.ndarray, np.ndarray], crowd: CrowdLabels, iterations: int, strategy_prior: float
+    weights: np.ndarray, strategy: np.ndarray, crowd: CrowdLabels, iterations: int, strategy_prior: float
 ) -> tuple[Mace, float]:
-    """A fit, and the likelihood in its last E-step."""
-    weights, strategy = start
-    posterior, reached = _e_step(weights, strategy, crowd)
+    """A fit, from weights ``[annotators, 2]`` of spamming and knowing and from strategies ``[annotators, classes]``, and the
+    likelihood in its last E-step."""
+    posterior, known, reached = _e_step(weights, strategy, crowd)
     for _ in range(iterations):
-        spam, knowing = _counts(posterior, weights, strategy, crowd)
+        spam = crowd.sums_by_annotator(1 - known)  # [annotators, classes] expected labels of those who did not know
+        knowing = np.bincount(crowd.annotator, known, minlength=crowd.n_annotators)
         weights = _expected(np.stack([spam.sum(axis=1), knowing], axis=1) + COMPETENCE_PRIOR)
         strategy = _expected(spam + strategy_prior)
-        posterior, reached = _e_step(weights, strategy, crowd)
+        posterior, known, reached = _e_step(weights, strategy, crowd)
     # The geometric means of the variational step do not sum to one: what is reported does.
-    weights, strategy = (part / part.sum(axis=1, keepdims=True) for part in (weights, strategy))
-    return Mace(posterior, weights[:, 1], strategy, _e_step(weights, strategy, crowd)[1]), reached
+    weights, strategy = rows_to_one(weights), rows_to_one(strategy)
+    return Mace(posterior, weights[:, 1], strategy, _e_step(weights, strategy, crowd)[2]), reached
 
 
-def _e_step(weights: np.ndarray, strategy: np.ndarray, crowd: CrowdLabels) -> tuple[np.ndarray, float]:
-    """``[items, classes]`` posteriors from weights (spamming, knowing) and strategies, and the labels' log-likelihood."""
-    spam = weights[crowd.annotator, 0] * strategy[crowd.annotator, crowd.label]
+def _e_step(weights: np.ndarray, strategy: np.ndarray, crowd: CrowdLabels) -> tuple[np.ndarray, np.ndarray, float]:
+    """``[items, classes]`` posteriors, ``[labels]`` the probability that the annotator knew, and the labels' log-likelihood,
+    from weights (spamming, knowing) and strategies."""
+    spam, knows = weights[crowd.annotator, 0] * strategy[crowd.annotator, crowd.label], weights[crowd.annotator, 1]
     log_spam = np.log(spam)
-    gain = np.log(spam + weights[crowd.annotator, 1]) - log_spam
-    scores = crowd.sums_by_item(gain)
+    scores = crowd.sums_by_item(np.log(spam + knows) - log_spam)
     evidence = logsumexp(scores, axis=1, keepdims=True)
     posterior = np.exp(scores - evidence)
-    labeled = crowd.labels_per_item > 0
-    return posterior, float(log_spam.sum() + evidence[labeled].sum() - labeled.sum() * np.log(crowd.n_classes))
-
-
-def _counts(
-    posterior: np.ndarray, weights: np.ndarray, strategy: np.ndarray, crowd: CrowdLabels
-) -> tuple[np.ndarray, np.ndarray]:
-    """Expected labels ``[annotators, classes]`` that were spam, and ``[annotators]`` that were known."""
-    spam = weights[crowd.annotator, 0] * strategy[crowd.annotator, crowd.label]
-    knows = weights[crowd.annotator, 1]
     known = posterior[crowd.item, crowd.label] * knows / (knows + spam)  # who knows says nothing but the truth
-    return crowd.sums_by_annotator(1 - known), np.bincount(crowd.annotator, known, minlength=crowd.n_annotators)
+    labeled = crowd.labels_per_item > 0
+    reached = log_spam.sum() + evidence[labeled].sum() - labeled.sum() * np.log(crowd.n_classes)
+    return posterior, known, float(reached)
 
 
 def _expected(counts: np.ndarray) -> np.ndarray:

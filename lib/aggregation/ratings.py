@@ -1,12 +1,11 @@
-"""Numbers from a crowd: their mean, EM for annotators with a bias and a precision, the crowd layer's loss, and scores.
+"""Numbers from a crowd: their mean, and EM for annotators with a bias and a precision.
 
-The model of an annotator is a bias and a precision: annotator ``r`` rates item ``i`` as ``t_i + b_r`` plus noise of variance
-``1 / precision_r``, where ``t_i`` is the item's true rating, itself ``f(x_i)`` plus noise of variance ``spread`` (Raykar et
-al., JMLR 2010, with a bias; Rodrigues & Pereira, AAAI 2018, compare with it).
+Annotator ``r`` rates item ``i`` as ``t_i + b_r`` plus noise of variance ``1 / precision_r``, where ``t_i`` is the item's
+true rating, itself ``f(x_i)`` plus noise of variance ``spread`` (Raykar et al., JMLR 2010, with a bias; Rodrigues & Pereira,
+AAAI 2018).
 
 A constant can be moved from the true ratings to all biases without changing what is said. So the mean of the biases over the
-*ratings*, in which annotators weigh by the number of their ratings, is taken to be zero here and wherever biases are
-reported: what the crowd has in common is not held against anybody, and the average rating stays where it is.
+*ratings* is taken to be zero here and wherever biases are reported: what the crowd has in common is not held against anybody.
 """
 
 from __future__ import annotations
@@ -42,14 +41,9 @@ def centered(bias: np.ndarray, crowd: CrowdRatings) -> np.ndarray:
 
 
 def true_bias(crowd: CrowdRatings, y: np.ndarray) -> np.ndarray:
-    """``[annotators]`` mean of rating minus truth over what each one rated; NaN where that is nothing.
+    """``[annotators]`` mean of rating minus truth ``y`` ``[items]`` over what each one rated; NaN where that is nothing.
 
-    Args:
-        crowd: the ratings.
-        y: ``[items]`` true ratings.
-
-    Raises:
-        ValueError: ``y`` does not fit the items.
+    Raises ValueError where ``y`` does not fit the items.
     """
     if np.shape(y) != (crowd.n_items,):
         raise ValueError(f"y must have one true rating for each of the {crowd.n_items} items, found shape {np.shape(y)}")
@@ -77,16 +71,8 @@ class Annotators:
 
 
 def e_step(prediction: np.ndarray, annotators: Annotators, crowd: CrowdRatings) -> tuple[np.ndarray, np.ndarray]:
-    """What the true ratings are, given predictions and ratings.
-
-    Args:
-        prediction: ``[items]`` of the network.
-        annotators: from :func:`m_step`.
-        crowd: the ratings.
-
-    Returns:
-        Mean and variance ``[items]`` of each true rating; the prediction and ``spread`` where nobody rated.
-    """
+    """Mean and variance ``[items]`` of each true rating, given the network's predictions ``[items]`` and the ratings; the
+    prediction and ``spread`` where nobody rated."""
     precision = 1 / annotators.variance[crowd.annotator]
     said = precision * (crowd.value - annotators.bias[crowd.annotator])
     own = 1 / annotators.spread
@@ -100,18 +86,11 @@ def e_step(prediction: np.ndarray, annotators: Annotators, crowd: CrowdRatings) 
 def m_step(
     prediction: np.ndarray, mean: np.ndarray, variance: np.ndarray, crowd: CrowdRatings, prior: float = 0.0
 ) -> Annotators:
-    """What the annotators are, given the true ratings' posterior.
+    """What the annotators are, given the network's predictions and the true ratings' posterior of :func:`e_step`.
 
-    Args:
-        prediction: ``[items]`` of the network.
-        mean, variance: ``[items]`` from :func:`e_step`.
-        crowd: the ratings.
-        prior: as many more ratings of each annotator, without bias and with the crowd's average variance. 0 leaves the
-            annotators with one rating a variance of nearly nothing.
-
-    Returns:
-        Biases with the mean zero over the ratings, variances, and the spread over the items with ratings. An annotator
-        without ratings has the bias 0 and the crowd's average variance.
+    ``prior`` stands for as many more ratings of each annotator, without bias and with the crowd's average variance; 0 leaves
+    the annotators with one rating a variance of nearly nothing. Biases have the mean zero over the ratings, and the spread is
+    over the items with ratings. An annotator without ratings has the bias 0 and the crowd's average variance.
     """
     annotator, item, n = crowd.annotator, crowd.item, crowd.labels_per_annotator
 

@@ -5,20 +5,15 @@ that misleads one annotator misleads others, who then confirm each other. Accura
 
 **A test.** Suppose that an item misleads with probability ``h``: each of its labels is then, with probability ``c``, one and
 the same wrong class, and otherwise an ordinary label, right with probability ``a`` and else any wrong class with equal
-probability. What is compared is only which labels of an item are equal, so neither the classes' names nor their shares matter.
-:func:`detect` asks how much more probable the observed patterns are with the best ``h`` and ``c`` than with ``h = 0``. The
-predictions of a classifier that no item misleads make the test stronger. With two or three labels per item it has little power:
-there, shared errors look just like better annotators. Where pages of items go to groups of annotators of which some are much
-worse than others, it sees shared errors too.
+probability. :func:`detect` asks how much more probable the patterns of equal labels are with the best ``h`` and ``c`` than with
+``h = 0``. With two or three labels per item it has little power: there, shared errors look just like better annotators. Where
+pages of items go to groups of annotators of which some are much worse than others, it sees shared errors too.
 
-**An allowance.** Whatever the test says, an item that misleads nearly everybody looks like a clear item of another class, so
-labels can never rule it out. :func:`allowance` bounds such items by an assumption: agreement shows that a label errs with
-probability ``e``; on top of that, between none and a share ``e`` of the items mislead, and ``e / 2`` is taken where one number
-is needed. How often the range then holds the truth is measured on simulated crowds (``tests/benchmarks/own_data_grid.py``) and
-on real ones (``tests/benchmarks/own_data_real.py``). Items whose class is known replace the assumption by a measurement.
-
-References: Rosenbaum, *Observational Studies*, 2002, chapter 4, on one number that bounds what data cannot reveal; the model of
-misleading items is ours.
+**An allowance.** An item that misleads nearly everybody looks like a clear item of another class, so labels can never rule it
+out. :func:`allowance` bounds such items by an assumption (as Rosenbaum, *Observational Studies*, 2002, chapter 4): agreement
+shows that a label errs with probability ``e``; on top of that, between none and a share ``e`` of the items mislead, and
+half of ``e`` is taken where one number is needed. ``tests/benchmarks/own_data_grid.py`` and ``own_data_real.py`` measure how
+often the range then holds the truth. Items whose class is known replace the assumption by a measurement.
 """
 
 from __future__ import annotations
@@ -64,12 +59,8 @@ class SharedErrors:
 
 
 def detect(crowd: CrowdLabels, said: np.ndarray | None = None) -> SharedErrors:
-    """Test whether annotators share errors.
-
-    Args:
-        crowd: the labels; at least two classes.
-        said: ``[items]`` the class that a classifier predicts, which has not seen the item's labels.
-    """
+    """Test whether annotators share errors, in labels of at least two classes and, where there is one, in what a classifier
+    says ``[items]`` that has not seen the item's labels."""
     blocks, own, times = _patterns(crowd, said)
     if len(blocks) == 0:
         return SharedErrors(0.0, 0.0, 0.0)
@@ -100,43 +91,36 @@ def detect(crowd: CrowdLabels, said: np.ndarray | None = None) -> SharedErrors:
 def pattern_log_probability(
     blocks: np.ndarray, own: np.ndarray, n_classes: int, a: float, share: float, pull: float, classifier: float
 ) -> np.ndarray:
-    """``[patterns]`` log-probability of which labels of an item are equal.
+    """``[patterns]`` log-probability of which labels of an item are equal, by the model at the head of this module.
 
     Args:
         blocks: ``[patterns, most]`` how many labels say the first class mentioned, the second, ...; zeros at the end.
-        own: ``[patterns, most]`` 1 where the classifier says it; zeros without one.
+        own: ``[patterns, most]`` 1 where the classifier says it, who is right with probability ``classifier``; zeros without
+            one.
         n_classes: at least as many as are mentioned.
-        a, share, pull: as at the head of this module.
-        classifier: probability that the classifier is right.
     """
     mentioned = (blocks + own) > 0
     d = mentioned.sum(axis=1)
-    blocks = np.pad(blocks, [(0, 0), (0, 2)])  # two classes that nobody mentioned: the true one, and the misleading one
+    unsaid, nothing = n_classes - d, np.zeros(len(blocks))
+    # Two columns more, of classes that nobody mentioned: the true one, and the misleading one. How many classes a column stands
+    # for where it is true: itself, or all that were not mentioned.
+    blocks, own = (np.pad(part, [(0, 0), (0, 2)]) for part in (blocks, own))
+    weight = np.column_stack([mentioned, unsaid, nothing])
     size, n = blocks.shape[1], blocks.sum(axis=1)
-    there = np.pad(mentioned, [(0, 0), (0, 2)])
-    there[:, -2:] = True
     wrong = (1 - a) / (n_classes - 1)
     right = n[:, None] * np.log(wrong) + blocks * np.log(a / wrong)  # if the column's class is true
     if share > 0:
         high, low = np.log(pull + (1 - pull) * wrong), np.log((1 - pull) * wrong)
         # [pattern, true, misleading]
         misled = n[:, None, None] * low + blocks[:, :, None] * (np.log((1 - pull) * a) - low) + blocks[:, None] * (high - low)
-        # How many classes a column stands for: itself, or all that were not mentioned.
-        unsaid = n_classes - d
-        times = np.ones((len(blocks), size, size))
-        times *= np.where(there, 1.0, 0.0)[:, None, :]
-        times[:, :, -2] = 0.0
-        times[:, :, -1] = unsaid[:, None]
-        times[:, -2, -1] = unsaid - 1  # the true class is one of those
+        times = np.repeat(np.column_stack([mentioned, nothing, unsaid])[:, None], size, axis=1)
+        times[:, -2, -1] -= 1  # the true class is one of those
         times[:, np.arange(size), np.arange(size)] = 0.0
         with np.errstate(divide="ignore"):
             misled = logsumexp(misled + np.log(np.maximum(times, 0)), axis=2) - np.log(n_classes - 1)
         right = np.logaddexp(np.log(1 - share) + right, np.log(share) + misled)
-    with_classifier = np.pad(own, [(0, 0), (0, 2)])
-    right += with_classifier.any(axis=1)[:, None] * np.log((1 - classifier) / (n_classes - 1))
-    right += with_classifier * np.log(classifier * (n_classes - 1) / (1 - classifier))
-    weight = np.where(there, 1.0, 0.0)
-    weight[:, -2], weight[:, -1] = n_classes - d, 0.0
+    right += own.any(axis=1)[:, None] * np.log((1 - classifier) / (n_classes - 1))
+    right += own * np.log(classifier * (n_classes - 1) / (1 - classifier))
     with np.errstate(divide="ignore"):
         names = gammaln(n_classes + 1) - gammaln(n_classes - d + 1)  # the classes that the blocks may stand for
         return logsumexp(right + np.log(weight), axis=1) - np.log(n_classes) + names
@@ -160,19 +144,12 @@ def _patterns(crowd: CrowdLabels, said: np.ndarray | None) -> tuple[np.ndarray, 
 
 
 def allowance(crowd: CrowdLabels, estimate: Estimate, known: np.ndarray) -> tuple[float, float, float]:
-    """The share of items on which the estimate may be misled beyond what it says itself.
+    """The share of items on which the estimate may be misled beyond what it says itself: low, middle, high.
 
     With fewer than ten known classes it is an assumption: 0, half and all of the error rate of a label (its upper bound), see
     the head of this module. With more, it is measured: each fifth of the known classes is hidden in turn, and the ends are
-    those of Jeffreys' 95 % interval.
-
-    Args:
-        crowd: the labels.
-        estimate: of ``fusion.estimate``, from these labels and known classes.
-        known: ``[items]`` known classes, -1 for the others.
-
-    Returns:
-        Low, middle, high, between 0 and ``1 - 1 / classes``; NaN if accuracies cannot be told apart.
+    those of Jeffreys' 95 % interval. ``estimate`` is that of ``fusion.estimate`` from these labels and known classes
+    ``[items]``, -1 for the others. Between 0 and ``1 - 1 / classes``; NaN if accuracies cannot be told apart.
     """
     if not estimate.told_apart:
         return np.nan, np.nan, np.nan
@@ -182,7 +159,7 @@ def allowance(crowd: CrowdLabels, estimate: Estimate, known: np.ndarray) -> tupl
         a, low, _ = fusion.mean_accuracy(crowd, known)
         return 0.0, min((1 - a) / 2, most / 2), min(1 - low, most)
     fold = np.random.default_rng(0).permutation(len(places)) % FOLDS
-    model = ("coin" if estimate.confusion is None else "matrix", estimate.leaning)
+    model = (estimate.model, estimate.leaning)
     wrong = said = 0.0
     for part in range(FOLDS):
         hidden, rest = places[fold == part], known.copy()
@@ -192,8 +169,8 @@ def allowance(crowd: CrowdLabels, estimate: Estimate, known: np.ndarray) -> tupl
         wrong += (found.argmax(axis=1) != known[hidden]).sum()
         said += (1 - found.max(axis=1)).sum()
     n, expected = len(places), said / len(places)
-    shares = np.array([beta.ppf(0.025, wrong + 0.5, n - wrong + 0.5), (wrong + 0.5) / (n + 1)])
-    shares = np.append(shares, beta.ppf(0.975, wrong + 0.5, n - wrong + 0.5))
+    low, high = beta.ppf([0.025, 0.975], wrong + 0.5, n - wrong + 0.5)
+    shares = np.array([low, (wrong + 0.5) / (n + 1), high])
     low, middle, high = np.clip((shares - expected) / max(1 - expected, 1e-9), 0, most)
     return float(low), float(middle), float(high)
 
@@ -207,14 +184,10 @@ def discounted(prob: np.ndarray, share: float, n_classes: int) -> np.ndarray:
 
 
 def wrong_labels(prob: np.ndarray, shares: tuple[float, float, float]) -> tuple[float, float, float]:
-    """How many of the most probable classes are wrong.
+    """How many of the most probable classes of ``prob`` ``[items, classes]``, before any allowance, are wrong: low, middle,
+    high.
 
-    Args:
-        prob: ``[items, classes]``, before any allowance.
-        shares: of :func:`allowance`.
-
-    Returns:
-        Low, middle, high: the expected numbers at the three shares, the first and last two standard deviations farther out.
+    The expected numbers at the three shares of :func:`allowance`, the first and last two standard deviations farther out.
     """
     wrong = [1 - discounted(prob.max(axis=1), share, prob.shape[1]) for share in shares]
     low, middle, high = (part.sum() for part in wrong)

@@ -11,6 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import pdist, squareform
 
 from lib.aggregation.confusion import rows_to_one
 from lib.crowd.labels import CrowdLabels
@@ -31,85 +33,47 @@ _UNIFORM = 1.0  # labels per row that an annotator's own matrix starts from, spr
 
 
 def confusion_distances(confusion: np.ndarray) -> np.ndarray:
-    """How far annotators' confusion matrices lie apart: the mean squared difference of their entries.
+    """``[annotators, annotators]``: how far confusion matrices ``[annotators, true class, label]`` lie apart, as the mean
+    squared difference of their entries (Zhang et al., CCC, 2024, Figure 3).
 
-    Args:
-        confusion: ``[annotators, true class, label]``; rows of zeros (no item of that class seen) count as they are.
-
-    Returns:
-        ``[annotators, annotators]``, symmetric, zero on the diagonal.
-
-    Raises:
-        ValueError: another shape.
-
-    Reference: Zhang et al. (CCC, 2024), Figure 3.
+    Rows of zeros (no item of that class seen) count as they are. Raises ValueError for another shape.
     """
     confusion = np.asarray(confusion, dtype=np.float64)
     if confusion.ndim != 3:
         raise ValueError(f"confusion must be [annotators, true class, label], found shape {confusion.shape}")
-    from scipy.spatial.distance import pdist, squareform
-
     flat = confusion.reshape(len(confusion), -1)
     return squareform(pdist(flat, "sqeuclidean") / flat.shape[1])
 
 
 def similar_together(distances: np.ndarray) -> np.ndarray:
-    """An order of the annotators in which similar ones are neighbors: the leaves of a clustering (average linkage).
-
-    Args:
-        distances: ``[annotators, annotators]``, symmetric, of at least two.
-
-    Returns:
-        ``[annotators]`` a permutation.
-
-    Raises:
-        ValueError: not such a matrix.
-    """
-    from scipy.cluster.hierarchy import leaves_list, linkage
-    from scipy.spatial.distance import squareform
-
+    """``[annotators]``: an order in which similar annotators are neighbors, the leaves of a clustering (average linkage) of
+    symmetric distances ``[annotators, annotators]``; ValueError where they are no such matrix of at least two."""
     return leaves_list(linkage(squareform(distances, checks=True), "average", optimal_ordering=True))
 
 
 def explained_by_groups(confusion: np.ndarray, groups: np.ndarray) -> float:
-    """The share of the spread between matrices that lies between groups.
+    """The share of the spread between matrices ``[annotators, true class, label]`` that lies between groups ``[annotators]``
+    (whole numbers from 0 on).
 
-    Args:
-        confusion: ``[annotators, true class, label]``.
-        groups: ``[annotators]`` whole numbers from 0 on.
-
-    Returns:
-        ``1 - (squared distances to the group's mean) / (squared distances to the common mean)``, 0 to 1; 0 where all
-        matrices are equal.
-
-    Raises:
-        ValueError: sizes that do not fit.
+    ``1 - (squared distances to the group's mean) / (squared distances to the common mean)``, 0 to 1; 0 where all matrices are
+    equal. Raises ValueError for sizes that do not fit.
     """
     if np.shape(groups) != (len(confusion),):
         raise ValueError(f"groups must be one for each of {len(confusion)} annotators, found shape {np.shape(groups)}")
     raw = np.asarray(confusion, dtype=np.float64).reshape(len(confusion), -1)
     flat = raw - raw.mean(axis=0)
-    sums = np.zeros((int(np.max(groups)) + 1, flat.shape[1]))
-    np.add.at(sums, groups, flat)
-    means = sums / np.maximum(np.bincount(groups), 1)[:, None]
+    means = pd.DataFrame(flat).groupby(np.asarray(groups)).transform("mean").to_numpy()
     total = (flat**2).sum()
     if total <= np.finfo(np.float64).eps * (raw**2).sum():  # equal, but for rounding
         return 0.0
-    return float(1 - ((flat - means[groups]) ** 2).sum() / total)
+    return float(1 - ((flat - means) ** 2).sum() / total)
 
 
 def interchangeable(crowd: CrowdLabels, y: np.ndarray, seed: int) -> CrowdLabels:
     """The same annotators on the same items, all with one confusion matrix: that of the whole crowd.
 
-    Args:
-        crowd: who labeled what.
-        y: ``[items]`` true classes.
-        seed: of the labels.
-
-    Raises:
-        ValueError: ``y`` does not fit the crowd.
+    From true classes ``y`` ``[items]``; ValueError where they do not fit. ``seed`` is that of the labels.
     """
-    _check(crowd, y)
     counts = crowd.confusion_counts(y).sum(axis=0).astype(np.float64)
     counts[counts.sum(axis=1) == 0] = 1  # a class without labels, which nothing will be drawn from
     everyone = np.broadcast_to(rows_to_one(counts), (crowd.n_annotators, *counts.shape))
@@ -118,28 +82,21 @@ def interchangeable(crowd: CrowdLabels, y: np.ndarray, seed: int) -> CrowdLabels
 
 
 def accuracy_spread(crowd: CrowdLabels, y: np.ndarray) -> float:
-    """How much annotators differ in accuracy, without the part that is chance: a variance.
+    """How much annotators differ in accuracy, without the part that is chance: a variance, of shares.
 
     The mean, over pairs of labels by the same annotator, of the product of their deviations from how often the crowd is
-    right on items of that class. Chance cancels; so the estimate may be negative where annotators do not differ.
-
-    Args:
-        crowd: the labels.
-        y: ``[items]`` true classes.
-
-    Returns:
-        Variance of the annotators' accuracies (shares), those with many labels counting most.
+    right on items of that class, by true classes ``y`` ``[items]``. Chance cancels; so the estimate may be negative where
+    annotators do not differ. Those with many labels count most.
 
     Raises:
         ValueError: ``y`` does not fit, or nobody has two labels.
     """
-    _check(crowd, y)
+    counts = crowd.confusion_counts(y).sum(axis=0)
     true, n = y[crowd.item], crowd.labels_per_annotator
     if not (n > 1).any():
         raise ValueError("a spread needs an annotator with two labels or more, found none")
-    right = (crowd.label == true).astype(np.float64)
-    typical = np.bincount(true, right, crowd.n_classes) / np.maximum(np.bincount(true, minlength=crowd.n_classes), 1)
-    deviation = right - typical[true]
+    typical = counts.diagonal() / np.maximum(counts.sum(axis=1), 1)
+    deviation = (crowd.label == true) - typical[true]
     sums, squares = (np.bincount(crowd.annotator, values, crowd.n_annotators) for values in (deviation, deviation**2))
     return float((sums**2 - squares).sum() / (n * (n - 1)).sum())
 
@@ -147,34 +104,25 @@ def accuracy_spread(crowd: CrowdLabels, y: np.ndarray) -> float:
 def held_out_loss(
     crowd: CrowdLabels, y: np.ndarray, sizes: Sequence[int], seed: int, strength: float = 5.0, spare: int = 20
 ) -> pd.DataFrame:
-    """How well a confusion matrix made of an annotator's first labels predicts the others.
+    """How well a confusion matrix made of an annotator's first labels predicts the others, by true classes ``y`` ``[items]``.
 
-    Three matrices: the annotator's own counts; the average of all other annotators; and both, the own counts added to
-    ``strength`` labels per row of the others' average. Only annotators take part who have enough labels for the largest
-    size, and ``spare`` more to be scored on; so all sizes are of the same annotators.
-
-    Args:
-        crowd: the labels.
-        y: ``[items]`` true classes.
-        sizes: how many labels to make the matrix of.
-        seed: which labels those are.
-        strength: of the others' average.
-        spare: labels that are left at least.
+    Three matrices, of as many labels as ``sizes`` say: the annotator's own counts; the average of all other annotators; and
+    both, the own counts added to ``strength`` labels per row of the others' average. Only annotators take part who have enough
+    labels for the largest size, and ``spare`` more to be scored on; so all sizes are of the same annotators.
 
     Returns:
         One line per size and estimate: columns ``n_labels``, ``estimate`` (one of :data:`ESTIMATES`), ``loss`` (mean surprise
         at a held-out label, nats), ``n_annotators``.
 
     Raises:
-        ValueError: nobody has that many labels.
+        ValueError: ``y`` does not fit, or nobody has that many labels.
     """
-    _check(crowd, y)
+    total = crowd.confusion_counts(y)
     first, most = sorted(sizes), crowd.labels_per_annotator.max(initial=0)
     if most < first[-1] + spare:
         raise ValueError(f"nobody has {first[-1]} labels and {spare} to spare; the most anybody has is {most}")
     enough = crowd.labels_per_annotator >= first[-1] + spare
     place = _random_places(crowd, seed)
-    total = crowd.confusion_counts(y)
     others = rows_to_one(total.sum(axis=0) - total + _UNIFORM / crowd.n_classes)
     scored = enough[crowd.annotator] & (place >= first[-1])
     cell = crowd.annotator[scored], y[crowd.item[scored]], crowd.label[scored]
@@ -185,11 +133,6 @@ def held_out_loss(
         for name, matrix in zip(ESTIMATES, matrices, strict=True):
             lines.append((size, name, float(-np.log(rows_to_one(matrix)[cell]).mean()), int(enough.sum())))
     return pd.DataFrame(lines, columns=["n_labels", "estimate", "loss", "n_annotators"])
-
-
-def _check(crowd: CrowdLabels, y: np.ndarray) -> None:
-    if np.shape(y) != (crowd.n_items,):
-        raise ValueError(f"y must have one true class for each of the {crowd.n_items} items, found shape {np.shape(y)}")
 
 
 def _random_places(crowd: CrowdLabels, seed: int) -> np.ndarray:

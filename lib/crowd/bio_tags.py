@@ -1,7 +1,8 @@
 """Tags of the BIO scheme: which may follow which, the best sequence among them, and scores of whole entities.
 
 ``B-X`` begins an entity of type ``X``, ``I-X`` goes on with it, ``O`` is outside of any (the version IOB2 of Tjong Kim
-Sang & De Meulder, CoNLL 2003).
+Sang & De Meulder, CoNLL 2003). Tags are indices ``[tokens]``, sentence after sentence; ``lengths`` ``[sentences]`` are
+numbers of tokens. Sizes that do not fit and names that are no such tags raise ValueError.
 """
 
 from __future__ import annotations
@@ -14,14 +15,8 @@ __all__ = ["allowed", "decode", "entities", "entity_scores"]
 
 
 def allowed(tag_names: Sequence[str]) -> np.ndarray:
-    """Which tag may follow which: ``I-X`` only ``B-X`` or ``I-X``, all others any.
-
-    Returns:
-        ``[tags + 1, tags]`` bool; the last row is for the first token of a sentence.
-
-    Raises:
-        ValueError: a tag that is not ``O``, ``B-...`` or ``I-...``, or an ``I-X`` without ``B-X``.
-    """
+    """``[tags + 1, tags]`` bool: which tag may follow which, ``I-X`` only ``B-X`` or ``I-X``, all others any; the last row
+    is for the first token of a sentence. Raises ValueError also for an ``I-X`` without ``B-X``."""
     marks, types = _parts(tag_names)
     inside = marks == "I"
     orphans = sorted(set(types[inside]) - set(types[marks == "B"]))
@@ -32,28 +27,16 @@ def allowed(tag_names: Sequence[str]) -> np.ndarray:
 
 
 def decode(log_prob: np.ndarray, lengths: np.ndarray, tag_names: Sequence[str]) -> np.ndarray:
-    """The most probable valid tag sequence of each sentence, its tokens taken as independent.
+    """``[tokens]`` int64: the most probable valid tags of each sentence, its tokens taken as independent; ties to the lowest.
 
-    The Viterbi algorithm with transitions that cost nothing or are forbidden, so there is nothing to learn. All sentences
-    advance together, one token at a time.
-
-    Args:
-        log_prob: ``[tokens, tags]``, sentence after sentence.
-        lengths: ``[sentences]`` numbers of tokens.
-        tag_names: the tags.
-
-    Returns:
-        ``[tokens]`` int64 tag indices; of equally probable tags the lowest.
-
-    Raises:
-        ValueError: sizes that do not fit each other, or an invalid tag name.
+    The Viterbi algorithm on ``log_prob`` ``[tokens, tags]`` with transitions that cost nothing or are forbidden, so there is
+    nothing to learn. All sentences advance together, one token at a time.
     """
-    rules = allowed(tag_names)
     lengths = np.asarray(lengths)
     if log_prob.shape != (lengths.sum(), len(tag_names)):
         found = f"{log_prob.shape} for {lengths.sum()} tokens and {len(tag_names)} tags"
         raise ValueError(f"log_prob must be [tokens, tags], found {found}")
-    cost = np.where(rules, 0.0, -np.inf)
+    cost = np.where(allowed(tag_names), 0.0, -np.inf)
     lengths = lengths[lengths > 0]
     order = np.argsort(-lengths, kind="stable")  # the sentences that go on are then always the first ones
     first = (np.cumsum(lengths) - lengths)[order]
@@ -69,30 +52,18 @@ def decode(log_prob: np.ndarray, lengths: np.ndarray, tag_names: Sequence[str]) 
     best = score.argmax(axis=1)
     tags = np.zeros(len(log_prob), dtype=np.int64)
     for t in range(longest - 1, -1, -1):
-        n = running[t]
-        ends = running[t + 1]  # sentences that go on have a later tag, which says what came before
-        if ends:
+        n, ends = running[t], running[t + 1]
+        if ends:  # sentences that go on have a later tag, which says what came before
             best[:ends] = back[t][np.arange(ends), best[:ends]]
         tags[first[:n] + t] = best[:n]
     return tags
 
 
 def entities(tags: np.ndarray, lengths: np.ndarray, tag_names: Sequence[str]) -> np.ndarray:
-    """The entities of tag sequences by the rules of CoNLL's scorer, which also reads invalid sequences.
+    """``[entities, 3]``: first token, last token and type (its place among the sorted types), by the rules of CoNLL's scorer.
 
-    An entity begins at ``B-X``, and at ``I-X`` after anything but a tag of type ``X``; it ends before the next that
-    begins, before a tag of another type or ``O``, and with its sentence.
-
-    Args:
-        tags: ``[tokens]`` tag indices, sentence after sentence.
-        lengths: ``[sentences]``.
-        tag_names: the tags.
-
-    Returns:
-        ``[entities, 3]``: first token, last token, index of the type among the sorted types.
-
-    Raises:
-        ValueError: another number of tokens, or an invalid tag name.
+    It reads invalid sequences, too: an entity begins at ``B-X``, and at ``I-X`` after anything but a tag of type ``X``; it ends
+    before the next that begins, before a tag of another type or ``O``, and with its sentence.
     """
     marks, types = _parts(tag_names)
     tags, lengths = np.asarray(tags), np.asarray(lengths)
@@ -112,17 +83,9 @@ def entities(tags: np.ndarray, lengths: np.ndarray, tag_names: Sequence[str]) ->
 
 
 def entity_scores(found: np.ndarray, truth: np.ndarray, lengths: np.ndarray, tag_names: Sequence[str]) -> dict[str, float]:
-    """Precision, recall and F1 of whole entities of all types together: right are first token, last token and type.
+    """``precision``, ``recall`` and ``f1`` (0 to 1) of whole entities: right are first token, last token and type.
 
-    Args:
-        found, truth: ``[tokens]`` tag indices, sentence after sentence.
-        lengths, tag_names: as in :func:`entities`.
-
-    Returns:
-        ``precision``, ``recall``, ``f1``, shares of 0 to 1; 0 where there is nothing to divide by, as in CoNLL's scorer.
-
-    Raises:
-        ValueError: as in :func:`entities`.
+    All types together; 0 where there is nothing to divide by, as in CoNLL's scorer.
     """
     sizes = (max(len(truth), 1), max(len(truth), 1), len(tag_names))
     codes = [np.ravel_multi_index(entities(tags, lengths, tag_names).T, sizes) for tags in (found, truth)]

@@ -1,7 +1,7 @@
 """What a crowd said, as sparse triples: who said what about which item.
 
-``CrowdLabels`` and ``CrowdRatings`` are the shapes in which a crowd's classes and numbers enter the library. They are validated
-once, when they are made; everything after may rely on it. What the two share is in :mod:`lib.crowd.triples`.
+``CrowdLabels`` and ``CrowdRatings`` are the shapes in which a crowd's classes and numbers enter the library. They are
+validated once, when they are made; everything after may rely on it. What the two share is in :mod:`lib.crowd.triples`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from lib.crowd.triples import Triples, check_columns, whole_numbers
+from lib.crowd.triples import Triples, whole_numbers
 
 __all__ = ["CrowdLabels", "CrowdRatings"]
 
@@ -25,11 +25,8 @@ class CrowdLabels(Triples):
     """Triples (item, annotator, label), sorted by item, then annotator.
 
     Args:
-        item: ``[labels]`` whole numbers in ``0 .. n_items - 1``.
-        annotator: ``[labels]`` whole numbers in ``0 .. n_annotators - 1``.
-        label: ``[labels]`` whole numbers in ``0 .. n_classes - 1``.
-        n_items, n_annotators, n_classes: sizes. An item that nobody labeled and an annotator without labels are
-            allowed.
+        item, annotator, label: ``[labels]`` whole numbers from 0 to below the sizes.
+        n_items, n_annotators, n_classes: sizes. An item that nobody labeled and an annotator without labels are allowed.
         item_names, annotator_names, class_names: the caller's own names, one for each index (default: the indices).
 
     Raises:
@@ -51,7 +48,6 @@ class CrowdLabels(Triples):
     column: ClassVar[str] = "label"
     _sizes: ClassVar[Mapping[str, int]] = Triples._sizes | {"n_classes": 1}
     _names: ClassVar[Mapping[str, str]] = Triples._names | {"class_names": "n_classes"}
-    _named: ClassVar[tuple[str, ...]] = (*Triples._named, "classes")
 
     @property
     def n_outputs(self) -> int:
@@ -60,23 +56,14 @@ class CrowdLabels(Triples):
     def _checked(self, values) -> np.ndarray:
         return whole_numbers("label", values, self.n_classes)
 
-    def _said_names(self) -> Sequence | None:
-        return self.class_names
-
-    # ------------------------------------------------------------------ from and to other shapes
+    # ------------------------------------------------------------------ from other shapes
 
     @classmethod
     def from_dense(cls, labels, n_classes: int | None = None, missing: int = -1, **names) -> CrowdLabels:
-        """From a dense matrix.
+        """From class indices ``[items, annotators]``, ``missing`` (or masked) where there is no label.
 
-        Args:
-            labels: ``[items, annotators]`` class indices, ``missing`` (or masked) where there is none.
-            n_classes: number of classes; by default the largest label plus one.
-            missing: the code of a missing label.
-            names: ``item_names``, ``annotator_names``, ``class_names``.
-
-        Raises:
-            ValueError: not two-dimensional, a NaN, or a label outside ``0 .. n_classes - 1``.
+        ``n_classes`` is the largest label plus one by default; ``names`` are the dataclass's. Raises ValueError for another
+        shape, a NaN, or a label outside ``0 .. n_classes - 1``.
         """
         labels = np.asarray(np.ma.filled(labels, missing))
         if labels.ndim != 2:
@@ -113,9 +100,8 @@ class CrowdLabels(Triples):
         Raises:
             ValueError: a column is missing, a cell is empty, a name is not among those given, a pair is repeated.
         """
-        wanted = {"item": item, "annotator": annotator, "label": label}
-        check_columns(frame, list(wanted.values()))
-        codes, names = cls._coded(frame, wanted, (items, annotators, classes))
+        given = {"item": items, "annotator": annotators, "label": classes}
+        codes, names = cls._coded(frame, {"item": item, "annotator": annotator, "label": label}, given)
         if not names["label"]:
             raise ValueError("the table has no rows and no classes were given: at least one class is needed")
         return cls(*codes.values(), *map(len, names.values()), *names.values())
@@ -134,33 +120,37 @@ class CrowdLabels(Triples):
 
     def sums_by_item(self, values: np.ndarray | None) -> np.ndarray:
         """``[items, classes]``: of numbers ``[labels]``, the sum over the labels that say a class of an item; None counts."""
-        cell = self.item * self.n_classes + self.label
-        return np.bincount(cell, values, minlength=self.n_items * self.n_classes).reshape(self.n_items, self.n_classes)
+        return self._sums(self.item, self.n_items, values)
 
     def sums_by_annotator(self, values: np.ndarray) -> np.ndarray:
         """``[annotators, classes]``: of numbers ``[labels]``, the sum over the times that an annotator says a class."""
-        cell = self.annotator * self.n_classes + self.label
-        sums = np.bincount(cell, values, minlength=self.n_annotators * self.n_classes)
-        return sums.reshape(self.n_annotators, self.n_classes)
+        return self._sums(self.annotator, self.n_annotators, values)
+
+    def _sums(self, of: np.ndarray, size: int, values: np.ndarray | None) -> np.ndarray:
+        cell = of * self.n_classes + self.label
+        sums = np.bincount(cell, values, minlength=size * self.n_classes).reshape(size, self.n_classes)
+        return sums if values is None else sums.astype(np.float64, copy=False)  # of no labels NumPy makes integers
 
     @cached_property
     def incidence(self) -> sparse.csr_array:
         """Sparse ``[items, annotators * classes]`` of ones: column ``annotator * n_classes + label``."""
-        column = self.annotator * self.n_classes + self.label
-        width = self.n_annotators * self.n_classes
+        return self._ones(self.annotator * self.n_classes + self.label, self.n_annotators * self.n_classes)
+
+    @cached_property
+    def participation(self) -> sparse.csr_array:
+        """Sparse ``[items, annotators]`` of ones: who labeled what."""
+        return self._ones(self.annotator, self.n_annotators)
+
+    def _ones(self, column: np.ndarray, width: int) -> sparse.csr_array:
         small = np.int32 if max(width, len(self)) < 2**31 else np.int64
-        ones = np.ones(len(self), dtype=np.float64)
         pointers = self.offsets.astype(small)
-        return sparse.csr_array((ones, column.astype(small), pointers), shape=(self.n_items, width))
+        return sparse.csr_array((np.ones(len(self)), column.astype(small), pointers), shape=(self.n_items, width))
 
     def confusion_counts(self, y) -> np.ndarray:
         """``[annotators, true class, label]`` int64: how often each annotator said what of items of each class.
 
-        Args:
-            y: ``[items]`` true classes.
-
         Raises:
-            ValueError: ``y`` does not fit the items or classes.
+            ValueError: the true classes ``y`` do not fit the items or classes.
         """
         y = whole_numbers("y", y, self.n_classes)
         if len(y) != self.n_items:
@@ -170,15 +160,10 @@ class CrowdLabels(Triples):
         return np.bincount(cell, minlength=int(np.prod(shape))).reshape(shape)
 
     def true_confusion(self, y, smoothing: float = 0.0) -> np.ndarray:
-        """Each annotator's confusion matrix, counted against the truth.
+        """Each annotator's confusion matrix ``[annotators, true class, label]``, of :meth:`confusion_counts` plus
+        ``smoothing``.
 
-        Args:
-            y: as in :meth:`confusion_counts`.
-            smoothing: added to every count.
-
-        Returns:
-            ``[annotators, true class, label]``; rows sum to one, or are zero where the annotator labeled no item of
-            that class and ``smoothing`` is 0.
+        Rows sum to one, or are zero where the annotator labeled no item of that class and ``smoothing`` is 0.
         """
         counts = self.confusion_counts(y) + smoothing
         totals = counts.sum(axis=2, keepdims=True)
@@ -187,18 +172,9 @@ class CrowdLabels(Triples):
 
 @dataclass(frozen=True, eq=False)
 class CrowdRatings(Triples):
-    """Triples (item, annotator, value) whose values are numbers, sorted by item, then annotator.
+    """Triples (item, annotator, value) whose values are finite numbers, sorted by item, then annotator.
 
-    Args:
-        item: ``[ratings]`` whole numbers in ``0 .. n_items - 1``.
-        annotator: ``[ratings]`` whole numbers in ``0 .. n_annotators - 1``.
-        value: ``[ratings]`` finite numbers.
-        n_items, n_annotators: sizes. An item that nobody rated and an annotator without ratings are allowed.
-        item_names, annotator_names: the caller's own names, one for each index (default: the indices).
-
-    Raises:
-        ValueError: vectors of different lengths, an index out of range, a value that is not finite, a repeated (item,
-            annotator) pair, or names that do not fit the sizes or repeat.
+    Sizes, names and errors are those of :class:`CrowdLabels`, without classes.
     """
 
     item: np.ndarray
@@ -231,15 +207,10 @@ class CrowdRatings(Triples):
 
     @classmethod
     def from_dense(cls, values, missing: float = np.nan, **names) -> CrowdRatings:
-        """From a dense matrix.
+        """From numbers ``[items, annotators]``, ``missing`` (NaN, or a number that stands for it; or masked) where there is
+        none.
 
-        Args:
-            values: ``[items, annotators]`` numbers, ``missing`` (or masked) where there is none.
-            missing: the code of a missing rating: NaN, or a number that stands for it.
-            names: ``item_names``, ``annotator_names``.
-
-        Raises:
-            ValueError: not two-dimensional, or a rating that is not finite.
+        Raises ValueError for another shape, or a rating that is not finite.
         """
         masked = np.ma.getmaskarray(values)
         values = np.asarray(np.ma.getdata(values))
@@ -247,15 +218,7 @@ class CrowdRatings(Triples):
             raise ValueError(f"values must have the two axes items x annotators, found shape {values.shape}")
         if values.dtype.kind not in "iuf":
             raise ValueError(f"values must hold numbers, found values of type {values.dtype}")
-        given = ~masked & ~(np.isnan(values) if np.isnan(missing) else values == missing)
-        wrong = np.argwhere(given & ~np.isfinite(values))
-        if len(wrong):
-            row, column = wrong[0]
-            raise ValueError(
-                f"values must be finite or {missing} (missing), found {values[row, column]} in row {row}, column {column}; "
-                f"{len(wrong)} such values"
-            )
-        item, annotator = np.nonzero(given)
+        item, annotator = np.nonzero(~masked & ~(np.isnan(values) if np.isnan(missing) else values == missing))
         return cls(item, annotator, values[item, annotator], *values.shape, **names)
 
     @classmethod
@@ -268,26 +231,19 @@ class CrowdRatings(Triples):
         items: Sequence | None = None,
         annotators: Sequence | None = None,
     ) -> CrowdRatings:
-        """From a long table, one row per rating, with any names for items and annotators.
-
-        Args:
-            frame: one row per rating; numbers may be text.
-            item, annotator, value: the columns' names.
-            items, annotators: all names, in the wanted order, also those that occur in no row. By default those that
-                occur, sorted; whole numbers by value, also where they are text.
+        """From a long table, one row per rating; as :meth:`CrowdLabels.from_frame`. Numbers may be text.
 
         Raises:
-            ValueError: a column is missing, a cell is empty, a rating is no finite number, a name is not among those
-                given, a pair is repeated.
+            ValueError: as there, or a rating that is no finite number.
         """
-        check_columns(frame, [item, annotator, value])
-        numbers = pd.to_numeric(frame[value], errors="coerce").to_numpy(dtype=np.float64)
-        wrong = np.flatnonzero(~np.isfinite(numbers))
+        columns = {"item": item, "annotator": annotator, "value": value}
+        codes, names = cls._coded(frame, columns, {"item": items, "annotator": annotators})
+        codes["value"] = pd.to_numeric(frame[value], errors="coerce").to_numpy(dtype=np.float64)
+        wrong = np.flatnonzero(~np.isfinite(codes["value"]))
         if len(wrong):
             found = f"found {frame[value].iloc[wrong[0]]!r} in row {wrong[0]}; {len(wrong)} such cells"
             raise ValueError(f"column {value!r} must hold finite numbers, {found}")
-        codes, names = cls._coded(frame, {"item": item, "annotator": annotator}, (items, annotators))
-        return cls(*codes.values(), numbers, *map(len, names.values()), *names.values())
+        return cls(*codes.values(), *map(len, names.values()), *names.values())
 
     def __repr__(self) -> str:
         return f"CrowdRatings({len(self)} ratings: {self.n_items} items, {self.n_annotators} annotators)"

@@ -1,20 +1,22 @@
 """Tag sequences from a crowd: sentences whose tokens are tagged one by one.
 
-A token is an item of :class:`lib.crowd.labels.CrowdLabels`, so votes, Dawid-Skene and the sparse triples of the losses hold for
-tokens as they are. What a sentence adds is here: where it begins and ends, the rule that an annotator tags all of it or
+A token is an item of :class:`lib.crowd.labels.CrowdLabels`, so votes, Dawid-Skene and the sparse triples of the losses hold
+for tokens as they are. What a sentence adds is here: where it begins and ends, the rule that an annotator tags all of it or
 nothing, and files in the format of the CoNLL shared tasks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
 from lib.crowd.labels import CrowdLabels
+from lib.crowd.triples import mask_to_places
 from lib.storage import write_atomically
 
 __all__ = ["UNTAGGED", "CrowdSequences"]
@@ -51,20 +53,18 @@ class CrowdSequences:
                 f"the labels must be of the {self.offsets[-1]} tokens of {len(self)} sentences, "
                 f"found {self.labels.n_items} items"
             )
-        self._check_whole_sentences()
-
-    def _check_whole_sentences(self) -> None:
-        sentence, annotators = self.sentence[self.labels.item], max(self.labels.n_annotators, 1)
-        pair, tagged = np.unique(sentence * annotators + self.labels.annotator, return_counts=True)
+        annotators = max(self.labels.n_annotators, 1)
+        pair, tagged = np.unique(self.sentence[self.labels.item] * annotators + self.labels.annotator, return_counts=True)
         wrong = np.flatnonzero(tagged != self.lengths[pair // annotators])
         if wrong.size:
             s, r = divmod(int(pair[wrong[0]]), annotators)
+            words = " ".join(self.words[s][:6]) + (" ..." if self.lengths[s] > 6 else "")
             raise ValueError(
                 f"an annotator tags all tokens of a sentence or none, found {tagged[wrong[0]]} of {self.lengths[s]} tags of "
-                f"annotator {r} in sentence {s} ({_shorten(self.words[s])}); {len(wrong)} such cases"
+                f"annotator {r} in sentence {s} ({words!r}); {len(wrong)} such cases"
             )
 
-    # ------------------------------------------------------------------ from and to other shapes
+    # ------------------------------------------------------------------ from and to files
 
     @classmethod
     def read(cls, path: str | Path, tag_names: Sequence[str]) -> CrowdSequences:
@@ -82,22 +82,35 @@ class CrowdSequences:
         if not path.is_file():
             raise FileNotFoundError(f"no file of tag sequences at {path}")
         try:
-            blocks = list(_sentences(path.read_text(encoding="utf-8")))
-            if not blocks:
-                raise ValueError("expected sentences, one token per line, found none")
-            lines = [line for block in blocks for line in block]
-            cells = np.array([cell for line in lines for cell in line[1:]], dtype=object).reshape(len(lines), -1)
-            token, annotator = np.nonzero(cells != UNTAGGED)
-            words = [[line[0] for line in block] for block in blocks]
-            return cls(words, _labels(token, annotator, cells[token, annotator], *cells.shape, tag_names))
+            return cls._parsed(path.read_text(encoding="utf-8").split("\n"), tag_names)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
+
+    @classmethod
+    def _parsed(cls, lines: Sequence[str], tag_names: Sequence[str]) -> CrowdSequences:
+        rows = [line.split() for line in lines]
+        filled = [row for row in rows if row]
+        if not filled:
+            raise ValueError("expected sentences, one token per line, found none")
+        columns = len(filled[0])
+        for number, row in enumerate(rows, start=1):
+            if row and (len(row) != columns or columns < 2):
+                expected = f"{columns} columns as in the first line" if columns > 1 else "a token and at least one tag"
+                raise ValueError(f"line {number} must have {expected}, found {len(row)}: {lines[number - 1]!r}")
+        cells = np.array([row[1:] for row in filled], dtype=object)
+        token, annotator = np.nonzero(cells != UNTAGGED)
+        places = {name: k for k, name in enumerate(tag_names)}
+        label = np.array([places.get(tag, -1) for tag in cells[token, annotator]], dtype=np.int64)
+        if (wrong := np.flatnonzero(label < 0)).size:
+            t, r = token[wrong[0]], annotator[wrong[0]]
+            raise ValueError(f"unknown tag {cells[t, r]!r} (token {t}, annotator {r}); expected one of {', '.join(tag_names)}")
+        words = [[row[0] for row in sentence] for full, sentence in groupby(rows, bool) if full]
+        return cls(words, CrowdLabels(token, annotator, label, *cells.shape, len(tag_names), class_names=tag_names))
 
     def write(self, path: str | Path) -> None:
         """To a file that :meth:`read` reads."""
         cells = np.full((self.labels.n_items, self.labels.n_annotators), UNTAGGED, dtype=object)
-        names = np.array(self.labels.class_names, dtype=object)
-        cells[self.labels.item, self.labels.annotator] = names[self.labels.label]
+        cells[self.labels.item, self.labels.annotator] = np.array(self.tag_names, dtype=object)[self.labels.label]
         lines = [" ".join([word, *row]) for word, row in zip((w for s in self.words for w in s), cells, strict=True)]
         blocks = ["\n".join(lines[first:last]) for first, last in zip(self.offsets[:-1], self.offsets[1:], strict=True)]
         write_atomically(Path(path), "\n\n".join(blocks) + "\n\n")
@@ -142,61 +155,10 @@ class CrowdSequences:
         return {int(r): tuple(self.tag_names[k] for k in label[annotator == r]) for r in np.unique(annotator)}
 
     def select(self, sentences: Sequence[int] | np.ndarray) -> CrowdSequences:
-        """Some of the sentences, in the given order; annotators stay.
+        """Some of the sentences, given as indices without repeats or as a mask, in that order; annotators stay.
 
-        Args:
-            sentences: indices without repeats, or a mask.
-
-        Raises:
-            ValueError: a mask of another length; out of range or named twice.
+        Raises ValueError for a sentence out of range or named twice.
         """
-        sentences = np.asarray(sentences)
-        if sentences.dtype == bool:
-            if sentences.shape != (len(self),):
-                raise ValueError(f"a mask needs the shape ({len(self)},), found {sentences.shape}")
-            sentences = np.flatnonzero(sentences)
-        if sentences.size and not 0 <= sentences.min() <= sentences.max() < len(self):
-            raise ValueError(f"sentences must lie in 0 .. {len(self) - 1}, found {sentences.min()} .. {sentences.max()}")
+        sentences = mask_to_places("sentences", sentences, len(self))
         tokens = np.concatenate([np.arange(*self.offsets[s : s + 2]) for s in sentences] or [np.zeros(0, dtype=np.int64)])
         return CrowdSequences([self.words[s] for s in sentences], self.labels.select_items(tokens))
-
-
-def _sentences(text: str) -> Iterator[list[list[str]]]:
-    """Lines split into columns, sentence by sentence."""
-    block, columns = [], None
-    for number, line in enumerate(text.split("\n"), start=1):
-        cells = line.split()
-        if not cells:
-            if block:
-                yield block
-            block = []
-            continue
-        columns = columns or len(cells)
-        if len(cells) != columns or columns < 2:
-            expected = f"{columns} columns as in the first line" if columns > 1 else "a token and at least one tag"
-            raise ValueError(f"line {number} must have {expected}, found {len(cells)}: {line!r}")
-        block.append(cells)
-    if block:
-        yield block
-
-
-def _labels(
-    item: Sequence[int] | np.ndarray,
-    annotator: Sequence[int] | np.ndarray,
-    tag: Sequence[str] | np.ndarray,
-    n_items: int,
-    n_annotators: int,
-    tag_names: Sequence[str],
-) -> CrowdLabels:
-    """Labels from names of tags. Raises ValueError for an unknown one."""
-    places = {name: k for k, name in enumerate(tag_names)}
-    label = np.array([places.get(name, -1) for name in tag], dtype=np.int64)
-    if (wrong := np.flatnonzero(label < 0)).size:
-        where = f"token {item[wrong[0]]}, annotator {annotator[wrong[0]]}"
-        raise ValueError(f"unknown tag {tag[wrong[0]]!r} ({where}); expected one of {', '.join(tag_names)}")
-    item, annotator = (np.asarray(column, dtype=np.int64) for column in (item, annotator))
-    return CrowdLabels(item, annotator, label, n_items, n_annotators, len(tag_names), class_names=tag_names)
-
-
-def _shorten(words: Sequence[str]) -> str:
-    return repr(" ".join(words[:6]) + (" ..." if len(words) > 6 else ""))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import unicodedata
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -17,14 +16,14 @@ from typing import ClassVar, Self
 import numpy as np
 import pandas as pd
 
-__all__ = ["Triples", "check_columns", "whole_numbers"]
+__all__ = ["Triples", "mask_to_places", "whole_numbers"]
 
 log = logging.getLogger(__name__)
 
 
 class Triples:
-    """Triples, sorted by item, then annotator. A subclass is a frozen dataclass with at least the fields ``item``,
-    ``annotator``, a column of what was said, ``n_items``, ``n_annotators``, ``item_names`` and ``annotator_names``.
+    """Triples, sorted by item, then annotator. A subclass is a frozen dataclass with at least these fields and a column of
+    what was said.
 
     Attributes:
         task: what can be learned from them; a method is for one task.
@@ -35,7 +34,7 @@ class Triples:
     column: ClassVar[str]
     _sizes: ClassVar[Mapping[str, int]] = {"n_items": 0, "n_annotators": 0}  # the least that each may be
     _names: ClassVar[Mapping[str, str]] = {"item_names": "n_items", "annotator_names": "n_annotators"}
-    _named: ClassVar[tuple[str, ...]] = ("items", "annotators")  # options of ``from_frame`` that are lists of names
+    class_names: Sequence | None = None  # of what was said, where it is a class
 
     item: np.ndarray
     annotator: np.ndarray
@@ -54,10 +53,6 @@ class Triples:
     def _checked(self, values) -> np.ndarray:
         """What was said, as a new array that owns its memory; ValueError where something is not allowed."""
         raise NotImplementedError
-
-    def _said_names(self) -> Sequence | None:
-        """What :meth:`to_frame` shows for ``0, 1, ...``; None shows the numbers themselves."""
-        return None
 
     @property
     def said(self) -> np.ndarray:
@@ -99,7 +94,7 @@ class Triples:
     # ------------------------------------------------------------------ from and to tables
 
     @classmethod
-    def from_csv(cls, path: str | Path, **columns) -> Self:
+    def from_csv(cls, path: str | Path, **options) -> Self:
         """From a CSV file with a header (also ``.gz``, ``.bz2``, ``.xz``, ``.zip``); the options are those of ``from_frame``.
 
         Names are read as text, and names given as something else are compared as text. A warning names annotators and classes
@@ -107,57 +102,57 @@ class Triples:
 
         Raises:
             FileNotFoundError: no such file.
-            ValueError: not readable as CSV, two columns of one name, or as in ``from_frame``; the message names the file.
+            ValueError: not readable as CSV, or as in ``from_frame``; the message names the file.
         """
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"no CSV file of {cls.column}s at {path}")
-        for role in cls._named:
-            if columns.get(role) is not None:
-                columns[role] = [str(name) for name in columns[role]]
+        for role, names in options.items():
+            if not isinstance(names, str | None):  # a list of names, not the name of a column
+                options[role] = [str(name) for name in names]
         try:
-            with warnings.catch_warnings():
-                # Rows longer than the header: pandas would shift or drop columns.
-                warnings.simplefilter("error", pd.errors.ParserWarning)
-                frame = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], index_col=False)
-            header = pd.read_csv(path, dtype=str, keep_default_na=False, header=None, nrows=1).iloc[0].tolist()
+            # The header is read as a line like others: pandas would rename the second of two equal columns, and shift or drop
+            # columns where lines are longer than the header.
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], header=None)
+            made = cls.from_frame(frame.iloc[1:].set_axis(frame.iloc[0].tolist(), axis=1), **options)
         except Exception as error:  # a damaged archive raises this or that, by its kind
             raise ValueError(f"{path}: {error}") from error
-        # Pandas has renamed the second of two equal columns.
-        if again := [name for place, name in enumerate(header) if name and name in header[:place]]:
-            raise ValueError(f"{path}: two columns are named {again[0]!r}; rename one of them")
-        try:
-            made = cls.from_frame(frame, **columns)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
-        for role, names in (("annotators", made.annotator_names), (f"{cls.column}s", made._said_names())):
-            if alike := _alike(names or ()):
+        for role, names in (("annotators", made.annotator_names), (f"{cls.column}s", made.class_names)):
+            if alike := _alike(names):
                 log.warning("%s: the %s %s are taken for different ones", path, role, " and ".join(map(repr, alike)))
         return made
 
     @staticmethod
-    def _coded(
-        frame: pd.DataFrame, columns: Mapping[str, str], given: Sequence[Sequence | None]
-    ) -> tuple[dict[str, np.ndarray], dict[str, list]]:
-        """Indices and names of a table's columns, by role; the first two are ``item`` and ``annotator``.
+    def _coded(frame: pd.DataFrame, columns: Mapping[str, str], given: Mapping[str, Sequence | None]) -> tuple[dict, dict]:
+        """A table's columns by role, ``item`` and ``annotator`` among them, with the indices of names for the roles in
+        ``given``; and the names of those.
 
         Raises:
-            ValueError: a name that is not among those given, or a pair that is there twice.
+            ValueError: a column is missing or there twice, an empty cell, a name that is not among those given, or a pair
+                that is there twice.
         """
-        codes, names = {}, {}
-        for (role, column), known in zip(columns.items(), given, strict=True):
-            codes[role], names[role] = _encode(column, frame[column], known)
-        item, annotator = (columns[role] for role in ("item", "annotator"))
-        pair = pd.DataFrame({role: codes[role] for role in ("item", "annotator")})
-        if (again := pair.duplicated()).any():
+        found = list(frame.columns)
+        if any(found.count(column) != 1 for column in columns.values()):
+            raise ValueError(f"the table needs the columns {list(columns.values())}, each once, found {found}")
+        for column in columns.values():
+            if len(empty := np.flatnonzero(frame[column].isna())):
+                raise ValueError(f"column {column!r} has {len(empty)} empty cells, the first in row {empty[0]}")
+        coded, names = {role: frame[column] for role, column in columns.items()}, {}
+        for role, known in given.items():
+            coded[role], names[role] = _encode(columns[role], frame[columns[role]], known)
+        again = pd.DataFrame({role: coded[role] for role in ("item", "annotator")}).duplicated()
+        if again.any():
             row = int(np.flatnonzero(again)[0])
-            repeated = f"({frame[item].iloc[row]!r}, {frame[annotator].iloc[row]!r}) again in row {row}"
-            raise ValueError(f"each (item, annotator) pair may occur once, found {repeated}; {int(again.sum())} such rows")
-        return codes, names
+            item, annotator = (frame[columns[role]].iloc[row] for role in ("item", "annotator"))
+            raise ValueError(
+                f"each (item, annotator) pair may occur once, found ({item!r}, {annotator!r}) again in row {row}; "
+                f"{int(again.sum())} such rows"
+            )
+        return coded, names
 
     def to_frame(self) -> pd.DataFrame:
         """One row per triple, with the caller's names: columns ``item``, ``annotator`` and what was said."""
-        columns = {"item": self.item_names, "annotator": self.annotator_names, self.column: self._said_names()}
+        columns = {"item": self.item_names, "annotator": self.annotator_names, self.column: self.class_names}
         frame = {}
         for role, names in columns.items():
             code = getattr(self, role)
@@ -186,37 +181,18 @@ class Triples:
         return np.bincount(self.annotator, minlength=self.n_annotators)
 
     def select_items(self, items) -> Self:
-        """The labels of some items only, which become items ``0, 1, ...`` in the given order; annotators stay.
-
-        Args:
-            items: item indices without repeats, or a mask ``[n_items]``.
-
-        Raises:
-            ValueError: an item out of range or named twice.
-        """
-        items = np.asarray(items)
-        if items.dtype == bool:
-            if items.shape != (self.n_items,):
-                raise ValueError(f"a mask needs the shape ({self.n_items},), found {items.shape}")
-            items = np.flatnonzero(items)
-        items = whole_numbers("items", items, self.n_items)
+        """The labels of some items, given as indices without repeats or as a mask, which become items ``0, 1, ...`` in that
+        order; annotators stay. Raises ValueError for an item out of range or named twice."""
+        items = mask_to_places("items", items, self.n_items)
         place = np.full(self.n_items, -1)
         place[items] = np.arange(len(items))
-        if (place >= 0).sum() != len(items):
-            raise ValueError("items must not repeat")
         keep = place[self.item] >= 0
         names = None if self.item_names is None else [self.item_names[i] for i in items]
         return self._with_rows(keep, place[self.item[keep]], len(items), names)
 
     def select_labels(self, keep) -> Self:
-        """Some of the labels, with all items and annotators kept.
-
-        Args:
-            keep: ``[labels]`` mask, in the order of the triples.
-
-        Raises:
-            ValueError: not a mask of that length.
-        """
+        """Some of the labels, by a mask ``[labels]``, with all items and annotators kept. Raises ValueError for anything
+        else."""
         keep = np.asarray(keep)
         if keep.dtype != bool or keep.shape != (len(self),):
             raise ValueError(f"keep must be a mask of shape ({len(self)},), found {keep.dtype} of shape {keep.shape}")
@@ -227,22 +203,7 @@ class Triples:
         return replace(self, **changes, n_items=n_items, item_names=item_names)
 
 
-# ---------------------------------------------------------------------- tables and names
-
-
-def check_columns(frame: pd.DataFrame, wanted: Sequence[str]) -> None:
-    """A table has the columns that are read from it, without an empty cell.
-
-    Raises:
-        ValueError: a column is missing or there twice, or has an empty cell.
-    """
-    columns = list(frame.columns)
-    if any(columns.count(column) != 1 for column in wanted):
-        raise ValueError(f"the table needs the columns {list(wanted)}, each once, found {columns}")
-    for column in wanted:
-        empty = np.flatnonzero(frame[column].isna().to_numpy())
-        if len(empty):
-            raise ValueError(f"column {column!r} has {len(empty)} empty cells, the first in row {empty[0]}")
+# ---------------------------------------------------------------------- numbers and names
 
 
 def whole_numbers(name: str, values, size: int | None) -> np.ndarray:
@@ -269,6 +230,19 @@ def whole_numbers(name: str, values, size: int | None) -> np.ndarray:
     return values.astype(np.int64, copy=True)
 
 
+def mask_to_places(name: str, chosen, size: int) -> np.ndarray:
+    """Indices without repeats, from those or from a mask ``[size]``; ValueError where they are neither."""
+    chosen = np.asarray(chosen)
+    if chosen.dtype == bool:
+        if chosen.shape != (size,):
+            raise ValueError(f"a mask needs the shape ({size},), found {chosen.shape}")
+        return np.flatnonzero(chosen)
+    chosen = whole_numbers(name, chosen, size)
+    if len(np.unique(chosen)) != len(chosen):
+        raise ValueError(f"{name} must not repeat")
+    return chosen
+
+
 def _unique_names(name: str, values: Sequence | None, size: int) -> tuple | None:
     if values is None:
         return None
@@ -286,14 +260,10 @@ def _as_list(names: Sequence) -> list:
 
 
 def _encode(column: str, values: pd.Series, given: Sequence | None) -> tuple[np.ndarray, list]:
-    """Positions of a table's values among the names, and the names: those given, else those that occur, sorted.
-
-    Raises:
-        ValueError: a value that is no name or not among the names given, or names of several types.
-    """
+    """Positions of a table's values among the names, and the names: those given, else those that occur, sorted."""
     types = set(map(type, values)) if values.dtype == object else set()
     if bool in types and len(types) > 1:  # for Python True is 1
-        raise ValueError(f"column {column!r} must hold names of one type, found {', '.join(sorted(t.__name__ for t in types))}")
+        raise ValueError(_several_types(column, types))
     try:
         codes, seen = pd.factorize(values, use_na_sentinel=False)  # in the order of first appearance; every cell is hashed once
     except TypeError as error:
@@ -303,16 +273,9 @@ def _encode(column: str, values: pd.Series, given: Sequence | None) -> tuple[np.
     positions = {name: position for position, name in enumerate(names)}
     for value in seen:
         if value not in positions:
-            raise ValueError(f"column {column!r} has the value {value!r}, expected one of {_shorten(names)}")
+            shown = ", ".join(map(repr, names[:10])) + (f", ... ({len(names)} in all)" if len(names) > 10 else "")
+            raise ValueError(f"column {column!r} has the value {value!r}, expected one of {shown}")
     return np.array([positions[value] for value in seen], dtype=np.int64)[codes], names
-
-
-def _alike(names: Sequence) -> list:
-    """The first names that are equal but for case, spaces and Unicode form; empty where there are none."""
-    groups: dict[str, list] = {}
-    for name in map(str, names):
-        groups.setdefault(" ".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
-    return next((group for group in groups.values() if len(group) > 1), [])
 
 
 def _in_order(column: str, names: list) -> list:
@@ -322,10 +285,16 @@ def _in_order(column: str, names: list) -> list:
     try:
         return sorted(names)
     except TypeError as error:
-        types = sorted({type(name).__name__ for name in names})
-        raise ValueError(f"column {column!r} must hold names of one type, found {', '.join(types)}") from error
+        raise ValueError(_several_types(column, set(map(type, names)))) from error
 
 
-def _shorten(names: list) -> str:
-    shown = ", ".join(repr(name) for name in names[:10])
-    return f"{shown}, ... ({len(names)} in all)" if len(names) > 10 else shown
+def _several_types(column: str, types: set[type]) -> str:
+    return f"column {column!r} must hold names of one type, found {', '.join(sorted(t.__name__ for t in types))}"
+
+
+def _alike(names: Sequence | None) -> list:
+    """The first names that are equal but for case, spaces and Unicode form; empty where there are none."""
+    groups: dict[str, list] = {}
+    for name in map(str, names or ()):
+        groups.setdefault(" ".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
+    return next((group for group in groups.values() if len(group) > 1), [])

@@ -1,8 +1,8 @@
 """Losses of the crowd methods: pure functions of tensors.
 
-Labels come as flat triples of a batch: ``position`` is the row of the batch that a label is about, ``annotator`` who gave
-it, ``label`` what was said. A label that nobody gave has no row and costs nothing. Confusion matrices are
-``A[annotator, true class, label]`` with rows that sum to one.
+Labels are flat triples of a batch, ``[labels]`` int64 each: ``position`` is the row of the batch that a label is about,
+``annotator`` who gave it, ``label`` what was said. A label that nobody gave has no row and costs nothing. Confusion matrices
+are ``A[annotator, true class, label]`` with rows that sum to one. Losses are scalars in nats.
 """
 
 from __future__ import annotations
@@ -17,14 +17,9 @@ LARGE = 2**18
 
 
 def soft_cross_entropy(class_logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy against soft targets, mean over items.
+    """Cross-entropy of logits ``[batch, classes]`` against non-negative weights of the same shape, mean over items.
 
-    Args:
-        class_logits: ``[batch, classes]``.
-        target: ``[batch, classes]`` non-negative weights; rows need not sum to one, a row's sum is its item's weight.
-
-    Returns:
-        Scalar in nats.
+    Rows of ``target`` need not sum to one: a row's sum is its item's weight.
     """
     return -(target * F.log_softmax(class_logits, dim=1)).sum(dim=1).mean()
 
@@ -32,18 +27,11 @@ def soft_cross_entropy(class_logits: Tensor, target: Tensor) -> Tensor:
 def annotator_log_prob(
     class_logits: Tensor, log_confusion: Tensor, position: Tensor, annotator: Tensor, label: Tensor
 ) -> Tensor:
-    """Log-probability of each label, seen through its annotator's confusion matrix.
+    """Log-probability ``[labels]`` of each label, seen through its annotator's confusion matrix: ``log sum_j p(j | x) A[r,
+    j, k]``.
 
-    ``log q = log sum_j p(j | x) A[r, j, k]`` in log space, so nothing needs clipping (Rodrigues & Pereira 2018, Tanno et
-    al. 2019, Ibrahim et al. 2023, Eq. 6).
-
-    Args:
-        class_logits: ``[batch, classes]``.
-        log_confusion: ``[annotators, classes, classes]`` logarithm of ``A``.
-        position, annotator, label: ``[labels]`` int64.
-
-    Returns:
-        ``[labels]`` in nats.
+    From ``class_logits`` ``[batch, classes]`` and the logarithm of all matrices, in log space, so nothing needs clipping
+    (Rodrigues & Pereira 2018, Tanno et al. 2019, Ibrahim et al. 2023, Eq. 6).
 
     Raises:
         ValueError: no labels, or vectors of different lengths.
@@ -62,29 +50,19 @@ def log_rows(logits: Tensor) -> Tensor:
 def coupled_cross_entropy(
     class_logits: Tensor, log_confusion: Tensor, position: Tensor, annotator: Tensor, label: Tensor
 ) -> Tensor:
-    """Mean surprise at the crowd's labels, in nats; arguments as in :func:`annotator_log_prob`.
+    """Mean surprise at the crowd's labels; arguments and errors as in :func:`annotator_log_prob`.
 
     Plain cross-entropy when every confusion matrix is the identity. Reference: CCEM, Ibrahim, Nguyen & Fu (ICLR 2023),
     Eq. 6; their ``A_m`` is the transpose of ``A[m]``.
-
-    Raises:
-        ValueError: no labels, or vectors of different lengths.
     """
     return -annotator_log_prob(class_logits, log_confusion, position, annotator, label).mean()
 
 
 def crowd_layer_logits(class_prob: Tensor, weight: Tensor, position: Tensor, annotator: Tensor) -> Tensor:
-    """Annotators' logits of the matrix crowd layer, for the given labels only.
+    """Annotators' logits ``[labels, classes]`` of the matrix crowd layer, for the given labels only.
 
-    ``a[k] = sum_j p[j] T[r, j, k]``: linear in the *probabilities*, and ``T`` is free (Rodrigues & Pereira, AAAI 2018).
-
-    Args:
-        class_prob: ``[batch, classes]``.
-        weight: ``[annotators, classes, classes]``, ``T[annotator, true class, label]``.
-        position, annotator: ``[labels]`` int64.
-
-    Returns:
-        ``[labels, classes]``.
+    ``a[k] = sum_j p[j] T[r, j, k]``: linear in the *probabilities* ``[batch, classes]``, and the ``weight`` ``T``
+    ``[annotators, true class, label]`` is free (Rodrigues & Pereira, AAAI 2018).
     """
     # At a crowd's few classes a sum of products takes half the time of a batched product with one row each, and
     # `index_select` less than brackets.
@@ -92,28 +70,35 @@ def crowd_layer_logits(class_prob: Tensor, weight: Tensor, position: Tensor, ann
 
 
 def label_cross_entropy(annotator_logits: Tensor, label: Tensor) -> Tensor:
-    """Cross-entropy of annotators' logits, mean over labels.
-
-    Args:
-        annotator_logits: ``[labels, classes]``.
-        label: ``[labels]`` int64.
-
-    Raises:
-        ValueError: no labels.
-    """
+    """Cross-entropy of annotators' logits ``[labels, classes]``, mean over labels. Raises ValueError where there are none."""
     if len(label) == 0:
         raise ValueError("a loss over labels needs at least one label, found none")
     return F.cross_entropy(annotator_logits, label)
 
 
+def rating_loss(
+    prediction: Tensor, value: Tensor, position: Tensor, annotator: Tensor, scale: Tensor | None, bias: Tensor | None
+) -> Tensor:
+    """Squared error of the annotators' expected ratings ``scale_r f(x) + bias_r``, mean over ratings.
+
+    Of the network's ratings ``prediction`` ``[batch]`` and what was said, ``value`` ``[ratings]``. ``scale`` and ``bias`` are
+    ``[annotators]``, None for 1 and 0 (Rodrigues & Pereira, AAAI 2018, the variants S, B and S+B). Errors as in
+    :func:`annotator_log_prob`.
+    """
+    _check_triples(position, annotator, value, "value")
+    expected = prediction[position]
+    if scale is not None:
+        expected = scale[annotator] * expected
+    if bias is not None:
+        expected = expected + bias[annotator]
+    return torch.mean((expected - value) ** 2)
+
+
 def classifier_volume(class_prob: Tensor, ridge: float = 1e-6) -> Tensor:
     """``-log det(sum_i p_i p_i^T)``: GeoCrowdNet(F)'s penalty (Ibrahim et al. 2023, Eq. 8), to be minimized.
 
-    Small when predictions are confident and use all classes equally; its least value is ``-C log(B / C)``.
-
-    Args:
-        class_prob: ``[batch, classes]`` with at least as many rows as classes.
-        ridge: added to the diagonal, so that a batch that misses a class has a finite value.
+    Small when predictions ``[batch, classes]`` are confident and use all classes equally, ``-C log(B / C)`` at least.
+    ``ridge`` is added to the diagonal, so that a batch that misses a class has a finite value.
 
     Raises:
         ValueError: fewer rows than classes: the determinant would be zero whatever the predictions.
@@ -127,10 +112,7 @@ def classifier_volume(class_prob: Tensor, ridge: float = 1e-6) -> Tensor:
 def annotator_volume(confusion: Tensor, ridge: float = 1e-6) -> Tensor:
     """``-log det(sum_r A_r A_r^T)``: GeoCrowdNet(W)'s penalty (Ibrahim et al. 2023, Eq. 9), to be minimized.
 
-    Args:
-        confusion: ``[annotators, true class, label]``, rows sum to one; all annotators, also those without a label in the
-            batch.
-        ridge: added to the diagonal.
+    Of the matrices of all annotators, also those without a label in the batch. ``ridge`` is added to the diagonal.
     """
     if confusion.numel() < LARGE:
         return -_log_det(confusion.transpose(0, 1).flatten(1), ridge)
@@ -138,8 +120,7 @@ def annotator_volume(confusion: Tensor, ridge: float = 1e-6) -> Tensor:
     # float32 rounds it in proportion to itself; the part that would drown it is added in float64.
     annotators, classes, _ = confusion.shape
     gram = _SumOfProducts.apply(confusion - 1 / classes).double() + annotators / classes
-    gram = gram + ridge * torch.eye(classes, dtype=gram.dtype, device=gram.device)
-    return -torch.linalg.slogdet(gram).logabsdet.to(torch.promote_types(confusion.dtype, torch.float32))
+    return -_log_det_of_gram(gram, ridge, confusion.dtype)
 
 
 class _SumOfProducts(torch.autograd.Function):
@@ -158,11 +139,7 @@ class _SumOfProducts(torch.autograd.Function):
 
 
 def mean_trace(confusion: Tensor) -> Tensor:
-    """Mean over annotators of the trace of their confusion matrices, to be minimized (Tanno et al., CVPR 2019).
-
-    Args:
-        confusion: ``[annotators, true class, label]``.
-    """
+    """Mean over annotators of the trace of their confusion matrices, to be minimized (Tanno et al., CVPR 2019)."""
     return confusion.diagonal(dim1=1, dim2=2).sum(dim=1).mean()
 
 
@@ -171,11 +148,15 @@ def _log_det(rows: Tensor, ridge: float) -> Tensor:
     # In float64, which autocast leaves alone: float32 rounds the products of a batch by more than the ridge, so a nearly
     # singular matrix could get a determinant of the wrong sign, and a gradient that points the wrong way.
     exact = rows.double()
-    gram = exact @ exact.T + ridge * torch.eye(len(rows), dtype=exact.dtype, device=rows.device)
-    return torch.linalg.slogdet(gram).logabsdet.to(torch.promote_types(rows.dtype, torch.float32))
+    return _log_det_of_gram(exact @ exact.T, ridge, rows.dtype)
 
 
-def _check_triples(position: Tensor, annotator: Tensor, label: Tensor) -> None:
-    if not 0 < len(position) == len(annotator) == len(label):
-        lengths = (len(position), len(annotator), len(label))
-        raise ValueError(f"position, annotator and label must be equally long and not empty, found lengths {lengths}")
+def _log_det_of_gram(gram: Tensor, ridge: float, dtype: torch.dtype) -> Tensor:
+    gram = gram + ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    return torch.linalg.slogdet(gram).logabsdet.to(torch.promote_types(dtype, torch.float32))
+
+
+def _check_triples(position: Tensor, annotator: Tensor, said: Tensor, name: str = "label") -> None:
+    if not 0 < len(position) == len(annotator) == len(said):
+        lengths = (len(position), len(annotator), len(said))
+        raise ValueError(f"position, annotator and {name} must be equally long and not empty, found lengths {lengths}")

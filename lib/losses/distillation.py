@@ -17,7 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lib.losses.information import DIVERGENCES, Negatives, class_prior, information_gain, scale
+from lib.losses.information import Negatives, class_prior, information_gain, scale
 from lib.registry import choice
 
 LOSSES = ("mig", "kl", "ce")
@@ -30,8 +30,7 @@ class Distillation:
 
     Args:
         teacher: ``[items, classes]`` probabilities for all training items.
-        items: ``[some]`` int64, those that count for prior and negatives; None for all. Items that no batch holds (nobody
-            labeled them) do not belong there.
+        items: ``[some]`` int64, those that count for prior and negatives (not those that nobody labeled); None for all.
         loss: ``mig``, ``kl`` or ``ce``.
         divergence: of ``mig``: ``kl``, ``pearson`` or ``js``.
         prior: ``[classes]`` of ``mig``; None for the teacher's mean prediction, kept away from zero.
@@ -49,7 +48,6 @@ class Distillation:
         prior: Tensor | None = None,
     ) -> None:
         choice("loss", loss, LOSSES)
-        choice("divergence", divergence, DIVERGENCES)
         teacher = teacher.detach()
         counted = teacher if items is None else teacher[items]
         if len(counted) == 0:
@@ -60,12 +58,8 @@ class Distillation:
         self.factor = scale(self.prior, divergence)
 
     def __call__(self, log_prob: Tensor, items: Tensor) -> Tensor:
-        """Scalar in nats, mean over the batch; smaller is better.
-
-        Args:
-            log_prob: ``[batch, classes]`` the student's log-probabilities.
-            items: ``[batch]`` int64, which training items they are about.
-        """
+        """Scalar in nats, mean over a batch of the student's log-probabilities ``[batch, classes]`` about these training
+        items ``[batch]`` (int64); smaller is better."""
         if self.loss != "mig":
             return self.surprise(log_prob, items).mean()
         log_q = self.teacher[items].log()

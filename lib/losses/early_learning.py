@@ -18,84 +18,56 @@ import torch
 from torch import Tensor, nn
 
 LEAST = 1e-4  # predictions are kept this far from 0 and 1, as in the released code: the penalty has no lower bound at 1
+MOMENTUM = 0.7  # the paper's on CIFAR-10 with symmetric noise
+RAMP = 10  # epochs after which co-teaching leaves out as much as is noise
 
 
 def early_learning_penalty(prob: Tensor, target: Tensor) -> Tensor:
-    """``mean_i log(1 - <t_i, p_i>)`` in nats, at most 0.
+    """``mean_i log(1 - <t_i, p_i>)`` in nats, at most 0, of predictions and running means ``[batch, classes]``.
 
-    Args:
-        prob: ``[batch, classes]`` predictions; clipped to ``1e-4 .. 1 - 1e-4``, without gradient beyond.
-        target: ``[batch, classes]`` running means of earlier ones; no gradient goes into them.
+    Predictions are clipped to ``1e-4 .. 1 - 1e-4``, without gradient beyond; no gradient goes into the running means.
     """
     agreement = (target.detach() * prob.clamp(LEAST, 1 - LEAST)).sum(dim=1)
     return torch.log1p(-agreement).mean()
 
 
 class EarlyLearning(nn.Module):
-    """The penalty with its table of running means, ``t = momentum * t + (1 - momentum) * p``, started at zero.
+    """The penalty with its table ``target`` ``[items, classes]`` of running means, ``t = 0.7 t + 0.3 p``, started at zero.
 
     In training mode a call first updates the rows of the batch's items and then takes the penalty, as in the released code;
     in evaluation mode the table stays as it is.
-
-    Args:
-        n_items, n_classes: size of the table: it has a row for each training item.
-        momentum: 0.7 on CIFAR-10 with symmetric noise, 0.9 with asymmetric noise in the paper.
-
-    Raises:
-        ValueError: a momentum outside 0 .. 1 (1 excluded).
     """
 
-    def __init__(self, n_items: int, n_classes: int, momentum: float = 0.7) -> None:
+    def __init__(self, n_items: int, n_classes: int) -> None:
         super().__init__()
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum must be at least 0 and below 1, found {momentum}")
-        self.momentum = momentum
         self.register_buffer("target", torch.zeros(n_items, n_classes))
 
     def forward(self, prob: Tensor, items: Tensor) -> Tensor:
-        """Scalar in nats.
-
-        Args:
-            prob: ``[batch, classes]`` predictions.
-            items: ``[batch]`` int64, distinct training items.
-        """
+        """Scalar in nats, of predictions ``[batch, classes]`` for distinct training items ``[batch]`` (int64)."""
         if self.training:
             seen = prob.detach().clamp(LEAST, 1 - LEAST).to(self.target.dtype)
             seen = seen / seen.sum(dim=1, keepdim=True)
-            self.target[items] = self.momentum * self.target[items] + (1 - self.momentum) * seen
+            self.target[items] = MOMENTUM * self.target[items] + (1 - MOMENTUM) * seen
         return early_learning_penalty(prob, self.target[items].to(prob.dtype))
 
 
-def forget_rate(epoch: int, noise: float, ramp: int = 10) -> float:
-    """Co-teaching's share of a batch to leave out: from 0 in epoch 0 evenly up to ``noise`` in epoch ``ramp``.
+def forget_rate(epoch: int, noise: float) -> float:
+    """Co-teaching's share of a batch to leave out: from 0 in epoch 0 evenly up to ``noise`` in epoch 10.
 
     Raises:
-        ValueError: noise outside 0 .. 1 or a ramp below 1.
+        ValueError: noise outside 0 .. 1.
     """
-    if not 0 <= noise <= 1 or ramp < 1:
-        raise ValueError(f"need noise in 0 .. 1 and a ramp of at least 1 epoch, found {noise} and {ramp}")
-    return noise * min(epoch / ramp, 1.0)
-
-
-def small_losses(losses: Tensor, forget: float) -> Tensor:
-    """``[kept]`` int64: the items of a batch with the smallest losses, all but the share ``forget``; at least one.
-
-    Args:
-        losses: ``[batch]``, at least one.
-        forget: share to leave out, 0 .. 1; the number kept is rounded to the nearest whole.
-    """
-    kept = max(1, round((1 - forget) * len(losses)))
-    return torch.argsort(losses.detach(), stable=True)[:kept]
+    if not 0 <= noise <= 1:
+        raise ValueError(f"noise must lie in 0 .. 1, found {noise}")
+    return noise * min(epoch / RAMP, 1.0)
 
 
 def exchange(first: Tensor, second: Tensor, forget: float) -> tuple[Tensor, Tensor]:
-    """Co-teaching's exchange: what the first network learns from (the second's easy items), and what the second does.
+    """Co-teaching's exchange, from two networks' losses of the same items ``[batch]``: the positions from which the first
+    network learns (the items that are easy for the second), and those from which the second does.
 
-    Args:
-        first, second: ``[batch]`` losses of the two networks, item by item.
-        forget: share to leave out.
-
-    Returns:
-        Two vectors ``[kept]`` of positions in the batch.
+    All but the share ``forget`` (0 to 1), rounded to the nearest whole, and at least one.
     """
-    return small_losses(second, forget), small_losses(first, forget)
+    kept = max(1, round((1 - forget) * len(first)))
+    for_first, for_second = (torch.argsort(losses.detach(), stable=True)[:kept] for losses in (second, first))
+    return for_first, for_second

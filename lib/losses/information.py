@@ -18,8 +18,8 @@ paired with others of the batch play the part of independent draws.
     pearson       (t - 1)^2                         2 (t - 1)          t^2 - 1
     js            t log t - (t + 1) log((t+1)/2)    log(2t / (1+t))    log((1+t) / 2)
 
-All ``n (n - 1)`` pairs are used, and cheaply: ``kl`` needs two sums over the batch, O(n C); ``pearson`` two second-moment
-matrices, O(n C^2); ``js`` the matrix ``m``, O(n^2 C). The diagonal is never among them, it would bias the term.
+All ``n (n - 1)`` pairs are used, and cheaply: ``kl`` needs two sums over the batch, ``pearson`` two second-moment matrices,
+``js`` the matrix ``m``. The diagonal is never among them, it would bias the term.
 
 References: Kong & Schoenebeck (arXiv 1802.08887); Cao, Xu, Kong & Wang, "Max-MIG" (ICLR 2019).
 """
@@ -36,6 +36,9 @@ from torch.nn import functional as F
 from lib.registry import choice
 
 DIVERGENCES = ("kl", "pearson", "js")
+MEMORY = 2000  # rows of the fixed second view that ``js`` is computed with
+PSEUDO_COUNT = 1.0  # items added to each class of a prior
+FLOOR = 0.1  # least share of a class in a prior, relative to an even share
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Negatives:
     Attributes:
         mean: ``[classes]`` mean of ``q``, for ``kl``.
         second_moment: ``[classes, classes]`` mean of ``q q^T``, for ``pearson``.
-        memory: ``[rows, classes]`` some rows of ``q``, for ``js``.
+        memory: ``[at most 2000, classes]`` some rows of ``q``, for ``js``.
     """
 
     mean: Tensor
@@ -56,69 +59,38 @@ class Negatives:
     memory: Tensor
 
     @classmethod
-    def of(cls, q: Tensor, rows: int = 2000, seed: int = 0) -> Negatives:
-        """From the second view's predictions of all items.
-
-        Args:
-            q: ``[items, classes]`` probabilities; no gradient goes into them.
-            rows: size of the memory, drawn without repeats where there are more items.
-            seed: of that draw.
-
-        Raises:
-            ValueError: no items, or no rows asked for.
-        """
-        if len(q) == 0 or rows < 1:
-            raise ValueError(f"negatives need at least one item and one row of memory, found {len(q)} and {rows}")
+    def of(cls, q: Tensor) -> Negatives:
+        """From the second view's predictions ``[items, classes]`` of all items; no gradient goes into them."""
         q = q.detach()
-        chosen = torch.randperm(len(q), generator=torch.Generator().manual_seed(seed))[:rows].to(q.device)
+        chosen = torch.randperm(len(q), generator=torch.Generator().manual_seed(0))[:MEMORY].to(q.device)
         return cls(q.mean(dim=0), q.T @ q / len(q), q[chosen])
 
 
-def class_prior(prob: Tensor, pseudo_count: float = 1.0, floor: float = 0.1) -> Tensor:
-    """Class prior from predictions or vote shares, kept away from zero because the ratio divides by it.
+def class_prior(prob: Tensor) -> Tensor:
+    """``[classes]`` class prior from predictions or vote shares ``[items, classes]``, without gradient into them.
 
-    ``(sum_i prob[i, c] + pseudo_count) / (items + pseudo_count * classes)``, at least ``floor / classes``, then normalized.
-
-    Args:
-        prob: ``[items, classes]``, rows sum to one; no gradient goes into them.
-        pseudo_count: items added to each class.
-        floor: least share of a class, relative to an even share; below 1.
-
-    Returns:
-        ``[classes]``, sums to one.
-
-    Raises:
-        ValueError: a negative pseudo-count, or a floor outside 0 .. 1.
+    An item is added to each class, and no share is less than a tenth of an even one, because the ratio divides by it.
     """
-    if pseudo_count < 0 or not 0 <= floor < 1:
-        raise ValueError(f"need pseudo_count of at least 0 and floor in 0 .. 1, found {pseudo_count} and {floor}")
     items, classes = prob.shape
-    prior = (prob.detach().sum(dim=0) + pseudo_count) / (items + pseudo_count * classes)
-    prior = prior.clamp_min(floor / classes)
+    prior = (prob.detach().sum(dim=0) + PSEUDO_COUNT) / (items + PSEUDO_COUNT * classes)
+    prior = prior.clamp_min(FLOOR / classes)
     return prior / prior.sum()
 
 
 def information_gain(
     log_p: Tensor, log_q: Tensor, log_prior: Tensor, divergence: str = "kl", negatives: Negatives | None = None
 ) -> Tensor:
-    """f-mutual information gain ``J`` between two predictions of a batch, to be maximized; see the module's head.
+    """f-mutual information gain ``J`` between two views of a batch, to be maximized; see the module's head.
 
     Matching pairs are taken in log space, so nothing is clipped and a confident disagreement keeps its gradient. A
-    ``log_q`` of minus infinity (a hard second view) is allowed as long as ``log_p`` is finite.
+    ``log_q`` of minus infinity (a hard second view) is allowed as long as ``log_p`` is finite. ``js`` and ``kl`` are in nats.
 
     Args:
-        log_p: ``[batch, classes]`` log-probabilities of the first view.
-        log_q: ``[batch, classes]`` of the second, row by row about the same items.
-        log_prior: ``[classes]``.
-        divergence: one of :data:`DIVERGENCES`.
-        negatives: of the fixed second view over all items; by default the pairs inside the batch.
-
-    Returns:
-        Scalar, in nats for ``kl`` and ``js``; 0 for predictions that ignore the item.
+        log_p, log_q: ``[batch, classes]`` log-probabilities, row by row about the same items; ``log_prior`` ``[classes]``.
+        negatives: of the fixed second view over all items; by default the pairs inside the batch, which must be two at least.
 
     Raises:
-        ValueError: unknown divergence, views of different shapes, an empty batch, or a batch of one without ``negatives``:
-            it has no pair of different items.
+        ValueError: unknown divergence, views of different shapes, or too small a batch.
     """
     choice("divergence", divergence, DIVERGENCES)
     least = 2 if negatives is None else 1
@@ -140,13 +112,9 @@ def information_gain(
 
 
 def perfect_agreement(prior: Tensor, divergence: str = "kl") -> float:
-    """``J`` of two views that always agree and are certain, in a population with this class prior.
+    """``J`` of two views that always agree and are certain, in a population with this class prior ``[classes]``, above zero.
 
-    ``H(pi)`` for ``kl``, ``C - 1`` for ``pearson`` whatever the prior.
-
-    Args:
-        prior: ``[classes]``, all above zero, sums to one.
-        divergence: one of :data:`DIVERGENCES`.
+    ``H(pi)`` for ``kl``, ``C - 1`` for ``pearson`` whatever the prior. Raises ValueError for an unknown divergence.
     """
     choice("divergence", divergence, DIVERGENCES)
     prior = prior.double()
@@ -158,11 +126,8 @@ def perfect_agreement(prior: Tensor, divergence: str = "kl") -> float:
 
 
 def scale(prior: Tensor, divergence: str = "kl") -> float:
-    """Factor that lets every divergence end near ``log C``, so that one weight beside another loss serves them all.
-
-    1 for ``kl``; ``log C`` over :func:`perfect_agreement` for the others.
-    """
-    choice("divergence", divergence, DIVERGENCES)
+    """Factor that lets every divergence end near ``log C``, so that one weight beside another loss serves them all: 1 for
+    ``kl``, ``log C`` over :func:`perfect_agreement` for the others."""
     return 1.0 if divergence == "kl" else math.log(len(prior)) / perfect_agreement(prior, divergence)
 
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from lib.aggregation import ratings
 from lib.crowd.labels import CrowdRatings
 from lib.datasets.batches import Batch
-from lib.losses.ratings import rating_loss
+from lib.losses.crowd import rating_loss
 from lib.methods.ratings import RatingMethod
 from lib.networks import Backbone
 from lib.registry import choice

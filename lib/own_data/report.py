@@ -175,7 +175,7 @@ def label_quality(crowd: CrowdLabels, estimate: Estimate, prob: np.ndarray | Non
     the label itself, with the allowance of :func:`beliefs`. If accuracies cannot be told apart, the score is the classifier's
     probability, or empty without one."""
     if estimate.told_apart:
-        score = fusion.support(crowd, estimate.posterior, estimate.accuracy, estimate.confusion)
+        score = fusion.support(crowd, estimate)
         score = shared_errors.discounted(score, misled, crowd.n_classes)
     elif prob is not None:
         score = prob[crowd.item, crowd.label]

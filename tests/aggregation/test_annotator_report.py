@@ -18,62 +18,50 @@ from lib.results import tables
 from lib.simulation import drawing
 from tests.strategies import crowds
 
-shares = arrays(np.float64, st.integers(0, 30), elements=st.floats(0, 1))
 KINDS = ["expert"] * 4 + ["ordinary"] * 6 + ["guesser", "constant"]
 
 
 def known_crowd(seed, n_items=300, n_classes=4, classifier=0.9):
-    """Truth, a crowd of :data:`KINDS` with a classifier of that accuracy, and everybody's true accuracy."""
+    """A crowd of :data:`KINDS` with a classifier of that accuracy, and everybody's true accuracy."""
     rng = np.random.default_rng(seed)
     y = rng.integers(n_classes, size=n_items)
     accuracy = np.concatenate([rng.uniform(0.9, 0.98, 4), rng.uniform(0.6, 0.85, 6)])
     matrices = [drawing.symmetric(a, n_classes) for a in accuracy]
     matrices += [drawing.symmetric(1 / n_classes, n_classes), drawing.constant(seed % n_classes, n_classes)]
     crowd = drawing.simulate(y, np.array(matrices), 3.0, seed=seed)
-    prob = drawing.symmetric(classifier, n_classes)[y]
-    everything = np.array([rng.choice(n_classes, p=p) for p in prob])
-    items = np.arange(n_items)
-    crowd = CrowdLabels(
-        np.concatenate([crowd.item, items]),
-        np.concatenate([crowd.annotator, np.full(n_items, crowd.n_annotators)]),
-        np.concatenate([crowd.label, everything]),
-        n_items,
-        crowd.n_annotators + 1,
-        n_classes,
-    )
-    return y, crowd, np.array([np.trace(matrix) / n_classes for matrix in matrices] + [classifier])
+    dense = np.full((n_items, crowd.n_annotators + 1), -1)
+    dense[crowd.item, crowd.annotator] = crowd.label
+    dense[:, -1] = [rng.choice(n_classes, p=p) for p in drawing.symmetric(classifier, n_classes)[y]]
+    truth = np.array([np.trace(matrix) / n_classes for matrix in matrices] + [classifier])
+    return CrowdLabels.from_dense(dense, n_classes), truth
 
 
 @pytest.fixture(scope="module")
 def reports():
-    """Truth, crowd, posterior, report and true accuracies of a dozen crowds."""
+    """Report and true accuracies of a dozen crowds."""
     found = []
     for seed in range(12):
-        y, crowd, accuracy = known_crowd(seed)
+        crowd, accuracy = known_crowd(seed)
         estimate = fusion.estimate(crowd)
-        lines = annotator_report.report(crowd, estimate.posterior, estimate.matrices(), permutations=199)
-        found.append((y, crowd, estimate.posterior, lines, accuracy))
+        found.append((annotator_report.report(crowd, estimate.posterior, estimate.matrices(), permutations=199), accuracy))
     return found
 
 
 # ------------------------------------------------------------------ the report
 
 
-def test_intervals_hold_the_true_accuracy_about_as_often_as_they_say(reports):
-    held = [(lines.ci_low <= truth) & (truth <= lines.ci_high) for _, _, _, lines, truth in reports]
+def test_accuracies_are_near_and_intervals_hold_the_truth_about_as_often_as_they_say(reports):
+    held = [(lines.ci_low <= truth) & (truth <= lines.ci_high) for lines, truth in reports]
     share = np.concatenate(held).mean()  # of 156 intervals of 95 %; the spread of that share is .017
     assert 0.88 <= share <= 0.995
-
-
-def test_accuracies_are_near_and_in_order(reports):
-    for _, _, _, lines, truth in reports:
+    for lines, truth in reports:
         assert np.abs(lines.accuracy - truth).max() < 0.2
         assert np.corrcoef(lines.accuracy, truth)[0, 1] > 0.95
 
 
 def test_guessers_look_random_and_nobody_else_does(reports):
     kinds = np.array([*KINDS, "classifier"])
-    flags = np.array([lines.looks_random for *_, lines, _ in reports])
+    flags = np.array([lines.looks_random for lines, _ in reports])
     assert flags[:, np.isin(kinds, ["guesser", "constant"])].mean() >= 0.9
     assert not flags[:, ~np.isin(kinds, ["guesser", "constant"])].any()
 
@@ -112,17 +100,8 @@ def test_the_report_by_hand():
     assert shown.columns.tolist() == ["annotator", "labels", "accuracy (%)", "typical errors", "p (guessing)", "looks random"]
 
 
-def test_confusions_are_shares_of_the_true_class():
-    y = np.array([0] * 10 + [1] * 10)
-    said = np.array([0] * 6 + [1] * 4 + [1] * 9 + [0])
-    crowd = CrowdLabels.from_dense(np.stack([y, y, y, said], axis=1), class_names=["3", "8"])
-    fitted = dawid_skene(crowd)
-    lines = annotator_report.report(crowd, fitted.posterior, fitted.confusion)
-    assert lines.confusions.tolist() == ["", "", "", "3 → 8 (40 %)"]  # the other error was made once only
-
-
 @settings(max_examples=40, deadline=None)
-@given(crowds(max_classes=4).filter(lambda crowd: crowd.n_classes > 1))
+@given(crowds(min_classes=2))
 def test_any_crowd_gets_a_report(crowd):
     estimate = fusion.estimate(crowd)
     lines = annotator_report.report(crowd, estimate.posterior, estimate.matrices(), permutations=19)
@@ -135,7 +114,7 @@ def test_any_crowd_gets_a_report(crowd):
     assert lines[lines.n_labels == 0].accuracy.isna().all()
 
 
-@given(crowds(max_classes=4, min_labels=1).filter(lambda crowd: crowd.n_classes > 1), st.integers(0, 2**32 - 1))
+@given(crowds(min_classes=2, min_labels=1), st.integers(0, 2**32 - 1))
 @settings(max_examples=25, deadline=None)
 def test_names_of_classes_do_not_matter(crowd, seed):
     order = np.random.default_rng(seed).permutation(crowd.n_classes)
@@ -150,15 +129,6 @@ def test_names_of_classes_do_not_matter(crowd, seed):
 
 
 # ------------------------------------------------------------------ what the others say
-
-
-def test_said_by_others_by_hand():
-    crowd = CrowdLabels.from_dense([[0, 1]])
-    confusion = np.array([[[0.8, 0.2], [0.4, 0.6]], [[0.5, 0.5], [0.1, 0.9]]])
-    posterior, _ = e_step(np.log([0.5, 0.5]), confusion, crowd)
-    # The first is judged by the second alone, whose 1 has probability .5 for class 0 and .9 for class 1.
-    expected = [[0.5 / 1.4, 0.9 / 1.4], [0.8 / 1.2, 0.4 / 1.2]]
-    np.testing.assert_allclose(said_by_others(crowd, posterior, confusion), expected)
 
 
 @given(crowds(), st.integers(0, 2**32 - 1))
@@ -184,7 +154,7 @@ def test_said_by_others_names_wrong_shapes(posterior, confusion):
 # ------------------------------------------------------------------ accuracy
 
 
-@pytest.mark.parametrize(("right", "wrong"), [(3, 0), (0, 3), (7, 3), (50, 5), (1, 400), (3000, 1000)])
+@pytest.mark.parametrize(("right", "wrong"), [(3, 0), (0, 3), (7, 3), (1, 400), (3000, 1000)])
 @pytest.mark.parametrize("n_classes", [2, 10])
 def test_certain_others_give_the_jeffreys_interval(right, wrong, n_classes):
     support = np.concatenate([np.ones(right), np.zeros(wrong)])
@@ -195,38 +165,13 @@ def test_certain_others_give_the_jeffreys_interval(right, wrong, n_classes):
         np.testing.assert_allclose(found, expected, atol=5e-4)
 
 
-def test_others_who_know_nothing_leave_the_prior():
-    mean, low, high = accuracy_interval(np.full(50, 1 / 4), n_classes=4)
-    np.testing.assert_allclose([mean, low, high], [0.5, *beta(0.5, 0.5).ppf([0.025, 0.975])], atol=1e-4)
-
-
-def test_doubt_widens_the_interval():
-    sure = accuracy_interval(np.array([1.0, 1, 1, 1, 0, 0]), 3)
-    unsure = accuracy_interval(np.array([0.8, 0.8, 0.8, 0.8, 0.1, 0.1]), 3)
-    assert unsure[2] - unsure[1] > sure[2] - sure[1]
-
-
-@given(shares, st.integers(2, 6))
-def test_an_interval_holds_its_mean(support, n_classes):
-    mean, low, high = accuracy_interval(support, n_classes)
-    if len(support) == 0:
-        assert np.isnan([mean, low, high]).all()
-    else:
-        assert 0 <= low < mean < high <= 1
-
-
-@given(shares.filter(len), st.integers(2, 6))
-def test_more_support_never_lowers_the_accuracy(support, n_classes):
-    more = np.minimum(support + 0.1, 1)
-    assert accuracy_interval(more, n_classes)[0] >= accuracy_interval(support, n_classes)[0] - 1e-12
-
-
 @given(arrays(np.float64, st.integers(1, 200), elements=st.floats(0, 1)), st.integers(2, 6))
 def test_the_interval_is_that_of_the_whole_grid(support, n_classes):
     accuracy = np.sin(np.pi / 2 * (np.arange(annotator_report.GRID) + 0.5) / annotator_report.GRID) ** 2
     prob = accuracy * support[:, None] + (1 - accuracy) * (1 - support[:, None]) / (n_classes - 1)
     weight = np.exp(np.log(prob).sum(axis=0) - np.log(prob).sum(axis=0).max())
     mean, low, high = accuracy_interval(support, n_classes)
+    assert 0 <= low < mean < high <= 1
     assert mean == pytest.approx(weight @ accuracy / weight.sum(), rel=1e-9)
     inside = (accuracy > low) & (accuracy < high)
     assert weight[inside].sum() / weight.sum() == pytest.approx(0.95, abs=2 * weight.max() / weight.sum())
@@ -238,7 +183,6 @@ def test_the_interval_is_that_of_the_whole_grid(support, n_classes):
         (([0.5], 1), "at least two classes, found 1"),
         (([0.5], 2, 1.0), "between 0 and 1, found 1.0"),
         (([1.5], 2), "found a number outside"),
-        (([np.nan], 2), "found a number outside"),
     ],
 )
 def test_accuracy_interval_refuses(arguments, message):
@@ -271,19 +215,6 @@ def test_workers_and_those_who_mix_up_classes_have_small_p_values(worker):
     assert p_values.max() <= 0.01
 
 
-def test_always_the_same_label_has_p_value_one():
-    others, _ = judged(drawing.symmetric(0.9, 4), 30, 0)
-    assert guessing_p_value(others, np.full(30, 2), 99) == 1
-
-
-def test_p_value_by_all_exchanges():
-    # Two labels, both agreed with: one of the two orders is as good, so each statistic has probability 1/2 or more.
-    assert guessing_p_value(np.eye(2), np.array([0, 1]), 199) > 0.5
-    # Eight of one kind and eight of another: 1 in 12870 exchanges agrees as well.
-    others = np.repeat(np.eye(2), 8, axis=0)
-    assert guessing_p_value(others, np.repeat([0, 1], 8), 199) == pytest.approx(2 / 200)
-
-
 @given(st.integers(2, 60), st.integers(2, 4), st.floats(0, 1), st.integers(0, 2**32 - 1))
 @settings(max_examples=25, deadline=None)
 def test_p_value_by_one_exchange_after_the_other(n_labels, n_classes, share, seed):
@@ -309,14 +240,8 @@ def test_who_agrees_beyond_chance_needs_no_exchange():
     assert rng.bit_generator.state == before
     guessing_p_value(*judged(drawing.symmetric(0.75, 4), 40, 0), 499, rng)  # here only the exchanges can tell
     assert rng.bit_generator.state != before
-
-
-def test_p_values_repeat_and_need_permutations():
-    case = judged(drawing.symmetric(0.4, 4), 20, 1)
-    assert guessing_p_value(*case, 49, rng=3) == guessing_p_value(*case, 49, rng=3)
-    assert np.isnan(guessing_p_value(np.zeros((0, 4)), np.zeros(0, dtype=int)))
     with pytest.raises(ValueError, match="permutations must be at least 1, found 0"):
-        guessing_p_value(*case, 0)
+        guessing_p_value(*judged(drawing.symmetric(0.75, 4), 40, 0), 0)
 
 
 def test_odds_of_guessing_by_hand():
@@ -326,15 +251,3 @@ def test_odds_of_guessing_by_hand():
     others = np.array([[1.0, 0.0], [0.5, 0.5]])
     expected = np.log10(1 / 2 * 1 / 4) - np.log10(0.9 * 0.5)
     assert guess_odds(others, np.array([0, 1]), typical) == pytest.approx(expected)
-
-
-@settings(deadline=None)
-@given(st.integers(0, 2**32 - 1))
-def test_odds_tell_guessing_from_working(seed):
-    typical = drawing.symmetric(0.8, 4)
-    assert guess_odds(*judged(typical, 60, seed), typical) < -1
-    assert guess_odds(*judged(drawing.symmetric(0.25, 4), 60, seed), typical) > 1
-
-
-def test_odds_without_labels_are_unknown():
-    assert np.isnan(guess_odds(np.zeros((0, 2)), np.zeros(0, dtype=int), np.full((2, 2), 0.5)))

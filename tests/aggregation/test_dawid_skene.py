@@ -10,47 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import logsumexp, softmax
 
-from lib.aggregation.dawid_skene import dawid_skene, e_step, m_step, majority_vote, soft_vote
+from lib.aggregation import em_steps
+from lib.aggregation.dawid_skene import MODELS, dawid_skene, e_step, m_step, majority_vote, soft_vote
 from lib.crowd.labels import CrowdLabels
-from tests.strategies import crowds
-
-
-def simulated(n_items: int, per_item: int, diagonals: list[float], n_classes: int = 3, seed: int = 0):
-    """Labels by annotators who are right with the given probabilities, and the truth; items get random annotators."""
-    random = np.random.default_rng(seed)
-    truth = random.integers(n_classes, size=n_items)
-    annotator = np.argsort(random.random((n_items, len(diagonals))), axis=1)[:, :per_item].ravel()
-    item = np.repeat(np.arange(n_items), per_item)
-    right = random.random(len(item)) < np.array(diagonals)[annotator]
-    wrong = (truth[item] + random.integers(1, n_classes, size=len(item))) % n_classes
-    label = np.where(right, truth[item], wrong)
-    return CrowdLabels(item, annotator, label, n_items, len(diagonals), n_classes), truth
-
-
-def slow_m_step(posterior, crowd, smoothing):
-    """The formula, one label and one cell at a time."""
-    classes = range(crowd.n_classes)
-    confusion = np.zeros((crowd.n_annotators, crowd.n_classes, crowd.n_classes))
-    for annotator in range(crowd.n_annotators):
-        rows = [row for row in range(len(crowd)) if crowd.annotator[row] == annotator]
-        said = sorted({int(crowd.label[row]) for row in rows}) if smoothing == 0 and rows else list(classes)
-        for true in classes:
-            counts = {k: sum(posterior[crowd.item[row], true] for row in rows if crowd.label[row] == k) for k in said}
-            counts = {k: count + smoothing if smoothing else max(count, 1e-10) for k, count in counts.items()}
-            for k in said:
-                confusion[annotator, true, k] = counts[k] / sum(counts.values())
-    return confusion
-
-
-def slow_e_step(log_prior, confusion, crowd):
-    """The formula, one label at a time; ``log_prior`` is ``[items, classes]``."""
-    scores = np.array(log_prior, dtype=np.float64)
-    for item, annotator, label in zip(crowd.item, crowd.annotator, crowd.label, strict=True):
-        for true in range(crowd.n_classes):
-            probability = confusion[annotator, true, label]
-            scores[item, true] += math.log(probability)
-    labeled = np.unique(crowd.item)
-    return softmax(scores, axis=1), float(logsumexp(scores[labeled], axis=1).sum())
+from tests.strategies import crowds, simulated
 
 
 def random_posterior(crowd, seed):
@@ -58,15 +21,6 @@ def random_posterior(crowd, seed):
 
 
 # ------------------------------------------------------------------ votes
-
-
-def test_votes_by_hand():
-    # Item 0: 2, 2, 0. Item 1: a tie of 1 and 2. Item 2: no label. Item 3: 0.
-    crowd = CrowdLabels([0, 0, 0, 1, 1, 3], [0, 1, 2, 0, 1, 2], [2, 2, 0, 2, 1, 0], 4, 3, 3)
-    assert majority_vote(crowd).tolist() == [2, 1, -1, 0]
-    assert majority_vote(crowd).dtype == np.int64
-    third = 1 / 3
-    np.testing.assert_allclose(soft_vote(crowd), [[third, 0, 2 * third], [0, 0.5, 0.5], [third] * 3, [1, 0, 0]])
 
 
 @given(crowds())
@@ -93,11 +47,7 @@ def test_random_ties_are_even_and_repeatable():
     np.testing.assert_array_equal(votes, majority_vote(crowd, ties="random", seed=0))
     np.testing.assert_array_equal(votes, majority_vote(crowd, ties="random", seed=np.random.default_rng(0)))
     assert (votes != majority_vote(crowd, ties="random", seed=1)).any()
-
-
-def test_majority_vote_refuses():
-    crowd = CrowdLabels([0], [0], [0], 1, 1, 2)
-    with pytest.raises(ValueError, match="ties must be 'lowest' or 'random', found 'highest'"):
+    with pytest.raises(ValueError, match="ties must be one of lowest, random, found 'highest'"):
         majority_vote(crowd, ties="highest")
     with pytest.raises(ValueError, match="random ties need a seed"):
         majority_vote(crowd, ties="random")
@@ -109,14 +59,11 @@ def test_majority_vote_refuses():
 SPECIFIED = CrowdLabels([0, 0, 1, 1, 2, 2, 3, 3, 3], [0, 1, 0, 2, 1, 2, 0, 1, 2], [0, 1, 2, 2, 0, 1, 1, 1, 0], 4, 3, 3)
 
 
-def test_dawid_skene_check_values_after_one_round():
-    found = dawid_skene(SPECIFIED, smoothing=0.01, start="soft", max_iterations=1)
+def test_dawid_skene_check_values():
+    found = dawid_skene(SPECIFIED, max_iterations=1)
     np.testing.assert_allclose(found.posterior[0], [0.4956143511, 0.5010936644, 0.0032919845], atol=1e-8, rtol=0)
     assert found.log_likelihood == pytest.approx(-6.9648274941, abs=1e-8)
-
-
-def test_dawid_skene_check_values_after_three_rounds():
-    found = dawid_skene(SPECIFIED, smoothing=0.01, start="soft", max_iterations=3, tolerance=-np.inf)
+    found = dawid_skene(SPECIFIED, max_iterations=3, tolerance=-np.inf)
     np.testing.assert_allclose(found.posterior[2], [0.8766970018, 0.1077013568, 0.0156016414], atol=1e-8, rtol=0)
     assert found.log_likelihood == pytest.approx(-6.4737863979, abs=1e-8)
     assert found.n_iterations == 3
@@ -135,49 +82,11 @@ def test_e_step_check_values_with_a_prior_for_each_item():
 # ------------------------------------------------------------------ the two steps
 
 
-def test_e_step_by_hand():
-    # One annotator who says 1 of half the zeros but never 0 of a one: hearing 0 settles it, hearing 1 does not.
-    confusion = np.array([[[0.5, 0.5], [0.0, 1.0]]])
-    crowd = CrowdLabels([0, 1], [0, 0], [0, 1], 3, 1, 2)
-    posterior, log_likelihood = e_step(np.log([0.6, 0.4]), confusion, crowd)
-    np.testing.assert_allclose(posterior, [[1, 0], [3 / 7, 4 / 7], [0.6, 0.4]], atol=1e-12)  # item 2: the prior
-    assert log_likelihood == pytest.approx(math.log(0.6 * 0.5) + math.log(0.6 * 0.5 + 0.4))
-
-
-def test_m_step_by_hand():
-    # Items 0 and 1 by annotator 0, item 1 by annotator 1 of three; nothing by annotator 2.
-    crowd = CrowdLabels([0, 1, 1], [0, 0, 1], [0, 1, 1], 2, 3, 2)
-    posterior = np.array([[0.75, 0.25], [0.25, 0.75]])
-    plain, smooth = m_step(posterior, crowd, smoothing=0), m_step(posterior, crowd, smoothing=1)
-    np.testing.assert_allclose(plain[0], [[0.75, 0.25], [0.25, 0.75]])  # [true, said]
-    np.testing.assert_allclose(plain[1], [[0, 1], [0, 1]])  # never said 0
-    np.testing.assert_allclose(plain[2], 0.5)
-    np.testing.assert_allclose(smooth[1], [[1 / 2.25, 1.25 / 2.25], [1 / 2.75, 1.75 / 2.75]])
-    np.testing.assert_allclose(smooth[2], 0.5)
-
-
 def test_m_step_without_evidence_is_uniform_over_what_the_annotator_says():
     crowd = CrowdLabels([0, 1], [0, 0], [0, 2], 2, 1, 3)
     posterior = np.array([[1.0, 0, 0], [1.0, 0, 0]])  # nothing is of class 1 or 2
     np.testing.assert_allclose(m_step(posterior, crowd, smoothing=0)[0], [[0.5, 0, 0.5]] * 3)
     np.testing.assert_allclose(m_step(posterior, crowd, smoothing=0.01)[0, 1:], 1 / 3)
-
-
-@given(crowds(), st.integers(0, 2**32), st.sampled_from([0.0, 0.01, 2.0]))
-def test_steps_agree_with_slow_loops(crowd, seed, smoothing):
-    posterior = random_posterior(crowd, seed)
-    confusion = m_step(posterior, crowd, smoothing)
-    np.testing.assert_allclose(confusion, slow_m_step(posterior, crowd, smoothing), atol=1e-12)
-    np.testing.assert_allclose(confusion.sum(axis=2), 1, atol=1e-12)
-
-    by_item = np.log(random_posterior(crowd, seed + 1))
-    found, log_likelihood = e_step(by_item, confusion, crowd)
-    expected, expected_log_likelihood = slow_e_step(by_item, confusion, crowd)
-    np.testing.assert_allclose(found, expected, atol=1e-10)
-    assert log_likelihood == pytest.approx(expected_log_likelihood, rel=1e-10, abs=1e-10)
-
-    for_all, _ = e_step(by_item[0], confusion, crowd)
-    np.testing.assert_allclose(for_all, slow_e_step(np.tile(by_item[0], (crowd.n_items, 1)), confusion, crowd)[0], atol=1e-10)
 
 
 def test_e_step_on_more_items_than_a_block():
@@ -186,26 +95,13 @@ def test_e_step_on_more_items_than_a_block():
     confusion = m_step(random_posterior(crowd, 1), crowd)
     posterior, log_likelihood = e_step(log_prior, confusion, crowd)
     scores = log_prior.copy()
+    assert (log_prior == np.log(random_posterior(crowd, 0))).all()  # what the caller gave stays as it was
     np.add.at(scores, crowd.item, np.log(confusion[crowd.annotator, :, crowd.label]))
     np.testing.assert_allclose(posterior, softmax(scores, axis=1), atol=1e-12)
     assert log_likelihood == pytest.approx(logsumexp(scores, axis=1).sum(), rel=1e-12)
-
-
-def test_e_step_leaves_its_arguments_alone():
-    crowd, _ = simulated(20, 2, [0.9, 0.5])
-    log_prior, confusion = np.log(random_posterior(crowd, 0)), m_step(random_posterior(crowd, 1), crowd)
-    before = log_prior.copy(), confusion.copy()
-    e_step(log_prior, confusion, crowd)
-    np.testing.assert_array_equal(log_prior, before[0])
-    np.testing.assert_array_equal(confusion, before[1])
-
-
-def test_unlabeled_items_add_nothing_to_the_likelihood_whatever_their_prior():
-    # A network's log-softmax in float32 sums to one only nearly; over many unlabeled items that would add up.
-    crowd = CrowdLabels([1], [0], [0], 3, 1, 2)
-    rough = np.log([[0.6, 0.5], [0.5, 0.5], [0.2, 0.1]])
-    _, log_likelihood = e_step(rough, np.array([[[0.9, 0.1], [0.3, 0.7]]]), crowd)
-    assert log_likelihood == pytest.approx(math.log(0.6), rel=1e-12)
+    more = CrowdLabels(crowd.item, crowd.annotator, crowd.label, 10_001, 3, 3)
+    rough = np.vstack([log_prior, np.log([0.6, 0.5, 0.1])])  # a network's rounding must not count where nobody labeled
+    assert e_step(rough, confusion, more)[1] == pytest.approx(log_likelihood, rel=1e-12)
 
 
 def test_many_labels_do_not_underflow():
@@ -229,12 +125,25 @@ def test_impossible_labels_give_no_nan(confusion):
 # ------------------------------------------------------------------ Dawid-Skene
 
 
-@given(crowds(min_labels=1), st.sampled_from(["soft", "hard"]))
-def test_likelihood_never_falls_without_smoothing(crowd, start):
-    found = dawid_skene(crowd, smoothing=0, start=start, max_iterations=20, tolerance=-np.inf)
-    assert len(found.log_likelihoods) == found.n_iterations == 20
+@given(crowds(min_labels=1, min_classes=2), st.sampled_from(["soft", "hard"]), st.sampled_from(MODELS))
+def test_likelihood_never_falls_without_smoothing(crowd, start, model):
+    found = dawid_skene(crowd, smoothing=0, start=start, model=model, max_iterations=20, tolerance=-np.inf)
+    assert found.n_iterations == 20
     assert np.diff(found.log_likelihoods).min() > -1e-7  # the floor of 1e-10 may cost that much
     assert found.log_likelihood == found.log_likelihoods[-1]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_degenerate_crowds(model):
+    for items, annotators in ((0, 0), (0, 2), (3, 0), (3, 2)):
+        found = dawid_skene(CrowdLabels([], [], [], items, annotators, 2), smoothing=0, model=model)
+        np.testing.assert_array_equal(found.posterior, np.full((items, 2), 0.5))
+        np.testing.assert_array_equal(found.confusion, np.full((annotators, 2, 2), 0.5))
+        np.testing.assert_array_equal(found.prior, [0.5, 0.5])
+        assert (found.log_likelihood, found.converged) == (0, True)
+    one_class = dawid_skene(CrowdLabels([0, 1], [0, 0], [0, 0], 2, 1, 1), model=model)
+    np.testing.assert_array_equal(one_class.confusion, [[[1.0]]])
+    assert one_class.log_likelihood == 0
 
 
 @given(crowds(), st.sampled_from([0.0, 0.01]))
@@ -266,20 +175,6 @@ def test_order_of_annotators_items_and_classes_does_not_matter(crowd, data):
     assert other.log_likelihood == pytest.approx(one.log_likelihood, abs=1e-7)
 
 
-@given(crowds())
-def test_every_item_twice_changes_nothing(crowd):
-    item = np.concatenate([crowd.item, crowd.item + crowd.n_items])
-    twice = CrowdLabels(
-        item, np.tile(crowd.annotator, 2), np.tile(crowd.label, 2), 2 * crowd.n_items, crowd.n_annotators, crowd.n_classes
-    )
-    options = {"max_iterations": 5, "tolerance": -np.inf}
-    # Twice the counts need twice the smoothing.
-    one, other = dawid_skene(crowd, smoothing=0.1, **options), dawid_skene(twice, smoothing=0.2, **options)
-    np.testing.assert_allclose(other.posterior, np.tile(one.posterior, (2, 1)), atol=1e-8)
-    np.testing.assert_allclose(other.confusion, one.confusion, atol=1e-8)
-    assert other.log_likelihood == pytest.approx(2 * one.log_likelihood, abs=1e-7)
-
-
 @given(crowds(min_labels=1), st.integers(1, 4), st.integers(0, 3), st.sampled_from([0.0, 0.01]))
 def test_unlabeled_items_and_silent_annotators_cost_nothing(crowd, items, annotators, smoothing):
     sizes = (crowd.n_items + items, crowd.n_annotators + annotators, crowd.n_classes)
@@ -293,36 +188,17 @@ def test_unlabeled_items_and_silent_annotators_cost_nothing(crowd, items, annota
     np.testing.assert_allclose(other.confusion[crowd.n_annotators :], 1 / crowd.n_classes)
 
 
-@pytest.mark.parametrize(("items", "annotators"), [(0, 0), (0, 2), (3, 0), (3, 2)])
-@pytest.mark.parametrize("smoothing", [0.0, 0.01])
-def test_crowds_without_labels(items, annotators, smoothing):
-    crowd = CrowdLabels([], [], [], items, annotators, 2)
-    found = dawid_skene(crowd, smoothing=smoothing)
-    np.testing.assert_array_equal(found.posterior, np.full((items, 2), 0.5))
-    np.testing.assert_array_equal(found.confusion, np.full((annotators, 2, 2), 0.5))
-    np.testing.assert_array_equal(found.prior, [0.5, 0.5])
-    assert found.log_likelihood == 0
-    assert found.converged
-    assert majority_vote(crowd).tolist() == [-1] * items
-
-
-def test_finds_the_truth_that_a_majority_hides():
+def test_finds_the_truth_that_a_majority_hides_and_stops():
     crowd, truth = simulated(2000, 5, [0.95, 0.95, 0.4, 0.4, 0.4])
-    found = dawid_skene(crowd)
+    found = dawid_skene(crowd, tolerance=1e-4)
+    gains = np.diff(found.log_likelihoods) / len(crowd)
     assert found.converged
+    assert gains[-1] < 1e-4 <= gains[:-1].min()
+    assert not dawid_skene(crowd, tolerance=1e-4, max_iterations=found.n_iterations - 1).converged
     by_vote, by_model = (majority_vote(crowd) == truth).mean(), (found.labels == truth).mean()
     # Two of five who are right in 19 of 20 cases leave little doubt; a vote drowns them.
     assert by_model > 0.95 > by_vote + 0.03
     np.testing.assert_allclose(found.confusion, crowd.true_confusion(truth), atol=0.05)
-
-
-def test_confusion_has_the_true_class_first():
-    # Everybody says 1 of class 0 in three cases of ten, but always 1 of class 1.
-    random = np.random.default_rng(0)
-    truth = random.integers(2, size=3000)
-    said = np.where(truth[:, None] == 1, 1, random.random((3000, 7)) < 0.3).astype(int)
-    found = dawid_skene(CrowdLabels.from_dense(said))
-    np.testing.assert_allclose(found.confusion, np.tile([[0.7, 0.3], [0, 1]], (7, 1, 1)), atol=0.05)
 
 
 def test_starts():
@@ -334,30 +210,21 @@ def test_starts():
     soft = dawid_skene(crowd, start="soft", **options)
     np.testing.assert_array_equal(soft.posterior, dawid_skene(crowd, start=soft_vote(crowd), **options).posterior)
     assert np.abs(hard.posterior - soft.posterior).max() > 1e-3
-
-
-def test_stops_when_the_likelihood_does():
-    crowd, _ = simulated(500, 3, [0.9, 0.7, 0.7, 0.6])
-    found = dawid_skene(crowd, smoothing=0, tolerance=1e-4)
-    gains = np.diff(found.log_likelihoods) / len(crowd)
-    assert found.converged
-    assert (gains[:-1] >= 1e-4).all()
-    assert gains[-1] < 1e-4
-    cut = dawid_skene(crowd, smoothing=0, tolerance=1e-4, max_iterations=found.n_iterations - 1)
-    assert not cut.converged
-    np.testing.assert_array_equal(cut.log_likelihoods, found.log_likelihoods[:-1])
+    kept = dawid_skene(crowd, max_iterations=0)
+    assert (kept.n_iterations, kept.converged) == (0, False)
+    np.testing.assert_array_equal(kept.posterior, soft_vote(crowd))
+    np.testing.assert_array_equal(kept.confusion, m_step(soft_vote(crowd), crowd))
+    assert kept.log_likelihood == dawid_skene(crowd, max_iterations=1).log_likelihood
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"smoothing": -0.1}, "smoothing must be a number of at least 0, found -0.1"),
-        ({"smoothing": np.nan}, "smoothing must be a number of at least 0, found nan"),
         ({"max_iterations": -1}, "max_iterations must be at least 0, found -1"),
         ({"model": "two coins"}, "model must be one of confusion, per class, one coin, found 'two coins'"),
         ({"known": [0, 1]}, r"known must be one whole number for each of the 4 items, found shape \(2,\)"),
         ({"known": [0, 1, 3, -1]}, "known must lie in 0 .. 2, or -1 where it is not known, found 3 for item 2"),
-        ({"known": [0.0, 1.0, 2.0, -1.0]}, "known must be one whole number"),
         ({"prior_counts": np.ones((3, 3))}, r"prior_counts must have the shape \(3, 3, 3\), found \(3, 3\)"),
         ({"prior_counts": -np.ones((3, 3, 3))}, "prior_counts must be finite and at least 0"),
         ({"start": np.ones((3, 3, 3))}, "rows of probabilities"),
@@ -366,7 +233,6 @@ def test_stops_when_the_likelihood_does():
         ({"start": np.ones((4, 2)) / 2}, r"start must have the shape \(4, 3\), found \(4, 2\)"),
         ({"start": np.ones((4, 3))}, r"rows of probabilities that sum to one, found \[1. 1. 1.\] in row 0"),
         ({"start": np.tile([1.5, -0.5, 0], (4, 1))}, "rows of probabilities"),
-        ({"start": np.full((4, 3), np.nan)}, "rows of probabilities"),
     ],
 )
 def test_dawid_skene_refuses(options, message):
@@ -374,22 +240,18 @@ def test_dawid_skene_refuses(options, message):
         dawid_skene(SPECIFIED, **options)
 
 
-@pytest.mark.parametrize("shape", [(4,), (3, 3), (1, 3), (4, 3, 1)])
-def test_e_step_refuses_a_prior_of_another_shape(shape):
-    with pytest.raises(ValueError, match=r"log_prior must have the shape \(3,\) or \(4, 3\), found"):
-        e_step(np.zeros(shape), np.ones((3, 3, 3)) / 3, SPECIFIED)
-
-
-def test_steps_refuse_other_shapes():
-    with pytest.raises(ValueError, match=r"confusion must have the shape \(3, 3, 3\), found \(3, 3, 2\)"):
-        e_step(np.zeros(3), np.ones((3, 3, 2)), SPECIFIED)
-    with pytest.raises(ValueError, match=r"posterior must have the shape \(4, 3\), found \(4, 2\)"):
-        m_step(np.ones((4, 2)), SPECIFIED)
-
-
-def test_e_step_refuses_matrices_that_are_none():
-    with pytest.raises(ValueError, match=r"rows that sum to one \(or to zero.*found 3.0 for annotator 0 and class 0"):
-        e_step(np.zeros(3), np.ones((3, 3, 3)), SPECIFIED)
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (lambda: e_step(np.zeros((1, 3)), np.ones((3, 3, 3)) / 3, SPECIFIED), r"log_prior .* shape \(3,\) or \(4, 3\), found"),
+        (lambda: e_step(np.zeros(3), np.ones((3, 3, 2)), SPECIFIED), r"confusion .* shape \(3, 3, 3\), found \(3, 3, 2\)"),
+        (lambda: e_step(np.zeros(3), np.ones((3, 3, 3)), SPECIFIED), "to one .*, found 3.0 for annotator 0 and class 0"),
+        (lambda: m_step(np.ones((4, 2)), SPECIFIED), r"posterior must have the shape \(4, 3\), found \(4, 2\)"),
+    ],
+)
+def test_steps_refuse(step, message):
+    with pytest.raises(ValueError, match=message):
+        step()
 
 
 # ------------------------------------------------------------------ known classes, counts from before, fewer parameters
@@ -432,7 +294,7 @@ def slow_fit(crowd, rounds, smoothing=0.1, model="confusion", known=None, prior_
     return confusion, posterior, joint[labeled].sum()
 
 
-@pytest.mark.parametrize("model", ["confusion", "per class", "one coin"])
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("extras", ["nothing more", "known", "prior_counts"])
 def test_every_model_equals_a_slow_one(model, extras):
     crowd, truth = simulated(40, 2, [0.9, 0.6, 0.5, 0.4], seed=5)
@@ -450,17 +312,6 @@ def test_every_model_equals_a_slow_one(model, extras):
     assert found.parameters.ndim == {"confusion": 3, "per class": 2, "one coin": 1}[model]
 
 
-@pytest.mark.parametrize("model", ["per class", "one coin"])
-def test_likelihood_of_fewer_parameters_never_falls(model):
-    crowd, truth = simulated(200, 3, [0.9, 0.7, 0.7, 0.6, 0.2])
-    known = np.where(np.arange(200) < 30, truth, -1)
-    found = dawid_skene(crowd, smoothing=0, model=model, known=known, tolerance=-np.inf, max_iterations=30)
-    assert (np.diff(found.log_likelihoods) > -1e-9).all()
-    assert (found.labels == truth).mean() >= (majority_vote(crowd) == truth).mean()
-    # The likelihood of the full model can only be higher.
-    assert dawid_skene(crowd, smoothing=0, known=known).log_likelihood > found.log_likelihood
-
-
 def test_known_classes_are_held_and_help():
     crowd, truth = simulated(300, 2, [0.9, 0.3, 0.3, 0.3, 0.3], seed=2)
     known = np.where(np.arange(300) < 60, truth, -1)
@@ -469,16 +320,6 @@ def test_known_classes_are_held_and_help():
     np.testing.assert_array_equal(found.posterior[:60], np.eye(3)[truth[:60]])
     assert (start == 1 / 3).all()  # what the caller gave stays as it was
     assert (found.labels[60:] == truth[60:]).mean() > (without.labels[60:] == truth[60:]).mean() + 0.05
-
-
-def test_no_rounds_keep_the_start():
-    crowd, _ = simulated(50, 2, [0.9, 0.7, 0.7, 0.6])
-    found = dawid_skene(crowd, max_iterations=0)
-    assert (found.n_iterations, len(found.log_likelihoods), found.converged) == (0, 0, False)
-    np.testing.assert_array_equal(found.posterior, soft_vote(crowd))
-    np.testing.assert_array_equal(found.confusion, m_step(soft_vote(crowd), crowd))
-    np.testing.assert_allclose(found.prior, soft_vote(crowd).mean(axis=0), rtol=1e-12)
-    assert found.log_likelihood == dawid_skene(crowd, max_iterations=1).log_likelihood
 
 
 def test_start_from_matrices():
@@ -492,23 +333,14 @@ def test_start_from_matrices():
     np.testing.assert_allclose(onwards.posterior, dawid_skene(crowd, start=expected, max_iterations=3).posterior, rtol=1e-8)
 
 
-def test_many_classes_are_refused_in_time_and_fit_in_other_models():
-    random = np.random.default_rng(0)
-    annotators, classes = 3000, 20_000
-    crowd = CrowdLabels(np.arange(100).repeat(3), random.permutation(annotators)[:300], [7] * 300, 100, annotators, classes)
-    with pytest.raises(MemoryError, match=r"3000 annotators and 20000 classes take 19,200,000,000,000 bytes"):
-        dawid_skene(crowd)
+def test_many_classes_are_refused_in_time_and_fit_in_other_models(monkeypatch):
+    with pytest.raises(MemoryError, match=r"3000 annotators and 20000 classes take 19,200,000,000,000 bytes, and this machine"):
+        dawid_skene(CrowdLabels([0], [0], [7], 1, 3000, 20_000))
+    crowd, _ = simulated(50, 2, [0.9, 0.7, 0.7, 0.6])
+    monkeypatch.setattr(em_steps, "_memory", lambda: 8 * 4 * 3 * 3 - 1)
     found = dawid_skene(crowd, model="one coin", max_iterations=3)
-    assert (found.labels == 7).all()
-    with pytest.raises(MemoryError, match=r"9,600,000,000,000 bytes"):
+    with pytest.raises(MemoryError, match="4 annotators and 3 classes take 288 bytes, and this machine has 287"):
         _ = found.confusion
-
-
-@pytest.mark.parametrize("model", ["per class", "one coin"])
-def test_one_class(model):
-    found = dawid_skene(CrowdLabels([0, 1], [0, 0], [0, 0], 2, 1, 1), model=model)
-    np.testing.assert_array_equal(found.confusion, [[[1.0]]])
-    assert found.log_likelihood == 0
 
 
 # ------------------------------------------------------------------ weighted votes
@@ -520,7 +352,7 @@ def test_weighted_votes():
     np.testing.assert_allclose(soft_vote(crowd, weights=[1, 1, 3]), [[0.4, 0.6], [0, 1], [0, 1], [0.5, 0.5]])
     np.testing.assert_array_equal(majority_vote(crowd, weights=[1, 0, 0]), [0, -1, 1, -1])
     np.testing.assert_array_equal(soft_vote(crowd, weights=[2, 2, 2]), soft_vote(crowd))
-    for wrong in ([1, 1], [0, 0, 0], [1, 1, np.nan], [1, 1, -1]):
+    for wrong in ([1, 1], [0, 0, 0], [1, 1, -1]):
         with pytest.raises(ValueError, match="for each of the 3 annotators, not all 0"):
             majority_vote(crowd, weights=wrong)
     with pytest.raises(ValueError, match="random ties are for whole votes"):

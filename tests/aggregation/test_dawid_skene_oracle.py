@@ -9,6 +9,7 @@ from crowdkit.aggregation import DawidSkene, MajorityVote, OneCoinDawidSkene
 
 from lib.aggregation.dawid_skene import dawid_skene, m_step, majority_vote, soft_vote
 from lib.crowd.labels import CrowdLabels
+from tests.strategies import simulated
 
 # crowd-kit 1.4 calls pandas in ways that pandas 3 deprecates.
 pytestmark = [
@@ -19,10 +20,7 @@ pytestmark = [
 
 def dense_crowd() -> CrowdLabels:
     """Every annotator labels every item and uses every class."""
-    random = np.random.default_rng(0)
-    truth = random.integers(4, size=300)
-    knows = random.random((300, 6)) < [0.9, 0.8, 0.7, 0.6, 0.5, 0.3]
-    return CrowdLabels.from_dense(np.where(knows, truth[:, None], random.integers(4, size=(300, 6))), n_classes=4)
+    return simulated(300, 6, [0.9, 0.8, 0.7, 0.6, 0.5, 0.3], 4)[0]
 
 
 def sparse_crowd() -> CrowdLabels:
@@ -53,13 +51,6 @@ def in_order(frame: pd.DataFrame) -> np.ndarray:
     return frame.sort_index(axis=0).sort_index(axis=1).to_numpy()
 
 
-def test_the_sparse_crowd_is_the_hard_case():
-    crowd = sparse_crowd()
-    used = crowd.incidence.sum(axis=0).reshape(crowd.n_annotators, crowd.n_classes) > 0
-    assert (used.sum(axis=1) < crowd.n_classes).mean() > 0.5
-    assert (crowd.labels_per_annotator > 0).all()
-
-
 def test_votes(crowd):
     np.testing.assert_allclose(soft_vote(crowd), in_order(MajorityVote().fit_predict_proba(table(crowd))), atol=1e-12)
     theirs = MajorityVote().fit_predict(table(crowd)).sort_index().to_numpy()
@@ -69,7 +60,7 @@ def test_votes(crowd):
     np.testing.assert_array_equal(majority_vote(crowd)[clear], theirs[clear])
 
 
-@pytest.mark.parametrize("iterations", [1, 2, 10, 40])
+@pytest.mark.parametrize("iterations", [1, 10])
 def test_dawid_skene(crowd, iterations):
     ours = dawid_skene(crowd, smoothing=0, max_iterations=iterations, tolerance=-np.inf)
     # Their bound counts the prior once a label, so they would stop elsewhere: as many rounds for both.

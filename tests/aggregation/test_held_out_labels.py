@@ -36,39 +36,17 @@ def test_hidden_and_visible_make_the_crowd(crowd, share, seed):
     assert lost == max(0, len(hidden) - spare)
 
 
-def test_hiding_is_random_and_repeatable():
-    crowd = random_example().crowd
-    draws = [hide(crowd, 0.3, np.random.default_rng(seed))[1] for seed in (1, 1, 2, 3)]
-    cells = [tuple(zip(draw.item.tolist(), draw.annotator.tolist(), strict=True)) for draw in draws]
-    assert cells[0] == cells[1]
-    assert len(set(cells)) > 1
-
-
 def test_every_label_of_an_item_may_be_the_one_that_stays():
     crowd = CrowdLabels.from_dense(np.array([[0, 1, 1]]))
-    kept = {int(hide(crowd, 0.5, np.random.default_rng(seed))[0].annotator[0]) for seed in range(30)}
-    assert kept == {0, 1, 2}
-
-
-def test_share_refused():
+    kept = [int(hide(crowd, 0.5, np.random.default_rng(seed))[0].annotator[0]) for seed in [*range(30), *range(30)]]
+    assert set(kept) == {0, 1, 2}
+    assert kept[:30] == kept[30:]
     for share in (-0.1, 1.0):
         with pytest.raises(ValueError, match=f"below 1, found {share}"):
-            hide(CROWD, share, np.random.default_rng(0))
+            hide(crowd, share, np.random.default_rng(0))
 
 
 # ------------------------------------------------------------------ matrices and score
-
-
-def test_confusion_by_hand():
-    # Annotator 0 says 0 of both items, annotator 1 says 1 of the first; annotator 2 says nothing.
-    crowd = CrowdLabels([0, 1, 0], [0, 0, 1], [0, 0, 1], 2, 3, 2)
-    prob = np.array([[0.75, 0.25], [0.5, 0.5]])
-    pooled = np.array([[1.25, 0.75], [0.75, 0.25]]) / [[2], [1]]
-    expected = np.empty((3, 2, 2))
-    expected[0] = (np.array([[1.25, 0], [0.75, 0]]) + 2 * pooled) / [[3.25], [2.75]]
-    expected[1] = (np.array([[0, 0.75], [0, 0.25]]) + 2 * pooled) / [[2.75], [2.25]]
-    expected[2] = pooled
-    assert fit_confusion(prob, crowd, strength=2.0, rounds=0) == pytest.approx(expected, abs=1e-12)
 
 
 def slow_average(weights, crowd):
@@ -135,26 +113,10 @@ def test_score_by_hand():
     assert score(soft, visible, hidden) == pytest.approx(math.log(0.75), abs=1e-4)
     confusion = fit_confusion(soft, visible)[1]
     assert score(soft, visible, hidden) == pytest.approx(math.log(0.75 * confusion[0, 0] + 0.25 * confusion[1, 0]), abs=1e-12)
-
-
-def test_score_slowly():
-    crowd = random_example().crowd
-    visible, hidden = hide(crowd, 0.4, np.random.default_rng(0))
-    prob, total = predictions(crowd), 0.0
-    confusion = fit_confusion(prob, visible)
-    for i, r, k in zip(hidden.item, hidden.annotator, hidden.label, strict=True):
-        total += math.log(sum(prob[i, j] * confusion[r, j, k] for j in range(4)))
-    assert score(prob, visible, hidden) == pytest.approx(total / len(hidden), abs=1e-12)
-
-
-def test_truth_explains_held_out_labels_best():
-    random = np.random.default_rng(0)
-    y = random.integers(0, 3, 300)
-    labels = np.where(random.random((300, 4)) < 0.7, y[:, None], random.integers(0, 3, (300, 4)))
-    visible, hidden = hide(CrowdLabels.from_dense(labels), 0.15, random)
-    wrong = np.where(random.random(300) < 0.3, random.integers(0, 3, 300), y)
-    truth, mistaken, nothing = (score(p, visible, hidden) for p in (np.eye(3)[y], np.eye(3)[wrong], np.full((300, 3), 1 / 3)))
-    assert truth > mistaken > nothing
+    with pytest.raises(ValueError, match=r"shape \(2, 2\), found \(3, 3\)"):
+        fit_confusion(np.eye(3), both)
+    with pytest.raises(ValueError, match="strength must be above 0, found 0"):
+        fit_confusion(prob, both, strength=0)
 
 
 # ------------------------------------------------------------------ temperature and choice
@@ -209,10 +171,3 @@ def test_nothing_hidden_takes_the_newest():
     assert (choice.best.epoch, choice.best.temperature) == (2, 1.0)
     assert math.isnan(choice.best.score)
     assert choice.best.prob == pytest.approx(predictions(CROWD, 2))
-
-
-def test_fit_refusals():
-    with pytest.raises(ValueError, match=r"shape \(4, 3\), found \(3, 3\)"):
-        fit_confusion(np.eye(3), CROWD)
-    with pytest.raises(ValueError, match="strength must be above 0, found 0"):
-        fit_confusion(np.full((4, 3), 1 / 3), CROWD, strength=0)

@@ -6,13 +6,11 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from numpy.testing import assert_allclose
 
 from lib.aggregation import ratings
 from lib.aggregation.ratings import Annotators
 from lib.crowd.labels import CrowdRatings
-from lib.losses.ratings import rating_loss
 from lib.training import scoring
 
 
@@ -49,15 +47,6 @@ def test_scores_by_hand():
     correlation = np.corrcoef([1, 2, 4], [1, 3, 2])[0, 1]
     wanted = {"mae": 1, "rmse": math.sqrt(5 / 3), "r2": 1 - 5 / 2, "pearson": correlation, "shift": 1 / 3}
     assert found == pytest.approx(wanted)
-
-
-def test_scores_agree_with_scikit_learn():
-    from sklearn import metrics
-
-    found = scoring.rating_scores(PREDICTION, TRUTH)
-    assert found["r2"] == pytest.approx(metrics.r2_score(TRUTH, PREDICTION))
-    assert found["mae"] == pytest.approx(metrics.mean_absolute_error(TRUTH, PREDICTION))
-    assert found["rmse"] == pytest.approx(metrics.root_mean_squared_error(TRUTH, PREDICTION))
 
 
 def test_scores_where_nothing_varies():
@@ -174,27 +163,3 @@ def test_em_finds_biases_and_precisions():
     better, plain = (scoring.rating_scores(x[crowd.labels_per_item > 0], truth[crowd.labels_per_item > 0])["pearson"]
                      for x in (mean, ratings.mean_rating(crowd)))  # fmt: skip
     assert better > plain + 0.03
-
-
-# ------------------------------------------------------------------ the crowd layer's loss
-
-
-def test_rating_loss_by_hand():
-    """Expected: 2 * 1 + 0.5, against 3; 1 * 1, against 2; -1 * 3, against 0."""
-    loss = rating_loss(
-        torch.tensor([1.0, 3.0]),
-        torch.tensor([3.0, 2.0, 0.0]),
-        position=torch.tensor([0, 0, 1]),
-        annotator=torch.tensor([0, 1, 2]),
-        scale=torch.tensor([2.0, 1.0, -1.0]),
-        bias=torch.tensor([0.5, 0.0, 0.0]),
-    )
-    assert loss.item() == pytest.approx((0.25 + 1 + 9) / 3)
-
-
-def test_rating_loss_refuses():
-    none, one = torch.zeros(0, dtype=torch.long), torch.zeros(1, dtype=torch.long)
-    with pytest.raises(ValueError, match=r"equally long and not empty, found lengths \(0, 0, 0\)"):
-        rating_loss(torch.zeros(1), none, none, none, None, None)
-    with pytest.raises(ValueError, match=r"found lengths \(1, 1, 2\)"):
-        rating_loss(torch.zeros(1), torch.zeros(2), one, one, None, None)

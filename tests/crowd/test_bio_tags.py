@@ -52,32 +52,6 @@ def test_decoding_is_the_best_valid_sequence(lengths, seed):
         first += n
 
 
-def test_decoding_leaves_a_valid_sequence_alone():
-    tags, lengths = numbers("B-PER I-PER O", "B-LOC B-LOC I-LOC", "O")
-    log_prob = np.log(np.where(np.eye(len(TAGS))[tags], 0.6, 0.1))
-    assert decode(log_prob, lengths, TAGS).tolist() == tags.tolist()
-
-
-def test_an_orphan_is_repaired_by_probability():
-    _, lengths = numbers("O I-LOC")
-    prob = np.array([[0.5, 0.4, 0.0, 0.1, 0.0], [0.2, 0.1, 0.7, 0.0, 0.0]])
-    log_prob = np.log(np.maximum(prob, 1e-12))
-    # B-LOC I-LOC has 0.4 * 0.7, more than O O with 0.5 * 0.2.
-    assert [TAGS[k] for k in decode(log_prob, lengths, TAGS)] == ["B-LOC", "I-LOC"]
-
-
-def test_entities_by_hand():
-    # A new B, an I of another type, an I after O and the end of a sentence all cut.
-    tags, lengths = numbers("B-LOC I-LOC B-LOC I-PER", "I-LOC O I-PER I-PER")
-    assert entities(tags, lengths, TAGS).tolist() == [[0, 1, 0], [2, 2, 0], [3, 3, 1], [4, 4, 0], [6, 7, 1]]
-    assert entities(*numbers("O O"), TAGS).shape == (0, 3)
-
-
-def test_an_entity_does_not_cross_sentences():
-    tags, lengths = numbers("B-LOC", "I-LOC")
-    assert entities(tags, lengths, TAGS).tolist() == [[0, 0, 0], [1, 1, 0]]
-
-
 def test_scores_by_hand():
     truth, lengths = numbers("B-PER I-PER O B-LOC", "B-LOC O", "O O B-PER")
     found, _ = numbers("B-PER I-PER O B-PER", "B-LOC I-LOC", "B-LOC O B-PER")
@@ -90,6 +64,7 @@ def test_nothing_to_find_scores_zero():
     tags, lengths = numbers("O O")
     one, _ = numbers("B-LOC O")
     nothing = {"precision": 0.0, "recall": 0.0, "f1": 0.0}
+    assert entities(tags, lengths, TAGS).shape == (0, 3)
     assert entity_scores(tags, tags, lengths, TAGS) == nothing
     assert entity_scores(one, tags, lengths, TAGS) == entity_scores(tags, one, lengths, TAGS) == nothing
     assert entity_scores(one, one, lengths, TAGS) == {"precision": 1.0, "recall": 1.0, "f1": 1.0}

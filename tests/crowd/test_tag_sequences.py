@@ -5,10 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lib.aggregation.dawid_skene import majority_vote
-from lib.crowd.labels import CrowdLabels
 from lib.crowd.tag_sequences import CrowdSequences
-from tests.tagged_toys import GIVEN, TAGS, TRUTH, WORDS, crowd
+from tests.tagged_toys import GIVEN, TAGS, WORDS, crowd
 
 FILE = "Anna B-PER ?\nsings O ?\n\nRome O B-LOC\n\n"
 
@@ -20,12 +18,6 @@ def test_tokens_are_items():
     assert sequences.annotators_per_sentence.tolist() == [2, 2, 1, 2]
     assert len(sequences.labels) == 2 * 5 + 2 * 1 + 3 + 2 * 2
     assert [sequences.tags(s) for s in range(4)] == [dict(given) for given in GIVEN]
-
-
-def test_a_vote_per_token_needs_nothing_new():
-    vote = majority_vote(crowd().labels)
-    assert [TAGS[k] for k in vote[6:9]] == list(TRUTH[2])  # one annotator alone
-    assert TAGS[vote[3]] == "O"  # B-LOC against O: ties go to the lowest index
 
 
 def test_file_round_trip(tmp_path):
@@ -51,32 +43,19 @@ def test_selection_keeps_sentences_whole():
 
 @pytest.mark.parametrize(
     ("sentences", "words"),
-    [([4], "lie in 0 .. 3, found 4 .. 4"), ([0, 0], "not repeat"), (np.array([True]), r"shape \(4,\), found \(1,\)")],
+    [([4], "lie in 0 .. 3, found 4"), ([0, 0], "not repeat"), (np.array([True]), r"shape \(4,\), found \(1,\)")],
 )
 def test_a_wrong_selection_is_refused(sentences, words):
     with pytest.raises(ValueError, match=words):
         crowd().select(sentences)
 
 
-def test_an_unknown_tag_is_refused(tmp_path):
-    (tmp_path / "tags.txt").write_text(FILE.replace("B-LOC", "B-XYZ"))
-    with pytest.raises(ValueError, match=r"tags.txt: unknown tag 'B-XYZ' \(token 2, annotator 1\)"):
-        CrowdSequences.read(tmp_path / "tags.txt", TAGS)
-
-
-def test_a_partly_tagged_sentence_is_refused(tmp_path):
-    labels = crowd().labels
-    with pytest.raises(ValueError, match=r"found 4 of 5 tags of annotator 2 in sentence 0 .*; 1 such case"):
-        CrowdSequences(WORDS, labels.select_labels(np.arange(len(labels)) != 1))
-    (tmp_path / "tags.txt").write_text(FILE.replace("sings O ?", "sings ? ?"))
-    with pytest.raises(ValueError, match="all tokens of a sentence or none, found 1 of 2"):
-        CrowdSequences.read(tmp_path / "tags.txt", TAGS)
-
-
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         (FILE.replace("sings O ?", "sings O"), r"line 2 must have 3 columns as in the first line, found 2: 'sings O'"),
+        (FILE.replace("B-LOC", "B-XYZ"), r"tags.txt: unknown tag 'B-XYZ' \(token 2, annotator 1\)"),
+        (FILE.replace("sings O ?", "sings ? ?"), "all tokens of a sentence or none, found 1 of 2"),
         ("Anna\n", "line 1 must have a token and at least one tag, found 1"),
         ("\n\n", "expected sentences, one token per line, found none"),
     ],
@@ -91,14 +70,11 @@ def test_a_broken_file_is_refused(tmp_path, text, words):
 
 def test_what_does_not_fit_is_refused():
     labels = crowd().labels
+    with pytest.raises(ValueError, match=r"found 4 of 5 tags of annotator 2 in sentence 0 .*; 1 such case"):
+        CrowdSequences(WORDS, labels.select_labels(np.arange(len(labels)) != 1))
     with pytest.raises(ValueError, match="of the 6 tokens of 2 sentences, found 11 items"):
         CrowdSequences(WORDS[:2], labels)
     with pytest.raises(ValueError, match="found none in sentence 1"):
         CrowdSequences([("a",), ()], labels)
     with pytest.raises(ValueError, match="need class_names"):
         CrowdSequences(WORDS, replace(labels, class_names=None))
-
-
-def test_no_sentence_and_no_label_are_allowed():
-    nobody = CrowdLabels([], [], [], 2, 4, 2, class_names=("O", "B-X"))
-    assert CrowdSequences([("a", "b")], nobody).tags(0) == {}

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from lib.losses.distillation import DIVERGENCES, Distillation
-from lib.losses.information import class_prior
+from lib.losses.distillation import Distillation
+from lib.losses.information import DIVERGENCES, class_prior
 
 UNITS = {
     "kl": (lambda t: 1 + math.log(t), lambda t: t),
@@ -42,6 +42,7 @@ def test_information_gain_slowly(divergence):
     p, rows = torch.softmax(z, dim=1).numpy(), q.numpy()
     prior = (rows[counted].sum(axis=0) + 1) / (7 + 3)
     assert_close(loss.prior, torch.from_numpy(prior))
+    assert_close(loss.prior, class_prior(q[counted]))
     matching, chance = UNITS[divergence]
     gain = np.mean([matching(sum(p[b] * rows[i] / prior)) for b, i in enumerate(ITEMS.tolist())])
     gain -= np.mean([chance(sum(p[b] * rows[j] / prior)) for b in range(6) for j in counted.tolist()])
@@ -52,14 +53,6 @@ def test_information_gain_slowly(divergence):
     assert loss(torch.log_softmax(z, dim=1), ITEMS).item() == pytest.approx(-factor * gain, abs=1e-12)
 
 
-def test_known_values_of_certain_views():
-    q = torch.eye(10, dtype=torch.float64).repeat(20, 1)
-    for divergence in DIVERGENCES:
-        loss = Distillation(q, divergence=divergence)
-        least = loss(q.clamp_min(1e-300).log(), torch.arange(200)).item()
-        assert least == pytest.approx(-math.log(10), abs=1e-6)  # population values 2.302585, 9 and 1.051195, scaled
-
-
 def test_controls_by_hand():
     q = torch.tensor([[0.5, 0.25, 0.25], [0.0, 1.0, 0.0]], dtype=torch.float64)
     log_p = torch.tensor([[0.25, 0.5, 0.25], [0.2, 0.6, 0.2]], dtype=torch.float64).log()
@@ -68,13 +61,10 @@ def test_controls_by_hand():
     assert Distillation(q, loss="kl")(log_p, items).item() == pytest.approx((both - math.log(0.6)) / 2, abs=1e-12)
     assert Distillation(q, loss="ce")(log_p, items).item() == pytest.approx((math.log(4) - math.log(0.6)) / 2, abs=1e-12)
     evidence = [[0.125, 0.125, 0.0625], [0, 0.6, 0]] / Distillation(q).prior.numpy()
+    assert Distillation(q, loss="kl").surprise(log_p, items).mean().item() == pytest.approx(
+        (both - math.log(0.6)) / 2, abs=1e-12
+    )
     assert Distillation(q).surprise(log_p, items).numpy() == pytest.approx(-np.log(np.sum(evidence, axis=1)), abs=1e-12)
-
-
-@pytest.mark.parametrize("loss", ["kl", "ce"])
-def test_surprise_averages_to_the_loss(loss):
-    distillation, log_p = Distillation(teacher(), loss=loss), torch.log_softmax(logits(), dim=1)
-    assert_close(distillation.surprise(log_p, ITEMS).mean(), distillation(log_p, ITEMS))
 
 
 # ------------------------------------------------------------------ gradients
@@ -108,13 +98,6 @@ def test_the_teacher_is_evidence_beside_the_students_belief():
     assert_close(slope_of(Distillation(q, loss="kl"), z, ITEMS), (p - q[ITEMS]) / len(z))
 
 
-def test_certain_teacher_makes_all_losses_cross_entropy():
-    q, z = torch.eye(3, dtype=torch.float64)[[0, 1, 2, 1, 0, 2, 2, 1, 0]], logits()
-    expected = slope_of(Distillation(q, loss="ce"), z, ITEMS)
-    assert_close(slope_of(Distillation(q, prior=q.mean(dim=0)), z, ITEMS), expected)
-    assert_close(slope_of(Distillation(q, loss="kl"), z, ITEMS), expected)
-
-
 def test_doubtful_teacher_exerts_no_pressure():
     q = teacher()
     q[4] = (q.sum(dim=0) - q[4]) / 8  # the others' mean, and so the mean of all
@@ -126,14 +109,6 @@ def test_doubtful_teacher_exerts_no_pressure():
 
 
 @pytest.mark.parametrize("divergence", DIVERGENCES)
-def test_permuted_teacher_gives_a_permuted_student(divergence):
-    q, z, order = teacher(), logits(), torch.tensor([2, 0, 1])
-    plain = slope_of(Distillation(q, divergence=divergence), z, ITEMS)
-    permuted = slope_of(Distillation(q[:, order], divergence=divergence), z[:, order], ITEMS)
-    assert_close(permuted, plain[:, order])
-
-
-@pytest.mark.parametrize("divergence", DIVERGENCES)
 def test_ignoring_the_item_gains_nothing(divergence):
     q = teacher()
     loss = Distillation(q, divergence=divergence)
@@ -142,12 +117,6 @@ def test_ignoring_the_item_gains_nothing(divergence):
 
 
 # ------------------------------------------------------------------ edges
-
-
-def test_prior_is_the_counted_items_mean():
-    q = teacher()
-    assert_close(Distillation(q).prior, class_prior(q))
-    assert_close(Distillation(q, ITEMS[:3]).prior, class_prior(q[ITEMS[:3]]))
 
 
 def test_no_gradient_reaches_the_teacher():
