@@ -55,15 +55,8 @@ GRIDS = {
 
 
 def grid(notebook: str, scale: str, seeds: Sequence[int]) -> list[RunConfig]:
-    """The runs of a notebook.
-
-    Args:
-        notebook: file name without ending, with or without its number (``10_crowdlayer_labelme``, ``crowdlayer_labelme``).
-        scale: one of :data:`SCALES`.
-        seeds: one run each, whole numbers without repeats.
-
-    Returns:
-        Configurations; empty for a notebook that trains nothing through the ledger.
+    """The runs of a notebook (its file's name without ending, with or without its number) at one of :data:`SCALES`; none where
+    it trains nothing through the ledger.
 
     Raises:
         ValueError: an unknown scale, or seeds that are no whole numbers, repeat or are none.

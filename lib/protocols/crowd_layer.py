@@ -75,19 +75,10 @@ def simulated_annotators(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     """Every method with every seed; a seed has annotators of its own, the same for all methods. The Crowd Layer's first runs
     keep its weights."""
     data, options, backbone, backbone_options = _animals(scale)
+    recipe = Recipe(epochs=ANIMAL_EPOCHS[scale], batch_size=64 if scale == "fast" else 16, lr=1e-3)
+    about = {"backbone_options": backbone_options, "case": "five annotators", "scale": scale}
     configs = [
-        RunConfig(
-            experiment="cats_dogs",
-            dataset=data,
-            method=method,
-            backbone=backbone,
-            recipe=Recipe(epochs=ANIMAL_EPOCHS[scale], batch_size=64 if scale == "fast" else 16, lr=1e-3),
-            dataset_options=options | {"crowd_seed": seed},
-            backbone_options=backbone_options,
-            case="five annotators",
-            scale=scale,
-            seed=seed,
-        )
+        RunConfig("cats_dogs", data, method, backbone, recipe, options | {"crowd_seed": seed}, seed=seed, **about)
         for seed in seeds
         for method in ANIMAL_METHODS
     ]
@@ -107,8 +98,8 @@ def _animals(scale: str) -> tuple[str, dict, str, dict]:
 
 # ---------------------------------------------------------------------- 12: movie reviews
 
-RATING_METHODS = ("true-ratings", "ratings-mean", "ratings-em", "crowdlayer-s", "crowdlayer-b", "crowdlayer-sb")
 RATING_LAYERS = ("crowdlayer-s", "crowdlayer-b", "crowdlayer-sb")
+RATING_METHODS = ("true-ratings", "ratings-mean", "ratings-em", *RATING_LAYERS)
 # Whose biases are drawn, of the first seed.
 SHOWN_BIASES = (("ratings-em", "real"), ("crowdlayer-b", "released, fixed"), ("crowdlayer-sb", "released, fixed"))
 
@@ -161,44 +152,30 @@ def review_tuning(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
 
 
 def review_budget(rows: Sequence[dict]) -> int:
-    """The number of epochs, of :data:`BUDGETS`, at which the *mean of the ratings* has its least validation RMSE: the
-    baseline gets what suits it, and all methods get the same.
-
-    Args:
-        rows: ledger rows of :func:`review_tuning`.
-    """
+    """The number of epochs, of :data:`BUDGETS`, at which the *mean of the ratings* has its least validation RMSE in rows of
+    :func:`review_tuning`: the baseline gets what suits it, and all methods get the same."""
     baseline = [row["history"]["valid_rmse"] for row in rows if row["config"]["method"] == "ratings-mean"]
     return min(BUDGETS, key=lambda epochs: round(sum(history[epochs - 1] for history in baseline), 4))
 
 
 def review_options(rows: Sequence[dict], epochs: int) -> dict[str, dict]:
-    """The options with the least mean validation RMSE after so many epochs, by method; the first of those that are equal to
-    four digits.
-
-    Args:
-        rows: ledger rows of :func:`review_tuning`.
-    """
+    """The options with the least mean validation RMSE after so many epochs of :func:`review_tuning`, by method; the first of
+    those that are equal to four digits."""
     errors = selection.scores(
-        rows,
-        value=lambda config: RATING_OPTIONS[config["method"]].index(config["method_options"]),
-        score=lambda row: -row["history"]["valid_rmse"][epochs - 1],
-        place=lambda config: config["method"],
+        (
+            (method, RATING_OPTIONS[method].index(row["config"]["method_options"]), -row["history"]["valid_rmse"][epochs - 1])
+            for row in rows
+            for method in [row["config"]["method"]]
+        ),
         digits=4,
     )
     return {method: RATING_OPTIONS[method][selection.best(tried)] for method, tried in errors.items() if len(tried) > 1}
 
 
 def _reviews(method: str, scale: str, seed: int, options: dict, case: str = "real", epochs: int = RATING_EPOCHS) -> RunConfig:
-    return RunConfig(
-        experiment="moviereviews",
-        dataset="moviereviews",
-        method=method,
-        recipe=at_scale(Recipe(epochs=epochs, batch_size=128, lr=1e-3), scale),
-        method_options=options,
-        case=case,
-        scale=scale,
-        seed=seed,
-    )
+    recipe = at_scale(Recipe(epochs=epochs, batch_size=128, lr=1e-3), scale)
+    about = {"method_options": options, "case": case, "scale": scale, "seed": seed}
+    return RunConfig("moviereviews", "moviereviews", method, recipe=recipe, **about)
 
 
 # ---------------------------------------------------------------------- 13: named entities
@@ -226,31 +203,20 @@ def named_entities(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
 def entity_runs(
     methods: Iterable[str], scale: str, seeds: Iterable[int], pretrain: int = PRETRAIN, **dataset_options
 ) -> list[RunConfig]:
-    """Methods with every seed.
-
-    Args:
-        pretrain: epochs of the Crowd Layer on the majority vote.
-        dataset_options: such as ``validation``.
-    """
-
-    def config(method: str, seed: int) -> RunConfig:
+    """Methods with every seed; ``pretrain`` are the Crowd Layer's epochs on the majority vote."""
+    data, sizes = dataset_options, PAPER_SIZES if scale == "paper" else {}
+    first, case = pretrain, "real" if pretrain == PRETRAIN else FROM_SCRATCH
+    if scale == "smoke":
+        data, first = {"sentences": 200} | dataset_options, min(pretrain, 1)
+    about = {"dataset_options": data, "backbone_options": sizes, "case": case, "scale": scale}
+    configs = []
+    for method in methods:
         paper = replace(ENTITY_PAPER, epochs=PAPER_EPOCHS.get(method, ENTITY_PAPER.epochs))
-        first = min(pretrain, 1) if scale == "smoke" else pretrain
-        return RunConfig(
-            experiment="conll_ner",
-            dataset="conll_ner",
-            method=method,
-            backbone="tagger",
-            recipe=at_scale(paper if scale == "paper" else ENTITY_QUICK, scale),
-            dataset_options=({"sentences": 200} if scale == "smoke" else {}) | dataset_options,
-            method_options={"pretrain": first} if method in LAYERS else {},
-            backbone_options=PAPER_SIZES if scale == "paper" else {},
-            case="real" if pretrain == PRETRAIN else FROM_SCRATCH,
-            scale=scale,
-            seed=seed,
-        )
-
-    return [config(method, seed) for method in methods for seed in seeds]
+        recipe = at_scale(paper if scale == "paper" else ENTITY_QUICK, scale)
+        options = {"pretrain": first} if method in LAYERS else {}
+        run = RunConfig("conll_ner", "conll_ner", method, "tagger", recipe, method_options=options, **about)
+        configs += [replace(run, seed=seed) for seed in seeds]
+    return configs
 
 
 def rate_tuning(scale: str) -> list[RunConfig]:
@@ -266,14 +232,10 @@ def rate_tuning(scale: str) -> list[RunConfig]:
 
 
 def rate_scores(rows: Sequence[dict]) -> dict[float, float]:
-    """The score of each rate: F1 on the validation sentences against their true tags, in the last five epochs on average; the
-    mean over methods. The best rate is the smallest of equals.
-
-    Args:
-        rows: ledger rows of :func:`rate_tuning`.
-    """
-    by_place = selection.scores(rows, lambda config: config["recipe"]["lr"], selection.late("valid_f1", 5))
-    return by_place.get(None, {})
+    """The score of each rate in rows of :func:`rate_tuning`: F1 on the validation sentences against their true tags, in the
+    last five epochs on average; the mean over methods. The best rate is the smallest of equals."""
+    trials = ((None, row["config"]["recipe"]["lr"], selection.late(row, "valid_f1", 5)) for row in rows)
+    return selection.scores(trials).get(None, {})
 
 
 # ---------------------------------------------------------------------- 14: sentences
