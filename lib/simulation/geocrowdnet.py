@@ -23,15 +23,11 @@ answers and absences alike. (The released ``budget`` keeps one label whatever it
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from lib.crowd.labels import CrowdLabels
-from lib.registry import unknown
+from lib.registry import choice
 from lib.simulation import SimulatedCrowd, drawing, register
-
-__all__ = ["ASSIGNMENTS", "FAMILIES", "matrices"]
 
 SOURCE = "Ibrahim, Nguyen & Fu (ICLR 2023), released code"
 ASSIGNMENTS = ("budget", "random", "correlated")
@@ -49,22 +45,11 @@ FAMILIES = {
 def matrices(
     family: str, n_annotators: int, n_classes: int, gamma: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Confusion matrices of a family, and who is the expert.
-
-    Args:
-        family: one of :data:`FAMILIES`.
-        n_annotators, n_classes: sizes.
-        gamma: of the family, from 0 on; a probability in ``hammer-spammer`` and ``symmetric-flipping``.
-        rng: generator.
-
-    Returns:
-        ``[annotators, classes, classes]`` with rows that sum to one, and ``[annotators]`` int64, 1 for an expert.
+    """``[annotators, classes, classes]`` of one of :data:`FAMILIES`, and ``[annotators]`` int64, 1 for an expert.
 
     Raises:
-        ValueError: an unknown family, no annotators, or a gamma that is negative, or above 1 where it is a probability.
+        ValueError: no annotators, or a gamma that is negative, or above 1 where it is a probability.
     """
-    if family not in FAMILIES:
-        raise ValueError(unknown("family of annotators", family, list(FAMILIES)))
     if n_annotators < 1:
         raise ValueError(f"n_annotators must be at least 1, found {n_annotators}")
     if not 0 <= gamma < np.inf or (family in ("hammer-spammer", "symmetric-flipping") and gamma > 1):
@@ -73,25 +58,21 @@ def matrices(
     shape = (n_annotators, n_classes, n_classes)
     chosen, uniform = int(rng.integers(n_annotators)), rng.random(shape)  # drawn whether needed or not: one expert per seed
     one = np.arange(n_annotators) == chosen
-    expert = np.zeros(n_annotators, dtype=bool)
+    expert, spammer = np.zeros(n_annotators, dtype=bool), np.full((n_classes, n_classes), 1 / n_classes) + 1e-4 * eye
     if family == "hammer-spammer":
         expert = rng.random(n_annotators) < gamma
-        matrix = np.where(expert[:, None, None], eye, _spammer(n_classes))
+        matrix = np.where(expert[:, None, None], eye, spammer)
     elif family == "symmetric-flipping":
         matrix = np.tile(np.where(eye, 1 - gamma, gamma / n_classes), (n_annotators, 1, 1))
     elif family == "random":
         matrix = uniform
     else:
-        others = {"separable-and-uniform": _spammer(n_classes), "separable-and-uniform-random": uniform}
-        perfect = family == "separable-and-diagonally-dominant"
+        dominant = eye + gamma * uniform
+        others = {"separable-and-uniform": spammer, "separable-and-uniform-random": uniform}.get(family, dominant)
         expert = one if family != "diagonally-dominant" else expert
-        best = eye if perfect else eye + gamma * uniform
-        matrix = np.where(one[:, None, None], best, others.get(family, eye + gamma * uniform))
+        best = eye if family == "separable-and-diagonally-dominant" else dominant
+        matrix = np.where(one[:, None, None], best, others)
     return matrix / matrix.sum(axis=2, keepdims=True), expert.astype(np.int64)
-
-
-def _spammer(n_classes: int) -> np.ndarray:
-    return np.full((n_classes, n_classes), 1 / n_classes) + 1e-4 * np.eye(n_classes)
 
 
 def _labels(y: np.ndarray, confusion: np.ndarray, assignment: str, labels_per_item: float, probability: float, rng):
@@ -113,7 +94,7 @@ def _labels(y: np.ndarray, confusion: np.ndarray, assignment: str, labels_per_it
     return CrowdLabels(item, annotator, label, len(y), n_annotators, n_classes), origin
 
 
-def _register(family: str, title: str) -> Callable:
+def _register(family: str, title: str) -> None:
     @register(f"geo-{family}", title=title, source=SOURCE)
     def make(
         y: np.ndarray,
@@ -125,21 +106,8 @@ def _register(family: str, title: str) -> Callable:
         labels_per_item: float = 1.0,
         probability: float = 0.1,
     ) -> SimulatedCrowd:
-        """A crowd of the family.
-
-        Args:
-            y, n_classes, seed: as in :func:`lib.simulation.build`.
-            gamma, n_annotators: as in :func:`matrices`.
-            assignment: one of :data:`ASSIGNMENTS`.
-            labels_per_item: of ``budget``.
-            probability: of ``random`` and ``correlated``.
-
-        Raises:
-            ValueError: an unknown assignment, a probability outside 0 .. 1, nobody to copy from, or what :func:`matrices` and
-                :func:`lib.simulation.drawing.assign` refuse.
-        """
-        if assignment not in ASSIGNMENTS:
-            raise ValueError(unknown("assignment", assignment, list(ASSIGNMENTS)))
+        """A crowd of the family; ``labels_per_item`` is of the assignment ``budget``, ``probability`` of the other two."""
+        choice("assignment", assignment, ASSIGNMENTS)
         if not 0 <= probability <= 1:
             raise ValueError(f"probability must lie between 0 and 1, found {probability}")
         if assignment == "correlated" and n_annotators < 2:
@@ -148,8 +116,6 @@ def _register(family: str, title: str) -> Callable:
         confusion, expert = matrices(family, n_annotators, n_classes, gamma, people)
         crowd, origin = _labels(y, confusion, assignment, labels_per_item, probability, answers)
         return SimulatedCrowd(crowd, confusion[origin], groups=expert[origin])
-
-    return make
 
 
 for _family, _title in FAMILIES.items():
