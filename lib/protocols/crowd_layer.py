@@ -3,30 +3,24 @@
 **LabelMe** (10): the settings of :mod:`lib.protocols.real_crowds`; besides, as many gradient steps as the paper has, whose
 images are stored ten times over.
 
-**Five simulated annotators on cats and dogs** (11). Network, Adam at 0.001, 30 epochs, batches of 16, the last epoch: the
-released notebook. Its photographs are used at ``fast`` and ``paper`` where the user has them
-(:mod:`lib.datasets.dogs_vs_cats`); else cats and dogs of CIFAR-10, tested on those among its last 10,000 training images,
-exact and to be had without the test part. ``quick`` and ``overnight`` have frozen features of a pretrained network
-(:mod:`lib.datasets.image_features`) in place of the convolutions, and the released hidden layer on them; ``overnight`` takes
-as many steps as the paper, which is 47 epochs of 8,000 images instead of 30 of 12,500, ``quick`` a third of them. Batches of
-64 at ``fast`` are ours, for time.
+**Five simulated annotators on cats and dogs** (11). Network and recipe are the released notebook's; batches of 64 at ``fast``
+are ours, for time. Its photographs are used at ``fast`` and ``paper`` where the user has them
+(:mod:`lib.datasets.dogs_vs_cats`); else cats and dogs of CIFAR-10, tested on those among its last 10,000 training images.
+``quick`` and ``overnight`` have frozen features (:mod:`lib.datasets.image_features`) in place of the convolutions;
+``overnight`` takes as many steps as the paper, ``quick`` a third of them.
 
-**Movie reviews** (12): a network that predicts a rating, from several raters. Batch 128, Adam at 1e-3 and, in the case ``as
-released``, 100 epochs, free biases and the mean and deviation of the *true* ratings are those of the authors' notebook. The
-network is ours, a hidden layer on bags of words: the reviews' texts are not published. Epochs and the annotators' options
-were chosen on a fifth of the training reviews, whose true ratings stood for a validation set, three times drawn.
+**Movie reviews** (12). The recipe and, in the case ``as released``, epochs, free biases and the mean and deviation of the
+*true* ratings are those of the authors' notebook. The network is ours, a hidden layer on bags of words: the reviews' texts
+are not published. Epochs and the annotators' options were chosen on a fifth of the training reviews, three times drawn.
 
-**Named entities** (13). Network and stages are those of the authors' released notebook: embedding, a convolution of width 5,
-dropout 0.5, 50 recurrent units; batches of 64; Adam; the Crowd Layer first trains five epochs on the majority vote. At
-``paper`` also their sizes (300 numbers per word, 512 channels), rate (1e-3) and epochs (20 on the true tags, 10 on the majority
-vote, 5 and 30 with the Crowd Layer; DL-EM, which they did not run here, as many as the Crowd Layer). Ours at ``quick``: 64
-numbers per word, 128 channels and the same 15 epochs for every method; the rate was chosen on sentences set aside. Their words
-start from GloVe vectors, which are not among the published files; ours start from scratch, beside a second index for how a
-word is written.
+**Named entities** (13). Network and stages are those of the authors' released notebook, at ``paper`` also their sizes, rate
+and epochs (DL-EM, which they did not run here, has as many as the Crowd Layer); at ``quick`` sizes and epochs are ours, and
+the rate was chosen on sentences set aside. Their words start from GloVe vectors, which are not among the published files;
+ours start from scratch, beside a second index for how a word is written.
 
-**Sentences** (14): the published test texts with all methods are the leaderboard's runs. Beside them a few methods on
-*held-out sentences*: a fifth of the training sentences, set aside with their true classes, since the published test texts are
-another kind. There with both kinds of features; those of the pretrained network only where it is installed.
+**Sentences** (14): the published test texts with all methods are the leaderboard's runs. Beside them *held-out sentences*: a
+fifth of the training sentences, with their true classes, since the published test texts are another kind. There with both
+kinds of features; those of the pretrained network only where it is installed.
 """
 
 from __future__ import annotations
@@ -37,7 +31,7 @@ from dataclasses import replace
 from lib.datasets import dogs_vs_cats, image_features, sentence_vectors
 from lib.datasets.cifar10 import HELD_OUT
 from lib.protocols import at_scale, keeping, overview, real_crowds, selection, shorter
-from lib.runs.config import RunConfig, each_once
+from lib.runs.config import RunConfig
 from lib.training.recipe import Recipe
 
 LAYERS = ("crowdlayer-vw", "crowdlayer-vwb", "crowdlayer-mw")
@@ -59,7 +53,7 @@ def labelme(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     (whole,) = real_crowds.runs("labelme", ["crowdlayer-mw"], scale, seeds[:1], case=TEN, passes=10)
     watched = keeping([*shorter(whole, STOPPED), whole], ("confusion", "predictions"))
     longer = real_crowds.runs("labelme", names, scale, few, case=TEN, passes=10)
-    return list(each_once(real_crowds.runs("labelme", methods, scale, seeds) + longer + watched).values())
+    return real_crowds.runs("labelme", methods, scale, seeds) + longer + watched
 
 
 # ---------------------------------------------------------------------- 11: five simulated annotators

@@ -1,25 +1,18 @@
 """Ibrahim, Nguyen & Fu, *Deep Learning From Crowdsourced Labels* (ICLR 2023): the runs of notebooks 20 to 23.
 
-**Identifiability** (20): Theorem 1 and the regimes, on a crowd where everything is known. Network and recipe are ours: the
-paper's script for this check was not released. A small network without dropout; Adam with the one-cycle schedule of the
-released CIFAR-10 script; about 800 steps whatever the number of items, so that what differs between columns is the data. That
-is as few as bring CCEM to equal *training losses* from both starts; rate, batch and steps are the same for all methods. The
-weight 0.01 is the value of the released CIFAR-10 script.
+**Identifiability** (20): Theorem 1 and the regimes, on a crowd where everything is known. Network and recipe are ours, since
+the paper's script was not released; weight and schedule are those of its CIFAR-10 script. About 800 steps whatever the number
+of items, so that what differs between columns is the data: as few as bring CCEM to equal *training losses* from both starts.
 
-**Machine annotators** (21) on MNIST and Fashion-MNIST, experts present and absent. Fifteen machines, 1000 items, each label
-kept with probability 0.1, LeNet, batches of 64, 50 epochs, Adam at 0.001, the epoch and the weight of a penalty chosen on
-clean validation images: the released script. Ours: 500 validation images beside the items instead of 50 of them; no decay; at
-``quick``, a hidden layer in place of LeNet in most runs, and scores after every fifth pass only. Smaller crowds get as many
-steps as one of 1000 items, larger ones as many passes.
+**Machine annotators** (21) on MNIST and Fashion-MNIST, experts present and absent: the released script. Ours: 500 validation
+images beside the items instead of 50 of them; no decay; at ``quick``, a hidden layer in place of LeNet in most runs, and
+scores after every fifth pass only. Smaller crowds get as many steps as one of 1000 items, larger ones as many passes.
 
-**One hammer among four spammers** (22) on CIFAR-10, one label per item. Five annotators, 47,500 images to train and 2,500
-clean ones to validate, ResNet-9, random crops and flips, batches of 400, 80 epochs, Adam with the one-cycle schedule to 0.001
-and a decay of 1e-4: the released script. Ours: no decay on the annotators' part, and bfloat16 inside the network on CUDA.
-``fast`` has 16 epochs, a fifth of the script's steps, and the rate is that much higher, so that matrices can move as far from
-where they start. ``quick`` and ``overnight`` have frozen features of a pretrained network (:mod:`lib.datasets.image_features`)
-under a batch-normalized head in place of ResNet-9, no crops and flips, and exact test images, the last of the training part,
-which nothing is trained on. ``overnight`` is otherwise the script on the 37,500 images left; ``quick`` has 10,000 images and
-15 epochs of batches of 125, an eighth of the steps at eight times the rate, in single precision.
+**One hammer among four spammers** (22) on CIFAR-10, one label per item: the released script. Ours: no decay on the
+annotators' part, and bfloat16 inside the network on CUDA. ``fast`` has a fifth of the script's steps, and the rate is that
+much higher, so that matrices can move as far from where they start. ``quick`` and ``overnight`` have a head on frozen
+features (:mod:`lib.datasets.image_features`) in place of ResNet-9, no crops and flips, and test on the last images of the
+training part, which nothing is trained on; ``quick`` has an eighth of the steps at eight times the rate.
 
 **Real crowds** (23): the settings of :mod:`lib.protocols.real_crowds`.
 """
@@ -28,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import chain, product
+from itertools import product
 
 import numpy as np
 
@@ -37,7 +30,7 @@ from lib.datasets import image_features
 from lib.datasets.cifar10 import HELD_OUT
 from lib.datasets.kinds import CrowdDataset
 from lib.protocols import keeping, real_crowds, selection, shorter
-from lib.runs.config import RunConfig, each_once
+from lib.runs.config import RunConfig
 from lib.training.recipe import Recipe
 
 PENALTIES = ("geocrowdnet-f", "geocrowdnet-w", "trace-reg")
@@ -61,10 +54,6 @@ def chosen(rows: Sequence[dict]) -> dict[tuple[str, str, str], float]:
         for config in [row["config"]]
     )
     return {place: selection.best(by_weight) for place, by_weight in by_place.items()}
-
-
-def _once(families: dict[str, list[RunConfig]]) -> list[RunConfig]:
-    return list(each_once(chain.from_iterable(families.values())).values())
 
 
 def _options(method: str, start: str, weight: float) -> dict[str, str | float]:
@@ -102,20 +91,9 @@ SOLUTIONS = {
 }
 
 
-def identifiability(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
-    """All runs of :func:`regime_families`, each once; those of :data:`SOLUTIONS` with the first seed keep what they believe."""
-
-    def drawn(config: RunConfig) -> bool:
-        usual = config.seed == seeds[0] and config.dataset_options["items"] == ITEMS[scale]
-        options = {"weight": WEIGHT} | config.method_options
-        solutions = SOLUTIONS.get(regime_of(vars(config)), ())
-        return usual and options["weight"] == WEIGHT and (config.method, options["start"]) in solutions
-
-    return keeping(_once(regime_families(scale, seeds)), ("confusion", "predictions"), drawn)
-
-
 def regime_families(scale: str, seeds: Sequence[int]) -> dict[str, list[RunConfig]]:
-    """The runs, by what is varied; a run may belong to several.
+    """The runs, by what is varied; a run may belong to several. Those of :data:`SOLUTIONS` with the first seed keep what they
+    believe.
 
     ``labels``: how many items have labels; ``specialist``: how flawed the best is, and none; ``anchor``: how far the best is
     from certain; ``regime``: specialist or not, anchors or not; ``weight``: of each penalty, in the regime that it is made for;
@@ -126,8 +104,14 @@ def regime_families(scale: str, seeds: Sequence[int]) -> dict[str, list[RunConfi
         runs = product(seeds, methods, starts, levels)
         return [_regime(scale, method, start, seed, **level) for seed, method, start, level in runs]
 
+    def drawn(config: RunConfig) -> bool:
+        usual = config.seed == seeds[0] and config.dataset_options["items"] == ITEMS[scale]
+        options = {"weight": WEIGHT} | config.method_options
+        solutions = SOLUTIONS.get(regime_of(vars(config)), ())
+        return usual and options["weight"] == WEIGHT and (config.method, options["start"]) in solutions
+
     control = product((regime for name, regime in REGIMES.items() if name != "neither"), (0.1, 1, 3))
-    return {
+    families = {
         "labels": every([{"items": items} for items in SIZES[scale]], starts=STARTS[:1]),
         "specialist": every([*({"flaw": flaw} for flaw in FLAWS), {"specialist": False}]),
         "anchor": every([{"blur": blur} for blur in BLURS]),
@@ -138,6 +122,7 @@ def regime_families(scale: str, seeds: Sequence[int]) -> dict[str, list[RunConfi
         ],
         "control": every([regime | {"items": round(part * ITEMS[scale])} for regime, part in control], ["ccem"]),
     }
+    return {name: keeping(configs, ("confusion", "predictions"), drawn) for name, configs in families.items()}
 
 
 def regime_of(config: dict) -> str:
@@ -207,11 +192,6 @@ MACHINE_SIZES = {
     "fast": ((1000, 0.2), (5000, 0.1)),
     "paper": ((1000, 0.2), (5000, 0.1), (5000, 0.2), (10_000, 0.1), (10_000, 0.2)),
 }
-
-
-def machine_annotators(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
-    """All runs of :func:`machine_families`, each once."""
-    return _once(machine_families(scale, seeds))
 
 
 def machine_families(scale: str, seeds: Sequence[int]) -> dict[str, list[RunConfig]]:
@@ -314,23 +294,18 @@ def case_of(gamma: float) -> str:
     return f"gamma {gamma:g}"
 
 
-def hammer(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
-    """All runs of :func:`hammer_families`, each once; some at the script's gamma with the first seed keep their matrices."""
-    first, families = (case_of(TUNED_AT), seeds[0]), hammer_families(scale, seeds)
-    shown = keeping(families["compared"], ("confusion",), lambda c: (c.case, c.seed) == first and c.method in HAMMERS_SHOWN)
-    return _once(families | {"compared": shown})
-
-
 def hammer_families(scale: str, seeds: Sequence[int]) -> dict[str, list[RunConfig]]:
     """The runs, by what is varied; a run may belong to several.
 
-    ``compared``: every method at every gamma; ``weight``: of each penalty, at the script's gamma with the first seeds;
+    ``compared``: every method at every gamma; :data:`HAMMERS_SHOWN` at the script's with the first seed keep their matrices;
+    ``weight``: of each penalty, at the script's gamma with the first seeds;
     ``start``: CCEM and both of its penalties there, from matrices near the identity instead of flat ones.
     """
-    at = TUNED_AT
+    at, first = TUNED_AT, (case_of(TUNED_AT), seeds[0])
     weighted = product(list(seeds)[:TUNING_SEEDS], PENALTIES, WEIGHTS)
+    compared = [_hammer(scale, gamma, name, seed) for gamma, seed, name in product(GAMMAS, seeds, HAMMER_METHODS)]
     return {
-        "compared": [_hammer(scale, gamma, name, seed) for gamma, seed, name in product(GAMMAS, seeds, HAMMER_METHODS)],
+        "compared": keeping(compared, ("confusion",), lambda c: (c.case, c.seed) == first and c.method in HAMMERS_SHOWN),
         "weight": [_hammer(scale, at, method, seed, weight) for seed, method, weight in weighted],
         "start": [_hammer(scale, at, method, seed, start=STARTS[1]) for seed, method in product(seeds, STARTED)],
     }
@@ -368,5 +343,4 @@ def real(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     tuned = [config for config in real_crowds.tuning(scale, seeds[:TUNING_SEEDS]) if config.dataset in REAL]
     wholes = [config for dataset in REAL for config in real_crowds.runs(dataset, STARTED, scale, seeds[:1])]
     watched = [config for whole in wholes for config in (*shorter(whole, STOPPED), whole)]
-    families = {"compared": compared, "start": restarted, "weight": tuned}
-    return _once(families | {"watched": keeping(watched, ("confusion", "predictions"))})
+    return [*compared, *restarted, *tuned, *keeping(watched, ("confusion", "predictions"))]

@@ -5,9 +5,8 @@ without KD-Crowd are those of :mod:`lib.protocols.real_crowds` and :func:`lib.pr
 notebooks 33, 90 and 91. KD-Crowd's two weights are chosen here by held-out labels, with seeds of their own and no true class:
 what was chosen stands in :data:`TUNED`, and a test holds the two together.
 
-**The loss** (41) by which one network teaches the other, everything else equal. One base method, two crowds. KD-Crowd keeps
-its default weights here, which are the same for all losses and were chosen by nobody's score: a choice per loss would be a
-second difference between them.
+**The loss** (41) by which one network teaches the other, everything else equal: KD-Crowd's weights too, which are its defaults,
+chosen by nobody's score.
 
 **Expertise** (42): what is learned about the annotators, against what their labels could tell anyone who knew the truth. The
 simulated crowd of notebook 40 is here with fewer and with more labels an image.
