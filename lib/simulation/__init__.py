@@ -80,15 +80,8 @@ _registry: Registry[Info] = Registry("simulated crowd", __name__, CATALOGUE)
 
 
 def register(name: str, title: str, source: str):
-    """Decorator for a function ``(y, n_classes, seed, **options) -> SimulatedCrowd``.
-
-    Args:
-        name, title: in the catalogue, for a reader.
-        source: the paper or code that the case is from.
-
-    Raises:
-        ValueError: the name is taken, or not in the catalogue.
-    """
+    """Decorator for a function ``(y, n_classes, seed, **options) -> SimulatedCrowd``, with the paper or code that it is from.
+    Raises ValueError where the name is taken, or not in the catalogue."""
 
     def decorate(make: Callable[..., SimulatedCrowd]):
         parameters = list(inspect.signature(make).parameters.values())[3:]

@@ -31,15 +31,10 @@ from lib.simulation import SimulatedCrowd, drawing, register
 
 SOURCE = "Ibrahim, Nguyen & Fu (ICLR 2023), released code"
 ASSIGNMENTS = ("budget", "random", "correlated")
-FAMILIES = {
-    "separable-and-uniform": "One hammer among spammers",
-    "separable-and-uniform-random": "One expert among random matrices",
-    "random": "Random matrices",
-    "diagonally-dominant": "Diagonally dominant",
-    "separable-and-diagonally-dominant": "One perfect annotator, diagonally dominant others",
-    "hammer-spammer": "Hammers and spammers, by coin",
-    "symmetric-flipping": "Symmetric flips",
-}
+FAMILIES = (
+    "separable-and-uniform", "separable-and-uniform-random", "random", "diagonally-dominant",
+    "separable-and-diagonally-dominant", "hammer-spammer", "symmetric-flipping",
+)  # fmt: skip
 
 
 def matrices(
@@ -55,23 +50,19 @@ def matrices(
     if not 0 <= gamma < np.inf or (family in ("hammer-spammer", "symmetric-flipping") and gamma > 1):
         raise ValueError(f"gamma must be at least 0 (and at most 1 where it is a probability), found {gamma}")
     eye = np.eye(n_classes)
-    shape = (n_annotators, n_classes, n_classes)
-    chosen, uniform = int(rng.integers(n_annotators)), rng.random(shape)  # drawn whether needed or not: one expert per seed
-    one = np.arange(n_annotators) == chosen
-    expert, spammer = np.zeros(n_annotators, dtype=bool), np.full((n_classes, n_classes), 1 / n_classes) + 1e-4 * eye
-    if family == "hammer-spammer":
-        expert = rng.random(n_annotators) < gamma
-        matrix = np.where(expert[:, None, None], eye, spammer)
-    elif family == "symmetric-flipping":
-        matrix = np.tile(np.where(eye, 1 - gamma, gamma / n_classes), (n_annotators, 1, 1))
-    elif family == "random":
-        matrix = uniform
-    else:
-        dominant = eye + gamma * uniform
-        others = {"separable-and-uniform": spammer, "separable-and-uniform-random": uniform}.get(family, dominant)
-        expert = one if family != "diagonally-dominant" else expert
-        best = eye if family == "separable-and-diagonally-dominant" else dominant
-        matrix = np.where(one[:, None, None], best, others)
+    chosen, uniform = int(rng.integers(n_annotators)), rng.random((n_annotators, n_classes, n_classes))  # one expert per seed
+    one, nobody = np.arange(n_annotators) == chosen, np.zeros(n_annotators, dtype=bool)
+    spammer, dominant = np.full((n_classes, n_classes), 1 / n_classes) + 1e-4 * eye, eye + gamma * uniform
+    expert, best, others = {
+        "separable-and-uniform": (one, dominant, spammer),
+        "separable-and-uniform-random": (one, dominant, uniform),
+        "random": (nobody, eye, uniform),
+        "diagonally-dominant": (nobody, eye, dominant),
+        "separable-and-diagonally-dominant": (one, eye, dominant),
+        "hammer-spammer": (rng.random(n_annotators) < gamma, eye, spammer),
+        "symmetric-flipping": (nobody, eye, np.where(eye, 1 - gamma, gamma / n_classes)),
+    }[family]
+    matrix = np.where(expert[:, None, None], best, others)
     return matrix / matrix.sum(axis=2, keepdims=True), expert.astype(np.int64)
 
 
@@ -94,8 +85,8 @@ def _labels(y: np.ndarray, confusion: np.ndarray, assignment: str, labels_per_it
     return CrowdLabels(item, annotator, label, len(y), n_annotators, n_classes), origin
 
 
-def _register(family: str, title: str) -> None:
-    @register(f"geo-{family}", title=title, source=SOURCE)
+def _register(family: str) -> None:
+    @register(f"geo-{family}", family.replace("-", " ").capitalize(), SOURCE)
     def make(
         y: np.ndarray,
         n_classes: int,
@@ -118,5 +109,5 @@ def _register(family: str, title: str) -> None:
         return SimulatedCrowd(crowd, confusion[origin], groups=expert[origin])
 
 
-for _family, _title in FAMILIES.items():
-    _register(_family, _title)
+for _family in FAMILIES:
+    _register(_family)
