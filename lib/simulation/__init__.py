@@ -2,11 +2,8 @@
 
 ``build("rec-IND-I", y, 10, seed=0)`` gives a :class:`SimulatedCrowd`. A module of this package holds the cases of a paper and
 registers each with :func:`register`; a new case is a function, its line in :data:`CATALOGUE`, and its test. What they are
-made of is in :mod:`lib.simulation.drawing`.
-
-The cases ``rec-IND-I`` to ``rec-COR-IV`` are **reconstructions**: how the CCC paper made its IND-I to COR-IV is published
-nowhere that we could read, so results on them are no reproduction of its Table 1: a claim about one has the origin
-"reconstruction" (:mod:`lib.results.claims`).
+made of is in :mod:`lib.simulation.drawing`. The cases ``rec-...`` are **reconstructions** of what the CCC paper does not
+publish: results on them are no reproduction of its Table 1, and claims about them have the origin "reconstruction".
 """
 
 from __future__ import annotations
@@ -30,11 +27,9 @@ class SimulatedCrowd:
     """Labels and where they came from.
 
     Args:
-        crowd: the labels.
         confusion: ``[annotators, true class, label]`` what each annotator drew from.
         participation: ``[annotators]`` weights that sum to one, or None where everybody labels everything.
-        groups: ``[annotators]`` int64, annotators of one kind or who copy from each other; -1 for none. None where there are
-            no groups.
+        groups: ``[annotators]`` int64, annotators of one kind or who copy from each other; -1 for none.
 
     Raises:
         ValueError: sizes that do not fit each other.

@@ -1,14 +1,10 @@
 """Machine annotators: real classifiers, trained on a few images, that then label other images.
 
-The fifteen of Ibrahim, Nguyen & Fu's script (ICLR 2023): two saw 9000 images, thirteen saw 100 to 400. Their errors are
-those of a classifier: an image that is hard for one is hard for others, so labels are *not* independent given the true class,
-which every crowd model assumes. Kinds, sizes, neighbors and epochs are the script's; its slips are mended:
-
-- logistic regression is trained on its images' own labels (the script pairs the images with labels of other ones, which
-  makes guessers; ``mismatched=True`` brings that back);
-- softmax is applied once, where the script's logistic regression and one-layer network apply it twice;
-- a network sees its images in batches of 32, where the script's batch of 512 holds all of them: one step per epoch;
-- the true confusion matrices are shares. The script compares estimates with raw counts.
+The fifteen of Ibrahim, Nguyen & Fu's script (ICLR 2023): two saw 9000 images, thirteen saw 100 to 400. Their errors are those
+of a classifier: an image that is hard for one is hard for others, so labels are *not* independent given the true class, which
+every crowd model assumes. Kinds, sizes, neighbors and epochs are the script's; its slips are mended: logistic regression is
+trained on its images' own labels (``mismatched=True`` brings back those of other images, which make guessers), softmax is
+applied once, and a network sees its images in batches of 32, where the script's batch of 512 is one step per epoch.
 
 **The same labels everywhere.** Pixels are multiples of 1/256 in float64, so inner products and distances are exact in any
 order of summation. Networks compute in float64, and start, order and dropout come from NumPy's generator: what is left to a
@@ -47,16 +43,8 @@ KINDS = ("linear SVM", "RBF SVM", "polynomial SVM", "logistic regression", *AMOU
 
 @dataclass(frozen=True)
 class Machine:
-    """One annotator.
-
-    Attributes:
-        kind: one of :data:`KINDS`.
-        images: how many images it is trained on.
-        amount: neighbors of ``nearest neighbors``, epochs of the two networks; 0 elsewhere.
-
-    Raises:
-        ValueError: another kind, no images, or an amount that is missing or too many.
-    """
+    """One annotator of :data:`KINDS`, trained on some images; ``amount`` is neighbors of ``nearest neighbors``, epochs of the
+    two networks, and 0 elsewhere. Raises ValueError for another kind, no images, or an amount that is missing or too many."""
 
     kind: str
     images: int
@@ -94,12 +82,8 @@ MACHINES = (
 
 
 def crew(experts: bool = True, sketch: bool = False) -> tuple[Machine, ...]:
-    """The fifteen machines.
-
-    Args:
-        experts: whether two of them saw 9000 images; else these two saw 400 like the others.
-        sketch: a rough copy for tests: at most 100 images and 1 epoch, and the experts 500 images.
-    """
+    """The fifteen machines: without ``experts`` the two saw 400 images like the others; a ``sketch`` is a rough copy for tests,
+    of at most 100 images and 1 epoch, and 500 images for experts."""
     most = 9000 if experts else 400
     full = tuple(replace(machine, images=min(machine.images, most)) for machine in MACHINES)
     if not sketch:
