@@ -221,17 +221,14 @@ def image_runs(
     """Every method with every seed on one data set with one crowd.
 
     Args:
-        experiment: the ledger's file.
-        dataset, scale: of :data:`SETTINGS`.
         methods: names in the registry; ``<name>-pair`` is two networks of a method, :data:`OWN_SET` CCC uncoupled.
-        seeds: one run each.
         case: a simulated crowd of :mod:`lib.simulation`, or another word for a variant of real data.
         data: further options of the data set; of a simulated crowd under ``crowd_options``.
         options: CCC's, where they differ from the setting's.
         changed: instead of the scale's setting.
     """
     using, data, configs = changed or setting(dataset, scale), dict(data or {}), []
-    parts, crowd = dict(using.data), {}
+    parts, stem, crowd = dict(using.data), dict(using.backbone_options), {}
     if case in CASES:
         about = {"n_annotators": using.annotators, "partner": dataset} | data.pop("crowd_options", {})
         crowd = {"crowd": case, "crowd_options": about}
@@ -240,9 +237,9 @@ def image_runs(
         chosen = _image_method(method, using, dict(options or {}))
         for seed in seeds:
             drawn = crowd | {"crowd_seed": seed} if crowd else {}
-            run = RunConfig(experiment, dataset, chosen[0], using.backbone, using.recipe, parts | drawn | data, chosen[1])
-            about = {"backbone_options": dict(using.backbone_options), "case": case, "scale": scale, "seed": seed}
-            configs.append(replace(run, **about, keep=keep))
+            data_options = parts | drawn | data
+            run = RunConfig(experiment, dataset, chosen[0], using.backbone, using.recipe, data_options, chosen[1], stem)
+            configs.append(replace(run, case=case, scale=scale, seed=seed, keep=keep))
     return configs
 
 

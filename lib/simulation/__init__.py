@@ -19,8 +19,6 @@ from lib.crowd.labels import CrowdLabels
 from lib.registry import Registry, unknown
 from lib.simulation.drawing import check_classes
 
-__all__ = ["CATALOGUE", "Info", "SimulatedCrowd", "build", "info", "names", "register"]
-
 
 @dataclass(frozen=True, eq=False)
 class SimulatedCrowd:

@@ -18,7 +18,6 @@ digit by digit.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,7 +26,6 @@ import numpy as np
 from lib.registry import choice
 from lib.simulation import SimulatedCrowd, drawing, register
 
-log = logging.getLogger(__name__)
 ANNOTATORS, LABELS_PER_ITEM, SHARE = 250, 3.0, 0.8
 # CIFAR-10: the pairs of Max-MIG's released code, airplane-bird, automobile-truck, cat-dog, deer-horse, frog-ship.
 # Fashion-MNIST: ours, T-shirt-shirt, pullover-coat, sandal-sneaker, trouser-dress, bag-ankle boot.
@@ -93,8 +91,6 @@ def _register(name: str, case: Case) -> None:
         matrices = np.stack([_matrix(case, accuracy, n_classes, partner) for accuracy in accuracies])
         confusion = _jittered(matrices[group], jitter, people)
         crowd = drawing.simulate(y, confusion, labels_per_item, answers, weights, group, copying, drawing.assign_among_many)
-        if idle := int((crowd.labels_per_annotator == 0).sum()):
-            log.info("%d of %d annotators have no label", idle, n_annotators)
         return SimulatedCrowd(crowd, confusion, weights, group)
 
 

@@ -13,8 +13,6 @@ import numpy as np
 from lib.crowd.labels import CrowdLabels
 from lib.simulation import SimulatedCrowd, drawing, register
 
-__all__ = ["SENSITIVITY", "SPECIFICITY", "five_annotators"]
-
 SENSITIVITY = (0.7, 0.8, 0.5, 0.2, 0.9)  # P(says 1 | class 1)
 SPECIFICITY = (0.6, 0.9, 0.5, 0.9, 0.9)  # P(says 0 | class 0)
 

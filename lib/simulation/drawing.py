@@ -14,9 +14,6 @@ import numpy as np
 
 from lib.crowd.labels import CrowdLabels
 
-__all__ = ["assign", "assign_among_many", "check_classes", "constant", "draw", "pair_confusion", "participation", "simulate",
-           "stratified_groups", "symmetric"]  # fmt: skip
-
 ROUNDS = 16  # of drawing an annotator again, before those who are left are weighed one by one
 CHUNK = 1 << 22  # numbers held at once, 32 MB: changes memory, not what is drawn
 
@@ -39,13 +36,8 @@ def symmetric(accuracy: float, n_classes: int) -> np.ndarray:
 
 
 def pair_confusion(accuracy: float, partner: Sequence[int], share: float = 0.8) -> np.ndarray:
-    """``[classes, classes]``: right with probability ``accuracy``; ``share`` of the errors go to the class's partner.
-
-    Args:
-        accuracy: probability of the true class.
-        partner: ``[classes]`` the class that each class is taken for, such as ``[1, 0, 3, 2]``.
-        share: part of ``1 - accuracy`` that goes to the partner; the rest is spread over the other classes alike. With
-            two classes the partner gets all of it.
+    """``[classes, classes]``: right with probability ``accuracy``; ``share`` of the errors (of two classes, all) go to the
+    class's partner (``[classes]``, such as ``[1, 0, 3, 2]``), the rest to the other classes alike.
 
     Raises:
         ValueError: accuracy or share outside 0 .. 1, a partner out of range, or a class that is its own partner.
@@ -80,13 +72,9 @@ def constant(label: int, n_classes: int) -> np.ndarray:
 def participation(
     n_annotators: int, a: float = 0.5, b: float = 2.5, floor: float = 0.07, rng: np.random.Generator | int = 0
 ) -> np.ndarray:
-    """``[annotators]`` weights that sum to one, Beta distributed: a few do most of the work, many do little.
-
-    Args:
-        n_annotators: how many.
-        a, b: of the Beta distribution (Zhang et al., CCC, 2024); the defaults are fitted to their published histogram.
-        floor: the least weight, in parts of the mean weight, so that nobody is left without a chance.
-        rng: generator or seed.
+    """``[annotators]`` weights that sum to one, Beta distributed: a few do most of the work, many do little (Zhang et al., CCC,
+    2024; ``a`` and ``b`` are fitted to their published histogram). ``floor`` is the least weight, in parts of the mean weight,
+    so that nobody is left without a chance.
 
     Raises:
         ValueError: no annotators, a shape that is not positive, or a negative floor.
@@ -110,7 +98,6 @@ def assign(
     one label more than the others, so that there are ``round(n_items * labels_per_item)`` labels exactly.
 
     Args:
-        n_items: how many items.
         weights: ``[annotators]``, not negative; one of weight 0 labels nothing.
         labels_per_item: average number, between 0 and the number of annotators of positive weight.
         rng: generator or seed.
@@ -140,10 +127,8 @@ def assign(
 def assign_among_many(
     n_items: int, weights: np.ndarray, labels_per_item: float, rng: np.random.Generator | int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As :func:`assign`, in law and options, for very many annotators: its work and memory grow with the labels.
-
-    An annotator is drawn from all, and drawn again where the item has had that one already.
-    """
+    """As :func:`assign`, in law and options, for very many annotators: its work and memory grow with the labels. An annotator
+    is drawn from all, and drawn again where the item has had that one already."""
     rng, weights, wanted = _start(n_items, weights, labels_per_item, rng)
     active = np.flatnonzero(weights)
     most = int(wanted.max(initial=0))
@@ -228,12 +213,10 @@ def draw(
     """``[labels]`` int64 from the annotators' confusion matrices, by inverting the cumulative distribution.
 
     Args:
-        y: ``[items]`` true classes.
+        y, item, annotator: true classes of ``[items]``, and who labels what, ``[labels]`` each.
         confusion: ``[annotators, classes, classes]``.
-        item, annotator: ``[labels]``.
         rng: generator or seed; not used when ``quantile`` is given.
-        quantile: ``[labels]`` numbers in [0, 1) to draw with instead of fresh ones; equal ones give equal labels where
-            the distributions are equal.
+        quantile: ``[labels]`` numbers in [0, 1) to draw with; equal ones give equal labels where the distributions are equal.
 
     Raises:
         ValueError: ``confusion`` is not a stack of square matrices whose rows are probabilities.
@@ -267,20 +250,17 @@ def simulate(
 ) -> CrowdLabels:
     """A crowd that labels items of known classes.
 
-    With ``copying = 0`` labels are independent given the true classes. With ``copying > 0`` every group has one draw
-    per item, and each of its annotators gives the label of that draw with probability ``copying``, else an answer of
-    their own. The common draw is a quantile, put through each annotator's own matrix: so the law of everybody's labels
-    is their own matrix in any case, and annotators of a group with equal matrices copy to the letter.
-
-    Assignment, own answers, group answers and copying have a random stream each: two calls that differ in ``copying``
-    or in ``confusion`` ask the same annotators about the same items.
+    With ``copying = 0`` labels are independent given the true classes. Else every group has one draw per item, and each of its
+    annotators gives the label of that draw with probability ``copying``. The common draw is a quantile, put through each
+    annotator's own matrix: so the law of everybody's labels is their own matrix in any case, and annotators of a group with
+    equal matrices copy to the letter. Who is asked, own answers, group answers and copying have a random stream each: calls
+    that differ in ``copying`` or in ``confusion`` ask the same annotators about the same items.
 
     Args:
         y: ``[items]`` true classes.
         confusion: ``[annotators, classes, classes]``.
-        labels_per_item: average number of labels per item (see :func:`assign`).
+        labels_per_item, participation: average number, and ``[annotators]`` weights (all equal), of :func:`assign`.
         seed: of all randomness; or a generator.
-        participation: ``[annotators]`` weights (see :func:`participation`); by default all equal.
         groups: ``[annotators]`` group of each annotator, -1 for one in no group.
         copying: probability of giving the group's answer, 0 .. 1; needs ``groups``.
         assign: :func:`assign` or :func:`assign_among_many`, which draw differently from the same seed.

@@ -26,8 +26,6 @@ from lib import paths
 from lib.registry import choice
 from lib.storage import cached_array
 
-__all__ = ["MACHINES", "Machine", "crew", "fit", "label_all"]
-
 SKETCH_POOL = 600
 REVISION = 1  # raised whenever a change here moves a label; part of the cache's key
 RATE, DECAY, BATCH = 1e-3, 1e-3, 32
