@@ -49,6 +49,7 @@ def test_labels_converge_to_the_matrices(case):
     counts = np.zeros(matrices.shape)
     np.add.at(counts, kind.reshape(-1), table(made.crowd, y))
     assert p_value(counts, matrices) > 1e-4
+    assert len(made.crowd) == (5 if case == FIVE else 3) * len(y)
 
 
 @pytest.mark.parametrize("case", simulation.names())
