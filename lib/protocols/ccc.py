@@ -138,7 +138,8 @@ _LARGE = ("overnight", "fast", "paper")
 # The controls that the paper lacks: as two networks, what CCC is without its correction, and the paper's strongest baseline.
 # The paper argues for correcting each network by what the other is sure of, and does not test it: by what it is sure of itself.
 _PAIR = pair("crowdlayer-mw")
-CONTROLS = dict.fromkeys(("smoke", "quick"), (_PAIR,)) | dict.fromkeys(_LARGE, (_PAIR, pair("unionnet-b"), OWN_SET))
+PAIRS = dict.fromkeys(("smoke", "quick"), (_PAIR,)) | dict.fromkeys(_LARGE, (_PAIR, pair("unionnet-b")))
+OWN_SETS = dict.fromkeys(("smoke", "quick"), ()) | dict.fromkeys(_LARGE, (OWN_SET,))
 # The released code's choices on images: the virtual step through the last layer alone. CoNAL's gate reads the features.
 IMAGE_OPTIONS = {"ccc": {"gradient": "head"}, "conal": {"gate_input": "features"}}
 
@@ -275,7 +276,7 @@ def table1(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     configs = []
     for dataset, cases in COLUMNS[scale].items():
         for case in cases:
-            names = (*TABLE_1_METHODS, *CONTROLS[scale], *(["true-labels"] if case == cases[0] else []))
+            names = (*TABLE_1_METHODS, *PAIRS[scale], *OWN_SETS[scale], *(["true-labels"] if case == cases[0] else []))
             configs += image_runs(SIMULATED, dataset, names, scale, seeds, case)
     return configs
 
@@ -362,7 +363,7 @@ FROM_PIXELS = "from pixels"
 def cifar10n(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     """The paper's methods, the controls and true labels with the published workers; Crowd Layer and CCC without them. At
     ``overnight``, where these are trained on features, all with the workers from pixels too."""
-    names = ("true-labels", *BASELINES, "ccc", *CONTROLS[scale])
+    names = ("true-labels", *BASELINES, *PAIRS[scale], "ccc", *OWN_SETS[scale])
     configs = image_runs(CIFAR10N, CIFAR10N, names, scale, seeds)
     places = {"data": {"variant": "places"}, "options": {"groups": 3}}
     configs += image_runs(CIFAR10N, CIFAR10N, ("crowdlayer-mw", "ccc"), scale, seeds, ANONYMOUS, **places)

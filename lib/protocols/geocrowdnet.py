@@ -209,12 +209,15 @@ def machine_families(scale: str, seeds: Sequence[int]) -> dict[str, list[RunConf
         return [_machine(scale, data, experts, method, seed, **level) for data, experts, seed, method, level in runs]
 
     sizes = ((_machine_items(scale), PROBABILITY), *MACHINE_SIZES[scale])
-    sized = [{"items": items, "probability": probability} for items, probability in sizes]
+    larger = MACHINES if scale == "paper" else MACHINES[:1]
     return {
         "compared": every(MACHINES, MACHINE_METHODS, seeds, [{}]),
         "weight": every(MACHINES, PENALTIES, few, [{"weight": weight} for weight in WEIGHTS]),
         "start": every(MACHINES, STARTED, seeds, [{"start": STARTS[1]}]),
-        "size": every(MACHINES if scale == "paper" else MACHINES[:1], SIZED, few, sized),
+        "size": [
+            _machine(scale, dataset, experts, method, seed, items=items, probability=probability)
+            for dataset, experts, (items, probability), seed, method in product(larger, CASES, sizes, few, SIZED)
+        ],
         "lenet": [
             _machine(scale, MACHINES[0], experts, method, seed, weight=weight, lenet=True)
             for experts, seed, method in product(CASES, few, SIZED)
