@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -54,44 +55,43 @@ CASES = {
 }
 
 
-def _register(name: str, case: Case) -> None:
-    @register(name, f"{name.removeprefix('rec-')}, reconstructed", "Zhang et al. (CCC, AAAI 2024), Table 1: reconstruction")
-    def make(
-        y: np.ndarray,
-        n_classes: int,
-        seed: int,
-        labels_per_item: float = LABELS_PER_ITEM,
-        n_annotators: int = ANNOTATORS,
-        groups: int = len(case.accuracies),
-        copying: float = case.copying,
-        jitter: float = 0.0,
-        participation: str = "beta",
-        a: float = 0.5,
-        b: float = 2.5,
-        floor: float = 0.07,
-        partner: str | Sequence[int] | None = None,
-    ) -> SimulatedCrowd:
-        """A reconstructed case; its accuracies were fitted for ten classes.
+def build(
+    case: Case,
+    y: np.ndarray,
+    n_classes: int,
+    seed: int,
+    copying: float,
+    labels_per_item: float = LABELS_PER_ITEM,
+    n_annotators: int = ANNOTATORS,
+    groups: int = 5,
+    jitter: float = 0.0,
+    participation: str = "beta",
+    a: float = 0.5,
+    b: float = 2.5,
+    floor: float = 0.07,
+    partner: str | Sequence[int] | None = None,
+) -> SimulatedCrowd:
+    """A crowd of a case, whose accuracies were fitted for ten classes.
 
-        Args:
-            groups: how many; another number than five has its accuracies between those of the five.
-            copying: within a group, 0 .. 1.
-            jitter: how much annotators of a group differ: the standard deviation of an entry ``p`` of their matrices is
-                ``jitter * sqrt(p (1 - p))``; 0 .. 0.5.
-            participation: "beta" or "equal"; ``a``, ``b``, ``floor`` as in :func:`lib.simulation.drawing.participation`.
-            partner: for IND-III, the class that each class is taken for: a name of :data:`PARTNERS` or ``[classes]``; by
-                default the next class of a pair 0-1, 2-3, ... (the last of an odd number goes to class 0). Others ignore it.
-        """
-        people, answers = np.random.default_rng(seed).spawn(2)
-        drawn = drawing.participation(n_annotators, a, b, floor, people)  # in any case: the same groups follow
-        even = np.full(n_annotators, 1 / n_annotators)
-        weights = drawn if choice("participation", participation, ("beta", "equal")) == "beta" else even
-        group = drawing.stratified_groups(weights, groups, people)
-        accuracies = np.interp(np.linspace(0, 1, groups), np.linspace(0, 1, len(case.accuracies)), case.accuracies)
-        matrices = np.stack([_matrix(case, accuracy, n_classes, partner) for accuracy in accuracies])
-        confusion = _jittered(matrices[group], jitter, people)
-        crowd = drawing.simulate(y, confusion, labels_per_item, answers, weights, group, copying, drawing.assign_among_many)
-        return SimulatedCrowd(crowd, confusion, weights, group)
+    Args:
+        groups: how many; another number than five has its accuracies between those of the five.
+        copying: within a group, 0 .. 1.
+        jitter: how much annotators of a group differ: the standard deviation of an entry ``p`` of their matrices is
+            ``jitter * sqrt(p (1 - p))``; 0 .. 0.5.
+        participation: "beta" or "equal"; ``a``, ``b``, ``floor`` as in :func:`lib.simulation.drawing.participation`.
+        partner: for IND-III, the class that each class is taken for: a name of :data:`PARTNERS` or ``[classes]``; by
+            default the next class of a pair 0-1, 2-3, ... (the last of an odd number goes to class 0). Others ignore it.
+    """
+    people, answers = np.random.default_rng(seed).spawn(2)
+    drawn = drawing.participation(n_annotators, a, b, floor, people)  # in any case: the same groups follow
+    even = np.full(n_annotators, 1 / n_annotators)
+    weights = drawn if choice("participation", participation, ("beta", "equal")) == "beta" else even
+    group = drawing.stratified_groups(weights, groups, people)
+    accuracies = np.interp(np.linspace(0, 1, groups), np.linspace(0, 1, len(case.accuracies)), case.accuracies)
+    matrices = np.stack([_matrix(case, accuracy, n_classes, partner) for accuracy in accuracies])
+    confusion = _jittered(matrices[group], jitter, people)
+    crowd = drawing.simulate(y, confusion, labels_per_item, answers, weights, group, copying, drawing.assign_among_many)
+    return SimulatedCrowd(crowd, confusion, weights, group)
 
 
 def _matrix(case: Case, accuracy: float, n_classes: int, partner: str | Sequence[int] | None) -> np.ndarray:
@@ -117,4 +117,6 @@ def _jittered(confusion: np.ndarray, jitter: float, rng: np.random.Generator) ->
 
 
 for _name, _case in CASES.items():
-    _register(_name, _case)
+    register(_name, f"{_name.removeprefix('rec-')}, reconstructed", "Zhang et al. (CCC, AAAI 2024), Table 1: reconstruction")(
+        partial(build, _case, copying=_case.copying)
+    )

@@ -23,6 +23,8 @@ answers and absences alike. (The released ``budget`` keeps one label whatever it
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from lib.crowd.labels import CrowdLabels
@@ -66,10 +68,26 @@ def matrices(
     return matrix / matrix.sum(axis=2, keepdims=True), expert.astype(np.int64)
 
 
-def _labels(y: np.ndarray, confusion: np.ndarray, assignment: str, labels_per_item: float, probability: float, rng):
-    """The labels, and whose answers each annotator gives; three streams: who is asked, what is said, who copies."""
-    who, said, copies = rng.spawn(3)
-    n_annotators, n_classes = confusion.shape[:2]
+def build(
+    family: str,
+    y: np.ndarray,
+    n_classes: int,
+    seed: int,
+    gamma: float = 0.01,
+    n_annotators: int = 5,
+    assignment: str = "budget",
+    labels_per_item: float = 1.0,
+    probability: float = 0.1,
+) -> SimulatedCrowd:
+    """A crowd of one of :data:`FAMILIES`; ``labels_per_item`` is of the assignment ``budget``, ``probability`` of others."""
+    choice("assignment", assignment, ASSIGNMENTS)
+    if not 0 <= probability <= 1:
+        raise ValueError(f"probability must lie between 0 and 1, found {probability}")
+    if assignment == "correlated" and n_annotators < 2:
+        raise ValueError(f"copying needs two annotators, found {n_annotators}")
+    people, answers = np.random.default_rng(seed).spawn(2)
+    confusion, expert = matrices(family, n_annotators, n_classes, gamma, people)
+    who, said, copies = answers.spawn(3)
     if assignment == "budget":
         item, annotator = drawing.assign(len(y), np.ones(n_annotators), labels_per_item, who)
     else:
@@ -82,32 +100,9 @@ def _labels(y: np.ndarray, confusion: np.ndarray, assignment: str, labels_per_it
         item, label = item[rows], label[rows]
         annotator = np.concatenate([annotator[kept], np.full(len(again), copier)])
         origin[copier] = source
-    return CrowdLabels(item, annotator, label, len(y), n_annotators, n_classes), origin
-
-
-def _register(family: str) -> None:
-    @register(f"geo-{family}", family.replace("-", " ").capitalize(), SOURCE)
-    def make(
-        y: np.ndarray,
-        n_classes: int,
-        seed: int,
-        gamma: float = 0.01,
-        n_annotators: int = 5,
-        assignment: str = "budget",
-        labels_per_item: float = 1.0,
-        probability: float = 0.1,
-    ) -> SimulatedCrowd:
-        """A crowd of the family; ``labels_per_item`` is of the assignment ``budget``, ``probability`` of the other two."""
-        choice("assignment", assignment, ASSIGNMENTS)
-        if not 0 <= probability <= 1:
-            raise ValueError(f"probability must lie between 0 and 1, found {probability}")
-        if assignment == "correlated" and n_annotators < 2:
-            raise ValueError(f"copying needs two annotators, found {n_annotators}")
-        people, answers = np.random.default_rng(seed).spawn(2)
-        confusion, expert = matrices(family, n_annotators, n_classes, gamma, people)
-        crowd, origin = _labels(y, confusion, assignment, labels_per_item, probability, answers)
-        return SimulatedCrowd(crowd, confusion[origin], groups=expert[origin])
+    crowd = CrowdLabels(item, annotator, label, len(y), n_annotators, n_classes)
+    return SimulatedCrowd(crowd, confusion[origin], groups=expert[origin])
 
 
 for _family in FAMILIES:
-    _register(_family)
+    register(f"geo-{_family}", _family.replace("-", " ").capitalize(), SOURCE)(partial(build, _family))
