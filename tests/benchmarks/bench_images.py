@@ -58,6 +58,12 @@ def image_shape(network: str) -> tuple[int, int, int]:
 # ------------------------------------------------------------------ the benchmarks, as rows of tables
 
 
+def row(what: str, size: int, seconds: float, batches: int = 1) -> dict:
+    """What every row says, of seconds for some batches of so many images."""
+    speed = batches * size / seconds
+    return {"what": what, "size": size, "size_unit": "images", "ours_seconds": seconds, "images_per_second": speed}
+
+
 def image_steps(smoke: bool, place: torch.device) -> Iterator[dict]:
     """Steps of the crowd layer on each network, and of CCC, at a batch size and twice it."""
     networks = ["lenet"] if smoke else ["lenet", "lenet-bn"]
@@ -71,9 +77,8 @@ def image_steps(smoke: bool, place: torch.device) -> Iterator[dict]:
             seconds = {size: step_seconds(method, network, size, place, repeats) for size in sizes}
             for size in sizes:
                 share = flops * size / seconds[size] / peak
-                row = {"what": f"{method}, {network}", "size": size, "size_unit": "images", "ours_seconds": seconds[size]}
-                row |= {"repeats": repeats, "images_per_second": size / seconds[size], "share_of_peak": share}
-                yield row | {"seconds_a_run": FAST / size * seconds[size], "limit": limit(seconds, size, share)}
+                rated = {"share_of_peak": share, "limit": limit(seconds, size, share), "repeats": repeats}
+                yield row(f"{method}, {network}", size, seconds[size]) | rated | {"seconds_a_run": FAST / size * seconds[size]}
 
 
 def image_seeds(smoke: bool, place: torch.device, seeds: int = 4) -> Iterator[dict]:
@@ -82,10 +87,9 @@ def image_seeds(smoke: bool, place: torch.device, seeds: int = 4) -> Iterator[di
     for network in ["lenet"] if smoke else ["lenet", "lenet-bn"]:
         alone, together = several(network, size, seeds, place)
         seconds, results = take_turns({"alone": alone, "stacked": together}, repeats)
-        row = {"what": f"{seeds} x {network}", "size": size, "size_unit": "images", "ours_seconds": seconds["alone"]}
-        row |= {"peer_seconds": seconds["stacked"], "peer": "stacked (vmap)", "repeats": repeats}
-        row["max_abs_difference"] = float((results["alone"] - results["stacked"]).abs().max())
-        yield row | {"images_per_second": seeds * size / seconds["alone"]}
+        beside = {"peer": "stacked (vmap)", "peer_seconds": seconds["stacked"], "repeats": repeats}
+        beside["max_abs_difference"] = float((results["alone"] - results["stacked"]).abs().max())
+        yield row(f"{seeds} x {network}", size, seconds["alone"], seeds) | beside
 
 
 def image_processes(smoke: bool, place: torch.device) -> Iterator[dict]:
@@ -99,8 +103,7 @@ def image_processes(smoke: bool, place: torch.device) -> Iterator[dict]:
         # To start processes takes longer than the rest of a smoke test.
         seconds = (one_of_them(*what) if smoke else at_once(*what, count)) / count
         alone = alone or seconds
-        row = {"what": f"{count} run{'s' * (count > 1)} at once", "size": size, "size_unit": "images", "ours_seconds": seconds}
-        yield row | {"peer_seconds": alone, "peer": "one run", "images_per_second": size / seconds}
+        yield row(f"{count} run{'s' * (count > 1)} at once", size, seconds) | {"peer": "one run", "peer_seconds": alone}
 
 
 def limit(seconds: dict[int, float], size: int, share: float) -> str:
