@@ -1,7 +1,8 @@
 """The grids: which runs a notebook needs at a scale, and where each hyper-parameter comes from.
 
-One file a paper, in it a function of (scale, seeds) for each notebook; :data:`GRIDS` names them. Notebooks and the command line
-both ask here, so that ``--runs-only`` trains exactly what a notebook will look for.
+One file a paper, in it a function of (scale, seeds) for each notebook, which returns its runs, or families of them by what is
+varied; :data:`GRIDS` names them. Notebooks and the command line both ask here, so that ``--runs-only`` trains exactly what a
+notebook will look for.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import importlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from lib.registry import unknown
-from lib.runs.config import RunConfig
+from lib.runs.config import RunConfig, each_once
 from lib.training.recipe import Recipe
 
 # smoke: seconds, for tests. quick: minutes on two cores, the committed default. fast: the papers' full data, with short
@@ -38,9 +40,9 @@ GRIDS = {
     "crowdlayer_moviereviews": "crowd_layer.movie_reviews",
     "crowdlayer_ner": "crowd_layer.named_entities",
     "sentiment_from_crowds": "crowd_layer.sentiment",
-    "geocrowdnet_identifiability": "geocrowdnet.identifiability",
-    "geocrowdnet_machine_annotators": "geocrowdnet.machine_annotators",
-    "geocrowdnet_cifar10": "geocrowdnet.hammer",
+    "geocrowdnet_identifiability": "geocrowdnet.regime_families",
+    "geocrowdnet_machine_annotators": "geocrowdnet.machine_families",
+    "geocrowdnet_cifar10": "geocrowdnet.hammer_families",
     "geocrowdnet_real": "geocrowdnet.real",
     "ccc_table1": "ccc.table1",
     "ccc_table2": "ccc.table2",
@@ -55,15 +57,8 @@ GRIDS = {
 
 
 def grid(notebook: str, scale: str, seeds: Sequence[int]) -> list[RunConfig]:
-    """The runs of a notebook.
-
-    Args:
-        notebook: file name without ending, with or without its number (``10_crowdlayer_labelme``, ``crowdlayer_labelme``).
-        scale: one of :data:`SCALES`.
-        seeds: one run each, whole numbers without repeats.
-
-    Returns:
-        Configurations; empty for a notebook that trains nothing through the ledger.
+    """The runs of a notebook (its file's name without ending, with or without its number) at one of :data:`SCALES`, each once;
+    none where it trains nothing through the ledger.
 
     Raises:
         ValueError: an unknown scale, or seeds that are no whole numbers, repeat or are none.
@@ -78,7 +73,9 @@ def grid(notebook: str, scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     if scale == "overnight" and name not in OVERNIGHT:
         scale = "quick"
     module, function = GRIDS[name].split(".")
-    return getattr(importlib.import_module(f"{__name__}.{module}"), function)(scale, seeds)
+    found = getattr(importlib.import_module(f"{__name__}.{module}"), function)(scale, seeds)
+    configs = chain.from_iterable(found.values()) if isinstance(found, dict) else found
+    return list(each_once(configs).values())
 
 
 def check_scale(scale: str) -> str:

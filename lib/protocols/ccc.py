@@ -4,30 +4,22 @@
 chosen here, on validation data, with seeds of their own: what was chosen stands in :mod:`lib.protocols.real_crowds`.
 
 **Images** (32, Table 1, on reconstructions of its simulated crowds; 34, Figure 4; 35, CIFAR-10N of Table 2): one setting a
-data set and scale, whatever the method. ``paper``: CCC's released script, written for CIFAR-10N: ResNet-34 with an unpadded
-first convolution, SGD at 0.01 with momentum 0.9 and weight decay 5e-4, a tenth of that rate after epoch 40, batches of 128,
-no augmentation, 60 epochs of which ten are CCC's warm-up; 30 groups and 1000 meta items. The paper's other settings are not
-released: Fashion-MNIST has the script's other network, ResNet-18, and baselines have the same recipe and number of epochs.
+data set and scale, whatever the method; all methods of a seed see the same crowd. ``paper`` is CCC's released script, written
+for CIFAR-10N. The paper's other settings are not released: Fashion-MNIST has the script's other network, and baselines have
+the same recipe and number of epochs.
 
-``overnight`` is the released recipe, all 60 epochs and nothing tuned, on what two cores can train: a LeNet with batch
-normalization on Fashion-MNIST, and a batch-normalized head on frozen features of CIFAR-10
-(:mod:`lib.datasets.image_features`), both of which memorize their labels. The simulated crowds are a fifth of the paper's in
-every respect: 10,800 images, 50 annotators, 6 groups, 20 meta items per class. CIFAR-10N has 38,000 images, 30 groups and
-100 meta items per class; besides features, its images themselves (:data:`PIXELS`). Networks compute in bfloat16, on a
-processor as on CUDA. ``quick`` is a small part of that: the head on features of 4,000 to 9,000 images, half the epochs and so
-half the warm-up, in single precision. Both test CIFAR-10 on its last training images, which every machine has exactly and
-nothing is trained on; JPEG copies of the official test images, where only these are at hand, cost features ten points.
-
-``fast`` is the paper's data with the networks that memorize here, for a GPU. Augmentation would take memorization away, so
-there is none at any scale.
-
-All methods of a seed see the same crowd.
+``overnight`` is the released recipe, nothing tuned, on what two cores can train and what memorizes its labels: LeNet, and a
+head on frozen features of CIFAR-10 (:mod:`lib.datasets.image_features`). Simulated crowds are a fifth of the paper's in every
+respect; CIFAR-10N is whole. ``quick`` is a small part of that, half as long. Both test CIFAR-10 on its last training images,
+which every machine has exactly and nothing is trained on. ``fast`` is the paper's data with the networks that memorize here.
+Augmentation would take memorization away, so there is none at any scale.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from lib.datasets import image_features
 from lib.datasets.cifar10 import HELD_OUT
@@ -46,6 +38,9 @@ BASELINES = {
     "conal": "CoNAL",
     "unionnet-b": "UnionNet",
 }
+PAIR_CASE = "pair of networks"
+SHORTCUT = "last layer only"  # the released code's virtual step
+OWN_SET = "ccc-own-set"
 
 
 def pair(base: str) -> str:
@@ -53,14 +48,26 @@ def pair(base: str) -> str:
     return f"{base}-pair"
 
 
+def named(rows: Iterable[dict | None]) -> list[dict]:
+    """The rows that there are, under the names of the tables: pairs, and CCC with its shortcut or with each network corrected
+    by its own set, are methods of their own."""
+    return [row | {"config": row["config"] | _name(row["config"])} for row in rows if row is not None]
+
+
+def _name(config: Mapping) -> dict[str, str]:
+    case = {"case": "real"} if config["case"] in (PAIR_CASE, SHORTCUT) else {}
+    if config["method"] == "ensemble":
+        return {"method": pair(config["method_options"]["base"])} | case
+    if config["case"] == SHORTCUT:
+        return {"method": "ccc-head"} | case
+    return {} if config["method_options"].get("coupled", True) else {"method": OWN_SET}
+
+
 # ---------------------------------------------------------------------- 33: Table 2, real crowds
 
-# Our data sets and the paper's names of them. CIFAR-10N joins when `real.py` has a setting for it.
-TABLE_2 = {"cifar10n": "CIFAR-10N", "labelme": "LabelMe", "music": "MUSIC"}
+# Our data sets and the paper's names of them; its third column is notebook 35's.
+TABLE_2 = {"labelme": "LabelMe", "music": "MUSIC"}
 OURS = ("true-labels", "dawid-skene", "dl-em", "unionnet-a", "ccem", "geocrowdnet-f")
-PAIR_CASE = "pair of networks"
-# The released code's virtual step, through the last layer alone.
-SHORTCUT = "last layer only"
 
 TABLE_2_PER_CLASS = {"labelme": (5, 10, 20, 40), "music": (5, 10, 20)}  # meta items a class
 TABLE_2_GROUPS = (5, 10, 20)
@@ -69,22 +76,14 @@ TABLE_2_SEEDS = {"labelme": (100, 101, 102), "music": (100, 101, 102, 103)}
 JUDGED_EPOCHS = 10
 
 
-def present() -> list[str]:
-    """The data sets of Table 2 that have a setting."""
-    return [dataset for dataset in TABLE_2 if dataset in real_crowds.SETTINGS]
-
-
 def table2(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
-    """All methods, the pairs and CCC's shortcut on every data set that there is, then :func:`table2_tuning`."""
+    """All methods, the pairs and CCC's shortcut on both data sets, then :func:`table2_tuning`."""
     configs = []
-    for dataset in present():
+    for dataset in TABLE_2:
         configs += real_crowds.runs(dataset, (*BASELINES, *OURS, "ccc"), scale, seeds)
-        for base in BASELINES:
-            options = {"base": base, "base_options": real_crowds.SETTINGS[dataset].method_options.get(base)}
-            configs += [
-                replace(config, method="ensemble", method_options=options, case=PAIR_CASE)
-                for config in real_crowds.runs(dataset, [base], scale, seeds)
-            ]
+        for config in real_crowds.runs(dataset, BASELINES, scale, seeds):
+            options = {"base": config.method, "base_options": config.method_options or None}
+            configs.append(replace(config, method="ensemble", method_options=options, case=PAIR_CASE))
         for config in real_crowds.runs(dataset, ["ccc"], scale, seeds):
             configs.append(replace(config, method_options=config.method_options | {"gradient": "head"}, case=SHORTCUT))
     return _short_warmup(configs, scale) + table2_tuning(scale)
@@ -94,48 +93,36 @@ def table2_tuning(scale: str) -> list[RunConfig]:
     """Every number of groups with every number of meta items. Of Music's training items, a fifth is set aside, another one
     for each seed; LabelMe has a validation split."""
     configs = []
-    for dataset in (name for name in present() if name in TABLE_2_PER_CLASS):
+    for dataset, numbers in TABLE_2_PER_CLASS.items():
         seeds = TABLE_2_SEEDS[dataset] if scale != "smoke" else TABLE_2_SEEDS[dataset][:1]
         for config in real_crowds.runs(dataset, ["ccc"], scale, seeds):
             split = {} if dataset == "labelme" else {"validation": 0.2, "seed": config.seed - seeds[0]}
-            epochs = min(config.recipe.epochs, TABLE_2_EPOCHS)
-            configs += [
-                replace(
-                    config,
-                    experiment="tuning_ccc",
-                    dataset_options=split,
-                    recipe=replace(config.recipe, epochs=epochs),
-                    method_options={"groups": groups, "per_class": per_class},
-                    case=f"{groups} groups, {per_class} a class",
-                )
-                for groups in TABLE_2_GROUPS
-                for per_class in TABLE_2_PER_CLASS[dataset]
-            ]
+            recipe = replace(config.recipe, epochs=min(config.recipe.epochs, TABLE_2_EPOCHS))
+            config = replace(config, experiment="tuning_ccc", dataset_options=split, recipe=recipe)
+            for groups in TABLE_2_GROUPS:
+                for per_class in numbers:
+                    options = {"groups": groups, "per_class": per_class}
+                    configs.append(replace(config, method_options=options, case=f"{groups} groups, {per_class} a class"))
     return _short_warmup(configs, scale)
 
 
 def _short_warmup(configs: list[RunConfig], scale: str) -> list[RunConfig]:
     """At ``smoke``, whose two epochs are fewer than the warm-up's, one of them is left to the corrections."""
-    if scale != "smoke":
-        return configs
     return [
-        replace(config, method_options=config.method_options | {"warmup": 1}) if config.method == "ccc" else config
+        replace(config, method_options=config.method_options | {"warmup": 1})
+        if config.method == "ccc" and scale == "smoke"
+        else config
         for config in configs
     ]
 
 
 def table2_scores(rows: Sequence[dict]) -> dict[str, dict[tuple[int, int], float]]:
-    """By data set, the score of each (groups, meta items a class): the validation accuracy, a share, of the last ten epochs
-    and all seeds on average, so that no epoch is table2_options along with it, nor the luck of one.
-
-    Args:
-        rows: ledger rows of :func:`table2_tuning`.
-    """
+    """By data set, the score of each (groups, meta items a class) in rows of :func:`table2_tuning`: the validation accuracy, a
+    share, of the last ten epochs and all seeds on average, so that no epoch is chosen along with it, nor the luck of one."""
     return selection.scores(
-        rows,
-        value=lambda config: (config["method_options"]["groups"], config["method_options"]["per_class"]),
-        score=selection.late("valid_acc", JUDGED_EPOCHS),
-        place=lambda config: config["dataset"],
+        (row["config"]["dataset"], (own["groups"], own["per_class"]), selection.late(row, "valid_acc", JUDGED_EPOCHS))
+        for row in rows
+        for own in [row["config"]["method_options"]]
     )
 
 
@@ -145,50 +132,30 @@ def table2_options(rows: Sequence[dict]) -> dict[str, dict[str, int]]:
     return {dataset: {"groups": groups, "per_class": per_class} for dataset, (groups, per_class) in best.items()}
 
 
-def named(rows: Sequence[dict]) -> list[dict]:
-    """The rows of Table 2 under the names of the tables: pairs, and CCC with its shortcut, are methods of their own."""
-    return [row | {"config": row["config"] | _table2_name(row["config"])} for row in rows]
-
-
-def _table2_name(config: dict) -> dict[str, str]:
-    if config["case"] == SHORTCUT:
-        return {"method": "ccc-head", "case": "real"}
-    return {"method": pair(config["method_options"]["base"]), "case": "real"} if config["case"] == PAIR_CASE else {}
-
-
 # ---------------------------------------------------------------------- images: settings of each scale
 
+_LARGE = ("overnight", "fast", "paper")
 # The controls that the paper lacks: as two networks, what CCC is without its correction, and the paper's strongest baseline.
-PAIRS = {"smoke": ("crowdlayer-mw",), "quick": ("crowdlayer-mw",)}
-PAIRS |= dict.fromkeys(("overnight", "fast", "paper"), ("crowdlayer-mw", "unionnet-b"))
 # The paper argues for correcting each network by what the other is sure of, and does not test it: by what it is sure of itself.
-OWN_SET = "ccc-own-set"
-OWN_SETS = dict.fromkeys(("overnight", "fast", "paper"), (OWN_SET,)) | dict.fromkeys(("smoke", "quick"), ())
+_PAIR = pair("crowdlayer-mw")
+PAIRS = dict.fromkeys(("smoke", "quick"), (_PAIR,)) | dict.fromkeys(_LARGE, (_PAIR, pair("unionnet-b")))
+OWN_SETS = dict.fromkeys(("smoke", "quick"), ()) | dict.fromkeys(_LARGE, (OWN_SET,))
 # The released code's choices on images: the virtual step through the last layer alone. CoNAL's gate reads the features.
 IMAGE_OPTIONS = {"ccc": {"gradient": "head"}, "conal": {"gate_input": "features"}}
-KEEP = dict.fromkeys(("quick", "overnight", "fast", "paper"), ("correct",))
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How every method is trained on a data set at a scale.
-
-    Attributes:
-        backbone, backbone_options, recipe: the same for all methods.
-        warmup: CCC's epochs without correction, among those of the recipe.
-        data: options of the data set: its parts.
-        annotators: of a simulated crowd.
-        groups, per_class: CCC's groups, and its meta items per class.
-    """
+    """How every method is trained on a data set at a scale."""
 
     backbone: str
     recipe: Recipe
-    warmup: int
-    data: Mapping = field(default_factory=dict)
+    warmup: int  # CCC's epochs without correction, among those of the recipe
+    data: Mapping = field(default_factory=dict)  # options of the data set: its parts
     backbone_options: Mapping = field(default_factory=dict)
-    annotators: int = 250
-    groups: int = 30
-    per_class: int = 100
+    annotators: int = 250  # of a simulated crowd
+    groups: int = 30  # of CCC
+    per_class: int = 100  # CCC's meta items
 
 
 _SGD = Recipe(epochs=60, batch_size=128, optimizer="sgd", lr=0.01, weight_decay=5e-4, schedule="step", milestones=(40,))
@@ -230,8 +197,6 @@ SETTINGS = {
         "cifar10n": Setting("resnet34", _PAPER, 10, _CIFAR, _STEM),
     },
 }
-
-
 # CIFAR-10N at `overnight` from its images, where memorization has more room than on features.
 PIXELS = Setting("lenet-bn", _PAPER, 10, _SPLIT)
 
@@ -244,12 +209,11 @@ def setting(dataset: str, scale: str) -> Setting:
 
 
 def image_runs(
+    experiment: str,
     dataset: str,
     methods: Iterable[str],
     scale: str,
     seeds: Iterable[int],
-    *,
-    experiment: str,
     case: str = "real",
     data: Mapping | None = None,
     options: Mapping | None = None,
@@ -258,65 +222,40 @@ def image_runs(
     """Every method with every seed on one data set with one crowd.
 
     Args:
-        dataset, scale: of :data:`SETTINGS`.
         methods: names in the registry; ``<name>-pair`` is two networks of a method, :data:`OWN_SET` CCC uncoupled.
-        seeds: one run each.
-        experiment: the ledger's file.
-        case: a simulated crowd of :mod:`lib.simulation`, or ``"real"``, or another word for a variant of real data.
+        case: a simulated crowd of :mod:`lib.simulation`, or another word for a variant of real data.
         data: further options of the data set; of a simulated crowd under ``crowd_options``.
         options: CCC's, where they differ from the setting's.
         changed: instead of the scale's setting.
     """
-    using = changed or setting(dataset, scale)
-    return [
-        RunConfig(
-            experiment=experiment,
-            dataset=dataset,
-            backbone=using.backbone,
-            backbone_options=dict(using.backbone_options),
-            recipe=using.recipe,
-            dataset_options=_image_data(dataset, using, case, seed, dict(data or {})),
-            case=case,
-            scale=scale,
-            seed=seed,
-            keep=KEEP.get(scale, ()),
-            **_image_method(method, using, dict(options or {})),
-        )
-        for method in methods
-        for seed in seeds
-    ]
+    using, data, configs = changed or setting(dataset, scale), dict(data or {}), []
+    parts, stem, crowd = dict(using.data), dict(using.backbone_options), {}
+    if case in CASES:
+        about = {"n_annotators": using.annotators, "partner": dataset} | data.pop("crowd_options", {})
+        crowd = {"crowd": case, "crowd_options": about}
+    keep = () if scale == "smoke" else ("correct",)
+    for method in methods:
+        chosen = _image_method(method, using, dict(options or {}))
+        for seed in seeds:
+            drawn = crowd | {"crowd_seed": seed} if crowd else {}
+            data_options = parts | drawn | data
+            run = RunConfig(experiment, dataset, chosen[0], using.backbone, using.recipe, data_options, chosen[1], stem)
+            configs.append(replace(run, case=case, scale=scale, seed=seed, keep=keep))
+    return configs
 
 
-def _image_data(dataset: str, using: Setting, case: str, seed: int, data: dict) -> dict:
-    if case not in CASES:
-        return dict(using.data) | data
-    crowd = {"n_annotators": using.annotators, "partner": dataset} | data.pop("crowd_options", {})
-    return dict(using.data) | {"crowd": case, "crowd_seed": seed, "crowd_options": crowd} | data
-
-
-def _image_method(name: str, using: Setting, options: dict) -> dict:
+def _image_method(name: str, using: Setting, options: dict) -> tuple[str, dict]:
+    """A method's name in the registry, and its options."""
     if name.endswith("-pair"):
         base = name.removesuffix("-pair")
-        return {"method": "ensemble", "method_options": {"base": base, "base_options": IMAGE_OPTIONS.get(base)}}
+        return "ensemble", {"base": base, "base_options": IMAGE_OPTIONS.get(base)}
     if name == OWN_SET:
         return _image_method("ccc", using, options | {"coupled": False})
-    own = dict(IMAGE_OPTIONS.get(name, {}))
+    own = IMAGE_OPTIONS.get(name, {})
     if name == "ccc":
-        own |= {"groups": using.groups, "per_class": using.per_class, "warmup": using.warmup}
+        own = own | {"groups": using.groups, "per_class": using.per_class, "warmup": using.warmup}
         own |= {"meta_batch": using.recipe.batch_size} | options
-    return {"method": name, "method_options": own}
-
-
-def named_images(rows: Iterable[dict | None]) -> list[dict]:
-    """The rows that there are, pairs under the names of the tables, ``<name>-pair``."""
-    return [row | {"config": row["config"] | {"method": image_name(row["config"])}} for row in rows if row is not None]
-
-
-def image_name(config: Mapping) -> str:
-    """A run's method in tables, from its config."""
-    if config["method"] == "ensemble":
-        return pair(config["method_options"]["base"])
-    return OWN_SET if not config["method_options"].get("coupled", True) else config["method"]
+    return name, own
 
 
 # ---------------------------------------------------------------------- 32: Table 1
@@ -328,21 +267,17 @@ TABLE_1_METHODS = (*BASELINES, "ccc")
 COLUMNS = {
     "smoke": {"cifar10": ("rec-IND-II",)},
     "quick": {"cifar10": ("rec-IND-II", "rec-COR-I")},  # the hardest case of each family, by the paper's majority vote
-} | {scale: {dataset: tuple(CASES) for dataset in TABLE_1} for scale in ("overnight", "fast", "paper")}
+} | dict.fromkeys(_LARGE, dict.fromkeys(TABLE_1, tuple(CASES)))
 
 
 def table1(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
-    """Every method and the pairs on every column of the table; true labels, which no crowd changes, on one of each data set."""
+    """Every method and the controls on every column of the table; true labels, which no crowd changes, on one of each data
+    set."""
     configs = []
     for dataset, cases in COLUMNS[scale].items():
         for case in cases:
-            names = [
-                *TABLE_1_METHODS,
-                *map(pair, PAIRS[scale]),
-                *OWN_SETS[scale],
-                *(["true-labels"] if case == cases[0] else []),
-            ]
-            configs += image_runs(dataset, names, scale, seeds, experiment=SIMULATED, case=case)
+            names = (*TABLE_1_METHODS, *PAIRS[scale], *OWN_SETS[scale], *(["true-labels"] if case == cases[0] else []))
+            configs += image_runs(SIMULATED, dataset, names, scale, seeds, case)
     return configs
 
 
@@ -356,9 +291,9 @@ def paper_case(case: str) -> str:
 FIGURE_4 = "rec-IND-I"
 LABELS = (1, 3, 5, 7, 9)  # an item, on average
 BASE_LABELS = 3
-FIGURE_4_PAIR = "crowdlayer-mw-pair"
+FIGURE_4_PAIR = _PAIR
 # Where the control is run: everywhere, or at few points.
-PAIRED = {"smoke": (1,), "quick": (1, 3, 9), "overnight": LABELS, "fast": LABELS, "paper": LABELS}
+PAIRED = {"smoke": (1,), "quick": (1, 3, 9)} | dict.fromkeys(_LARGE, LABELS)
 # The paper's {5, 30, 100, 250} of 250 annotators, and as many of fewer annotators.
 GROUPS = dict.fromkeys(("fast", "paper"), (5, 30, 100, 250)) | {"smoke": (1, 5, 20)}
 GROUPS |= dict.fromkeys(("quick", "overnight"), (1, 6, 20, 50))
@@ -379,27 +314,24 @@ def figure4_setting(scale: str) -> Setting:
 
 def figure4_families(scale: str, seeds: Sequence[int]) -> dict[str, list[RunConfig]]:
     """The runs, by what is varied: ``labels`` an item or ``groups``; the base point belongs to both."""
-    using = figure4_setting(scale)
 
-    def some(names, labels=BASE_LABELS, **options) -> list[RunConfig]:
+    def some(names: Sequence[str], labels: int = BASE_LABELS, **options) -> list[RunConfig]:
         crowd = {"labels_per_item": labels} if labels != BASE_LABELS else {}
-        data = {"crowd_options": crowd}
-        where = {"experiment": SIMULATED, "case": FIGURE_4, "changed": using}
-        return image_runs(figure4_data(scale), names, scale, seeds, data=data, options=options, **where)
+        about = {"data": {"crowd_options": crowd}, "options": options, "changed": figure4_setting(scale)}
+        return image_runs(SIMULATED, figure4_data(scale), names, scale, seeds, FIGURE_4, **about)
 
-    return {
-        "labels": [
-            config
-            for labels in LABELS
-            for config in some(("crowdlayer-mw", "ccc", *([FIGURE_4_PAIR] if labels in PAIRED[scale] else [])), labels)
-        ],
-        "groups": [config for groups in GROUPS[scale] for config in some(["ccc"], groups=groups)],
-    }
+    families: dict[str, list[RunConfig]] = {"labels": [], "groups": []}
+    for labels in LABELS:
+        control = [FIGURE_4_PAIR] if labels in PAIRED[scale] else []
+        families["labels"] += some(("crowdlayer-mw", "ccc", *control), labels)
+    for groups in GROUPS[scale]:
+        families["groups"] += some(["ccc"], groups=groups)
+    return families
 
 
 def figure4(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     """All runs of :func:`figure4_families`, each once."""
-    return list(each_once(config for family in figure4_families(scale, seeds).values() for config in family).values())
+    return list(each_once(chain.from_iterable(figure4_families(scale, seeds).values())).values())
 
 
 def labels_per_item(config: dict) -> int:
@@ -413,7 +345,7 @@ def varied(rows: Iterable[dict | None], scale: str, seeds: Sequence[int]) -> lis
     there = {row["key"]: row for row in rows if row is not None}
     found = []
     for family, configs in figure4_families(scale, seeds).items():
-        for row in named_images(there.get(config.key()) for config in configs):
+        for row in named(there.get(config.key()) for config in configs):
             config = row["config"]
             x = labels_per_item(config) if family == "labels" else config["method_options"]["groups"]
             found.append(row | {"config": config | {"case": f"{FIGURE_4} {family}={x}", "family": family, "x": x}})
@@ -429,12 +361,12 @@ FROM_PIXELS = "from pixels"
 
 
 def cifar10n(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
-    """The paper's methods, the pairs and true labels with the published workers; Crowd Layer and CCC without them. At
+    """The paper's methods, the controls and true labels with the published workers; Crowd Layer and CCC without them. At
     ``overnight``, where these are trained on features, all with the workers from pixels too."""
-    names = ("true-labels", *BASELINES, *map(pair, PAIRS[scale]), "ccc", *OWN_SETS[scale])
-    configs = image_runs(CIFAR10N, names, scale, seeds, experiment=CIFAR10N)
+    names = ("true-labels", *BASELINES, *PAIRS[scale], "ccc", *OWN_SETS[scale])
+    configs = image_runs(CIFAR10N, CIFAR10N, names, scale, seeds)
     places = {"data": {"variant": "places"}, "options": {"groups": 3}}
-    configs += image_runs(CIFAR10N, ("crowdlayer-mw", "ccc"), scale, seeds, experiment=CIFAR10N, case=ANONYMOUS, **places)
+    configs += image_runs(CIFAR10N, CIFAR10N, ("crowdlayer-mw", "ccc"), scale, seeds, ANONYMOUS, **places)
     if scale == "overnight":
-        configs += image_runs(CIFAR10N, names, scale, seeds, experiment=CIFAR10N, case=FROM_PIXELS, changed=PIXELS)
+        configs += image_runs(CIFAR10N, CIFAR10N, names, scale, seeds, FROM_PIXELS, changed=PIXELS)
     return configs

@@ -3,30 +3,24 @@
 **LabelMe** (10): the settings of :mod:`lib.protocols.real_crowds`; besides, as many gradient steps as the paper has, whose
 images are stored ten times over.
 
-**Five simulated annotators on cats and dogs** (11). Network, Adam at 0.001, 30 epochs, batches of 16, the last epoch: the
-released notebook. Its photographs are used at ``fast`` and ``paper`` where the user has them
-(:mod:`lib.datasets.dogs_vs_cats`); else cats and dogs of CIFAR-10, tested on those among its last 10,000 training images,
-exact and to be had without the test part. ``quick`` and ``overnight`` have frozen features of a pretrained network
-(:mod:`lib.datasets.image_features`) in place of the convolutions, and the released hidden layer on them; ``overnight`` takes
-as many steps as the paper, which is 47 epochs of 8,000 images instead of 30 of 12,500, ``quick`` a third of them. Batches of
-64 at ``fast`` are ours, for time.
+**Five simulated annotators on cats and dogs** (11). Network and recipe are the released notebook's; batches of 64 at ``fast``
+are ours, for time. Its photographs are used at ``fast`` and ``paper`` where the user has them
+(:mod:`lib.datasets.dogs_vs_cats`); else cats and dogs of CIFAR-10, tested on those among its last 10,000 training images.
+``quick`` and ``overnight`` have frozen features (:mod:`lib.datasets.image_features`) in place of the convolutions;
+``overnight`` takes as many steps as the paper, ``quick`` a third of them.
 
-**Movie reviews** (12): a network that predicts a rating, from several raters. Batch 128, Adam at 1e-3 and, in the case ``as
-released``, 100 epochs, free biases and the mean and deviation of the *true* ratings are those of the authors' notebook. The
-network is ours, a hidden layer on bags of words: the reviews' texts are not published. Epochs and the annotators' options
-were chosen on a fifth of the training reviews, whose true ratings stood for a validation set, three times drawn.
+**Movie reviews** (12). The recipe and, in the case ``as released``, epochs, free biases and the mean and deviation of the
+*true* ratings are those of the authors' notebook. The network is ours, a hidden layer on bags of words: the reviews' texts
+are not published. Epochs and the annotators' options were chosen on a fifth of the training reviews, three times drawn.
 
-**Named entities** (13). Network and stages are those of the authors' released notebook: embedding, a convolution of width 5,
-dropout 0.5, 50 recurrent units; batches of 64; Adam; the Crowd Layer first trains five epochs on the majority vote. At
-``paper`` also their sizes (300 numbers per word, 512 channels), rate (1e-3) and epochs (20 on the true tags, 10 on the majority
-vote, 5 and 30 with the Crowd Layer; DL-EM, which they did not run here, as many as the Crowd Layer). Ours at ``quick``: 64
-numbers per word, 128 channels and the same 15 epochs for every method; the rate was chosen on sentences set aside. Their words
-start from GloVe vectors, which are not among the published files; ours start from scratch, beside a second index for how a
-word is written.
+**Named entities** (13). Network and stages are those of the authors' released notebook, at ``paper`` also their sizes, rate
+and epochs (DL-EM, which they did not run here, has as many as the Crowd Layer); at ``quick`` sizes and epochs are ours, and
+the rate was chosen on sentences set aside. Their words start from GloVe vectors, which are not among the published files;
+ours start from scratch, beside a second index for how a word is written.
 
-**Sentences** (14): the published test texts with all methods are the leaderboard's runs. Beside them a few methods on
-*held-out sentences*: a fifth of the training sentences, set aside with their true classes, since the published test texts are
-another kind. There with both kinds of features; those of the pretrained network only where it is installed.
+**Sentences** (14): the published test texts with all methods are the leaderboard's runs. Beside them *held-out sentences*: a
+fifth of the training sentences, with their true classes, since the published test texts are another kind. There with both
+kinds of features; those of the pretrained network only where it is installed.
 """
 
 from __future__ import annotations
@@ -37,7 +31,7 @@ from dataclasses import replace
 from lib.datasets import dogs_vs_cats, image_features, sentence_vectors
 from lib.datasets.cifar10 import HELD_OUT
 from lib.protocols import at_scale, keeping, overview, real_crowds, selection, shorter
-from lib.runs.config import RunConfig, each_once
+from lib.runs.config import RunConfig
 from lib.training.recipe import Recipe
 
 LAYERS = ("crowdlayer-vw", "crowdlayer-vwb", "crowdlayer-mw")
@@ -59,7 +53,7 @@ def labelme(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     (whole,) = real_crowds.runs("labelme", ["crowdlayer-mw"], scale, seeds[:1], case=TEN, passes=10)
     watched = keeping([*shorter(whole, STOPPED), whole], ("confusion", "predictions"))
     longer = real_crowds.runs("labelme", names, scale, few, case=TEN, passes=10)
-    return list(each_once(real_crowds.runs("labelme", methods, scale, seeds) + longer + watched).values())
+    return real_crowds.runs("labelme", methods, scale, seeds) + longer + watched
 
 
 # ---------------------------------------------------------------------- 11: five simulated annotators
@@ -75,19 +69,10 @@ def simulated_annotators(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     """Every method with every seed; a seed has annotators of its own, the same for all methods. The Crowd Layer's first runs
     keep its weights."""
     data, options, backbone, backbone_options = _animals(scale)
+    recipe = Recipe(epochs=ANIMAL_EPOCHS[scale], batch_size=64 if scale == "fast" else 16, lr=1e-3)
+    about = {"backbone_options": backbone_options, "case": "five annotators", "scale": scale}
     configs = [
-        RunConfig(
-            experiment="cats_dogs",
-            dataset=data,
-            method=method,
-            backbone=backbone,
-            recipe=Recipe(epochs=ANIMAL_EPOCHS[scale], batch_size=64 if scale == "fast" else 16, lr=1e-3),
-            dataset_options=options | {"crowd_seed": seed},
-            backbone_options=backbone_options,
-            case="five annotators",
-            scale=scale,
-            seed=seed,
-        )
+        RunConfig("cats_dogs", data, method, backbone, recipe, options | {"crowd_seed": seed}, seed=seed, **about)
         for seed in seeds
         for method in ANIMAL_METHODS
     ]
@@ -107,8 +92,8 @@ def _animals(scale: str) -> tuple[str, dict, str, dict]:
 
 # ---------------------------------------------------------------------- 12: movie reviews
 
-RATING_METHODS = ("true-ratings", "ratings-mean", "ratings-em", "crowdlayer-s", "crowdlayer-b", "crowdlayer-sb")
 RATING_LAYERS = ("crowdlayer-s", "crowdlayer-b", "crowdlayer-sb")
+RATING_METHODS = ("true-ratings", "ratings-mean", "ratings-em", *RATING_LAYERS)
 # Whose biases are drawn, of the first seed.
 SHOWN_BIASES = (("ratings-em", "real"), ("crowdlayer-b", "released, fixed"), ("crowdlayer-sb", "released, fixed"))
 
@@ -161,44 +146,30 @@ def review_tuning(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
 
 
 def review_budget(rows: Sequence[dict]) -> int:
-    """The number of epochs, of :data:`BUDGETS`, at which the *mean of the ratings* has its least validation RMSE: the
-    baseline gets what suits it, and all methods get the same.
-
-    Args:
-        rows: ledger rows of :func:`review_tuning`.
-    """
+    """The number of epochs, of :data:`BUDGETS`, at which the *mean of the ratings* has its least validation RMSE in rows of
+    :func:`review_tuning`: the baseline gets what suits it, and all methods get the same."""
     baseline = [row["history"]["valid_rmse"] for row in rows if row["config"]["method"] == "ratings-mean"]
     return min(BUDGETS, key=lambda epochs: round(sum(history[epochs - 1] for history in baseline), 4))
 
 
 def review_options(rows: Sequence[dict], epochs: int) -> dict[str, dict]:
-    """The options with the least mean validation RMSE after so many epochs, by method; the first of those that are equal to
-    four digits.
-
-    Args:
-        rows: ledger rows of :func:`review_tuning`.
-    """
+    """The options with the least mean validation RMSE after so many epochs of :func:`review_tuning`, by method; the first of
+    those that are equal to four digits."""
     errors = selection.scores(
-        rows,
-        value=lambda config: RATING_OPTIONS[config["method"]].index(config["method_options"]),
-        score=lambda row: -row["history"]["valid_rmse"][epochs - 1],
-        place=lambda config: config["method"],
+        (
+            (method, RATING_OPTIONS[method].index(row["config"]["method_options"]), -row["history"]["valid_rmse"][epochs - 1])
+            for row in rows
+            for method in [row["config"]["method"]]
+        ),
         digits=4,
     )
     return {method: RATING_OPTIONS[method][selection.best(tried)] for method, tried in errors.items() if len(tried) > 1}
 
 
 def _reviews(method: str, scale: str, seed: int, options: dict, case: str = "real", epochs: int = RATING_EPOCHS) -> RunConfig:
-    return RunConfig(
-        experiment="moviereviews",
-        dataset="moviereviews",
-        method=method,
-        recipe=at_scale(Recipe(epochs=epochs, batch_size=128, lr=1e-3), scale),
-        method_options=options,
-        case=case,
-        scale=scale,
-        seed=seed,
-    )
+    recipe = at_scale(Recipe(epochs=epochs, batch_size=128, lr=1e-3), scale)
+    about = {"method_options": options, "case": case, "scale": scale, "seed": seed}
+    return RunConfig("moviereviews", "moviereviews", method, recipe=recipe, **about)
 
 
 # ---------------------------------------------------------------------- 13: named entities
@@ -226,31 +197,20 @@ def named_entities(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
 def entity_runs(
     methods: Iterable[str], scale: str, seeds: Iterable[int], pretrain: int = PRETRAIN, **dataset_options
 ) -> list[RunConfig]:
-    """Methods with every seed.
-
-    Args:
-        pretrain: epochs of the Crowd Layer on the majority vote.
-        dataset_options: such as ``validation``.
-    """
-
-    def config(method: str, seed: int) -> RunConfig:
+    """Methods with every seed; ``pretrain`` are the Crowd Layer's epochs on the majority vote."""
+    data, sizes = dataset_options, PAPER_SIZES if scale == "paper" else {}
+    first, case = pretrain, "real" if pretrain == PRETRAIN else FROM_SCRATCH
+    if scale == "smoke":
+        data, first = {"sentences": 200} | dataset_options, min(pretrain, 1)
+    about = {"dataset_options": data, "backbone_options": sizes, "case": case, "scale": scale}
+    configs = []
+    for method in methods:
         paper = replace(ENTITY_PAPER, epochs=PAPER_EPOCHS.get(method, ENTITY_PAPER.epochs))
-        first = min(pretrain, 1) if scale == "smoke" else pretrain
-        return RunConfig(
-            experiment="conll_ner",
-            dataset="conll_ner",
-            method=method,
-            backbone="tagger",
-            recipe=at_scale(paper if scale == "paper" else ENTITY_QUICK, scale),
-            dataset_options=({"sentences": 200} if scale == "smoke" else {}) | dataset_options,
-            method_options={"pretrain": first} if method in LAYERS else {},
-            backbone_options=PAPER_SIZES if scale == "paper" else {},
-            case="real" if pretrain == PRETRAIN else FROM_SCRATCH,
-            scale=scale,
-            seed=seed,
-        )
-
-    return [config(method, seed) for method in methods for seed in seeds]
+        recipe = at_scale(paper if scale == "paper" else ENTITY_QUICK, scale)
+        options = {"pretrain": first} if method in LAYERS else {}
+        run = RunConfig("conll_ner", "conll_ner", method, "tagger", recipe, method_options=options, **about)
+        configs += [replace(run, seed=seed) for seed in seeds]
+    return configs
 
 
 def rate_tuning(scale: str) -> list[RunConfig]:
@@ -266,14 +226,10 @@ def rate_tuning(scale: str) -> list[RunConfig]:
 
 
 def rate_scores(rows: Sequence[dict]) -> dict[float, float]:
-    """The score of each rate: F1 on the validation sentences against their true tags, in the last five epochs on average; the
-    mean over methods. The best rate is the smallest of equals.
-
-    Args:
-        rows: ledger rows of :func:`rate_tuning`.
-    """
-    by_place = selection.scores(rows, lambda config: config["recipe"]["lr"], selection.late("valid_f1", 5))
-    return by_place.get(None, {})
+    """The score of each rate in rows of :func:`rate_tuning`: F1 on the validation sentences against their true tags, in the
+    last five epochs on average; the mean over methods. The best rate is the smallest of equals."""
+    trials = ((None, row["config"]["recipe"]["lr"], selection.late(row, "valid_f1", 5)) for row in rows)
+    return selection.scores(trials).get(None, {})
 
 
 # ---------------------------------------------------------------------- 14: sentences

@@ -1,32 +1,25 @@
 """Ibrahim, Nguyen & Fu, *Deep Learning From Crowdsourced Labels* (ICLR 2023): the runs of notebooks 20 to 23.
 
-**Identifiability** (20): Theorem 1 and the regimes, on a crowd where everything is known. Network and recipe are ours: the
-paper's script for this check was not released. A small network without dropout; Adam with the one-cycle schedule of the
-released CIFAR-10 script; about 800 steps whatever the number of items, so that what differs between columns is the data. That
-is as few as bring CCEM to equal *training losses* from both starts; rate, batch and steps are the same for all methods. The
-weight 0.01 is the value of the released CIFAR-10 script.
+**Identifiability** (20): Theorem 1 and the regimes, on a crowd where everything is known. Network and recipe are ours, since
+the paper's script was not released; weight and schedule are those of its CIFAR-10 script. About 800 steps whatever the number
+of items, so that what differs between columns is the data: as few as bring CCEM to equal *training losses* from both starts.
 
-**Machine annotators** (21) on MNIST and Fashion-MNIST, experts present and absent. Fifteen machines, 1000 items, each label
-kept with probability 0.1, LeNet, batches of 64, 50 epochs, Adam at 0.001, the epoch and the weight of a penalty chosen on
-clean validation images: the released script. Ours: 500 validation images beside the items instead of 50 of them; no decay; at
-``quick``, a hidden layer in place of LeNet in most runs, and scores after every fifth pass only. Smaller crowds get as many
-steps as one of 1000 items, larger ones as many passes.
+**Machine annotators** (21) on MNIST and Fashion-MNIST, experts present and absent: the released script. Ours: 500 validation
+images beside the items instead of 50 of them; no decay; at ``quick``, a hidden layer in place of LeNet in most runs, and
+scores after every fifth pass only. Smaller crowds get as many steps as one of 1000 items, larger ones as many passes.
 
-**One hammer among four spammers** (22) on CIFAR-10, one label per item. Five annotators, 47,500 images to train and 2,500
-clean ones to validate, ResNet-9, random crops and flips, batches of 400, 80 epochs, Adam with the one-cycle schedule to 0.001
-and a decay of 1e-4: the released script. Ours: no decay on the annotators' part, and bfloat16 inside the network on CUDA.
-``fast`` has 16 epochs, a fifth of the script's steps, and the rate is that much higher, so that matrices can move as far from
-where they start. ``quick`` and ``overnight`` have frozen features of a pretrained network (:mod:`lib.datasets.image_features`)
-under a batch-normalized head in place of ResNet-9, no crops and flips, and exact test images, the last of the training part,
-which nothing is trained on. ``overnight`` is otherwise the script on the 37,500 images left; ``quick`` has 10,000 images and
-15 epochs of batches of 125, an eighth of the steps at eight times the rate, in single precision.
+**One hammer among four spammers** (22) on CIFAR-10, one label per item: the released script. Ours: no decay on the
+annotators' part, and bfloat16 inside the network on CUDA. ``fast`` has a fifth of the script's steps, and the rate is that
+much higher, so that matrices can move as far from where they start. ``quick`` and ``overnight`` have a head on frozen
+features (:mod:`lib.datasets.image_features`) in place of ResNet-9, no crops and flips, and test on the last images of the
+training part, which nothing is trained on; ``quick`` has an eighth of the steps at eight times the rate.
 
 **Real crowds** (23): the settings of :mod:`lib.protocols.real_crowds`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import product
 
@@ -37,7 +30,7 @@ from lib.datasets import image_features
 from lib.datasets.cifar10 import HELD_OUT
 from lib.datasets.kinds import CrowdDataset
 from lib.protocols import keeping, real_crowds, selection, shorter
-from lib.runs.config import RunConfig, each_once
+from lib.runs.config import RunConfig
 from lib.training.recipe import Recipe
 
 PENALTIES = ("geocrowdnet-f", "geocrowdnet-w", "trace-reg")
@@ -53,18 +46,19 @@ def weight_of(config: dict) -> float:
 
 
 def chosen(rows: Sequence[dict]) -> dict[tuple[str, str, str], float]:
-    """The weight with the best mean validation accuracy, by (data set, case, method); the smaller one of equals.
-
-    Args:
-        rows: ledger rows of a family ``weight``. The epoch is chosen by the same accuracy, as in the script.
-    """
+    """The weight with the best mean validation accuracy in rows of a family ``weight``, by (data set, case, method); the
+    smaller one of equals. The epoch is chosen by the same accuracy, as in the script."""
     by_place = selection.scores(
-        rows,
-        value=lambda config: config["method_options"]["weight"],
-        score=lambda row: row["metrics"]["valid_acc_selected"],
-        place=lambda config: (config["dataset"], config["case"], config["method"]),
+        ((config["dataset"], config["case"], config["method"]), weight_of(config), row["metrics"]["valid_acc_selected"])
+        for row in rows
+        for config in [row["config"]]
     )
     return {place: selection.best(by_weight) for place, by_weight in by_place.items()}
+
+
+def _options(method: str, start: str, weight: float) -> dict[str, str | float]:
+    """What of the two the method has."""
+    return ({"start": start} if method in STARTED else {}) | ({"weight": weight} if method in PENALTIES else {})
 
 
 # ---------------------------------------------------------------------- 20: identifiability
@@ -97,8 +91,18 @@ SOLUTIONS = {
 }
 
 
-def identifiability(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
-    """All runs of :func:`regime_families`, each once; those of :data:`SOLUTIONS` with the first seed keep what they believe."""
+def regime_families(scale: str, seeds: Sequence[int]) -> dict[str, list[RunConfig]]:
+    """The runs, by what is varied; a run may belong to several. Those of :data:`SOLUTIONS` with the first seed keep what they
+    believe.
+
+    ``labels``: how many items have labels; ``specialist``: how flawed the best is, and none; ``anchor``: how far the best is
+    from certain; ``regime``: specialist or not, anchors or not; ``weight``: of each penalty, in the regime that it is made for;
+    ``control``: CCEM with more and with fewer labels, where at most one of the two is missing.
+    """
+
+    def every(levels: Iterable[dict], methods: Sequence[str] = STARTED, starts: Sequence[str] = STARTS) -> list[RunConfig]:
+        runs = product(seeds, methods, starts, levels)
+        return [_regime(scale, method, start, seed, **level) for seed, method, start, level in runs]
 
     def drawn(config: RunConfig) -> bool:
         usual = config.seed == seeds[0] and config.dataset_options["items"] == ITEMS[scale]
@@ -106,49 +110,25 @@ def identifiability(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
         solutions = SOLUTIONS.get(regime_of(vars(config)), ())
         return usual and options["weight"] == WEIGHT and (config.method, options["start"]) in solutions
 
-    configs = each_once(config for family in regime_families(scale, seeds).values() for config in family)
-    return keeping(configs.values(), ("confusion", "predictions"), drawn)
-
-
-def regime_families(scale: str, seeds: Sequence[int]) -> dict[str, list[RunConfig]]:
-    """The runs, by what is varied; a run may belong to several.
-
-    Returns:
-        ``labels``: how many items have labels; ``specialist``: how flawed the best is, and none; ``anchor``: how far the best
-        is from certain; ``regime``: specialist or not, anchors or not; ``weight``: of each penalty, in the regime that it is
-        made for; ``control``: CCEM with more and with fewer labels, where at most one of the two is missing.
-    """
-    runs = [(method, start, seed) for seed in seeds for method in STARTED for start in STARTS]
-    released = [(method, start, seed) for method, start, seed in runs if start == "identity"]
-    levels = [{"flaw": flaw} for flaw in FLAWS] + [{"specialist": False}]
-    return {
-        "labels": [_regime(scale, *run, items=n) for run in released for n in SIZES[scale]],
-        "specialist": [_regime(scale, *run, **level) for run in runs for level in levels],
-        "anchor": [_regime(scale, *run, blur=blur) for run in runs for blur in BLURS],
-        "regime": [_regime(scale, *run, **data) for run in runs for data in REGIMES.values()],
+    control = product((regime for name, regime in REGIMES.items() if name != "neither"), (0.1, 1, 3))
+    families = {
+        "labels": every([{"items": items} for items in SIZES[scale]], starts=STARTS[:1]),
+        "specialist": every([*({"flaw": flaw} for flaw in FLAWS), {"specialist": False}]),
+        "anchor": every([{"blur": blur} for blur in BLURS]),
+        "regime": every(REGIMES.values()),
         "weight": [
-            _regime(scale, *run, weight=weight, **REGIMES[MADE_FOR[run[0]]])
-            for run in runs
-            for weight in (REGIME_WEIGHTS if run[0] in MADE_FOR else ())
+            _regime(scale, method, start, seed, weight=weight, **REGIMES[MADE_FOR[method]])
+            for seed, method, start, weight in product(seeds, MADE_FOR, STARTS, REGIME_WEIGHTS)
         ],
-        "control": [
-            _regime(scale, *run, items=n, **REGIMES[name])
-            for run in runs
-            for name in (REGIMES if run[0] == "ccem" else ())
-            if name != "neither"
-            for n in (ITEMS[scale] // 10, ITEMS[scale], 3 * ITEMS[scale])
-        ],
+        "control": every([regime | {"items": round(part * ITEMS[scale])} for regime, part in control], ["ccem"]),
     }
+    return {name: keeping(configs, ("confusion", "predictions"), drawn) for name, configs in families.items()}
 
 
 def regime_of(config: dict) -> str:
-    """The regime (a name of :data:`REGIMES`) that a run's data belong to; empty for what lies between them.
-
-    Args:
-        config: of a ledger row.
-    """
-    options = config["dataset_options"]
-    return next((name for name, wanted in REGIMES.items() if wanted.items() <= options.items()), "")
+    """The regime (a name of :data:`REGIMES`) that the data of a row's config belong to; empty for what lies between them."""
+    options = config["dataset_options"].items()
+    return next((name for name, wanted in REGIMES.items() if wanted.items() <= options), "")
 
 
 def _regime(scale: str, method: str, start: str, seed: int, weight: float = WEIGHT, items: int = 0, **data) -> RunConfig:
@@ -158,26 +138,17 @@ def _regime(scale: str, method: str, start: str, seed: int, weight: float = WEIG
     passes = max(1, round(min(EPOCH, STEPS[scale] / 2) / batches))
     epochs = max(1, round(STEPS[scale] / (passes * batches)))
     crowd = {"items": items, "labels_per_item": 3.0, "annotators": 5, "crowd_seed": seed}  # one expert among five: the script
-    return RunConfig(
-        experiment="identifiability",
-        dataset="identifiability",
-        method=method,
-        backbone="mlp",
-        backbone_options={"width": 32, "dropout": 0.0},
-        recipe=Recipe(epochs=epochs, passes=passes, batch_size=BATCH, lr=0.06, schedule="onecycle"),
-        dataset_options=crowd | PLAIN | data,
-        method_options={"start": start} | ({} if method == "ccem" else {"weight": weight}),
-        case="simulated",
-        scale=scale,
-        seed=seed,
-    )
+    recipe = Recipe(epochs=epochs, passes=passes, batch_size=BATCH, lr=0.06, schedule="onecycle")
+    about = {"backbone_options": {"width": 32, "dropout": 0.0}, "case": "simulated", "scale": scale, "seed": seed}
+    data, options = crowd | PLAIN | data, _options(method, start, weight)
+    return RunConfig("identifiability", "identifiability", method, "mlp", recipe, data, options, **about)
 
 
 def judge(data: CrowdDataset, posterior: np.ndarray, posterior_test: np.ndarray, confusion: np.ndarray) -> dict[str, float]:
-    """How well a solution explains the labels, and how far it is from the truth.
+    """How well a solution of this data set explains the labels, and how far it is from the truth.
 
     Args:
-        data: this data set.
+        data: the data set.
         posterior, posterior_test: ``[items, classes]`` class probabilities of the training and of the test items.
         confusion: ``[annotators, true class, label]``.
 
@@ -204,18 +175,13 @@ MACHINE_METHODS = (
     "geocrowdnet-f", "geocrowdnet-w",
 )  # fmt: skip
 SIZED = ("majority-vote", "ccem", "geocrowdnet-f", "geocrowdnet-w")
-# With the script's network at quick, too: its weight, and the one that its CIFAR-10 script has.
-LENET = {"majority-vote": (None,), "ccem": (None,), "geocrowdnet-f": (0.001, 0.01), "geocrowdnet-w": (0.001, 0.01)}
+LENET_WEIGHTS = (0.001, 0.01)  # with the script's network at quick, too: its weight, and that of its CIFAR-10 script
 # Chosen on validation images by `chosen` from the family "weight" at quick, in the order of PENALTIES.
 MACHINE_WEIGHTS = {
-    (dataset, case, method): weight
-    for (dataset, case), weights in {
-        (MACHINES[0], "experts"): (0.001, 0.001, 0.01),
-        (MACHINES[0], "no experts"): (0.01, 0.01, 0.01),
-        (MACHINES[1], "experts"): (0.01, 0.01, 0.0001),
-        (MACHINES[1], "no experts"): (0.0001, 0.0001, 0.001),
-    }.items()
-    for method, weight in zip(PENALTIES, weights, strict=True)
+    ("mnist_machines", "experts"): (0.001, 0.001, 0.01),
+    ("mnist_machines", "no experts"): (0.01, 0.01, 0.01),
+    ("fashion_mnist_machines", "experts"): (0.01, 0.01, 0.0001),
+    ("fashion_mnist_machines", "no experts"): (0.0001, 0.0001, 0.001),
 }
 SCRIPT_WEIGHT = 0.001  # with the script's network and steps
 
@@ -228,46 +194,34 @@ MACHINE_SIZES = {
 }
 
 
-def machine_annotators(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
-    """All runs of :func:`machine_families`, each once."""
-    return list(each_once(config for family in machine_families(scale, seeds).values() for config in family).values())
-
-
 def machine_families(scale: str, seeds: Sequence[int]) -> dict[str, list[RunConfig]]:
     """The runs, by what is varied; a run may belong to several.
 
-    Returns:
-        ``compared``: every method in the script's setting; ``weight``: of each penalty there, with the first seeds; ``start``:
-        CCEM and both penalties from matrices near the identity instead of flat ones; ``size``: more and fewer items, and
-        labels kept with a higher probability; ``lenet``: the first data set with the script's network (at ``smoke`` with the
-        hidden layer), two weights of each penalty and the first seeds.
+    ``compared``: every method in the script's setting; ``weight``: of each penalty there, with the first seeds; ``start``: CCEM
+    and both penalties from matrices near the identity instead of flat ones; ``size``: more and fewer items, and labels kept
+    with a higher probability; ``lenet``: the first data set with the script's network (at ``smoke`` with the hidden layer), two
+    weights of each penalty and the first seeds.
     """
-    settings = list(product(MACHINES, CASES))
     few = list(seeds)[:TUNING_SEEDS]
+
+    def every(datasets: Sequence[str], methods: Sequence[str], seeds: Sequence[int], levels: Sequence[dict]) -> list[RunConfig]:
+        runs = product(datasets, CASES, seeds, methods, levels)
+        return [_machine(scale, data, experts, method, seed, **level) for data, experts, seed, method, level in runs]
+
+    sizes = ((_machine_items(scale), PROBABILITY), *MACHINE_SIZES[scale])
+    larger = MACHINES if scale == "paper" else MACHINES[:1]
     return {
-        "compared": [_machine(scale, *setting, m, seed) for setting in settings for seed in seeds for m in MACHINE_METHODS],
-        "weight": [
-            _machine(scale, *setting, method, seed, weight=weight)
-            for setting in settings
-            for seed in few
-            for method in PENALTIES
-            for weight in WEIGHTS
-        ],
-        "start": [_machine(scale, *s, m, seed, start=STARTS[1]) for s in settings for seed in seeds for m in STARTED],
+        "compared": every(MACHINES, MACHINE_METHODS, seeds, [{}]),
+        "weight": every(MACHINES, PENALTIES, few, [{"weight": weight} for weight in WEIGHTS]),
+        "start": every(MACHINES, STARTED, seeds, [{"start": STARTS[1]}]),
         "size": [
             _machine(scale, dataset, experts, method, seed, items=items, probability=probability)
-            for dataset in (MACHINES if scale == "paper" else MACHINES[:1])
-            for experts in CASES
-            for items, probability in ((_machine_items(scale), PROBABILITY), *MACHINE_SIZES[scale])
-            for seed in few
-            for method in SIZED
+            for dataset, experts, (items, probability), seed, method in product(larger, CASES, sizes, few, SIZED)
         ],
         "lenet": [
             _machine(scale, MACHINES[0], experts, method, seed, weight=weight, lenet=True)
-            for experts in CASES
-            for seed in few
-            for method, weights in LENET.items()
-            for weight in weights
+            for experts, seed, method in product(CASES, few, SIZED)
+            for weight in (LENET_WEIGHTS if method in PENALTIES else LENET_WEIGHTS[:1])
         ],
     }
 
@@ -292,52 +246,31 @@ def _machine(
     data = {"experts": experts, "items": items, "probability": probability, "crowd_seed": seed}
     data |= {"smoke": {"sketch": True, "n_valid": 100, "n_test": 200}, "quick": {"n_test": 2000}}.get(scale, {})
     options = {"conal": {"gate_input": "features"}}.get(method, {})  # the gate reads what the network makes of an image
-    if method in STARTED:
-        options = options | {"start": start}
-    if method in PENALTIES:
-        usual = MACHINE_WEIGHTS[dataset, case, method] if scale in ("smoke", "quick") else SCRIPT_WEIGHT
-        options = options | {"weight": usual if weight is None else weight}
-    return RunConfig(
-        experiment="machine_annotators",
-        dataset=dataset,
-        method=method,
-        backbone="mlp" if scale == "smoke" or (scale == "quick" and not lenet) else "lenet",
-        recipe=_machine_recipe(scale, items),
-        dataset_options=data,
-        method_options=options,
-        case=case,
-        scale=scale,
-        seed=seed,
-    )
-
-
-def _machine_recipe(scale: str, items: int) -> Recipe:
-    passes = max(1, round(MACHINE_ITEMS / items)) if items < MACHINE_ITEMS else 1
+    if weight is None:
+        tuned = dict(zip(PENALTIES, MACHINE_WEIGHTS[dataset, case], strict=True))
+        weight = tuned.get(method) if scale in ("smoke", "quick") else SCRIPT_WEIGHT
+    options = options | _options(method, start, weight)
+    epochs, passes = PASSES, max(1, round(MACHINE_ITEMS / items))
     if scale == "smoke":
-        return Recipe(epochs=1, batch_size=64, lr=1e-3)
-    if scale == "quick":
-        passes = max(PASSES // 10, round(PASSES * MACHINE_ITEMS / (10 * items)))
-        return Recipe(epochs=10, passes=passes, batch_size=64, lr=1e-3)
-    return Recipe(epochs=PASSES, passes=passes, batch_size=64, lr=1e-3)
+        epochs, passes = 1, 1
+    elif scale == "quick":
+        epochs, passes = 10, max(PASSES // 10, round(PASSES * MACHINE_ITEMS / (10 * items)))
+    backbone = "mlp" if scale == "smoke" or (scale == "quick" and not lenet) else "lenet"
+    recipe = Recipe(epochs=epochs, passes=passes, batch_size=64, lr=1e-3)
+    about = {"case": case, "scale": scale, "seed": seed}
+    return RunConfig("machine_annotators", dataset, method, backbone, recipe, data, options, **about)
 
 
 # ---------------------------------------------------------------------- 22: one hammer among spammers
 
 GAMMAS = (0.01, 0.1, 0.3)
 HAMMER_METHODS = (
-    "true-labels",
-    "majority-vote",
-    "crowdlayer-mw",
-    "max-mig",
-    "trace-reg",
-    "ccem",
-    "geocrowdnet-f",
-    "geocrowdnet-w",
-)
+    "true-labels", "majority-vote", "crowdlayer-mw", "max-mig", "trace-reg", "ccem", "geocrowdnet-f", "geocrowdnet-w"
+)  # fmt: skip
 HAMMERS_SHOWN = ("crowdlayer-mw", "trace-reg", "ccem", "geocrowdnet-f")  # whose idea of the annotators is drawn
 TUNED_AT = 0.01  # the script's gamma; the weights serve for the others too
-# Chosen on validation images by `chosen` from the family "weight" at this scale.
-HAMMER_WEIGHTS = {"quick": {"geocrowdnet-f": 0.01, "geocrowdnet-w": 0.0001, "trace-reg": 0.001}}
+# Chosen on validation images by `chosen` from the family "weight" at quick.
+HAMMER_WEIGHTS = {"geocrowdnet-f": 0.01, "geocrowdnet-w": 0.0001, "trace-reg": 0.001}
 HAMMER_SCRIPT_WEIGHT = 0.01  # with the script's network and steps
 
 _HEAD = {"test": HELD_OUT, "features": image_features.NAME}
@@ -364,53 +297,32 @@ def case_of(gamma: float) -> str:
     return f"gamma {gamma:g}"
 
 
-def hammer(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
-    """All runs of :func:`hammer_families`, each once; some at the script's gamma with the first seed keep their matrices."""
-    first = (case_of(TUNED_AT), seeds[0])
-    compared, *others = hammer_families(scale, seeds).values()
-    compared = keeping(compared, ("confusion",), lambda c: (c.case, c.seed) == first and c.method in HAMMERS_SHOWN)
-    return list(each_once(config for family in (compared, *others) for config in family).values())
-
-
 def hammer_families(scale: str, seeds: Sequence[int]) -> dict[str, list[RunConfig]]:
     """The runs, by what is varied; a run may belong to several.
 
-    Returns:
-        ``compared``: every method at every gamma; ``weight``: of each penalty, at the script's gamma with the first seeds;
-        ``start``: CCEM and both of its penalties there, from matrices near the identity instead of flat ones.
+    ``compared``: every method at every gamma; :data:`HAMMERS_SHOWN` at the script's with the first seed keep their matrices;
+    ``weight``: of each penalty, at the script's gamma with the first seeds;
+    ``start``: CCEM and both of its penalties there, from matrices near the identity instead of flat ones.
     """
+    at, first = TUNED_AT, (case_of(TUNED_AT), seeds[0])
+    weighted = product(list(seeds)[:TUNING_SEEDS], PENALTIES, WEIGHTS)
+    compared = [_hammer(scale, gamma, name, seed) for gamma, seed, name in product(GAMMAS, seeds, HAMMER_METHODS)]
     return {
-        "compared": [_hammer(scale, gamma, method, seed) for gamma in GAMMAS for seed in seeds for method in HAMMER_METHODS],
-        "weight": [
-            _hammer(scale, TUNED_AT, method, seed, weight)
-            for seed in list(seeds)[:TUNING_SEEDS]
-            for method in PENALTIES
-            for weight in WEIGHTS
-        ],
-        "start": [_hammer(scale, TUNED_AT, method, seed, start=STARTS[1]) for seed in seeds for method in STARTED],
+        "compared": keeping(compared, ("confusion",), lambda c: (c.case, c.seed) == first and c.method in HAMMERS_SHOWN),
+        "weight": [_hammer(scale, at, method, seed, weight) for seed, method, weight in weighted],
+        "start": [_hammer(scale, at, method, seed, start=STARTS[1]) for seed, method in product(seeds, STARTED)],
     }
 
 
 def _hammer(scale: str, gamma: float, method: str, seed: int, weight: float | None = None, start: str = STARTS[0]) -> RunConfig:
-    options = {}
-    if method in PENALTIES:
-        usual = HAMMER_WEIGHTS.get("quick" if scale == "smoke" else scale, {}).get(method, HAMMER_SCRIPT_WEIGHT)
-        options = {"weight": usual if weight is None else weight}
-    if method in STARTED:
-        options = options | {"start": start}
+    if weight is None:
+        tuned = HAMMER_WEIGHTS if scale in ("smoke", "quick") else {}
+        weight = tuned.get(method, HAMMER_SCRIPT_WEIGHT)
     crowd = {"crowd": "geo-separable-and-uniform", "crowd_options": {"gamma": gamma}, "crowd_seed": seed}
-    return RunConfig(
-        experiment="cifar10_hammer",
-        dataset="cifar10",
-        method=method,
-        backbone="mlp-bn" if "features" in _HAMMER_DATA[scale] else "resnet9",
-        recipe=_HAMMER_RECIPES[scale],
-        dataset_options=_HAMMER_DATA[scale] | crowd,
-        method_options=options,
-        case=case_of(gamma),
-        scale=scale,
-        seed=seed,
-    )
+    backbone = "mlp-bn" if "features" in _HAMMER_DATA[scale] else "resnet9"
+    data, options = _HAMMER_DATA[scale] | crowd, _options(method, start, weight)
+    about = {"case": case_of(gamma), "scale": scale, "seed": seed}
+    return RunConfig("cifar10_hammer", "cifar10", method, backbone, _HAMMER_RECIPES[scale], data, options, **about)
 
 
 # ---------------------------------------------------------------------- 23: real crowds
@@ -434,5 +346,4 @@ def real(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     tuned = [config for config in real_crowds.tuning(scale, seeds[:TUNING_SEEDS]) if config.dataset in REAL]
     wholes = [config for dataset in REAL for config in real_crowds.runs(dataset, STARTED, scale, seeds[:1])]
     watched = [config for whole in wholes for config in (*shorter(whole, STOPPED), whole)]
-    watched = keeping(watched, ("confusion", "predictions"))
-    return list(each_once([*compared, *restarted, *tuned, *watched]).values())
+    return [*compared, *restarted, *tuned, *keeping(watched, ("confusion", "predictions"))]

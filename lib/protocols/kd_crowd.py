@@ -5,9 +5,8 @@ without KD-Crowd are those of :mod:`lib.protocols.real_crowds` and :func:`lib.pr
 notebooks 33, 90 and 91. KD-Crowd's two weights are chosen here by held-out labels, with seeds of their own and no true class:
 what was chosen stands in :data:`TUNED`, and a test holds the two together.
 
-**The loss** (41) by which one network teaches the other, everything else equal. One base method, two crowds. KD-Crowd keeps
-its default weights here, which are the same for all losses and were chosen by nobody's score: a choice per loss would be a
-second difference between them.
+**The loss** (41) by which one network teaches the other, everything else equal: KD-Crowd's weights too, which are its defaults,
+chosen by nobody's score.
 
 **Expertise** (42): what is learned about the annotators, against what their labels could tell anyone who knew the truth. The
 simulated crowd of notebook 40 is here with fewer and with more labels an image.
@@ -48,12 +47,7 @@ ROBUST, ROBUST_ON = "majority-vote-elr", ("labelme", "music", "correlated")
 # al., NeurIPS 2020).
 ELR_ON, ELR_ON_WEIGHT, ELR_CASE = ROBUST_ON, 3.0, "robust learner on"
 
-TUNED = {
-    "labelme": {"weight": 0.3, "elr_weight": 0.0},
-    "music": {"weight": 0.3, "elr_weight": 0.0},
-    "sentiment_polarity": {"weight": 0.3, "elr_weight": 0.0},
-    "digits": {"weight": 0.3, "elr_weight": 0.0},
-}
+TUNED = {name: {"weight": 0.3, "elr_weight": 0.0} for name in ("labelme", "music", "sentiment_polarity", "digits")}
 TUNING_BASE = "crowdlayer-mw"
 TUNING_ON = {"labelme": (100, 101), "music": (100, 101), "sentiment_polarity": (100,), "correlated": (100, 101)}
 
@@ -62,26 +56,25 @@ def lift(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     """Every base method alone and guided, the controls, then :func:`weight_tuning`."""
     configs = []
     for crowd in LIFT_CROWDS:
-        alone = base_runs(crowd, _bases(crowd, scale), scale, _seeds(crowd, scale, seeds))
-        configs += alone + [guided(config, **TUNED[config.dataset]) for config in alone]
+        fewer = crowd == "sentiment_polarity" and scale != "paper"
+        alone = base_runs(crowd, _bases(crowd, scale), scale, seeds[:FEW_SEEDS] if fewer else seeds)
+        configs += alone + [_tuned(config) for config in alone]
     for crowd in LONGER_ON:
-        configs += [_longer(config) for config in base_runs(crowd, LONGER, scale, seeds)]
+        for config in base_runs(crowd, LONGER, scale, seeds):
+            recipe = replace(config.recipe, epochs=STAGES * config.recipe.epochs)
+            configs.append(replace(config, recipe=recipe, case=f"{config.case}, {LONG}"))
     for crowd in ROBUST_ON:
         configs += base_runs(crowd, (ROBUST,), scale, seeds)
-    for config in [config for crowd in ELR_ON for config in base_runs(crowd, FEW_BASES, scale, seeds)]:
-        options = TUNED[config.dataset] | {"elr_weight": ELR_ON_WEIGHT}
-        configs.append(replace(guided(config, **options), case=f"{config.case}, {ELR_CASE}"))
+    for crowd in ELR_ON:
+        for config in base_runs(crowd, FEW_BASES, scale, seeds):
+            on = _tuned(config, elr_weight=ELR_ON_WEIGHT)
+            configs.append(replace(on, case=f"{config.case}, {ELR_CASE}"))
     return configs + weight_tuning(scale)
 
 
 def base_runs(crowd: str, methods: Iterable[str], scale: str, seeds: Sequence[int]) -> list[RunConfig]:
-    """Methods without KD-Crowd.
-
-    Args:
-        crowd: a data set of ``real.py``, or one of the digits' simulated crowds, ``independent`` or ``correlated``.
-        methods: to run.
-        scale, seeds: as of :func:`lift`.
-    """
+    """Methods without KD-Crowd on a data set of :mod:`lib.protocols.real_crowds`, or on one of the digits' simulated crowds,
+    ``independent`` or ``correlated``."""
     methods = tuple(methods)
     if crowd not in overview.CROWDS:
         return real_crowds.runs(crowd, methods, scale, seeds)
@@ -95,6 +88,10 @@ def guided(config: RunConfig, **options) -> RunConfig:
     return replace(config, method="kd-crowd", method_options=base | options)
 
 
+def _tuned(config: RunConfig, **options) -> RunConfig:
+    return guided(config, **TUNED[config.dataset] | options)
+
+
 def weight_tuning(scale: str) -> list[RunConfig]:
     """One base method on each crowd, with a choice of both weights by held-out labels."""
     return [
@@ -105,22 +102,16 @@ def weight_tuning(scale: str) -> list[RunConfig]:
 
 
 def weight_scores(rows: Sequence[dict]) -> dict[tuple[str, str], dict[float, float]]:
-    """By (data set, ``weight`` or ``elr_weight``): the mean log-probability of the held-out labels with each weight, in nats.
-
-    Args:
-        rows: ledger rows of :func:`weight_tuning`.
-    """
-    by_place: dict[tuple[str, str], dict[float, list[float]]] = {}
-    for row in rows:
-        for option, prefix in (("weight", "final_held_out_"), ("elr_weight", "student_held_out_elr_")):
-            scores = by_place.setdefault((row["config"]["dataset"], option), {})
-            for name, score in row["metrics"].items():
-                if name.startswith(prefix):
-                    scores.setdefault(float(name.removeprefix(prefix)), []).append(score)
-    return {
-        place: {weight: round(sum(values) / len(values), 6) for weight, values in sorted(scores.items())}
-        for place, scores in by_place.items()
-    }
+    """By (data set, ``weight`` or ``elr_weight``): the mean log-probability of the held-out labels with each weight, in nats,
+    in rows of :func:`weight_tuning`."""
+    prefixes = {"weight": "final_held_out_", "elr_weight": "student_held_out_elr_"}
+    return selection.scores(
+        ((row["config"]["dataset"], option), float(name.removeprefix(prefix)), score)
+        for row in rows
+        for option, prefix in prefixes.items()
+        for name, score in row["metrics"].items()
+        if name.startswith(prefix)
+    )
 
 
 def weights(rows: Sequence[dict]) -> dict[str, dict[str, float]]:
@@ -160,21 +151,12 @@ def _name(config: dict) -> dict[str, str]:
     return {"method": with_kd(config["method_options"]["base"])} if config["method"] == "kd-crowd" else {}
 
 
-def _longer(config: RunConfig) -> RunConfig:
-    recipe = replace(config.recipe, epochs=STAGES * config.recipe.epochs)
-    return replace(config, recipe=recipe, case=f"{config.case}, {LONG}")
-
-
 def _bases(crowd: str, scale: str) -> tuple[str, ...]:
     if scale == "paper":
         return (*BASES, *VARIANTS)
     if scale == "smoke" and crowd != "correlated":  # every method once, and every data set
         return FEW_BASES[:1]
     return FEW_BASES if crowd == "sentiment_polarity" else BASES
-
-
-def _seeds(crowd: str, scale: str, seeds: Sequence[int]) -> Sequence[int]:
-    return seeds[:FEW_SEEDS] if crowd == "sentiment_polarity" and scale != "paper" else seeds
 
 
 # ---------------------------------------------------------------------- 41: the loss
@@ -190,10 +172,7 @@ LOSSES = {
     "cross-entropy": {"distillation": "ce"},
 }
 # The loss of one stage swapped, the other one's kept.
-STAGE_LOSSES = {
-    "KL in stage 1 only": {"student_distillation": "kl"},
-    "KL in stage 2 only": {"final_distillation": "kl"},
-}
+STAGE_LOSSES = {"KL in stage 1 only": {"student_distillation": "kl"}, "KL in stage 2 only": {"final_distillation": "kl"}}
 LEARNERS = {"none": "no robust learner", "early-stopping": "early stopping", "co-teaching": "co-teaching"}
 MAIN = ("MIG, KL", "KL distillation", "cross-entropy")
 # LabelMe's runs are twice as long: below `paper` it leaves out what is not about the main comparison.
@@ -240,41 +219,26 @@ def expertise(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     for crowd in EXPERTISE_CROWDS:
         bases = MATRICES if scale != "smoke" or crowd == CROWD else FEWER
         alone = base_runs(crowd, bases, scale, seeds)
-        configs += alone + [guided(config, **TUNED[config.dataset]) for config in alone]
+        configs += alone + [_tuned(config) for config in alone]
     pair = drawn(scale, seeds[0])
     configs = keeping(configs, ("confusion",), lambda config: config in pair)
-    return configs + started(scale, seeds) + sized(scale, seeds)
+    # Methods that start at the matrices which the student's predictions imply, and are left alone from there.
+    for crowd in STARTED_ON:
+        for config in base_runs(crowd, STARTED_BASES, scale, seeds):
+            started = _tuned(config, weight=0.0, warm_confusion=True)
+            configs.append(replace(started, experiment="kdcrowd_start", case=STARTED))
+    for labels in SIZES:
+        for config in base_runs(CROWD, FEWER if scale != "paper" else MATRICES, scale, seeds):
+            options = config.dataset_options | {"labels_per_item": labels}
+            alone = replace(config, experiment="kdcrowd_sizes", dataset_options=options, case=f"{labels:g} labels an image")
+            configs += [alone, _tuned(alone)]
+    return configs
 
 
 def drawn(scale: str, seed: int) -> tuple[RunConfig, RunConfig]:
     """The method whose annotators are drawn, alone and guided."""
     (alone,) = base_runs(CROWD, MATRICES[:1], scale, [seed])
-    return alone, guided(alone, **TUNED[alone.dataset])
-
-
-def started(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
-    """Methods that start at the matrices which the student's predictions imply, and are left alone from there."""
-    return [
-        replace(
-            guided(config, **TUNED[config.dataset] | {"weight": 0.0, "warm_confusion": True}),
-            experiment="kdcrowd_start",
-            case=STARTED,
-        )
-        for crowd in STARTED_ON
-        for config in base_runs(crowd, STARTED_BASES, scale, seeds)
-    ]
-
-
-def sized(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
-    """The crowd of :data:`CROWD` with each number of labels of :data:`SIZES`."""
-    bases = FEWER if scale != "paper" else MATRICES
-    configs = []
-    for labels in SIZES:
-        for config in base_runs(CROWD, bases, scale, seeds):
-            options = config.dataset_options | {"labels_per_item": labels}
-            alone = replace(config, experiment="kdcrowd_sizes", dataset_options=options, case=f"{labels:g} labels an image")
-            configs += [alone, guided(alone, **TUNED[config.dataset])]
-    return configs
+    return alone, _tuned(alone)
 
 
 def labels_an_item(config: dict) -> float:
@@ -285,15 +249,9 @@ def labels_an_item(config: dict) -> float:
 def floor(data: CrowdDataset, strength: float = held_out_labels.STRENGTH) -> float:
     """Error of the matrices that somebody who knew every true class would count from these labels: the least to ask for.
 
-    A few labels say little about a row even then. Counting draws a row toward the whole crowd's, with the weight that stage 2
-    of KD-Crowd starts with; for a small ``strength`` it is plain counting, which leaves rows without labels to the crowd.
-
-    Args:
-        data: a simulated crowd.
-        strength: labels of each class that the crowd's average counts for.
-
-    Returns:
-        As :func:`lib.aggregation.confusion.confusion_error`, 0 to 2.
+    A few labels say little about a row even then. Counting draws a row toward the whole crowd's, which counts for ``strength``
+    labels of each class, by default what stage 2 of KD-Crowd starts with; for a small one it is plain counting, which leaves
+    rows without labels to the crowd. The error is :func:`lib.aggregation.confusion.confusion_error`, 0 to 2.
 
     Raises:
         ValueError: the annotators' true matrices are not known.

@@ -88,17 +88,12 @@ def trials(seeds: Sequence[int]) -> list[RunConfig]:
 
 def nested(rows: Iterable[dict]) -> list[dict]:
     """Of each method's trials with a seed the one with the highest validation accuracy after the last epoch; of equals the one
-    with the smaller rate.
-
-    Args:
-        rows: ledger rows of :func:`trials`.
-    """
-    rows, late = list(rows), selection.late("valid_acc")
+    with the smaller rate."""
     best: dict[tuple, dict] = {}
     for row in sorted(rows, key=lambda row: row["config"]["recipe"]["lr"]):
         config = row["config"]
         place = config["dataset"], config["method"], config["seed"]
-        if place not in best or late(row) > late(best[place]):
+        if place not in best or selection.late(row, "valid_acc") > selection.late(best[place], "valid_acc"):
             best[place] = row
     return list(best.values())
 
@@ -112,19 +107,13 @@ def all_methods(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     """Every method for classes under two simulated crowds. Each seed has a crowd of its own, which all methods share. Methods
     keep their defaults, except where a default is a size taken from a larger data set."""
     # Five kinds of annotators; a tenth of a class's items; a sixth of the epochs, as in the paper.
-    options = {"ccc": {"groups": 5, "per_class": 10, "warmup": 1 if scale == "smoke" else 5}}
-    return [
-        _digits(
-            "all_methods",
-            method,
-            scale,
-            seed,
-            case=crowd,
-            dataset_options={"crowd": crowd, "crowd_seed": seed},
-            method_options=options.get(method, {}),
-        )
-        for crowd in CROWDS
-        for method in methods.names("classification")
-        if method != "ensemble"  # by itself it is what `crowdlayer-mw-ensemble` is
-        for seed in seeds
-    ]
+    options = {"ccc": SIZES["ccc"] | {"warmup": 1 if scale == "smoke" else 5}}
+    configs = []
+    for crowd in CROWDS:
+        for method in methods.names("classification"):
+            if method == "ensemble":  # by itself it is what `crowdlayer-mw-ensemble` is
+                continue
+            for seed in seeds:
+                own = {"dataset_options": {"crowd": crowd, "crowd_seed": seed}, "method_options": options.get(method, {})}
+                configs.append(_digits("all_methods", method, scale, seed, case=crowd, **own))
+    return configs

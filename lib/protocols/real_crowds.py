@@ -10,7 +10,7 @@ test holds choice and settings together.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from lib.protocols import at_scale, selection
 from lib.registry import unknown
@@ -20,51 +20,33 @@ from lib.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class Setting:
-    """How every method is trained on a data set.
-
-    Attributes:
-        backbone, recipe: the same for all methods.
-        method_options: by method, where they differ from the method's defaults.
-        warmup: by method, epochs on top of the recipe's for a warm-up that is not scored, so that all methods have as many
-            scored epochs.
-    """
+    """How every method is trained on a data set."""
 
     backbone: str
     recipe: Recipe
-    method_options: dict[str, dict] = field(default_factory=dict)
-    warmup: dict[str, int] = field(default_factory=dict)
+    method_options: dict[str, dict]  # by method, where they differ from the method's defaults
 
 
-def _weights(f: float, w: float, trace: float) -> dict[str, dict]:
-    """The penalty weights that :func:`tuning` chose."""
-    return {"geocrowdnet-f": {"weight": f}, "geocrowdnet-w": {"weight": w}, "trace-reg": {"weight": trace}}
+def _chosen(f: float, w: float, trace: float, **ccc: int) -> dict[str, dict]:
+    """The penalty weights that :func:`tuning` chose, and CCC's options; the sentiment data keep its own."""
+    weights = {"geocrowdnet-f": {"weight": f}, "geocrowdnet-w": {"weight": w}, "trace-reg": {"weight": trace}}
+    return weights | ({"ccc": ccc} if ccc else {})
 
 
-# Not scored, so on top of the other methods' epochs.
-WARMUP = {"ccc": 10}
-
-
-def _ccc(groups: int, per_class: int) -> dict[str, dict]:
-    """The groups and the meta items per class that were chosen for CCC; the sentiment data keep its own."""
-    return {"ccc": {"groups": groups, "per_class": per_class}}
-
-
+WARMUP = {"ccc": 10}  # epochs that are not scored, on top of the recipe's, so that all methods have as many scored ones
 SETTINGS = {
-    "labelme": Setting("mlp", Recipe(epochs=50, batch_size=64, lr=1e-3), _weights(0.01, 0.0001, 0.001) | _ccc(20, 40), WARMUP),
+    "labelme": Setting("mlp", Recipe(epochs=50, batch_size=64, lr=1e-3), _chosen(0.01, 0.0001, 0.001, groups=20, per_class=40)),
     "music": Setting(
-        "mlp-norm", Recipe(epochs=100, batch_size=64, lr=1e-3), _weights(0.001, 0.0001, 0.1) | _ccc(5, 10), WARMUP
+        "mlp-norm", Recipe(epochs=100, batch_size=64, lr=1e-3), _chosen(0.001, 0.0001, 0.1, groups=5, per_class=10)
     ),
-    "sentiment_polarity": Setting("mlp", Recipe(epochs=20, batch_size=128, lr=1e-3), _weights(0.1, 0.0001, 0.01), WARMUP),
+    "sentiment_polarity": Setting("mlp", Recipe(epochs=20, batch_size=128, lr=1e-3), _chosen(0.1, 0.0001, 0.01)),
 }
 
 
 def runs(
     dataset: str, methods: Iterable[str], scale: str, seeds: Iterable[int], case: str = "real", passes: int = 1
 ) -> list[RunConfig]:
-    """Every method with every seed on one data set.
-
-    Args:
-        passes: over the items, per epoch.
+    """Every method with every seed on one data set, with so many passes over the items per epoch.
 
     Raises:
         ValueError: a data set without a setting here.
@@ -72,26 +54,14 @@ def runs(
     if dataset not in SETTINGS:
         raise ValueError(unknown("real data set", dataset, list(SETTINGS)))
     setting = SETTINGS[dataset]
-
-    def recipe(method: str) -> Recipe:
-        epochs = setting.recipe.epochs + setting.warmup.get(method, 0)
-        return at_scale(replace(setting.recipe, epochs=epochs, passes=passes), scale)
-
-    return [
-        RunConfig(
-            experiment=dataset,
-            dataset=dataset,
-            method=method,
-            backbone=setting.backbone,
-            recipe=recipe(method),
-            method_options=setting.method_options.get(method, {}),
-            case=case,
-            scale=scale,
-            seed=seed,
-        )
-        for method in methods
-        for seed in seeds
-    ]
+    configs = []
+    for method in methods:
+        epochs = setting.recipe.epochs + WARMUP.get(method, 0)
+        recipe = at_scale(replace(setting.recipe, epochs=epochs, passes=passes), scale)
+        options = setting.method_options.get(method, {})
+        run = RunConfig(dataset, dataset, method, setting.backbone, recipe, {}, options, case=case, scale=scale)
+        configs += [replace(run, seed=seed) for seed in seeds]
+    return configs
 
 
 # ---------------------------------------------------------------------- the weights of the penalties
@@ -123,15 +93,11 @@ def tuning(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
 
 
 def chosen(rows: Iterable[dict]) -> dict[tuple[str, str], float]:
-    """The weight with the best mean validation accuracy after the last epoch, by (data set, method); the smaller one of equals.
-
-    Args:
-        rows: ledger rows of :func:`tuning`.
-    """
+    """The weight with the best mean validation accuracy after the last epoch, by (data set, method), from rows of
+    :func:`tuning`; the smaller one of equals."""
     by_place = selection.scores(
-        rows,
-        value=lambda config: config["method_options"]["weight"],
-        score=selection.late("valid_acc"),
-        place=lambda config: (config["dataset"], config["method"]),
+        ((config["dataset"], config["method"]), config["method_options"]["weight"], selection.late(row, "valid_acc"))
+        for row in rows
+        for config in [row["config"]]
     )
     return {place: selection.best(by_weight) for place, by_weight in by_place.items()}

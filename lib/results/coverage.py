@@ -57,7 +57,7 @@ def so_far(configs: Sequence[RunConfig], titles: Mapping[str, str] | None = None
         A line per method, a column per (data set, case); "–" where there is no run.
     """
     titles, cells = titles or {}, {}
-    for row in ccc.named_images(found(configs)):
+    for row in ccc.named(found(configs)):
         config, ends = row["config"], (100 * row["metrics"][f"test_acc_{epoch}"] for epoch in ("best", "last"))
         head = f"{titles.get(config['dataset'], config['dataset'])} {config['case']}"
         cells.setdefault(config["method"], {})[head] = " → ".join(f"{end:.1f}" for end in ends)

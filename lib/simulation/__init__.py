@@ -2,11 +2,8 @@
 
 ``build("rec-IND-I", y, 10, seed=0)`` gives a :class:`SimulatedCrowd`. A module of this package holds the cases of a paper and
 registers each with :func:`register`; a new case is a function, its line in :data:`CATALOGUE`, and its test. What they are
-made of is in :mod:`lib.simulation.drawing`.
-
-The cases ``rec-IND-I`` to ``rec-COR-IV`` are **reconstructions**: how the CCC paper made its IND-I to COR-IV is published
-nowhere that we could read, so results on them are no reproduction of its Table 1: a claim about one has the origin
-"reconstruction" (:mod:`lib.results.claims`).
+made of is in :mod:`lib.simulation.drawing`. The cases ``rec-...`` are **reconstructions** of what the CCC paper does not
+publish: results on them are no reproduction of its Table 1, and claims about them have the origin "reconstruction".
 """
 
 from __future__ import annotations
@@ -20,8 +17,7 @@ import numpy as np
 
 from lib.crowd.labels import CrowdLabels
 from lib.registry import Registry, unknown
-
-__all__ = ["CATALOGUE", "Info", "SimulatedCrowd", "build", "info", "names", "register"]
+from lib.simulation.drawing import check_classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +25,9 @@ class SimulatedCrowd:
     """Labels and where they came from.
 
     Args:
-        crowd: the labels.
         confusion: ``[annotators, true class, label]`` what each annotator drew from.
         participation: ``[annotators]`` weights that sum to one, or None where everybody labels everything.
-        groups: ``[annotators]`` int64, annotators of one kind or who copy from each other; -1 for none. None where there are
-            no groups.
+        groups: ``[annotators]`` int64, annotators of one kind or who copy from each other; -1 for none.
 
     Raises:
         ValueError: sizes that do not fit each other.
@@ -45,31 +39,20 @@ class SimulatedCrowd:
     groups: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        wanted = (self.crowd.n_annotators, self.crowd.n_classes, self.crowd.n_classes)
-        if self.confusion.shape != wanted or not np.allclose(self.confusion.sum(axis=2), 1):
-            raise ValueError(
-                f"confusion must have the shape {wanted} and rows that sum to one, found shape {self.confusion.shape}"
-            )
-        for name in ("participation", "groups"):
+        people, classes = self.crowd.n_annotators, self.crowd.n_classes
+        for name, shape in {"confusion": (people, classes, classes), "participation": (people,), "groups": (people,)}.items():
             values = getattr(self, name)
-            if values is not None and values.shape != wanted[:1]:
-                raise ValueError(f"{name} must have one entry for each of {wanted[0]} annotators, found {values.shape}")
+            if values is not None and values.shape != shape:
+                raise ValueError(f"{name} must have the shape {shape}, found {values.shape}")
 
 
 @dataclass(frozen=True)
 class Info:
-    """A registered case: what :func:`register` was told, and its options with their defaults.
-
-    Attributes:
-        reconstruction: whether a paper's unpublished case had to be guessed.
-        revision: raised whenever new code draws other labels for the same seed.
-    """
+    """A registered case: what :func:`register` was told, and its options with their defaults."""
 
     name: str
     title: str
     source: str
-    revision: int
-    reconstruction: bool
     options: Mapping[str, Any]
     make: Callable[..., SimulatedCrowd]
 
@@ -85,34 +68,17 @@ CATALOGUE = {
     "geo-separable-and-diagonally-dominant": "geocrowdnet",
     "geo-hammer-spammer": "geocrowdnet",
     "geo-symmetric-flipping": "geocrowdnet",
-    "rec-IND-I": "ccc",
-    "rec-IND-II": "ccc",
-    "rec-IND-III": "ccc",
-    "rec-IND-IV": "ccc",
-    "rec-COR-I": "ccc",
-    "rec-COR-II": "ccc",
-    "rec-COR-III": "ccc",
-    "rec-COR-IV": "ccc",
-}
+} | {f"rec-{family}-{case}": "ccc" for family in ("IND", "COR") for case in ("I", "II", "III", "IV")}
 _registry: Registry[Info] = Registry("simulated crowd", __name__, CATALOGUE)
 
 
-def register(name: str, title: str, source: str, revision: int = 1, reconstruction: bool = False):
-    """Decorator for a function ``(y, n_classes, seed, **options) -> SimulatedCrowd``.
-
-    Args:
-        name, title: in the catalogue, for a reader.
-        source: the paper or code that the case is from.
-        revision, reconstruction: see :class:`Info`.
-
-    Raises:
-        ValueError: the name is taken, or not in the catalogue.
-    """
+def register(name: str, title: str, source: str):
+    """Decorator for a function ``(y, n_classes, seed, **options) -> SimulatedCrowd``, with the paper or code that it is from.
+    Raises ValueError where the name is taken, or not in the catalogue."""
 
     def decorate(make: Callable[..., SimulatedCrowd]):
         parameters = list(inspect.signature(make).parameters.values())[3:]
-        options = {parameter.name: parameter.default for parameter in parameters}
-        _registry.add(name, Info(name, title, source, revision, reconstruction, options, make))
+        _registry.add(name, Info(name, title, source, {one.name: one.default for one in parameters}, make))
         return make
 
     return decorate
@@ -145,11 +111,7 @@ def build(case: str, y: np.ndarray, n_classes: int, seed: int, **options) -> Sim
     for option in options:
         if option not in entry.options:
             raise ValueError(unknown(f"option of simulated crowd {case!r}:", option, list(entry.options)))
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ValueError(f"seed must be a whole number from 0 on, found {seed!r}")
-    if isinstance(n_classes, bool) or not isinstance(n_classes, int | np.integer) or n_classes < 2:
-        raise ValueError(f"n_classes must be a whole number of at least 2, found {n_classes!r}")
-    y = np.asarray(y)
-    if y.ndim != 1 or y.dtype.kind not in "iu" or (len(y) and not 0 <= y.min() <= y.max() < n_classes):
-        raise ValueError(f"y must be a vector of classes in 0 .. {n_classes - 1}, found {y.dtype} of shape {y.shape}")
-    return entry.make(y.astype(np.int64), int(n_classes), int(seed), **options)
+    for name, value, least in (("seed", seed, 0), ("n_classes", n_classes, 2)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise ValueError(f"{name} must be a whole number from {least} on, found {value!r}")
+    return entry.make(check_classes(y, n_classes).astype(np.int64), int(n_classes), int(seed), **options)

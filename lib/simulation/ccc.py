@@ -18,19 +18,15 @@ digit by digit.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from lib.registry import choice, unknown
+from lib.registry import choice
 from lib.simulation import SimulatedCrowd, drawing, register
 
-__all__ = ["CASES", "PARTNERS", "Case"]
-
-log = logging.getLogger(__name__)
-PARTICIPATION = ("beta", "equal")
 ANNOTATORS, LABELS_PER_ITEM, SHARE = 250, 3.0, 0.8
 # CIFAR-10: the pairs of Max-MIG's released code, airplane-bird, automobile-truck, cat-dog, deer-horse, frog-ship.
 # Fashion-MNIST: ours, T-shirt-shirt, pullover-coat, sandal-sneaker, trouser-dress, bag-ankle boot.
@@ -39,19 +35,12 @@ PARTNERS = {"cifar10": (2, 9, 0, 5, 7, 3, 8, 4, 6, 1), "fashion_mnist": (6, 3, 4
 
 @dataclass(frozen=True)
 class Case:
-    """One of the eight.
+    """One of the eight."""
 
-    Attributes:
-        accuracies: of the groups, which have equally many labels.
-        copying: probability that an annotator gives the answer of the group.
-        pairs: whether most errors go to a look-alike class.
-        target: the paper's majority vote, last, CIFAR-10 (Table 1), a share: what the case was fitted to.
-    """
-
-    accuracies: tuple[float, ...]
-    copying: float
-    pairs: bool
-    target: float
+    accuracies: tuple[float, ...]  # of the groups, which have equally many labels
+    copying: float  # probability that an annotator gives the answer of the group
+    pairs: bool  # whether most errors go to a look-alike class
+    target: float  # the paper's majority vote, last, CIFAR-10 (Table 1), a share: what the case was fitted to
 
 
 CASES = {
@@ -66,68 +55,50 @@ CASES = {
 }
 
 
-def _register(name: str, case: Case) -> None:
-    @register(
-        name,
-        title=f"{name.removeprefix('rec-')}, reconstructed",
-        source="Zhang et al. (CCC, AAAI 2024), Table 1: reconstruction",
-        reconstruction=True,
-    )
-    def make(
-        y: np.ndarray,
-        n_classes: int,
-        seed: int,
-        labels_per_item: float = LABELS_PER_ITEM,
-        n_annotators: int = ANNOTATORS,
-        groups: int = len(case.accuracies),
-        copying: float = case.copying,
-        jitter: float = 0.0,
-        participation: str = "beta",
-        a: float = 0.5,
-        b: float = 2.5,
-        floor: float = 0.07,
-        partner: str | Sequence[int] | None = None,
-    ) -> SimulatedCrowd:
-        """A reconstructed case.
+def build(
+    case: Case,
+    y: np.ndarray,
+    n_classes: int,
+    seed: int,
+    copying: float,
+    labels_per_item: float = LABELS_PER_ITEM,
+    n_annotators: int = ANNOTATORS,
+    groups: int = 5,
+    jitter: float = 0.0,
+    participation: str = "beta",
+    a: float = 0.5,
+    b: float = 2.5,
+    floor: float = 0.07,
+    partner: str | Sequence[int] | None = None,
+) -> SimulatedCrowd:
+    """A crowd of a case, whose accuracies were fitted for ten classes.
 
-        Args:
-            y, n_classes, seed: as in :func:`lib.simulation.build`. The accuracies were fitted for ten classes.
-            labels_per_item: average, may be fractional.
-            n_annotators: at least one per group.
-            groups: number of groups; another one than five has its accuracies between those of the five.
-            copying: within a group, 0 .. 1.
-            jitter: how much annotators of a group differ: the standard deviation of an entry ``p`` of their matrices is
-                ``jitter * sqrt(p (1 - p))``; 0 .. 0.5.
-            participation: "beta" or "equal"; ``a``, ``b``, ``floor`` as in :func:`lib.simulation.drawing.participation`.
-            partner: for IND-III, the class that each class is taken for: a name of :data:`PARTNERS` or ``[classes]``; by
-                default the next class of a pair 0-1, 2-3, ... (the last of an odd number goes to class 0). Others ignore it.
-        """
-        people, answers = np.random.default_rng(seed).spawn(2)
-        drawn = drawing.participation(n_annotators, a, b, floor, people)  # in any case: the same groups follow
-        even = np.full(n_annotators, 1 / n_annotators)
-        weights = drawn if choice("participation", participation, PARTICIPATION) == "beta" else even
-        group = drawing.stratified_groups(weights, groups, people)
-        matrices = np.stack([_matrix(case, accuracy, n_classes, partner) for accuracy in _accuracies(case, groups)])
-        confusion = _jittered(matrices[group], jitter, people)
-        # Among 250 annotators: the work grows with the labels, not with items x annotators.
-        assign = drawing.assign_among_many
-        crowd = drawing.simulate(y, confusion, labels_per_item, answers, weights, group, copying, assign)
-        if idle := int((crowd.labels_per_annotator == 0).sum()):
-            log.info("%d of %d annotators have no label", idle, n_annotators)
-        return SimulatedCrowd(crowd, confusion, weights, group)
-
-
-def _accuracies(case: Case, groups: int) -> np.ndarray:
-    return np.interp(np.linspace(0, 1, groups), np.linspace(0, 1, len(case.accuracies)), case.accuracies)
+    Args:
+        groups: how many; another number than five has its accuracies between those of the five.
+        copying: within a group, 0 .. 1.
+        jitter: how much annotators of a group differ: the standard deviation of an entry ``p`` of their matrices is
+            ``jitter * sqrt(p (1 - p))``; 0 .. 0.5.
+        participation: "beta" or "equal"; ``a``, ``b``, ``floor`` as in :func:`lib.simulation.drawing.participation`.
+        partner: for IND-III, the class that each class is taken for: a name of :data:`PARTNERS` or ``[classes]``; by
+            default the next class of a pair 0-1, 2-3, ... (the last of an odd number goes to class 0). Others ignore it.
+    """
+    people, answers = np.random.default_rng(seed).spawn(2)
+    drawn = drawing.participation(n_annotators, a, b, floor, people)  # in any case: the same groups follow
+    even = np.full(n_annotators, 1 / n_annotators)
+    weights = drawn if choice("participation", participation, ("beta", "equal")) == "beta" else even
+    group = drawing.stratified_groups(weights, groups, people)
+    accuracies = np.interp(np.linspace(0, 1, groups), np.linspace(0, 1, len(case.accuracies)), case.accuracies)
+    matrices = np.stack([_matrix(case, accuracy, n_classes, partner) for accuracy in accuracies])
+    confusion = _jittered(matrices[group], jitter, people)
+    crowd = drawing.simulate(y, confusion, labels_per_item, answers, weights, group, copying, drawing.assign_among_many)
+    return SimulatedCrowd(crowd, confusion, weights, group)
 
 
 def _matrix(case: Case, accuracy: float, n_classes: int, partner: str | Sequence[int] | None) -> np.ndarray:
     if not case.pairs:
         return drawing.symmetric(accuracy, n_classes)
     if isinstance(partner, str):
-        if partner not in PARTNERS:
-            raise ValueError(unknown("pairs of look-alike classes", partner, list(PARTNERS)))
-        partner = PARTNERS[partner]
+        partner = PARTNERS[choice("partner", partner, PARTNERS)]
     if partner is None:
         partner = [k ^ 1 if k ^ 1 < n_classes else 0 for k in range(n_classes)]
     if len(partner) != n_classes:
@@ -146,4 +117,6 @@ def _jittered(confusion: np.ndarray, jitter: float, rng: np.random.Generator) ->
 
 
 for _name, _case in CASES.items():
-    _register(_name, _case)
+    register(_name, f"{_name.removeprefix('rec-')}, reconstructed", "Zhang et al. (CCC, AAAI 2024), Table 1: reconstruction")(
+        partial(build, _case, copying=_case.copying)
+    )

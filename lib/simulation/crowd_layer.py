@@ -13,8 +13,6 @@ import numpy as np
 from lib.crowd.labels import CrowdLabels
 from lib.simulation import SimulatedCrowd, drawing, register
 
-__all__ = ["SENSITIVITY", "SPECIFICITY", "five_annotators"]
-
 SENSITIVITY = (0.7, 0.8, 0.5, 0.2, 0.9)  # P(says 1 | class 1)
 SPECIFICITY = (0.6, 0.9, 0.5, 0.9, 0.9)  # P(says 0 | class 0)
 
@@ -27,12 +25,8 @@ def five_annotators(
     sensitivity: Sequence[float] = SENSITIVITY,
     specificity: Sequence[float] = SPECIFICITY,
 ) -> SimulatedCrowd:
-    """Annotators who label every item, independently, right with a probability for each of the two classes.
-
-    Args:
-        y, n_classes, seed: as in :func:`lib.simulation.build`; two classes.
-        sensitivity: ``[annotators]`` probability of saying 1 of an item of class 1.
-        specificity: ``[annotators]`` probability of saying 0 of an item of class 0.
+    """Annotators who label every item, independently: items of class 1 as 1 with probability ``sensitivity`` ``[annotators]``,
+    those of class 0 as 0 with ``specificity`` ``[annotators]``.
 
     Raises:
         ValueError: other than two classes, a probability outside 0 .. 1, or two lists of different lengths.
@@ -40,8 +34,8 @@ def five_annotators(
     if n_classes != 2:
         raise ValueError(f"sensitivity and specificity are of two classes, found {n_classes}")
     if len(sensitivity) != len(specificity) or not len(sensitivity):
-        found = f"found {len(sensitivity)} and {len(specificity)}"
-        raise ValueError(f"each annotator needs a sensitivity and a specificity, {found}")
+        found = f"{len(sensitivity)} and {len(specificity)}"
+        raise ValueError(f"each annotator needs a sensitivity and a specificity, found {found}")
     right = np.stack([specificity, sensitivity], axis=1).astype(np.float64)  # [annotators, true class]
     if not ((right >= 0) & (right <= 1)).all():
         raise ValueError(f"sensitivity and specificity must lie between 0 and 1, found {right.min()} .. {right.max()}")

@@ -14,20 +14,15 @@ import numpy as np
 
 from lib.crowd.labels import CrowdLabels
 
-__all__ = ["assign", "assign_among_many", "constant", "draw", "pair_confusion", "participation", "simulate",
-           "stratified_groups", "symmetric"]  # fmt: skip
-
 ROUNDS = 16  # of drawing an annotator again, before those who are left are weighed one by one
-_CHUNK = 1 << 22  # numbers held at once, 32 MB
+CHUNK = 1 << 22  # numbers held at once, 32 MB: changes memory, not what is drawn
 
 
 # ---------------------------------------------------------------------- confusion matrices
 
 
 def symmetric(accuracy: float, n_classes: int) -> np.ndarray:
-    """``[classes, classes]``: right with probability ``accuracy``, else any other class alike.
-
-    ``accuracy = 1 / n_classes`` is a random guesser, 0 is someone who is never right.
+    """``[classes, classes]``: right with probability ``accuracy``, else any other class alike; at ``1 / n_classes`` a guesser.
 
     Raises:
         ValueError: accuracy outside 0 .. 1, or fewer than two classes.
@@ -41,13 +36,8 @@ def symmetric(accuracy: float, n_classes: int) -> np.ndarray:
 
 
 def pair_confusion(accuracy: float, partner: Sequence[int], share: float = 0.8) -> np.ndarray:
-    """``[classes, classes]``: right with probability ``accuracy``; ``share`` of the errors go to the class's partner.
-
-    Args:
-        accuracy: probability of the true class.
-        partner: ``[classes]`` the class that each class is taken for, such as ``[1, 0, 3, 2]``.
-        share: part of ``1 - accuracy`` that goes to the partner; the rest is spread over the other classes alike. With
-            two classes the partner gets all of it.
+    """``[classes, classes]``: right with probability ``accuracy``; ``share`` of the errors (of two classes, all) go to the
+    class's partner (``[classes]``, such as ``[1, 0, 3, 2]``), the rest to the other classes alike.
 
     Raises:
         ValueError: accuracy or share outside 0 .. 1, a partner out of range, or a class that is its own partner.
@@ -68,11 +58,7 @@ def pair_confusion(accuracy: float, partner: Sequence[int], share: float = 0.8) 
 
 
 def constant(label: int, n_classes: int) -> np.ndarray:
-    """``[classes, classes]`` of an annotator who says ``label`` whatever the item.
-
-    Raises:
-        ValueError: label outside ``0 .. n_classes - 1``.
-    """
+    """``[classes, classes]`` of an annotator who says ``label`` whatever the item. Raises ValueError for one out of range."""
     if not 0 <= label < n_classes:
         raise ValueError(f"label must lie in 0 .. {n_classes - 1}, found {label}")
     matrix = np.zeros((n_classes, n_classes))
@@ -86,21 +72,12 @@ def constant(label: int, n_classes: int) -> np.ndarray:
 def participation(
     n_annotators: int, a: float = 0.5, b: float = 2.5, floor: float = 0.07, rng: np.random.Generator | int = 0
 ) -> np.ndarray:
-    """How much each annotator takes part, Beta distributed: a few do most of the work, many do little.
-
-    Args:
-        n_annotators: how many.
-        a, b: of the Beta distribution.
-        floor: the least weight, in parts of the mean weight, so that nobody is left without a chance.
-        rng: generator or seed.
-
-    Returns:
-        ``[annotators]`` weights that sum to one.
+    """``[annotators]`` weights that sum to one, Beta distributed: a few do most of the work, many do little (Zhang et al., CCC,
+    2024; ``a`` and ``b`` are fitted to their published histogram). ``floor`` is the least weight, in parts of the mean weight,
+    so that nobody is left without a chance.
 
     Raises:
         ValueError: no annotators, a shape that is not positive, or a negative floor.
-
-    Reference: Zhang et al. (CCC, 2024) for the Beta distribution; the defaults are fitted to their published histogram.
     """
     if n_annotators < 1:
         raise ValueError(f"n_annotators must be at least 1, found {n_annotators}")
@@ -112,38 +89,27 @@ def participation(
 
 
 def assign(
-    n_items: int,
-    weights: np.ndarray,
-    labels_per_item: float,
-    rng: np.random.Generator | int = 0,
-    chunk: int = _CHUNK,
+    n_items: int, weights: np.ndarray, labels_per_item: float, rng: np.random.Generator | int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which annotators label which items.
+    """Which annotators label which items: ``item`` and ``annotator``, ``[labels]`` int64, sorted by item, then annotator.
 
-    Every item gets distinct annotators, drawn one after the other with probabilities proportional to the weights of
-    those left (the largest of ``log weight + Gumbel noise``). When ``labels_per_item`` is no whole number, a random
-    part of the items gets one label more than the others, so that the number of labels is ``round(n_items *
-    labels_per_item)`` exactly.
+    Every item gets distinct annotators, drawn one after the other with probabilities proportional to the weights of those left
+    (the largest of ``log weight + Gumbel noise``). When ``labels_per_item`` is no whole number, a random part of the items gets
+    one label more than the others, so that there are ``round(n_items * labels_per_item)`` labels exactly.
 
     Args:
-        n_items: how many items.
         weights: ``[annotators]``, not negative; one of weight 0 labels nothing.
         labels_per_item: average number, between 0 and the number of annotators of positive weight.
         rng: generator or seed.
-        chunk: how many (item, annotator) weights are held at once; changes memory, not the result.
-
-    Returns:
-        ``item`` and ``annotator``, each ``[labels]`` int64, sorted by item, then annotator.
 
     Raises:
         ValueError: weights negative, not finite or all zero, or too few annotators for ``labels_per_item``.
     """
-    rng, weights = np.random.default_rng(rng), _check_weights(weights)
-    wanted = _wanted_labels(n_items, labels_per_item, int((weights > 0).sum()), rng)
+    rng, weights, wanted = _start(n_items, weights, labels_per_item, rng)
     most = math.ceil(labels_per_item)
     with np.errstate(divide="ignore"):
         log_weights = np.log(weights)
-    rows = max(1, chunk // max(len(weights), 1))
+    rows = max(1, CHUNK // max(len(weights), 1))
     chosen = [np.zeros(0, dtype=np.int64)]
     for start in range(0, n_items if most else 0, rows):
         size = min(rows, n_items - start)
@@ -158,39 +124,13 @@ def assign(
     return np.repeat(np.arange(n_items), wanted), np.concatenate(chosen)
 
 
-def _wanted_labels(n_items: int, labels_per_item: float, available: int, rng: np.random.Generator) -> np.ndarray:
-    """``[items]`` how many labels each item gets: the whole numbers around the average, ``round(items * average)`` in all.
-
-    Raises:
-        ValueError: an average below 0 or above the number of annotators that take part.
-    """
-    if not 0 <= labels_per_item <= available:
-        raise ValueError(
-            f"labels_per_item must lie between 0 and the {available} annotators that take part, found {labels_per_item}"
-        )
-    least = int(labels_per_item)
-    wanted = np.full(n_items, least)
-    wanted[rng.permutation(n_items)[: round(n_items * labels_per_item) - n_items * least]] += 1
-    return wanted
-
-
-def _check_weights(weights: np.ndarray) -> np.ndarray:
-    weights = np.asarray(weights, dtype=np.float64)
-    if weights.ndim != 1 or not np.isfinite(weights).all() or (weights < 0).any():
-        raise ValueError(f"weights must be a vector of finite numbers that are not negative, found {weights}")
-    return weights
-
-
 def assign_among_many(
     n_items: int, weights: np.ndarray, labels_per_item: float, rng: np.random.Generator | int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As :func:`assign`, in law and options, for very many annotators: its work and memory grow with the labels.
-
-    An annotator is drawn from all, and drawn again where the item has had that one already.
-    """
-    rng, weights = np.random.default_rng(rng), _check_weights(weights)
+    """As :func:`assign`, in law and options, for very many annotators: its work and memory grow with the labels. An annotator
+    is drawn from all, and drawn again where the item has had that one already."""
+    rng, weights, wanted = _start(n_items, weights, labels_per_item, rng)
     active = np.flatnonzero(weights)
-    wanted = _wanted_labels(n_items, labels_per_item, len(active), rng)
     most = int(wanted.max(initial=0))
     # A column for each label; `len(active)` stands for none, and sorts behind all annotators.
     chosen = np.full((n_items, most), len(active))
@@ -200,8 +140,21 @@ def assign_among_many(
         for place in range(most):
             _add_one(chosen, place, np.flatnonzero(wanted > place), weights[active], rng)
     chosen.sort(axis=1)
-    item = np.repeat(np.arange(n_items), wanted)
-    return item, active[chosen[chosen < len(active)]]
+    return np.repeat(np.arange(n_items), wanted), active[chosen[chosen < len(active)]]
+
+
+def _start(n_items: int, weights, labels_per_item: float, rng) -> tuple[np.random.Generator, np.ndarray, np.ndarray]:
+    """The generator, the weights, and ``[items]`` how many labels each gets: the whole numbers around the average."""
+    rng, weights = np.random.default_rng(rng), np.asarray(weights, dtype=np.float64)
+    if weights.ndim != 1 or not np.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError(f"weights must be a vector of finite numbers that are not negative, found {weights}")
+    available = np.count_nonzero(weights)
+    if not 0 <= labels_per_item <= available:
+        expected = f"between 0 and the {available} annotators that take part"
+        raise ValueError(f"labels_per_item must lie {expected}, found {labels_per_item}")
+    wanted = np.full(n_items, int(labels_per_item))
+    wanted[rng.permutation(n_items)[: round(n_items * labels_per_item) - wanted.sum()]] += 1
+    return rng, weights, wanted
 
 
 def _add_one(chosen: np.ndarray, place: int, items: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> None:
@@ -216,7 +169,7 @@ def _add_one(chosen: np.ndarray, place: int, items: np.ndarray, weights: np.ndar
         if not len(items):
             return
     quantile = rng.random(len(items))  # at once, so that the chunks change nothing
-    rows = max(1, _CHUNK // len(weights))
+    rows = max(1, CHUNK // len(weights))
     for start in range(0, len(items), rows):
         part = items[start : start + rows]
         left = np.tile(weights, (len(part), 1))
@@ -256,32 +209,29 @@ def draw(
     annotator: np.ndarray,
     rng: np.random.Generator | int = 0,
     quantile: np.ndarray | None = None,
-    chunk: int = _CHUNK,
 ) -> np.ndarray:
-    """Labels from the annotators' confusion matrices, by inverting the cumulative distribution.
+    """``[labels]`` int64 from the annotators' confusion matrices, by inverting the cumulative distribution.
 
     Args:
-        y: ``[items]`` true classes.
+        y, item, annotator: true classes of ``[items]``, and who labels what, ``[labels]`` each.
         confusion: ``[annotators, classes, classes]``.
-        item, annotator: ``[labels]``.
         rng: generator or seed; not used when ``quantile`` is given.
-        quantile: ``[labels]`` numbers in [0, 1) to draw with instead of fresh ones; equal ones give equal labels where
-            the distributions are equal.
-        chunk: how many probabilities are held at once; changes memory, not the result.
-
-    Returns:
-        ``[labels]`` int64.
+        quantile: ``[labels]`` numbers in [0, 1) to draw with; equal ones give equal labels where the distributions are equal.
 
     Raises:
         ValueError: ``confusion`` is not a stack of square matrices whose rows are probabilities.
     """
-    confusion = _check_confusion(confusion)
+    confusion = np.asarray(confusion, dtype=np.float64)
+    if confusion.ndim != 3 or confusion.shape[1] != confusion.shape[2]:
+        raise ValueError(f"confusion must have the axes annotators x classes x classes, found shape {confusion.shape}")
+    if not (confusion >= 0).all() or not np.allclose(confusion.sum(axis=2), 1, atol=1e-6):
+        raise ValueError("every row of confusion must be probabilities that sum to one; a NaN, negative or other sum was found")
     if quantile is None:
         quantile = np.random.default_rng(rng).random(len(item))
     upper = np.cumsum(confusion, axis=2)
     upper = (upper / upper[:, :, -1:])[:, :, :-1]  # ends at exactly one, so a last class of probability 0 is never said
     label = np.zeros(len(item), dtype=np.int64)
-    rows = max(1, chunk // confusion.shape[1])
+    rows = max(1, CHUNK // confusion.shape[1])
     for start in range(0, len(item), rows):
         part = slice(start, start + rows)
         label[part] = (quantile[part, None] >= upper[annotator[part], y[item[part]]]).sum(axis=1)
@@ -300,20 +250,17 @@ def simulate(
 ) -> CrowdLabels:
     """A crowd that labels items of known classes.
 
-    With ``copying = 0`` labels are independent given the true classes. With ``copying > 0`` every group has one draw
-    per item, and each of its annotators gives the label of that draw with probability ``copying``, else an answer of
-    their own. The common draw is a quantile, put through each annotator's own matrix: so the law of everybody's labels
-    is their own matrix in any case, and annotators of a group with equal matrices copy to the letter.
-
-    Assignment, own answers, group answers and copying have a random stream each: two calls that differ in ``copying``
-    or in ``confusion`` ask the same annotators about the same items.
+    With ``copying = 0`` labels are independent given the true classes. Else every group has one draw per item, and each of its
+    annotators gives the label of that draw with probability ``copying``. The common draw is a quantile, put through each
+    annotator's own matrix: so the law of everybody's labels is their own matrix in any case, and annotators of a group with
+    equal matrices copy to the letter. Who is asked, own answers, group answers and copying have a random stream each: calls
+    that differ in ``copying`` or in ``confusion`` ask the same annotators about the same items.
 
     Args:
         y: ``[items]`` true classes.
         confusion: ``[annotators, classes, classes]``.
-        labels_per_item: average number of labels per item (see :func:`assign`).
+        labels_per_item, participation: average number, and ``[annotators]`` weights (all equal), of :func:`assign`.
         seed: of all randomness; or a generator.
-        participation: ``[annotators]`` weights (see :func:`participation`); by default all equal.
         groups: ``[annotators]`` group of each annotator, -1 for one in no group.
         copying: probability of giving the group's answer, 0 .. 1; needs ``groups``.
         assign: :func:`assign` or :func:`assign_among_many`, which draw differently from the same seed.
@@ -321,10 +268,8 @@ def simulate(
     Raises:
         ValueError: sizes that do not fit, classes out of range, or what :func:`assign` and :func:`draw` refuse.
     """
-    y, confusion = np.asarray(y), _check_confusion(confusion)
-    n_annotators, n_classes = confusion.shape[:2]
-    if y.ndim != 1 or y.dtype.kind not in "iu" or (len(y) and not 0 <= y.min() <= y.max() < n_classes):
-        raise ValueError(f"y must be a vector of classes in 0 .. {n_classes - 1}, found {y.dtype} of shape {y.shape}")
+    n_annotators, n_classes = len(confusion), np.shape(confusion)[-1]
+    y = check_classes(y, n_classes)
     weights = np.full(n_annotators, 1 / n_annotators) if participation is None else np.asarray(participation)
     if weights.shape != (n_annotators,):
         raise ValueError(f"participation must have one weight for each of {n_annotators} annotators, found {weights.shape}")
@@ -335,31 +280,26 @@ def simulate(
     item, annotator = assign(len(y), weights, labels_per_item, who)
     quantile = own.random(len(item))
     if groups is not None:
-        shared, in_group = _group_quantiles(item, annotator, groups, n_annotators, common)
-        quantile = np.where(in_group & (copies.random(len(item)) < copying), shared, quantile)
+        groups = np.asarray(groups)
+        if groups.shape != (n_annotators,) or groups.dtype.kind not in "iu" or (groups < -1).any():
+            raise ValueError(f"groups must be {n_annotators} whole numbers, -1 or more, found {groups}")
+        group = groups[annotator].astype(np.int64)
+        # A random number for every (item, group) that occurs, spread over its labels.
+        pairs, which = np.unique(item * (int(groups.max()) + 2) + group + 1, return_inverse=True)
+        shared = common.random(len(pairs))[which]
+        quantile = np.where((group >= 0) & (copies.random(len(item)) < copying), shared, quantile)
     label = draw(y, confusion, item, annotator, quantile=quantile)
     return CrowdLabels(item, annotator, label, len(y), n_annotators, n_classes)
 
 
-def _group_quantiles(item, annotator, groups, n_annotators: int, rng) -> tuple[np.ndarray, np.ndarray]:
-    """A random number for every (item, group) that occurs, spread over its labels; and which labels have a group."""
-    groups = np.asarray(groups)
-    if groups.shape != (n_annotators,) or groups.dtype.kind not in "iu" or (groups < -1).any():
-        raise ValueError(f"groups must be {n_annotators} whole numbers, -1 or more, found {groups}")
-    group = groups[annotator].astype(np.int64)
-    _, which = np.unique(item * (int(groups.max()) + 2) + group + 1, return_inverse=True)
-    return rng.random(int(which.max()) + 1 if len(which) else 0)[which], group >= 0
+def check_classes(y: np.ndarray, n_classes: int) -> np.ndarray:
+    """``[items]`` classes as an array. Raises ValueError where they are no vector of whole numbers, or out of range."""
+    y = np.asarray(y)
+    if y.ndim != 1 or y.dtype.kind not in "iu" or (len(y) and not 0 <= y.min() <= y.max() < n_classes):
+        raise ValueError(f"y must be a vector of classes in 0 .. {n_classes - 1}, found {y.dtype} of shape {y.shape}")
+    return y
 
 
 def _check_share(name: str, value: float) -> None:
     if not 0 <= value <= 1:
         raise ValueError(f"{name} must lie between 0 and 1, found {value}")
-
-
-def _check_confusion(confusion: np.ndarray) -> np.ndarray:
-    confusion = np.asarray(confusion, dtype=np.float64)
-    if confusion.ndim != 3 or confusion.shape[1] != confusion.shape[2]:
-        raise ValueError(f"confusion must have the axes annotators x classes x classes, found shape {confusion.shape}")
-    if not (confusion >= 0).all() or not np.allclose(confusion.sum(axis=2), 1, atol=1e-6):
-        raise ValueError("every row of confusion must be probabilities that sum to one; a NaN, negative or other sum was found")
-    return confusion

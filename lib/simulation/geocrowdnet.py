@@ -23,81 +23,71 @@ answers and absences alike. (The released ``budget`` keeps one label whatever it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from lib.crowd.labels import CrowdLabels
-from lib.registry import unknown
+from lib.registry import choice
 from lib.simulation import SimulatedCrowd, drawing, register
-
-__all__ = ["ASSIGNMENTS", "FAMILIES", "matrices"]
 
 SOURCE = "Ibrahim, Nguyen & Fu (ICLR 2023), released code"
 ASSIGNMENTS = ("budget", "random", "correlated")
-FAMILIES = {
-    "separable-and-uniform": "One hammer among spammers",
-    "separable-and-uniform-random": "One expert among random matrices",
-    "random": "Random matrices",
-    "diagonally-dominant": "Diagonally dominant",
-    "separable-and-diagonally-dominant": "One perfect annotator, diagonally dominant others",
-    "hammer-spammer": "Hammers and spammers, by coin",
-    "symmetric-flipping": "Symmetric flips",
-}
+FAMILIES = (
+    "separable-and-uniform", "separable-and-uniform-random", "random", "diagonally-dominant",
+    "separable-and-diagonally-dominant", "hammer-spammer", "symmetric-flipping",
+)  # fmt: skip
 
 
 def matrices(
     family: str, n_annotators: int, n_classes: int, gamma: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Confusion matrices of a family, and who is the expert.
-
-    Args:
-        family: one of :data:`FAMILIES`.
-        n_annotators, n_classes: sizes.
-        gamma: of the family, from 0 on; a probability in ``hammer-spammer`` and ``symmetric-flipping``.
-        rng: generator.
-
-    Returns:
-        ``[annotators, classes, classes]`` with rows that sum to one, and ``[annotators]`` int64, 1 for an expert.
+    """``[annotators, classes, classes]`` of one of :data:`FAMILIES`, and ``[annotators]`` int64, 1 for an expert.
 
     Raises:
-        ValueError: an unknown family, no annotators, or a gamma that is negative, or above 1 where it is a probability.
+        ValueError: no annotators, or a gamma that is negative, or above 1 where it is a probability.
     """
-    if family not in FAMILIES:
-        raise ValueError(unknown("family of annotators", family, list(FAMILIES)))
     if n_annotators < 1:
         raise ValueError(f"n_annotators must be at least 1, found {n_annotators}")
     if not 0 <= gamma < np.inf or (family in ("hammer-spammer", "symmetric-flipping") and gamma > 1):
         raise ValueError(f"gamma must be at least 0 (and at most 1 where it is a probability), found {gamma}")
     eye = np.eye(n_classes)
-    shape = (n_annotators, n_classes, n_classes)
-    chosen, uniform = int(rng.integers(n_annotators)), rng.random(shape)  # drawn whether needed or not: one expert per seed
-    one = np.arange(n_annotators) == chosen
-    expert = np.zeros(n_annotators, dtype=bool)
-    if family == "hammer-spammer":
-        expert = rng.random(n_annotators) < gamma
-        matrix = np.where(expert[:, None, None], eye, _spammer(n_classes))
-    elif family == "symmetric-flipping":
-        matrix = np.tile(np.where(eye, 1 - gamma, gamma / n_classes), (n_annotators, 1, 1))
-    elif family == "random":
-        matrix = uniform
-    else:
-        others = {"separable-and-uniform": _spammer(n_classes), "separable-and-uniform-random": uniform}
-        perfect = family == "separable-and-diagonally-dominant"
-        expert = one if family != "diagonally-dominant" else expert
-        best = eye if perfect else eye + gamma * uniform
-        matrix = np.where(one[:, None, None], best, others.get(family, eye + gamma * uniform))
+    chosen, uniform = int(rng.integers(n_annotators)), rng.random((n_annotators, n_classes, n_classes))  # one expert per seed
+    one, nobody = np.arange(n_annotators) == chosen, np.zeros(n_annotators, dtype=bool)
+    spammer, dominant = np.full((n_classes, n_classes), 1 / n_classes) + 1e-4 * eye, eye + gamma * uniform
+    expert, best, others = {
+        "separable-and-uniform": (one, dominant, spammer),
+        "separable-and-uniform-random": (one, dominant, uniform),
+        "random": (nobody, eye, uniform),
+        "diagonally-dominant": (nobody, eye, dominant),
+        "separable-and-diagonally-dominant": (one, eye, dominant),
+        "hammer-spammer": (rng.random(n_annotators) < gamma, eye, spammer),
+        "symmetric-flipping": (nobody, eye, np.where(eye, 1 - gamma, gamma / n_classes)),
+    }[family]
+    matrix = np.where(expert[:, None, None], best, others)
     return matrix / matrix.sum(axis=2, keepdims=True), expert.astype(np.int64)
 
 
-def _spammer(n_classes: int) -> np.ndarray:
-    return np.full((n_classes, n_classes), 1 / n_classes) + 1e-4 * np.eye(n_classes)
-
-
-def _labels(y: np.ndarray, confusion: np.ndarray, assignment: str, labels_per_item: float, probability: float, rng):
-    """The labels, and whose answers each annotator gives; three streams: who is asked, what is said, who copies."""
-    who, said, copies = rng.spawn(3)
-    n_annotators, n_classes = confusion.shape[:2]
+def build(
+    family: str,
+    y: np.ndarray,
+    n_classes: int,
+    seed: int,
+    gamma: float = 0.01,
+    n_annotators: int = 5,
+    assignment: str = "budget",
+    labels_per_item: float = 1.0,
+    probability: float = 0.1,
+) -> SimulatedCrowd:
+    """A crowd of one of :data:`FAMILIES`; ``labels_per_item`` is of the assignment ``budget``, ``probability`` of others."""
+    choice("assignment", assignment, ASSIGNMENTS)
+    if not 0 <= probability <= 1:
+        raise ValueError(f"probability must lie between 0 and 1, found {probability}")
+    if assignment == "correlated" and n_annotators < 2:
+        raise ValueError(f"copying needs two annotators, found {n_annotators}")
+    people, answers = np.random.default_rng(seed).spawn(2)
+    confusion, expert = matrices(family, n_annotators, n_classes, gamma, people)
+    who, said, copies = answers.spawn(3)
     if assignment == "budget":
         item, annotator = drawing.assign(len(y), np.ones(n_annotators), labels_per_item, who)
     else:
@@ -110,47 +100,9 @@ def _labels(y: np.ndarray, confusion: np.ndarray, assignment: str, labels_per_it
         item, label = item[rows], label[rows]
         annotator = np.concatenate([annotator[kept], np.full(len(again), copier)])
         origin[copier] = source
-    return CrowdLabels(item, annotator, label, len(y), n_annotators, n_classes), origin
+    crowd = CrowdLabels(item, annotator, label, len(y), n_annotators, n_classes)
+    return SimulatedCrowd(crowd, confusion[origin], groups=expert[origin])
 
 
-def _register(family: str, title: str) -> Callable:
-    @register(f"geo-{family}", title=title, source=SOURCE)
-    def make(
-        y: np.ndarray,
-        n_classes: int,
-        seed: int,
-        gamma: float = 0.01,
-        n_annotators: int = 5,
-        assignment: str = "budget",
-        labels_per_item: float = 1.0,
-        probability: float = 0.1,
-    ) -> SimulatedCrowd:
-        """A crowd of the family.
-
-        Args:
-            y, n_classes, seed: as in :func:`lib.simulation.build`.
-            gamma, n_annotators: as in :func:`matrices`.
-            assignment: one of :data:`ASSIGNMENTS`.
-            labels_per_item: of ``budget``.
-            probability: of ``random`` and ``correlated``.
-
-        Raises:
-            ValueError: an unknown assignment, a probability outside 0 .. 1, nobody to copy from, or what :func:`matrices` and
-                :func:`lib.simulation.drawing.assign` refuse.
-        """
-        if assignment not in ASSIGNMENTS:
-            raise ValueError(unknown("assignment", assignment, list(ASSIGNMENTS)))
-        if not 0 <= probability <= 1:
-            raise ValueError(f"probability must lie between 0 and 1, found {probability}")
-        if assignment == "correlated" and n_annotators < 2:
-            raise ValueError(f"copying needs two annotators, found {n_annotators}")
-        people, answers = np.random.default_rng(seed).spawn(2)
-        confusion, expert = matrices(family, n_annotators, n_classes, gamma, people)
-        crowd, origin = _labels(y, confusion, assignment, labels_per_item, probability, answers)
-        return SimulatedCrowd(crowd, confusion[origin], groups=expert[origin])
-
-    return make
-
-
-for _family, _title in FAMILIES.items():
-    _register(_family, _title)
+for _family in FAMILIES:
+    register(f"geo-{_family}", _family.replace("-", " ").capitalize(), SOURCE)(partial(build, _family))

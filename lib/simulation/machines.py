@@ -1,14 +1,10 @@
 """Machine annotators: real classifiers, trained on a few images, that then label other images.
 
-The fifteen of Ibrahim, Nguyen & Fu's script (ICLR 2023): two saw 9000 images, thirteen saw 100 to 400. Their errors are
-those of a classifier: an image that is hard for one is hard for others, so labels are *not* independent given the true class,
-which every crowd model assumes. Kinds, sizes, neighbors and epochs are the script's; its slips are mended:
-
-- logistic regression is trained on its images' own labels (the script pairs the images with labels of other ones, which
-  makes guessers; ``mismatched=True`` brings that back);
-- softmax is applied once, where the script's logistic regression and one-layer network apply it twice;
-- a network sees its images in batches of 32, where the script's batch of 512 holds all of them: one step per epoch;
-- the true confusion matrices are shares. The script compares estimates with raw counts.
+The fifteen of Ibrahim, Nguyen & Fu's script (ICLR 2023): two saw 9000 images, thirteen saw 100 to 400. Their errors are those
+of a classifier: an image that is hard for one is hard for others, so labels are *not* independent given the true class, which
+every crowd model assumes. Kinds, sizes, neighbors and epochs are the script's; its slips are mended: logistic regression is
+trained on its images' own labels (``mismatched=True`` brings back those of other images, which make guessers), softmax is
+applied once, and a network sees its images in batches of 32, where the script's batch of 512 is one step per epoch.
 
 **The same labels everywhere.** Pixels are multiples of 1/256 in float64, so inner products and distances are exact in any
 order of summation. Networks compute in float64, and start, order and dropout come from NumPy's generator: what is left to a
@@ -17,58 +13,49 @@ machine is the last digits of a few thousand operations, which decide a label ab
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
 from lib import paths
-from lib.registry import unknown
+from lib.registry import choice
 from lib.storage import cached_array
-
-__all__ = ["EXPERTS", "MACHINES", "Machine", "crew", "fit", "label_all", "subset"]
 
 SKETCH_POOL = 600
 REVISION = 1  # raised whenever a change here moves a label; part of the cache's key
 RATE, DECAY, BATCH = 1e-3, 1e-3, 32
 WIDTHS = (16, 32)  # of the convolutions; the script has 32 and 64, four times the work, which float64 makes slow
-KINDS = ("linear SVM", "RBF SVM", "polynomial SVM", "nearest neighbors", "logistic regression", "one-layer network", "CNN")
+# What is counted besides images, in the words of `str`.
+AMOUNTS = {
+    "nearest neighbors": "{} nearest neighbors",
+    "one-layer network": "one-layer network, {} epochs",
+    "CNN": "CNN, {} epochs",
+}
+KINDS = ("linear SVM", "RBF SVM", "polynomial SVM", "logistic regression", *AMOUNTS)
 
 
 @dataclass(frozen=True)
 class Machine:
-    """One annotator.
-
-    Attributes:
-        kind: one of :data:`KINDS`.
-        images: how many images it is trained on.
-        amount: neighbors of ``nearest neighbors``, epochs of the two networks; 0 elsewhere.
-
-    Raises:
-        ValueError: another kind, no images, or an amount that is missing or too many.
-    """
+    """One annotator of :data:`KINDS`, trained on some images; ``amount`` is neighbors of ``nearest neighbors``, epochs of the
+    two networks, and 0 elsewhere. Raises ValueError for another kind, no images, or an amount that is missing or too many."""
 
     kind: str
     images: int
     amount: int = 0
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(unknown("kind of machine", self.kind, list(KINDS)))
-        if self.images < 1 or self.amount < 0:
-            raise ValueError(f"images must be at least 1 and amount at least 0, found {self.images} and {self.amount}")
-        if (self.amount > 0) != (self.kind in ("nearest neighbors", "one-layer network", "CNN")):
-            raise ValueError(f"amount is the neighbors or epochs of machines that have such; {self.kind} got {self.amount}")
+        choice("kind of machine", self.kind, KINDS)
+        if self.images < 1 or self.amount < 0 or (self.amount > 0) != (self.kind in AMOUNTS):
+            expected = "at least one image, and an amount (neighbors or epochs) if any of that kind"
+            raise ValueError(f"{self.kind} needs {expected}, found images={self.images}, amount={self.amount}")
 
     def __str__(self) -> str:
-        extra = {"nearest neighbors": f"{self.amount} ", "one-layer network": "", "CNN": ""}.get(self.kind, "")
-        epochs = f", {self.amount} epochs" if self.kind in ("one-layer network", "CNN") else ""
-        return f"{extra}{self.kind}{epochs}, {self.images} images"
+        return f"{AMOUNTS.get(self.kind, self.kind).format(self.amount)}, {self.images} images"
 
 
 MACHINES = (
@@ -88,41 +75,22 @@ MACHINES = (
     Machine("one-layer network", 400, 20),
     Machine("logistic regression", 100),
 )
-# The two that saw 9000 images. The script draws sizes with `default_rng(i).choice([100, 200, 300, 400])` and then overrides
-# these two; without the override both get 400, which is what they have where experts are absent.
-EXPERTS = (0, 7)
-_FEW = 400
+# The script draws sizes with `default_rng(i).choice([100, 200, 300, 400])` and then overrides two; without the override both
+# get 400, which is what they have where experts are absent.
 
 
 def crew(experts: bool = True, sketch: bool = False) -> tuple[Machine, ...]:
-    """The fifteen machines.
-
-    Args:
-        experts: whether two of them saw 9000 images; else these two saw 400 like the others.
-        sketch: a rough copy for tests: at most 100 images and 1 epoch, and the experts 500 images.
-    """
-    few = {} if experts else {number: replace(MACHINES[number], images=_FEW) for number in EXPERTS}
-    full = tuple(few.get(number, machine) for number, machine in enumerate(MACHINES))
+    """The fifteen machines: without ``experts`` the two saw 400 images like the others; a ``sketch`` is a rough copy for tests,
+    of at most 100 images and 1 epoch, and 500 images for experts."""
+    most = 9000 if experts else 400
+    full = tuple(replace(machine, images=min(machine.images, most)) for machine in MACHINES)
     if not sketch:
         return full
-    return tuple(
-        replace(one, images=500 if one.images > _FEW else min(one.images, 100), amount=min(one.amount, 1)) for one in full
-    )
-
-
-def subset(number: int, machine: Machine, available: int, seed: int) -> np.ndarray:
-    """``[images]`` which of the available images annotator ``number`` is trained on, drawn without repeats.
-
-    Raises:
-        ValueError: fewer images than the machine wants.
-    """
-    if machine.images > available:
-        raise ValueError(f"annotator {number} ({machine}) needs {machine.images} images to train on, found {available}")
-    return np.random.default_rng([seed, number]).choice(available, machine.images, replace=False)
+    return tuple(replace(one, images=500 if one.images > 400 else 100, amount=min(one.amount, 1)) for one in full)
 
 
 def fit(machine: Machine, x: np.ndarray, y: np.ndarray, n_classes: int, seed: int):
-    """A fitted classifier.
+    """A fitted classifier: a function from images as ``x`` to ``[items]`` int64 labels.
 
     Args:
         machine: which.
@@ -130,9 +98,6 @@ def fit(machine: Machine, x: np.ndarray, y: np.ndarray, n_classes: int, seed: in
         y: ``[items]`` classes.
         n_classes: how many there are, also where the images show fewer.
         seed: of a network's start, order and dropout.
-
-    Returns:
-        A function from images as ``x`` to ``[items]`` int64 labels.
 
     Raises:
         ValueError: images of another type or shape, another number of classes than of images, or a single class.
@@ -143,15 +108,8 @@ def fit(machine: Machine, x: np.ndarray, y: np.ndarray, n_classes: int, seed: in
         raise ValueError(f"y must hold a class in 0 .. {n_classes - 1} for each of {len(x)} images, found shape {y.shape}")
     if len(np.unique(y)) < 2:
         raise ValueError(f"{machine} needs images of two classes to learn from, found {len(np.unique(y))}")
-    if machine.kind == "CNN":
-        return _fit_cnn(machine, x, y, n_classes, seed)
-    model = _model(machine, seed, _flat(x))
-    with warnings.catch_warnings():
-        from sklearn.exceptions import ConvergenceWarning
-
-        warnings.simplefilter("ignore", ConvergenceWarning)  # so many epochs and no more is what was asked for
-        model.fit(_flat(x), y)
-    return lambda images: model.predict(_flat(_check_images(images))).astype(np.int64)
+    predict = _fit_cnn(machine, x, y, n_classes, seed) if machine.kind == "CNN" else _fit_model(machine, x, y, seed)
+    return lambda images: predict(_check_images(images)).astype(np.int64)
 
 
 def label_all(
@@ -164,23 +122,19 @@ def label_all(
     sketch: bool = False,
     seed: int = 0,
 ) -> np.ndarray:
-    """What each of the fifteen says of each image, fitted once: kept under ``machines`` in the cache folder.
+    """``[15, items]`` int64 what each machine says of each image, fitted once: kept under ``machines`` in the cache folder.
 
     Args:
-        x: ``[images, height, width]`` uint8, what annotators are trained on.
+        x: ``[images, height, width]`` uint8, what annotators are trained on, each on some drawn without repeats.
         y: ``[images]`` their classes.
         asked: ``[items, height, width]`` uint8, what they label.
         n_classes: number of classes.
-        experts: whether two of them see 9000 images.
+        experts, sketch: as in :func:`crew`.
         mismatched: whether logistic regression gets labels of other images, as in the released script.
-        sketch: as in :func:`crew`.
         seed: of subsets and networks.
 
-    Returns:
-        ``[15, items]`` int64 labels.
-
     Raises:
-        ValueError: as in :func:`fit` and :func:`subset`.
+        ValueError: fewer images than a machine wants, or as in :func:`fit`.
     """
     pool = hashlib.sha256()
     for part in (x, asked, np.asarray(y, dtype=np.int64)):
@@ -189,21 +143,19 @@ def label_all(
     for number, machine in enumerate(crew(experts, sketch)):
         wrong = mismatched and machine.kind == "logistic regression"
         content = {"revision": REVISION, "pool": pool.hexdigest(), "number": number, "seed": seed, "classes": n_classes}
-        content |= {"machine": dataclasses.asdict(machine), "mismatched": wrong}
+        content |= {"machine": asdict(machine), "mismatched": wrong}
         key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
         def label(number=number, machine=machine, wrong=wrong) -> np.ndarray:
-            chosen = subset(number, machine, len(x), seed)
+            if machine.images > len(x):
+                raise ValueError(f"annotator {number} ({machine}) needs {machine.images} images to train on, found {len(x)}")
+            chosen = np.random.default_rng([seed, number]).choice(len(x), machine.images, replace=False)
             own = y[: len(chosen)] if wrong else y[chosen]
-            said = fit(machine, x[chosen], own, n_classes, seed=_network_seed(seed, number))(asked)
-            return said.astype(np.uint8)
+            network_seed = int(np.random.SeedSequence([seed, number, 1]).generate_state(1)[0])
+            return fit(machine, x[chosen], own, n_classes, network_seed)(asked).astype(np.uint8)
 
         labels.append(cached_array(paths.cache() / "machines", key, label).astype(np.int64))
     return np.stack(labels)
-
-
-def _network_seed(seed: int, number: int) -> int:
-    return int(np.random.SeedSequence([seed, number, 1]).generate_state(1)[0])
 
 
 def _check_images(x: np.ndarray) -> np.ndarray:
@@ -213,34 +165,33 @@ def _check_images(x: np.ndarray) -> np.ndarray:
     return x
 
 
-def _flat(x: np.ndarray) -> np.ndarray:
-    return x.reshape(len(x), -1).astype(np.float64) / 256
-
-
-def _model(machine: Machine, seed: int, x: np.ndarray):
-    """The scikit-learn classifier."""
+def _fit_model(machine: Machine, x: np.ndarray, y: np.ndarray, seed: int):
+    """One of scikit-learn's classifiers."""
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.neural_network import MLPClassifier
     from sklearn.svm import SVC
 
-    # scikit-learn's "scale", with few enough digits that no order of summation changes it
-    width = float(f"{1 / (x.shape[1] * max(x.var(), 1e-6)):.3g}")
+    def flat(images: np.ndarray) -> np.ndarray:
+        return images.reshape(len(images), -1) / 256
+
+    x = flat(x)
     if machine.kind == "nearest neighbors":
-        return KNeighborsClassifier(min(machine.amount, machine.images), algorithm="brute")
-    if machine.kind == "one-layer network":
-        return MLPClassifier(
-            (128,),
-            alpha=DECAY,
-            batch_size=min(BATCH, machine.images),
-            learning_rate_init=RATE,
-            max_iter=machine.amount,
-            random_state=seed,
-        )
-    if machine.kind == "logistic regression":
-        return LogisticRegression(max_iter=1000)
-    kernel = {"linear SVM": "linear", "RBF SVM": "rbf", "polynomial SVM": "poly"}[machine.kind]
-    return SVC(kernel=kernel, gamma=width)
+        model = KNeighborsClassifier(min(machine.amount, machine.images), algorithm="brute")
+    elif machine.kind == "one-layer network":
+        options = {"alpha": DECAY, "batch_size": min(BATCH, machine.images), "learning_rate_init": RATE}
+        model = MLPClassifier((128,), max_iter=machine.amount, random_state=seed, **options)
+    elif machine.kind == "logistic regression":
+        model = LogisticRegression(max_iter=1000)
+    else:
+        # scikit-learn's "scale", with few enough digits that no order of summation changes it
+        width = float(f"{1 / (x.shape[1] * max(x.var(), 1e-6)):.3g}")
+        model = SVC(kernel={"linear SVM": "linear", "RBF SVM": "rbf", "polynomial SVM": "poly"}[machine.kind], gamma=width)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # so many epochs and no more is what was asked for
+        model.fit(x, y)
+    return lambda images: model.predict(flat(images))
 
 
 # ---------------------------------------------------------------------- the convolutional network
@@ -263,7 +214,7 @@ def _fit_cnn(machine: Machine, x: np.ndarray, y: np.ndarray, n_classes: int, see
 
     def label(images: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            parts = torch.from_numpy(_check_images(images)).split(500)
+            parts = torch.from_numpy(images).split(500)
             return np.concatenate([_cnn(part[:, None].double() / 256, weights).argmax(dim=1).numpy() for part in parts])
 
     return label

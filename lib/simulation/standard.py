@@ -7,7 +7,7 @@ import numpy as np
 from lib.simulation import SimulatedCrowd, drawing, register
 
 
-@register("symmetric", title="Symmetric noise", source="standard")
+@register("symmetric", "Symmetric noise", "standard")
 def symmetric(
     y: np.ndarray,
     n_classes: int,

@@ -50,15 +50,9 @@ MEASURED = "measured"
 
 
 def measure(case: Case, sides: Sides, load: float = np.nan) -> dict:
-    """One row: times, ratios with their spread, memory, and whether both sides say the same.
-
-    Args:
-        case: what to measure.
-        sides: processes of both sides.
-        load: the machine's load average before anything was measured.
-    """
-    title = case.peer_title or PEERS.get(case.peer, "")
-    row = {"what": case.what, "size": case.size, "size_unit": case.size_unit, "peer": title, "status": MEASURED}
+    """One row: times, ratios with their spread, memory, and whether both sides say the same. ``load`` is the machine's load
+    average before anything was measured."""
+    row = dict(zip(KEY, _key(case), strict=True)) | {"size_unit": case.size_unit, "status": MEASURED}
     row |= dict.fromkeys(
         ["ours_seconds", "peer_seconds", "ratio", "ratio_low", "ratio_high", "repeats", "ours_mb", "peer_mb", "compared",
          "ours_score", "peer_score", "difference", "tolerance", "equal", "ours_version", "peer_version"]
@@ -101,21 +95,21 @@ def _both(case: Case, file: Path, sides: Sides) -> dict:
         return {"status": f"ours stopped: {error}"}
     finally:
         for side in (ours, peer):
-            if side is not None and not side.dead:
+            if side is not None:
                 side.end()
     found = {"status": status, "repeats": len(own) - warm, "ours_version": ours.version}
     found["ours_mb"] = own[0][0]["peak_mb"]  # later runs find memory that is held already
     if theirs:
         found["peer_mb"] = theirs[0][0]["peak_mb"]
     own, theirs = own[warm:] or own, theirs[warm:] or theirs
-    found["ours_seconds"] = statistics.median(_seconds(case, run) for run in own)
+    seconds, other = ([max(answer["cpu"], 1e-9) / case.steps for answer, _ in runs] for runs in (own, theirs))
+    found["ours_seconds"] = statistics.median(seconds)
     if peer is not None:
         found["peer_version"] = peer.version
     if theirs:
-        ratios = [_seconds(case, peer_run) / _seconds(case, own_run) for own_run, peer_run in zip(own, theirs, strict=False)]
+        ratios = [slow / fast for fast, slow in zip(seconds, other, strict=False)]
         found |= {"ratio": statistics.median(ratios), "ratio_low": min(ratios), "ratio_high": max(ratios)}
-        found["peer_seconds"] = statistics.median(_seconds(case, run) for run in theirs)
-        found |= compare(case, [run[1] for run in own], [run[1] for run in theirs])
+        found |= {"peer_seconds": statistics.median(other)} | compare(case, [run[1] for run in own], [run[1] for run in theirs])
     return found
 
 
@@ -126,25 +120,14 @@ def _ready(case: Case, file: Path, sides: Sides) -> tuple[Side | None, str]:
         side = sides.get(case.peer, number=int(case.peer == OURS))
         side.prepare(case.task, file, case.options if case.peer_options is None else case.peer_options)
     except (Missing, Stopped) as error:
-        if side is not None and not side.dead:
+        if side is not None:
             side.end()
         return None, f"{'not installed' if isinstance(error, Missing) else 'stopped'}: {error}"
     return side, MEASURED
 
 
-def _seconds(case: Case, run: tuple[dict, dict]) -> float:
-    answer, result = run
-    seconds = float(result["seconds"]) if case.clock == "seconds" else answer[case.clock]
-    return max(seconds, 1e-9) / case.steps
-
-
 def compare(case: Case, ours: list[dict], theirs: list[dict]) -> dict:
-    """Whether both sides found the same: see :class:`tests.benchmarks.questions.Case`.
-
-    Args:
-        case: says what is compared.
-        ours, theirs: the results of all repetitions.
-    """
+    """Whether both sides found the same in their repetitions: see :class:`tests.benchmarks.questions.Case`."""
     if case.compared == "accuracy":
         scores = [float(np.mean([run["accuracy"] for run in runs])) for runs in (ours, theirs)]
         found = {"ours_score": scores[0], "peer_score": scores[1], "difference": abs(scores[0] - scores[1])}
@@ -171,30 +154,21 @@ def _machine() -> str:
 # ------------------------------------------------------------------ rows in files
 
 
-def _read(file: Path) -> pd.DataFrame:
-    return pd.read_csv(file, dtype={"peer": str}).fillna({"peer": ""}) if file.is_file() else pd.DataFrame(columns=KEY)
+def _read(file: Path) -> dict[tuple, dict]:
+    """The rows of a file by their keys."""
+    table = pd.read_csv(file, dtype={"peer": str}).fillna({"peer": ""}) if file.is_file() else pd.DataFrame()
+    return {tuple(row[name] for name in KEY): row for row in table.to_dict("records")}
 
 
 def _keep(file: Path, row: dict, order: list[tuple]) -> None:
     """Put a row into a file in the place of the one of the same key; rows of no case any more are dropped."""
-    old = _read(file)
-    rows = {tuple(line[name] for name in KEY): line for line in old.to_dict("records")}
-    rows[tuple(row[name] for name in KEY)] = row
+    rows = _read(file) | {tuple(row[name] for name in KEY): row}
     table = pd.DataFrame([rows[key] for key in order if key in rows])
     write_atomically(file, table.to_csv(index=False, float_format="%.5g", lineterminator="\n"))
 
 
 def _key(case: Case) -> tuple:
     return (case.what, case.size, case.peer_title or PEERS.get(case.peer, ""))
-
-
-def _finished(file: Path) -> set[tuple]:
-    """Keys of the rows that were measured on an idle machine."""
-    table = _read(file)
-    if table.empty:
-        return set()
-    done = table[(table["status"] == MEASURED) & table["idle"].astype(bool)]
-    return {tuple(line) for line in done[KEY].itertuples(index=False, name=None)}
 
 
 def _say(row: dict) -> str:
@@ -241,9 +215,14 @@ def main(arguments: Sequence[str] | None = None, measure: Callable[..., dict] = 
     # Smoke numbers mean nothing: they must not replace measured ones.
     folder = options.out or (paths.build() / "benchmarks" if options.smoke else paths.figures("benchmarks"))
     cases = {name: list(known[name](options.smoke)) for name in options.only or known}
-    done = {name: _finished(folder / f"{name}.csv") if options.resume else set() for name in cases}
-    waiting = [(name, case) for name, parts in cases.items() for case in parts if _key(case) not in done[name]]
-    before = {name: _took(folder / f"{name}.csv") for name in cases}
+    before = {name: _read(folder / f"{name}.csv") for name in cases}
+
+    def done(name: str, case: Case) -> bool:
+        row = before[name].get(_key(case), {"status": ""})
+        return options.resume and row["status"] == MEASURED and bool(row["idle"])
+
+    waiting = [(name, case) for name, parts in cases.items() for case in parts if not done(name, case)]
+    took = {(name, key): row["took"] for name, rows in before.items() for key, row in rows.items() if "took" in row}
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else np.nan  # before our own work adds to it
     started, differ = time.perf_counter(), 0
     with Sides(options.limit) as sides:
@@ -252,14 +231,14 @@ def main(arguments: Sequence[str] | None = None, measure: Callable[..., dict] = 
             if spent > options.budget:
                 print(f"the time is up: {len(waiting) - number} rows are left, go on with --resume")
                 break
-            guess = statistics.mean([*before[name].values(), *([spent / number] if number else [])] or [10.0])
-            left = sum(before[part].get(_key(other), guess) for part, other in waiting[number:])
+            guess = statistics.mean(took.values()) if took else spent / number if number else 10.0
+            left = sum(took.get((part, _key(other)), guess) for part, other in waiting[number:])
             place = f"[{number + 1}/{len(waiting)}, about {min(left, options.budget - spent) / 60:.0f} min left]"
             beside = f" beside {_key(case)[2]}" if case.peer else ""
             print(f"{place} {name}: {case.what}, {case.size:,} {case.size_unit}{beside}", flush=True)
             row = measure(case, sides, load)
             print(f"    {_say(row)}", flush=True)
-            _keep(folder / f"{name}.csv", row, [_key(part) for part in known[name](options.smoke)])
+            _keep(folder / f"{name}.csv", row, [_key(part) for part in cases[name]])
             differ += row["equal"] is False
     from tests.benchmarks.figure import draw_all  # here, so that measuring needs no matplotlib
 
@@ -268,12 +247,6 @@ def main(arguments: Sequence[str] | None = None, measure: Callable[..., dict] = 
     if differ:
         print(f"{differ} rows in which both sides differ", file=sys.stderr)
     return int(differ > 0)
-
-
-def _took(file: Path) -> dict[tuple, float]:
-    """Seconds that each row took the last time."""
-    table = _read(file)
-    return {} if "took" not in table else {tuple(line[:3]): line[3] for line in table[[*KEY, "took"]].itertuples(index=False)}
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,6 @@ TITLES = {
     "ten_million": "10,000,000 labels, ours alone",
     "own_losses": "A loss with its gradients",
     "own_ccc": "A step of CCC",
-    "own_seeds": "Several runs",
     "own_memory": "An epoch on 100,000 items",
 }
 ALT = (
@@ -58,23 +57,13 @@ def draw_all(folder: Path) -> list[Path]:
         panels = [(part, table, _panel_of(table)) for part, table in tables.items()]
         if "aggregation" in tables and tables["aggregation"]["peer_mb"].notna().any():
             panels.insert([part for part, _, _ in panels].index("aggregation") + 1, ("memory", tables["aggregation"], _memory))
-        with style.in_style(), _written_to(folder):
+        # Figures go to the parent of a folder, of which it is then a notebook's.
+        with style.in_style(), patch.dict(os.environ, CROWDS_FIGURES=str(folder.resolve().parent)):
             figure = _draw(panels)
             whole = pd.concat([table.assign(question=part) for part, table in tables.items()], ignore_index=True)
             style.save(figure, folder.name, name, whole, alt)
         drawn.append(folder / f"{name}.png")
     return drawn
-
-
-@contextmanager
-def _written_to(folder: Path):
-    """Let figures go to the parent of a folder, of which it is then a notebook's."""
-    before = os.environ.get("CROWDS_FIGURES")
-    os.environ["CROWDS_FIGURES"] = str(folder.resolve().parent)
-    try:
-        yield
-    finally:
-        os.environ.pop("CROWDS_FIGURES") if before is None else os.environ.update(CROWDS_FIGURES=before)
 
 
 def _table(file: Path) -> pd.DataFrame:

@@ -23,7 +23,6 @@ with independent ones; so only intervals, confidences and the number of wrong la
 from __future__ import annotations
 
 import argparse
-import io
 import subprocess
 import sys
 import tempfile
@@ -35,12 +34,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from lib import paths
 from lib.aggregation import fusion, judging, shared_errors
 from lib.aggregation.glad import glad
 from lib.crowd.labels import CrowdLabels
+from lib.plotting import style
 from lib.plotting.style import GRAY, color, in_style
-from lib.storage import write_atomically
 
 LEVELS = {
     "per_item": (1.0, 1.2, 2.0, 3.0, 5.0),
@@ -187,10 +185,13 @@ def with_cleanlab(table: pd.DataFrame, python: str) -> pd.DataFrame:
     return table.assign(cleanlab=values)
 
 
+def _present(table: pd.DataFrame) -> list[str]:
+    return [name for name in METHODS if name in table and table[name].notna().any()]
+
+
 def draw(table: pd.DataFrame) -> plt.Figure:
     """Points above the vote, a dot a cell, for each method; independent and shared errors side by side."""
-    present = [name for name in METHODS if name in table and table[name].notna().any()]
-    rng = np.random.default_rng(0)
+    present, rng = _present(table), np.random.default_rng(0)
     with in_style():
         fig, axes = plt.subplots(1, 2, figsize=(11, 1 + 0.6 * len(present)), sharey=True)
         for axis, errors in zip(axes, LEVELS["errors"], strict=True):
@@ -225,25 +226,14 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
     table = pd.DataFrame(lines)
     if given.cleanlab:
         table = with_cleanlab(table, given.cleanlab)
-    save(table)
+    style.save(draw(table), "benchmarks", "own_data_grid", table.round(3), ALT)
     print("\n" + summary(table))
     return table
 
 
-def save(table: pd.DataFrame) -> None:
-    """The table and its figure, into ``figures/benchmarks``."""
-    folder = paths.figures("benchmarks")
-    write_atomically(folder / "own_data_grid.csv", table.to_csv(index=False, float_format="%.3f", lineterminator="\n"))
-    image, fig = io.BytesIO(), draw(table)
-    fig.savefig(image, format="png", metadata={"Software": None})
-    plt.close(fig)
-    write_atomically(folder / "own_data_grid.png", image.getvalue())
-    write_atomically(folder / "own_data_grid.alt.txt", ALT + "\n")
-
-
 def summary(table: pd.DataFrame) -> str:
     """How often each method is more than a point below the vote, and below the best of all."""
-    present = [name for name in METHODS if name in table and table[name].notna().any()]
+    present = _present(table)
     best = table[[*present, "vote"]].astype(float).max(axis=1)
     words = []
     for name in present:
@@ -254,8 +244,8 @@ def summary(table: pd.DataFrame) -> str:
             f"{(gain < -1).sum()} of {len(gain)} cells (worst {gain.min():.1f}); within a point of the best in "
             f"{(rest >= -1).sum()}"
         )
-    alone = table[table["errors"] == "independent"]
-    for name, part in (("independent", alone), ("shared", table[table["errors"] == "shared"])):
+    for name in LEVELS["errors"]:
+        part = table[table["errors"] == name]
         share = part["intervals_hold"].sum() / max(part["intervals"].sum(), 1)
         own = 100 * part["classifier_held"].mean()
         words.append(f"95 % intervals, {name} errors: {100 * share:.1f} % hold; the classifier's in {own:.0f} % of the cells")

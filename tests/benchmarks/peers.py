@@ -60,11 +60,7 @@ def _in(folder: Path) -> Path:
 
 
 def python_of(peer: str) -> tuple[Path, str]:
-    """The Python that a side runs in, and the checkout on its path ("" for none).
-
-    Raises:
-        Missing: it has not been named, or is not there.
-    """
+    """The Python that a side runs in, and the checkout on its path ("" for none). Raises Missing where there is none."""
     if peer == OURS:
         return Path(sys.executable), str(paths.ROOT)
     variable = f"BENCH_{peer.upper()}"
@@ -100,18 +96,8 @@ def install() -> None:
 
 
 class Side:
-    """A process of ours or of a peer.
-
-    Args:
-        peer: :data:`OURS`, or one of :data:`PEERS`.
-        limit: seconds by the clock that one answer may take.
-
-    Attributes:
-        version: of what is measured, after :meth:`prepare`.
-
-    Raises:
-        Missing: it is not there.
-    """
+    """A process of ours or of a peer, whose answers may take ``limit`` seconds by the clock; ``version`` is of what is
+    measured, after :meth:`prepare`. Raises Missing where it is not there."""
 
     def __init__(self, peer: str, limit: float) -> None:
         python, checkout = python_of(peer)
@@ -162,11 +148,7 @@ class Side:
         self.version = answer["version"]
 
     def run(self) -> tuple[dict, dict[str, np.ndarray]]:
-        """Run it once: ``cpu``, ``wall`` and ``peak_mb``, and the result.
-
-        Raises:
-            Stopped: it took longer than the limit, or failed.
-        """
+        """Run it once: ``cpu``, ``wall`` and ``peak_mb``, and the result. Raises Stopped where it took too long, or failed."""
         file = Path(self._folder.name, "result.npz")
         answer = self._ask({"result": str(file)}, self.limit)
         with np.load(file, allow_pickle=False) as stored:
@@ -174,8 +156,9 @@ class Side:
 
     def end(self) -> None:
         """Be done with the task."""
-        with contextlib.suppress(Stopped):
-            self._ask({"end": True}, self.limit)
+        if not self.dead:
+            with contextlib.suppress(Stopped):
+                self._ask({"end": True}, self.limit)
 
     def _ask(self, question: dict, limit: float) -> dict:
         try:
@@ -204,11 +187,7 @@ class Side:
 
 
 class Sides:
-    """Processes of all sides, each started when it is asked for and again after it was stopped; closed by ``with``.
-
-    Args:
-        limit: as in :class:`Side`.
-    """
+    """Processes of all sides, each started when it is asked for and again after it was stopped; closed by ``with``."""
 
     def __init__(self, limit: float) -> None:
         self.limit = limit

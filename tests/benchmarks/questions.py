@@ -26,38 +26,23 @@ class NoData(Exception):
 
 @dataclass(frozen=True)
 class Case:
-    """A row before it is measured.
+    """A row before it is measured."""
 
-    Attributes:
-        what: what is computed, in a few words.
-        size, size_unit: how much of it.
-        task, options: of our side.
-        data: makes the arrays that both sides get.
-        peer: the other side, one of :data:`tests.benchmarks.peers.PEERS`; "ours" for a variant of our own; "" for none.
-        peer_title: what a variant of our own is called.
-        peer_options: of the other side; by default the same.
-        compared: the array that both sides return.
-        tolerance: largest difference at which the results count as equal: of probabilities and gradients the largest absolute
-            one, of labels (``"answers"``) the share of items, of accuracies points. None where nothing is compared.
-        steps: by which the seconds are divided.
-        clock: ``cpu`` for the seconds of one thread, or ``seconds`` for those that the task itself returns.
-        limit_seconds, limit_mb: what ours should stay under.
-    """
-
-    what: str
-    size: int
+    what: str  # what is computed, in a few words
+    size: int  # how much of it
     size_unit: str
-    task: str
-    data: Callable[[], Arrays]
+    task: str  # of our side, with its options
+    data: Callable[[], Arrays]  # makes the arrays that both sides get
     options: dict = field(default_factory=dict)
-    peer: str = ""
-    peer_title: str = ""
-    peer_options: dict | None = None
-    compared: str = "posterior"
+    peer: str = ""  # the other side, one of `peers.PEERS`; "ours" for a variant of our own; "" for none
+    peer_title: str = ""  # what a variant of our own is called
+    peer_options: dict | None = None  # of the other side; by default the same
+    compared: str = "posterior"  # the array that both sides return
+    # Largest difference at which the results count as equal: of probabilities and gradients the largest absolute one, of labels
+    # ("answers") the share of items, of accuracies points. None where nothing is compared.
     tolerance: float | None = None
-    steps: int = 1
-    clock: str = "cpu"
-    limit_seconds: float | None = None
+    steps: int = 1  # by which the seconds are divided
+    limit_seconds: float | None = None  # what ours should stay under
     limit_mb: float | None = None
 
 
@@ -71,11 +56,10 @@ def simulated(
     per_item: int = PER_ITEM,
     features: int = 0,
     x_shape: tuple[int, ...] = (),
-    seed: int = 0,
 ) -> Arrays:
     """Labels in random order, ``per_item`` different annotators an item, of whom most are right more often than not; features
     around each class's center, or images of noise."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     truth = random.integers(classes, size=items)
     first = random.integers(annotators, size=(items, 1))
     stride = random.integers(1, annotators // per_item + 1, size=(items, 1))
@@ -130,6 +114,9 @@ def ccc_data(network: str, smoke: bool, widths: tuple[int, ...]) -> Arrays:
     return data | {"n_groups": np.array(groups)}
 
 
+NOTHING = dict  # a task that makes its own data
+
+
 # ------------------------------------------------------------------ questions about peers and about size
 
 
@@ -179,36 +166,20 @@ def training(smoke: bool) -> Iterator[Case]:
                 options = {"method": method, "network": network, "epochs": epochs, "batch_size": 64}
                 # MaML leaves CoNAL's matrices out of its optimizer and sums UnionNet-B's loss over an item's labels.
                 differs = peer == "maml" and method in ("conal", "unionnet-b")
-                yield Case(
-                    f"{titles[method]}, {title}",
-                    epochs,
-                    "epochs",
-                    "train",
-                    data,
-                    options,
-                    peer,
-                    compared="accuracy",
-                    tolerance=None if differs or smoke else 2.0,
-                )
+                points = {"compared": "accuracy", "tolerance": None if differs or smoke else 2.0}
+                yield Case(f"{titles[method]}, {title}", epochs, "epochs", "train", data, options, peer, **points)
 
 
 def ccc(smoke: bool) -> Iterator[Case]:
     """How long does a step of CCC's two networks take beside the authors'? Head with head, full with full."""
     for network, gradient in (("mlp", "full"), ("resnet", "full"), ("resnet", "head")):
+        title, items = ("MLP", 64) if network == "mlp" else ("ResNet", 32)
         widths = [8, 12] if smoke else [64, 128]
         steps = 1 if smoke or network == "resnet" else 20
-        yield Case(
-            f"{'MLP' if network == 'mlp' else 'ResNet'}, {gradient} gradient",
-            32 if network == "resnet" else 64,
-            "items",
-            "ccc_step",
-            partial(ccc_data, network, smoke, tuple(widths)),
-            {"network": network, "gradient": gradient, "widths": widths, "rate": 0.5, "lr": 0.01, "steps": steps},
-            "ccc",
-            compared="matrices",
-            tolerance=1e-4,
-            steps=steps,
-        )
+        data = partial(ccc_data, network, smoke, tuple(widths))
+        options = {"network": network, "gradient": gradient, "widths": widths, "rate": 0.5, "lr": 0.01, "steps": steps}
+        equal = {"compared": "matrices", "tolerance": 1e-4, "steps": steps}
+        yield Case(f"{title}, {gradient} gradient", items, "items", "ccc_step", data, options, "ccc", **equal)
 
 
 def _steps(methods: dict[str, str], sizes: tuple[int, ...], unit: str, smoke: bool, fixed: int) -> Iterator[Case]:
@@ -248,20 +219,14 @@ def ten_million(smoke: bool) -> Iterator[Case]:
 
 def own_labels(smoke: bool) -> Iterator[Case]:
     """How long does it take to read a file of own labels of 1,000,000 items, and to report on them?"""
-    for items in (60,) if smoke else (1_000_000,):
-        data = partial(simulated, items, max(items // 1_000, 12), per_item=3)
-        for part, title in (("read", "read the file"), ("report", "report")):
-            yield Case(title, items, "items", "own_data", data, {"part": part}, compared="labels", limit_seconds=15.0)
+    items = 60 if smoke else 1_000_000
+    data = partial(simulated, items, max(items // 1_000, 12), per_item=3)
+    for part, title in (("read", "read the file"), ("report", "report")):
+        yield Case(title, items, "items", "own_data", data, {"part": part}, compared="labels", limit_seconds=15.0)
 
 
 QUESTIONS: dict[str, Callable[[bool], Iterator[Case]]] = {
-    "training": training,
-    "classes": classes,
-    "ccc": ccc,
-    "annotators": annotators,
-    "aggregation": aggregation,
-    "own_labels": own_labels,
-    "ten_million": ten_million,
+    question.__name__: question for question in (training, classes, ccc, annotators, aggregation, own_labels, ten_million)
 }
 
 
@@ -273,20 +238,9 @@ def own_losses(smoke: bool) -> Iterator[Case]:
     items, annotators, steps = (4, 12, 1) if smoke else (128, 747, 20)
     data = partial(simulated, items, annotators, 3 if smoke else CLASSES, 3)
     for name, title in (("coupled", "coupled cross-entropy"), ("crowd_layer", "Crowd Layer")):
-        yield Case(
-            title,
-            annotators,
-            "annotators",
-            "loss",
-            data,
-            {"name": name, "steps": steps},
-            OURS,
-            "one-hot labels",
-            peer_options={"name": f"dense_{name}", "steps": steps},
-            compared="gradients",
-            tolerance=1e-5,
-            steps=steps,
-        )
+        options, other = ({"name": form, "steps": steps} for form in (name, f"dense_{name}"))
+        beside = {"peer_options": other, "compared": "gradients", "tolerance": 1e-5, "steps": steps}
+        yield Case(title, annotators, "annotators", "loss", data, options, OURS, "one-hot labels", **beside)
 
 
 def own_ccc(smoke: bool) -> Iterator[Case]:
@@ -295,58 +249,13 @@ def own_ccc(smoke: bool) -> Iterator[Case]:
         steps = 30 if network == "mlp" and not smoke else 1
         common = {"network": network, "steps": steps, "smoke": smoke}
         head, full = ({"name": "tangent_step", "mode": mode} for mode in ("head", "full"))
-        for ours, other, peer_title in (
-            (full, {"name": "double_backward_step", "mode": ""}, "double backward"),
-            (full, {"name": "plain_step", "mode": ""}, "plain form"),
-            (head, full, "full gradient"),
+        for what, ours, other, peer_title, tolerance in (
+            (f"CCC, {title}", full, {"name": "double_backward_step", "mode": ""}, "double backward", 1e-4),
+            (f"CCC, {title}", full, {"name": "plain_step", "mode": ""}, "plain form", 1e-4),
+            (f"CCC, {title}, head", head, full, "full gradient", None),
         ):
-            equal = ours is full
-            yield Case(
-                f"CCC, {title}" + ("" if equal else ", head"),
-                64,
-                "items",
-                "ccc_form",
-                partial(simulated, 2, 12),
-                common | ours,
-                OURS,
-                peer_title,
-                peer_options=common | other,
-                compared="correction",
-                tolerance=1e-4 if equal else None,
-                steps=steps,
-            )
-
-
-def own_seeds(smoke: bool) -> Iterator[Case]:
-    """Our own: several runs one after the other, beside stacked networks (vmap) and beside processes."""
-    sizes = {"size": 8, "seeds": 2} if smoke else {"size": 64, "seeds": 4}
-    yield Case(
-        f"{sizes['seeds']} LeNets",
-        sizes["size"],
-        "images",
-        "several_networks",
-        partial(simulated, 2, 12),
-        {"stacked": False} | sizes,
-        OURS,
-        "stacked (vmap)",
-        peer_options={"stacked": True} | sizes,
-        compared="head",
-        tolerance=1e-5,
-    )
-    if not smoke:  # processes take longer to start than the rest of a small pass
-        yield Case(
-            "2 runs in processes",
-            128,
-            "images",
-            "runs_at_once",
-            partial(simulated, 2, 12),
-            {"count": 2, "size": 128, "steps": 60},
-            OURS,
-            "one after the other",
-            peer_options={"count": 1, "size": 128, "steps": 60},
-            compared="seconds",
-            clock="seconds",
-        )
+            beside = {"peer_options": common | other, "compared": "correction", "tolerance": tolerance, "steps": steps}
+            yield Case(what, 64, "items", "ccc_form", NOTHING, common | ours, OURS, peer_title, **beside)
 
 
 def own_memory(smoke: bool) -> Iterator[Case]:
@@ -358,8 +267,5 @@ def own_memory(smoke: bool) -> Iterator[Case]:
 
 
 OWN: dict[str, Callable[[bool], Iterator[Case]]] = {
-    "own_losses": own_losses,
-    "own_ccc": own_ccc,
-    "own_seeds": own_seeds,
-    "own_memory": own_memory,
+    question.__name__: question for question in (own_losses, own_ccc, own_memory)
 }

@@ -182,9 +182,7 @@ def own_data(data: Arrays, part: str):
 def loss(data: Arrays, name: str, steps: int):
     """A loss with its gradients; ``name`` is a function of :mod:`tests.benchmarks.loss_forms`."""
     torch.set_num_threads(1)
-    sizes = (int(data["n_annotators"]), int(data["n_classes"]))
-    batch = loss_forms.make_batch(data["item"], data["annotator"], data["label"], *sizes)
-    form = getattr(loss_forms, name)
+    batch, form = loss_forms.make_batch(data), getattr(loss_forms, name)
 
     def run() -> Arrays:
         found = loss_forms.gradients(form, batch, steps)
@@ -205,27 +203,6 @@ def ccc_form(data: Arrays, network: str, name: str, mode: str, steps: int, smoke
         return {"correction": ccc_forms.repeat(form, problem, steps).numpy()}
 
     run()
-    return run
-
-
-def several_networks(data: Arrays, stacked: bool, size: int, seeds: int):
-    """One step each of several networks: stacked by ``vmap``, or one after the other."""
-    from tests.benchmarks import bench_images
-
-    torch.set_num_threads(1)
-    alone, together = bench_images.several("lenet", size, seeds, torch.device("cpu"))
-    form = together if stacked else alone
-    form()
-    return lambda: {"head": form().numpy()}
-
-
-def runs_at_once(data: Arrays, count: int, size: int, steps: int):
-    """So many runs in processes of their own; seconds of the clock for each of them."""
-    from tests.benchmarks import bench_images
-
-    def run() -> Arrays:
-        return {"seconds": np.array(bench_images.at_once("lenet", size, steps, "cpu", count) / count)}
-
     return run
 
 

@@ -6,7 +6,7 @@ import pytest
 from lib import datasets
 from lib.aggregation.dawid_skene import majority_vote
 from lib.datasets import conll_ner, download
-from lib.protocols import crowd_layer, selection
+from lib.protocols import crowd_layer
 
 FIRST = "Anna B-PER ?\nsings O ?\n\nRome B-LOC O\n\n"
 # The first sentence again, a sentence of the same words with other answers, and a new one.
@@ -88,23 +88,3 @@ def test_the_rate_is_chosen_on_sentences_set_aside():
     for config in crowd_layer.rate_tuning("quick"):
         assert config.dataset_options == {"validation": 0.2}
         assert config.seed == crowd_layer.RATE_SEED
-
-
-def test_the_rate_is_judged_on_late_validation_epochs():
-    def row(rate, valid):
-        history = {"valid_f1": valid, "test_f1": [1 - value for value in valid]}
-        return {"config": {"recipe": {"lr": rate}}, "history": history}
-
-    rows = [row(0.1, [0.9] + [0.2] * 5), row(0.2, [0.1] + [0.3] * 5), row(0.2, [0.0] * 6)]
-    assert crowd_layer.rate_scores(rows) == {0.1: 0.2, 0.2: 0.15}
-    assert selection.best(crowd_layer.rate_scores(rows)) == 0.1
-    assert selection.best(crowd_layer.rate_scores([row(0.2, [0.5]), row(0.1, [0.5])])) == 0.1
-
-
-def test_the_rate_in_use_is_the_one_that_was_chosen():
-    from lib.runs import ledger
-
-    rows = [row for row in ledger.reference_rows("tuning_ner") if row["config"]["scale"] == "quick"]
-    if not rows:
-        pytest.skip("no committed rows of the choice")
-    assert selection.best(crowd_layer.rate_scores(rows)) == crowd_layer.ENTITY_QUICK.lr

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from lib import networks
 from lib.methods import meta_gradient
 from lib.networks import Backbone
-from tests.benchmarks.ccc_forms import residual_network
+from lib.networks.resnet import residual
 
 LR = 0.1
 IMAGE, VECTOR = (3, 8, 8), (6,)
@@ -90,7 +90,7 @@ NETWORKS = {
     "frozen weight": (VECTOR, lambda: frozen("weight")),
     "frozen bias": (VECTOR, lambda: frozen("bias")),
     "tied and unused": (VECTOR, lambda: Backbone(nn.Sequential(Reused(), nn.LayerNorm(6), nn.AlphaDropout(0.3)), 6, 3)),
-    "residual": (IMAGE, lambda: residual_network(3, (4, 6))),
+    "residual": (IMAGE, lambda: residual(IMAGE, 3, (4, 6), (2, 2))),
     "pooling": (
         IMAGE,
         lambda: Backbone(

@@ -1,28 +1,31 @@
-"""The movie reviews' settings in use are those that the committed tuning runs chose on validation data."""
+"""Cats and dogs: the user's photographs where there are any, and the published network for both."""
 
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lib import networks
+from lib.datasets import dogs_vs_cats
 from lib.protocols import crowd_layer
-from lib.runs import ledger
 
 
-def test_the_settings_are_what_tuning_chose():
-    rows = [row for row in ledger.reference_rows("moviereviews_tuning") if row["config"]["scale"] == "quick"]
-    epochs = crowd_layer.review_budget(rows)
-    assert (epochs, crowd_layer.review_options(rows, epochs)) == (crowd_layer.RATING_EPOCHS, crowd_layer.RATING_CHOSEN)
+def test_the_users_photographs_take_the_place_of_cifar10(monkeypatch, tmp_path):
+    monkeypatch.delenv(dogs_vs_cats.VARIABLE, raising=False)
+    assert {c.dataset for c in crowd_layer.simulated_annotators("paper", [0])} == {"cats_dogs"}
+    for name in ("cat.0", "cat.1", "dog.0", "dog.1"):
+        (tmp_path / f"{name}.jpg").write_bytes(b"x")
+    monkeypatch.setenv(dogs_vs_cats.VARIABLE, str(tmp_path))
+    own = crowd_layer.simulated_annotators("paper", [0])
+    assert {(c.dataset, c.dataset_options["collection"]) for c in own} == {("dogs_vs_cats", dogs_vs_cats.digest(tmp_path))}
+    assert {c.dataset for c in crowd_layer.simulated_annotators("quick", [0])} == {"cats_dogs"}
 
 
-def row(method, options, valid):
-    config = {"method": method, "method_options": options}
-    return {"config": config, "history": {"valid_rmse": [0.9] * 4 + [valid] * 16, "test_rmse": [0.0] * 20}}
-
-
-def test_the_choice_is_by_validation_error_alone():
-    rows = [row("ratings-mean", {}, 0.2)]
-    rows[0]["history"]["valid_rmse"][9] = 0.1
-    errors = {0.5: (0.3, 0.1), 2.0: (0.1, 0.2), 8.0: (0.2, 0.2)}  # the mean over two splits decides
-    rows += [row("ratings-em", {"prior": prior}, error) for prior, both in errors.items() for error in both]
-    for layer in crowd_layer.RATING_LAYERS:  # equal to four digits: the first
-        rows += [row(layer, options, 0.2 - 1e-6 * i) for i, options in enumerate(crowd_layer.RATING_OPTIONS[layer])]
-    assert crowd_layer.review_budget(rows) == 10
-    assert crowd_layer.review_options(rows, 10) == {"ratings-em": {"prior": 2.0}} | {
-        m: crowd_layer.RATING_OPTIONS[m][0] for m in crowd_layer.RATING_LAYERS
-    }
+def test_the_published_network_and_its_small_form():
+    published = networks.build("dogs-vs-cats", (3, 150, 150), 2)
+    assert published.trunk[-3].in_features == 7 * 7 * 64  # as the released notebook prints
+    assert networks.build("dogs-vs-cats", (3, 32, 32), 2, padding=1)(torch.zeros(2, 3, 32, 32)).shape == (2, 2)
+    with pytest.raises(ValueError, match=r"leaves nothing of \(3, 32, 32\) images with padding 0"):
+        networks.build("dogs-vs-cats", (3, 32, 32), 2)
+    with pytest.raises(ValueError, match=r"needs images of \(channels, height, width\), found \(512,\)"):
+        networks.build("dogs-vs-cats", (512,), 2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,25 +12,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
 from lib.simulation import drawing
+from tests.simulation.counts import p_value, table
 
 MATRICES = np.stack([drawing.symmetric(0.7, 4), drawing.pair_confusion(0.6, [1, 0, 3, 2]), drawing.constant(2, 4), np.eye(4)])
-
-
-def p_value(counts: np.ndarray, expected: np.ndarray) -> float:
-    """Chi-square test of a table of counts against probabilities, row by row; impossible cells must be empty."""
-    assert not counts[expected == 0].any()
-    expected = expected * counts.sum(axis=-1, keepdims=True)
-    cells = expected > 0
-    statistic = ((counts - expected)[cells] ** 2 / expected[cells]).sum()
-    freedom = cells.sum() - np.prod(counts.shape[:-1])
-    return stats.chi2.sf(statistic, freedom)
-
-
-def label_table(crowd, y: np.ndarray) -> np.ndarray:
-    shape = (crowd.n_annotators, crowd.n_classes, crowd.n_classes)
-    table = np.zeros(shape)
-    np.add.at(table, (crowd.annotator, y[crowd.item], crowd.label), 1)
-    return table
+either = pytest.mark.parametrize("assign", [drawing.assign, drawing.assign_among_many])
 
 
 # ---------------------------------------------------------------------- matrices
@@ -39,7 +26,6 @@ def test_matrices_by_hand():
     assert_allclose(drawing.pair_confusion(0.5, [1, 0, 3, 2], share=0.8)[0], [0.5, 0.4, 0.05, 0.05])
     assert_allclose(drawing.pair_confusion(0.6, [1, 0], share=0.8), [[0.6, 0.4], [0.4, 0.6]])
     assert_allclose(drawing.constant(1, 3), [[0, 1, 0]] * 3)
-    assert_allclose(MATRICES.sum(axis=2), 1)
 
 
 @pytest.mark.parametrize(
@@ -61,66 +47,91 @@ def test_matrices_refuse(make, message):
 # ---------------------------------------------------------------------- who labels what
 
 
+@either
 @settings(max_examples=60, deadline=None)
 @given(
     items=st.integers(0, 60),
     annotators=st.integers(1, 12),
     average=st.floats(0, 12),
-    chunk=st.integers(1, 200),
+    idle=st.booleans(),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_assign_properties(items, annotators, average, chunk, seed):
-    average = min(average, annotators)
+def test_assign_properties(assign, items, annotators, average, idle, seed):
     weights = drawing.participation(annotators, rng=seed)
-    item, annotator = drawing.assign(items, weights, average, seed)
+    weights[0] = 0 if idle and annotators > 1 else weights[0]
+    average = min(average, (weights > 0).sum())
+    item, annotator = assign(items, weights, average, seed)
     assert len(item) == round(items * average)  # the average is exact
-    pairs = item * annotators + annotator
-    assert (np.diff(pairs) > 0).all()  # sorted, and no pair twice
+    assert (np.diff(item * annotators + annotator) > 0).all()  # sorted, and no pair twice
     assert ((annotator >= 0) & (annotator < annotators)).all()
+    assert (weights[annotator] > 0).all()
     counts = np.bincount(item, minlength=items)
     assert ((counts == np.floor(average)) | (counts == np.ceil(average))).all()
-    again = drawing.assign(items, weights, average, seed, chunk=chunk)
-    assert_array_equal(again, (item, annotator))
 
 
-def test_assign_follows_the_weights():
-    weights = np.array([0.5, 0.3, 0.2])
-    _, annotator = drawing.assign(20000, weights, 1, 0)
-    assert p_value(np.bincount(annotator, minlength=3)[None], weights[None]) > 1e-3
-
-
+@pytest.mark.parametrize(
+    ("assign", "rounds"), [(drawing.assign, 0), (drawing.assign_among_many, drawing.ROUNDS), (drawing.assign_among_many, 0)]
+)
 @pytest.mark.parametrize("average", [2, 1.5])
-def test_assign_draws_one_after_the_other(average):
-    """Two of three without replacement: P(both r and s) = w_r w_s (1 / (1 - w_r) + 1 / (1 - w_s))."""
-    weights = np.array([0.5, 0.3, 0.2])
-    item, annotator = drawing.assign(30000, weights, average, 1)
-    counts = np.bincount(item, minlength=30000)
-    left_out = 3 - np.bincount(item, weights=annotator, minlength=30000)[counts == 2].astype(int)
+def test_assign_draws_one_after_the_other(assign, rounds, average, monkeypatch):
+    """Two of three without replacement: P(both r and s) = w_r w_s (1 / (1 - w_r) + 1 / (1 - w_s)); also where those who are
+    left are weighed one by one."""
+    monkeypatch.setattr(drawing, "ROUNDS", rounds)
+    weights, items = np.array([0.5, 0.3, 0.2]), 30000
+    item, annotator = assign(items, weights, average, 1)
+    counts = np.bincount(item, minlength=items)
+    left_out = 3 - np.bincount(item, weights=annotator, minlength=items)[counts == 2].astype(int)
     expected = np.array([np.prod(w) * (1 / (1 - w)).sum() for w in (weights[[1, 2]], weights[[0, 2]], weights[[0, 1]])])
-    assert_allclose(expected.sum(), 1)
     assert p_value(np.bincount(left_out, minlength=3)[None], expected[None]) > 1e-3
-    alone = annotator[np.isin(item, np.flatnonzero(counts == 1))]
     if average < 2:  # an item with one label is as if that were all there is
+        alone = annotator[np.isin(item, np.flatnonzero(counts == 1))]
         assert p_value(np.bincount(alone, minlength=3)[None], weights[None]) > 1e-3
 
 
-def test_annotator_of_no_weight_labels_nothing():
-    _, annotator = drawing.assign(500, np.array([0.0, 1.0, 1.0]), 2, 0)
-    assert set(annotator) == {1, 2}
+@either
+def test_nothing_depends_on_the_chunk(assign, monkeypatch):
+    weights = np.array([1e9, 1e9, 1.0, 2.0, 3.0])  # two that are drawn again and again
+    y, matrices = np.arange(200) % 4, MATRICES[[0, 1, 2, 3, 0]]
+
+    def drawn():
+        crowd = drawing.simulate(y, matrices, 4, 5, weights, assign=assign)
+        return crowd.item, crowd.annotator, crowd.label
+
+    whole = drawn()
+    monkeypatch.setattr(drawing, "CHUNK", 13)
+    assert_array_equal(drawn(), whole)
+    behind = np.bincount(whole[1], minlength=5)[2:]
+    w = np.array([1.0, 2.0, 3.0]) / 6
+    left_out = [w[a] * w[b] * (1 / (1 - w[a]) + 1 / (1 - w[b])) for a, b in ((1, 2), (0, 2), (0, 1))]
+    assert p_value(behind[None], (1 - np.array(left_out))[None] / 2) > 1e-3
 
 
+@either
 @pytest.mark.parametrize(
     ("weights", "average", "message"),
     [
         ([1.0, 1.0, 0.0], 2.5, "between 0 and the 2 annotators that take part, found 2.5"),
-        ([1.0, 1.0], -1, "found -1"),
+        ([1.0, 1.0], float("nan"), "found nan"),
         ([1.0, -1.0], 1, "not negative"),
         ([1.0, float("nan")], 1, "finite"),
+        ([0.0, 0.0], 1, "between 0 and the 0 annotators"),
     ],
 )
-def test_assign_refuses(weights, average, message):
+def test_assign_refuses(assign, weights, average, message):
     with pytest.raises(ValueError, match=message):
-        drawing.assign(10, np.array(weights), average)
+        assign(10, np.array(weights), average)
+
+
+@either
+def test_memory_is_bounded(assign):
+    """Items times annotators would be 160 MB at once."""
+    y, matrices = np.zeros(100_000, dtype=int), np.stack([drawing.symmetric(0.5, 4)] * 200)
+    tracemalloc.start()
+    crowd = drawing.simulate(y, matrices, 1.0, assign=assign)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(crowd) == 100_000
+    assert peak < (145e6 if assign is drawing.assign else 30e6)
 
 
 def test_participation_is_beta_with_a_floor():
@@ -147,7 +158,7 @@ def test_labels_follow_the_matrices(copying):
     y = np.random.default_rng(0).integers(4, size=6000)
     groups = np.array([0, 0, 1, -1])
     crowd = drawing.simulate(y, MATRICES, 2.5, seed=5, groups=groups, copying=copying)
-    assert p_value(label_table(crowd, y), MATRICES) > 1e-3
+    assert p_value(table(crowd, y), MATRICES) > 1e-3
 
 
 def test_transposed_matrices_would_be_noticed():
@@ -165,20 +176,6 @@ def test_impossible_classes_are_never_said():
     assert drawing.draw(zeros, last, zeros, zeros, quantile=ones) == [9]
 
 
-def test_draw_does_not_depend_on_the_chunk():
-    rng = np.random.default_rng(0)
-    y, item, annotator = rng.integers(4, size=50), rng.integers(50, size=300), rng.integers(4, size=300)
-    whole = drawing.draw(y, MATRICES, item, annotator, 7)
-    assert_array_equal(drawing.draw(y, MATRICES, item, annotator, 7, chunk=13), whole)
-
-
-def test_same_seed_same_triples():
-    y = np.arange(300) % 4
-    first, again, other = (drawing.simulate(y, MATRICES, 1.7, seed=seed) for seed in (1, 1, 2))
-    assert_array_equal([first.item, first.annotator, first.label], [again.item, again.annotator, again.label])
-    assert not np.array_equal(first.annotator, other.annotator)
-
-
 def test_copying_changes_answers_only():
     y = np.arange(400) % 4
     alone = drawing.simulate(y, MATRICES, 2, seed=1)
@@ -189,28 +186,18 @@ def test_copying_changes_answers_only():
         assert np.array_equal(crowd.label, alone.label) == (copying == 0)
 
 
-def agreement(copying: float, groups, accuracy: float = 0.4) -> np.ndarray:
-    """Share of items on which two annotators of equal matrices agree, for the pairs (0, 1) and (0, 2)."""
-    matrices = np.stack([drawing.symmetric(accuracy, 4)] * 3)
-    y = np.zeros(20000, dtype=int)
-    crowd = drawing.simulate(y, matrices, 3, seed=4, groups=np.array(groups), copying=copying)
+@pytest.mark.parametrize(
+    ("copying", "groups", "within"),
+    [(1.0, [0, 0, 1], 1.0), (0.5, [0, 0, -1], 0.25 + 0.75 * 0.28), (1.0, [-1, -1, -1], 0.28)],  # in no group: nobody to copy
+)
+def test_a_group_agrees_as_often_as_it_should(copying, groups, within):
+    """Two annotators of accuracy 0.4 among four classes agree by chance with probability 0.4² + 3 · 0.2² = 0.28."""
+    matrices = np.stack([drawing.symmetric(0.4, 4)] * 3)
+    crowd = drawing.simulate(np.zeros(20000, dtype=int), matrices, 3, seed=4, groups=np.array(groups), copying=copying)
     said = crowd.label.reshape(-1, 3)
-    return np.array([(said[:, 0] == said[:, 1]).mean(), (said[:, 0] == said[:, 2]).mean()])
-
-
-def test_full_copying_makes_a_group_of_one_voice():
-    within, between = agreement(1.0, [0, 0, 1])
-    assert within == 1.0
-    assert abs(between - (0.4**2 + 3 * 0.2**2)) < 0.02
-
-
-def test_partial_copying_agrees_as_often_as_it_should():
-    chance = 0.4**2 + 3 * 0.2**2
-    within, _ = agreement(0.5, [0, 0, -1])
-    assert abs(within - (0.25 + 0.75 * chance)) < 0.02
-    none, outside = agreement(1.0, [-1, -1, -1])  # in no group: nobody to copy
-    assert abs(none - chance) < 0.02
-    assert abs(outside - chance) < 0.02
+    found = (said[:, 0] == said[:, 1]).mean(), (said[:, 0] == said[:, 2]).mean()
+    assert_allclose(found, (within, 0.28), rtol=0, atol=0.02)
+    assert within < 1 or found[0] == 1
 
 
 def test_permuting_annotators_permutes_the_law():
@@ -218,21 +205,7 @@ def test_permuting_annotators_permutes_the_law():
     weights, order = np.array([0.4, 0.3, 0.2, 0.1]), np.array([2, 0, 3, 1])
     crowd = drawing.simulate(y, MATRICES[order], 1, seed=0, participation=weights[order])
     assert p_value(crowd.labels_per_annotator[None], weights[order][None]) > 1e-3
-    assert p_value(label_table(crowd, y), MATRICES[order]) > 1e-3
-
-
-def test_memory_grows_with_labels():
-    """A million items and 200 annotators would be 1.6 GB at once."""
-    import tracemalloc
-
-    y = np.zeros(100_000, dtype=int)
-    matrices = np.stack([drawing.symmetric(0.5, 4)] * 200)
-    tracemalloc.start()
-    crowd = drawing.simulate(y, matrices, 1.0, seed=0)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert len(crowd) == 100_000
-    assert peak < 0.9 * 100_000 * 200 * 8
+    assert p_value(table(crowd, y), MATRICES[order]) > 1e-3
 
 
 @pytest.mark.parametrize(
@@ -253,8 +226,3 @@ def test_memory_grows_with_labels():
 def test_simulate_refuses(wrong, message):
     with pytest.raises(ValueError, match=message):
         drawing.simulate(**{"y": np.array([0, 1]), "confusion": MATRICES, "labels_per_item": 1, **wrong})
-
-
-def test_nothing_to_label():
-    crowd = drawing.simulate(np.zeros(0, dtype=int), MATRICES, 2, groups=np.zeros(4, dtype=int), copying=0.5)
-    assert len(crowd) == 0

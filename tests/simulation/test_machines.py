@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_array_equal
 
 from lib import paths
 from lib.simulation import machines
@@ -31,18 +31,11 @@ def _cache(tmp_path, monkeypatch):
 def test_the_fifteen_of_the_script():
     crew = machines.crew()
     assert len(crew) == 15
-    assert [number for number, machine in enumerate(crew) if machine.images > 400] == list(machines.EXPERTS)
+    assert [number for number, machine in enumerate(crew) if machine.images > 400] == [0, 7]
     drawn = [int(np.random.default_rng(number).choice([100, 200, 300, 400])) for number in range(15)]  # the script's sizes
     assert [machine.images for machine in machines.crew(experts=False)] == drawn
     assert {machine.kind for machine in crew} == set(machines.KINDS)
     assert all(machine.images <= 500 for machine in machines.crew(sketch=True))
-
-
-@pytest.mark.parametrize("kind", machines.KINDS)
-def test_every_kind_learns(kind, digits):
-    x, y = digits
-    label = machines.fit(ONE_OF_A_KIND[kind], x[:300], y[:300], 10, seed=0)
-    assert (label(x[300:800]) == y[300:800]).mean() > 0.5  # chance: 0.1
 
 
 # The first twenty test images; an annotator is right where its digit is the first line's.
@@ -59,7 +52,7 @@ SAID = {
 
 
 @pytest.mark.parametrize("kind", machines.KINDS)
-def test_the_same_labels_on_every_machine(kind, digits):
+def test_every_kind_learns_the_same_on_every_machine(kind, digits):
     x, y = digits
     said = machines.fit(ONE_OF_A_KIND[kind], x[:300], y[:300], 10, seed=0)(x[300:320])
     assert "".join(map(str, y[300:320])) == TRUTH
@@ -112,10 +105,8 @@ def test_answers_are_kept_and_only_made_once(digits, monkeypatch):
     assert sorted((paths.cache() / "machines").glob("*.npy")) == kept
 
 
-def test_experts_alone_differ_where_they_are_absent(digits):
+def test_experts_need_as_many_images_as_they_saw(digits):
     x, y = digits
-    present, absent = (machines.crew(experts) for experts in (True, False))
-    assert [number for number in range(15) if present[number] != absent[number]] == list(machines.EXPERTS)
     with pytest.raises(ValueError, match=r"annotator 0 \(linear SVM, 9000 images\) needs 9000 images to train on, found 900"):
         machines.label_all(x[:900], y[:900], x[900:], 10)
 
@@ -133,10 +124,10 @@ def test_mismatched_labels_make_logistic_regression_guess(digits):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda x, y: Machine("tree", 100), "unknown kind of machine 'tree'"),
-        (lambda x, y: Machine("CNN", 100), "amount is the neighbors or epochs"),
-        (lambda x, y: Machine("RBF SVM", 100, 3), "RBF SVM got 3"),
-        (lambda x, y: Machine("RBF SVM", 0), "at least 1.*found 0"),
+        (lambda x, y: Machine("tree", 100), "one of linear SVM, .*found 'tree'"),
+        (lambda x, y: Machine("CNN", 100), "CNN needs .*an amount .*found images=100, amount=0"),
+        (lambda x, y: Machine("RBF SVM", 100, 3), "found images=100, amount=3"),
+        (lambda x, y: Machine("RBF SVM", 0), "at least one image.*found images=0"),
         (lambda x, y: machines.fit(ONE_OF_A_KIND["CNN"], x / 255, y, 10, 0), "uint8 images.*float64"),
         (lambda x, y: machines.fit(ONE_OF_A_KIND["CNN"], x, y[:-1], 10, 0), "for each of 1797 images"),
         (lambda x, y: machines.fit(ONE_OF_A_KIND["CNN"], x, y, 9, 0), "a class in 0 .. 8"),
@@ -153,10 +144,3 @@ def test_machines_refuse(make, message, digits):
 def test_names_say_what_an_annotator_is():
     assert str(machines.MACHINES[7]) == "5 nearest neighbors, 9000 images"
     assert str(machines.MACHINES[1]) == "CNN, 5 epochs, 200 images"
-
-
-def test_subsets_have_no_repeats_and_differ():
-    chosen = [machines.subset(number, machine, 10_000, seed=0) for number, machine in enumerate(machines.MACHINES)]
-    assert all(len(set(one)) == machine.images for one, machine in zip(chosen, machines.MACHINES, strict=True))
-    assert not np.array_equal(chosen[3][:100], chosen[13][:100])
-    assert_allclose(chosen[0].mean(), 5000, atol=5 * 10_000 / np.sqrt(12 * 9000))
