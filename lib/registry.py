@@ -27,6 +27,12 @@ def choice(name: str, value: T, known: Iterable[T]) -> T:
     return value
 
 
+def within(name: str, value: float, low: float, high: float) -> None:
+    """Raises ValueError where an option's value does not lie between ``low`` and ``high``, both included."""
+    if not low <= value <= high:
+        raise ValueError(f"{name} must lie between {low} and {high}, found {value!r}")
+
+
 class Registry(Generic[T]):
     """Entries by name. A module registers its entries when it is imported, and is imported when one of them is asked for.
 

@@ -31,6 +31,7 @@ import torch
 
 from lib.datasets import register
 from lib.datasets.kinds import stratified
+from lib.registry import choice
 from lib.simulation import drawing
 
 KINDS = ("expert", "careful", "careless", "confuser", "spammer")
@@ -55,8 +56,7 @@ def load(annotators: int = 20, labels_per_item: float = 3.0, crowd: str = "indep
     Raises:
         ValueError: an unknown ``crowd``, or fewer annotators than ``labels_per_item``.
     """
-    if crowd not in ("independent", "correlated"):
-        raise ValueError(f"crowd must be 'independent' or 'correlated', found {crowd!r}")
+    choice("crowd", crowd, ("independent", "correlated"))
     x, y, parts = _images()
     who, labels = np.random.SeedSequence(crowd_seed).generate_state(2).tolist()
     rng = np.random.default_rng(who)
