@@ -1,8 +1,7 @@
 """Every folder of the project. Nobody else joins paths.
 
-Folders that a run writes to can be moved by an environment variable, so that tests and rehearsals touch nothing that is
-committed: ``CROWDS_BUILD``, ``CROWDS_CACHE``, ``CROWDS_RUNS``, ``CROWDS_REFERENCE``, ``CROWDS_FIGURES``,
-``CROWDS_MIRROR``.
+Those that a run writes to are functions: an environment variable moves them, so that tests and rehearsals touch nothing
+that is committed.
 """
 
 from __future__ import annotations

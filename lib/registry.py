@@ -21,14 +21,16 @@ def unknown(kind: str, name: object, known: list[str]) -> str:
 
 
 def choice(name: str, value: T, known: Iterable[T]) -> T:
-    """An option's value, which must be one of those that there are.
-
-    Raises:
-        ValueError: it is none of them; the message lists them.
-    """
+    """An option's value. Raises ValueError where it is none of those that there are, with their list."""
     if value not in known:
         raise ValueError(f"{name} must be one of {', '.join(map(str, known))}, found {value!r}")
     return value
+
+
+def within(name: str, value: float, low: float, high: float) -> None:
+    """Raises ValueError where an option's value does not lie between ``low`` and ``high``, both included."""
+    if not low <= value <= high:
+        raise ValueError(f"{name} must lie between {low} and {high}, found {value!r}")
 
 
 class Registry(Generic[T]):

@@ -15,25 +15,13 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
 
-__all__ = [
-    "NotWritable",
-    "cached_array",
-    "cached_arrays",
-    "drop_output",
-    "in_use",
-    "is_in_use",
-    "locked",
-    "remove_unused",
-    "try_lock",
-    "write_atomically",
-]
-
 log = logging.getLogger(__name__)
+
+_USERS = ".in-use"  # one lock file for each process that is at work in a folder
 
 
 class NotWritable(OSError):
@@ -47,15 +35,10 @@ def drop_output() -> None:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a temporary file beside ``path``, then rename it; folders are made where they are missing.
+    """Write text (as UTF-8, with the line ends it has) or bytes to a temporary file beside ``path``, then rename it.
 
-    Args:
-        path: the file to make or to replace.
-        content: text, written as UTF-8 with the line ends it has, or bytes.
-
-    Raises:
-        NotWritable: it could not be written, a full disk included. The message names the file; what was there before is
-            still there, and the temporary file is gone.
+    Missing folders are made. Raises NotWritable, a full disk included: what was there before is still there, and the
+    temporary file is gone.
     """
     path = Path(path)
     data = content.encode("utf-8") if isinstance(content, str) else content
@@ -76,30 +59,15 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 # ---------------------------------------------------------------------- locks, which end with the process that holds them
 
 
-def try_lock(path: Path) -> FileLock | None:
-    """The lock of a file, to be released by the caller; None where another process has it.
+def try_lock(path: Path, wait: bool = False) -> FileLock | None:
+    """The lock of a file, to be released by the caller; None where another process has it and we do not ``wait``.
 
-    Raises:
-        NotWritable: the file cannot be made; names it.
+    Raises NotWritable where the file cannot be made.
     """
-    return _acquire(path, blocking=False)
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a file, after waiting for whoever has it. Raises NotWritable as :func:`try_lock`."""
-    lock = _acquire(path, blocking=True)
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _acquire(path: Path, blocking: bool) -> FileLock | None:
+    lock = FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
-        lock.acquire(blocking=blocking)
+        lock.acquire(blocking=wait)
     except Timeout:
         return None
     except OSError as error:
@@ -107,7 +75,14 @@ def _acquire(path: Path, blocking: bool) -> FileLock | None:
     return lock
 
 
-_USERS = ".in-use"  # one lock file for each process that is at work in a folder
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file, after waiting for whoever has it. Raises NotWritable as :func:`try_lock`."""
+    lock = try_lock(path, wait=True)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
@@ -122,21 +97,13 @@ def in_use(folder: Path) -> Iterator[None]:
             mark.unlink()
 
 
-def is_in_use(folder: Path) -> bool:
-    """Whether a process that lives is at work in a folder; marks of dead ones are removed."""
+def remove_unused(folder: Path) -> None:
+    """Remove a folder with all that is in it, unless a process that lives is at work in it."""
     for mark in (folder / _USERS).glob("*"):
         if (lock := try_lock(mark)) is None:
-            return True
+            return
         lock.release()
-        with contextlib.suppress(OSError):
-            mark.unlink()
-    return False
-
-
-def remove_unused(folder: Path) -> None:
-    """Remove a folder with all that is in it, unless a process is at work in it."""
-    if not is_in_use(folder):
-        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 # ---------------------------------------------------------------------- arrays that take time to make
@@ -145,19 +112,11 @@ def remove_unused(folder: Path) -> None:
 def cached_array(folder: Path, key: str, make: Callable[[], np.ndarray]) -> np.ndarray:
     """An array that takes time to make, from ``<folder>/<key>.npy`` where it is whole, else made and kept there.
 
-    A digest of the content stands beside it, so that damage is noticed and healed. Of several processes that ask at once, one
-    makes it and the others wait. A folder that cannot be written costs time, nothing else.
-
-    Args:
-        folder: of the cache.
-        key: says everything that decides the numbers.
-        make: makes the array.
+    ``key`` says everything that decides the numbers. A digest of the content stands beside it, so that damage is noticed
+    and healed. Of several processes that ask at once, one makes it and the others wait. A folder that cannot be written
+    costs time, nothing else.
     """
-
-    def pack(content: io.BytesIO, array: np.ndarray) -> None:
-        np.save(content, array, allow_pickle=False)
-
-    return _kept(Path(folder) / f"{key}.npy", make, pack, lambda content: np.load(content, allow_pickle=False))
+    return _kept(folder / f"{key}.npy", make)
 
 
 def cached_arrays(
@@ -168,32 +127,28 @@ def cached_arrays(
 ) -> dict[str, np.ndarray]:
     """Several arrays by name, kept together in ``<folder>/<key>.npz``; otherwise as :func:`cached_array`.
 
-    Args:
-        folder, key, make: see there.
-        right: whether arrays are the ones, for a file that comes without its digest.
+    ``right`` tells whether arrays are the ones, for a file that comes without its digest.
     """
-
-    def unpack(content: io.BytesIO) -> dict[str, np.ndarray]:
-        with np.load(content, allow_pickle=False) as stored:
-            return dict(stored)
-
-    return _kept(Path(folder) / f"{key}.npz", make, lambda content, arrays: np.savez(content, **arrays), unpack, right)
+    return _kept(folder / f"{key}.npz", make, right)
 
 
-def _kept(path: Path, make: Callable[[], Any], pack: Callable, unpack: Callable, right: Callable | None = None) -> Any:
-    if (found := _whole(path, unpack, right)) is not None:
+def _kept(path: Path, make: Callable, right: Callable | None = None):
+    if (found := _whole(path, right)) is not None:
         return found
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(locked(path.with_suffix(".lock")))
         except NotWritable as error:
             log.warning("%s", error)
-        if (found := _whole(path, unpack, right)) is not None:  # another process has made it meanwhile
+        if (found := _whole(path, right)) is not None:  # another process has made it meanwhile
             return found
         if path.exists():
             log.warning("%s is damaged, and is made again", path)
         made, content = make(), io.BytesIO()
-        pack(content, made)
+        if isinstance(made, dict):
+            np.savez(content, **made)
+        else:
+            np.save(content, made, allow_pickle=False)
         try:
             write_atomically(path, content.getvalue())
             write_atomically(path.with_suffix(".sha256"), hashlib.sha256(content.getvalue()).hexdigest() + "\n")
@@ -202,15 +157,19 @@ def _kept(path: Path, make: Callable[[], Any], pack: Callable, unpack: Callable,
         return made
 
 
-def _whole(path: Path, unpack: Callable, right: Callable | None) -> Any:
+def _whole(path: Path, right: Callable | None):
     """What a file holds where it agrees with its digest, or is right all the same; else None."""
     try:
         content, digest = path.read_bytes(), b""
         with contextlib.suppress(OSError):
             digest = path.with_suffix(".sha256").read_bytes().strip()
-        if hashlib.sha256(content).hexdigest().encode() == digest:
-            return unpack(io.BytesIO(content))
-        found = unpack(io.BytesIO(content)) if right else None
-        return found if right and right(found) else None
+        intact = hashlib.sha256(content).hexdigest().encode() == digest
+        if not (intact or right):
+            return None
+        found = np.load(io.BytesIO(content), allow_pickle=False)
+        if not isinstance(found, np.ndarray):
+            with found:
+                found = dict(found)
+        return found if intact or right(found) else None
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
         return None

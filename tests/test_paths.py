@@ -25,33 +25,22 @@ def test_a_folder_moves_with_its_variable(variable, monkeypatch, tmp_path):
     assert MOVABLE[variable]() == tmp_path
 
 
-def test_the_site_moves_with_the_folder_of_builds(monkeypatch, tmp_path):
-    monkeypatch.setenv("CROWDS_BUILD", str(tmp_path))
-    assert paths.site() == tmp_path / "site"
-    monkeypatch.delenv("CROWDS_BUILD")
-    assert paths.site() == paths.ROOT / "build" / "site"
-
-
 @pytest.mark.parametrize("variable", [name for name in MOVABLE if name != "CROWDS_MIRROR"])
-@pytest.mark.parametrize("value", [None, ""])
-def test_without_the_variable_a_folder_is_the_projects_own(variable, value, monkeypatch):
-    if value is None:
-        monkeypatch.delenv(variable, raising=False)
-    else:
-        monkeypatch.setenv(variable, value)
+def test_without_the_variable_a_folder_is_the_projects_own(variable, monkeypatch):
+    monkeypatch.delenv(variable, raising=False)
     folder = MOVABLE[variable]()
-    assert folder != paths.ROOT
     assert folder.is_relative_to(paths.ROOT)
+    monkeypatch.setenv(variable, "")
+    assert MOVABLE[variable]() == folder != paths.ROOT
 
 
-def test_a_mirror_folder_that_is_not_there_is_none(monkeypatch, tmp_path):
+def test_folders_made_of_others(monkeypatch, tmp_path):
+    for variable in ("CROWDS_FIGURES", "CROWDS_BUILD"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    assert paths.figures("10_crowdlayer_labelme") == tmp_path / "10_crowdlayer_labelme"
+    assert paths.site() == tmp_path / "site"
     monkeypatch.setenv("CROWDS_MIRROR", str(tmp_path / "absent"))
     assert paths.mirror() is None
-
-
-def test_a_notebook_has_a_folder_of_figures_of_its_own(monkeypatch, tmp_path):
-    monkeypatch.setenv("CROWDS_FIGURES", str(tmp_path))
-    assert paths.figures("10_crowdlayer_labelme") == tmp_path / "10_crowdlayer_labelme"
 
 
 def test_the_tests_write_nothing_into_the_project():

@@ -19,44 +19,22 @@ import torch
 
 from lib.datasets import download
 from lib.datasets.download import DataUnavailable
-from lib.datasets.kinds import CrowdData, CrowdDataset, RatingDataset, stratified
+from lib.datasets.kinds import CrowdData, CrowdDataset
 from lib.registry import Registry, unknown
-
-__all__ = [
-    "CATALOGUE",
-    "CrowdData",
-    "CrowdDataset",
-    "DataUnavailable",
-    "Info",
-    "RatingDataset",
-    "ensure",
-    "fingerprint",
-    "info",
-    "load",
-    "missing",
-    "names",
-    "register",
-    "register_files",
-    "stratified",
-]
 
 
 @dataclass(frozen=True)
 class Info:
-    """A registered data set: what :func:`register` was told, and the loader's options with their defaults.
-
-    ``loader`` is None for files without features, see :func:`register_files`. ``kind`` is what its fields make. ``ensure`` is
-    None where all files are needed.
-    """
+    """A registered data set: what :func:`register` was told, and the loader's options with their defaults."""
 
     name: str
     title: str
     files: tuple[str, ...]
     revision: int
     options: Mapping[str, Any]
-    loader: Callable[..., dict[str, Any]] | None
-    kind: type[CrowdData] = CrowdDataset
-    ensure: Callable[[], None] | None = None
+    loader: Callable[..., dict[str, Any]]
+    kind: type[CrowdData]
+    ensure: Callable[[], None] | None
 
 
 # The module of each.
@@ -75,7 +53,7 @@ CATALOGUE = {
     "dogs_vs_cats": "dogs_vs_cats",
     "mnist": "mnist",
     "mnist_machines": "machine_crowds",
-    "fashion_mnist": "fashion_mnist",
+    "fashion_mnist": "mnist",
     "fashion_mnist_machines": "machine_crowds",
 }
 _registry: Registry[Info] = Registry("data set", __name__, CATALOGUE)
@@ -112,42 +90,21 @@ def register(
     return decorate
 
 
-def register_files(name: str, title: str, files: Sequence[str]) -> None:
-    """Name some files that are no :class:`CrowdDataset` by themselves, such as labels whose items lie elsewhere.
-
-    A notebook or test that needs them lists the name, is skipped by it where they cannot be had, and reads them through
-    the module that registered them: :func:`load` refuses.
-
-    Args:
-        name, title, files: as in :func:`register`.
-
-    Raises:
-        ValueError: the name is taken, or not in the catalogue.
-    """
-    _registry.add(name, Info(name, title, tuple(files), 1, {}, None))
-
-
 def names() -> list[str]:
     """The data sets there are, in alphabetical order."""
     return _registry.names()
 
 
 def info(name: str) -> Info:
-    """What is known of a data set without loading it.
-
-    Raises:
-        ValueError: no such data set.
-    """
+    """What is known of a data set without loading it. Raises ValueError for an unknown one."""
     return _registry.get(name)
 
 
 def fingerprint(name: str, **options) -> str:
     """16 hex digits that change whenever the loaded data would: from file hashes, loader revision and options.
 
-    Needs no file. Options at their default are left out, so one that a loader gets later moves no fingerprint.
-
-    Raises:
-        ValueError: unknown data set or option.
+    Needs no file. Options at their default are left out, so one that a loader gets later moves no fingerprint. Raises
+    ValueError for an unknown data set or option.
     """
     entry, options = info(name), _options(name, options)
     if not options["validation"]:
@@ -195,20 +152,15 @@ def load(name: str, validation: float = 0.0, seed: int = 0, **options) -> CrowdD
         options: the data set's own (see its module).
 
     Raises:
-        ValueError: unknown data set or option, ``validation`` outside 0 .. 1, or asked for where there is such a part;
-            a name of files only.
+        ValueError: unknown data set or option, ``validation`` outside 0 .. 1, or asked for where there is such a part.
         DataUnavailable: a file cannot be had.
     """
-    entry = info(name)
-    if entry.loader is None:
-        raise ValueError(f"{name!r} ({entry.title}) names files without features: its module in lib.datasets reads them")
-    options = _options(name, {"validation": validation, "seed": seed, **options})
-    for shared in _shared:
-        options.pop(shared)
+    entry, options = info(name), _options(name, {"validation": validation, "seed": seed, **options})
     if not 0 <= validation < 1:
         raise ValueError(f"validation must be a share of at least 0 and below 1, found {validation!r}")
     ensure(name)
-    data = entry.kind(name=name, title=entry.title, **entry.loader(**options))
+    fields = entry.loader(**{option: options[option] for option in entry.options})
+    data = entry.kind(name=name, title=entry.title, **fields)
     return _split(data, validation, seed) if validation else data
 
 
@@ -223,24 +175,24 @@ def _options(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
 def _split(data: CrowdData, share: float, seed: int) -> CrowdData:
     if data.x_valid is not None:
         raise ValueError(f"{data.name} has its own validation part of {len(data.x_valid)} items; leave validation at 0")
-    items = len(data.x)
-    moved = np.zeros(items, dtype=bool)
-    moved[data.draw(round(share * items), np.random.default_rng(seed))] = True
+    rows = len(data.x)
+    moved = np.zeros(rows, dtype=bool)
+    moved[data.draw(round(share * rows), np.random.default_rng(seed))] = True
     if moved.all() or not moved.any():
-        raise ValueError(f"validation={share} of {items} items leaves {(~moved).sum()} to train and {moved.sum()} to validate")
-    stay, go = torch.from_numpy(~moved), torch.from_numpy(moved)
+        raise ValueError(f"validation={share} of {rows} items leaves {(~moved).sum()} to train and {moved.sum()} to validate")
     moved_items = moved if data.offsets is None else np.repeat(moved, np.diff(data.offsets))
     extra = dict(data.extra)
     for key, values in data.extra.items():
-        if f"{key}_test" in data.extra and len(values) == items:
-            extra[key] = tuple(value for value, away in zip(values, moved, strict=True) if not away)
-            extra[f"{key}_valid"] = tuple(value for value, away in zip(values, moved, strict=True) if away)
+        if f"{key}_test" in data.extra and len(values) == rows:
+            extra[key], extra[f"{key}_valid"] = (
+                tuple(value for value, away in zip(values, moved, strict=True) if away == part) for part in (False, True)
+            )
     return replace(
         data,
-        x=data.x[stay],
+        x=data.x[torch.from_numpy(~moved)],
         y=data.y[torch.from_numpy(~moved_items)],
         crowd=data.crowd.select_items(~moved_items),
-        x_valid=data.x[go],
+        x_valid=data.x[torch.from_numpy(moved)],
         y_valid=data.y[torch.from_numpy(moved_items)],
         extra=extra,
     )

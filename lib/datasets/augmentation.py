@@ -14,8 +14,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["Augmentation"]
-
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -39,15 +37,8 @@ class Augmentation:
         return np.concatenate([corners, flips], axis=1)
 
     def apply(self, images: Tensor, drawn: Tensor) -> Tensor:
-        """Cropped and flipped copies.
-
-        Args:
-            images: ``[batch, channels, height, width]``.
-            drawn: ``[batch, 3]``, some rows of :meth:`draw`, on the same device.
-
-        Raises:
-            ValueError: inputs that are no images.
-        """
+        """Cropped and flipped copies of ``images`` ``[batch, channels, height, width]``; ``drawn`` ``[batch, 3]`` are some rows
+        of :meth:`draw` on the same device. Raises ValueError for inputs that are no images."""
         if images.ndim != 4:
             raise ValueError(f"only images can be cropped and flipped, found inputs of shape {tuple(images.shape)}")
         batch, channels, height, width = images.shape

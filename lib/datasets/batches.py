@@ -42,14 +42,8 @@ class Batch:
 
 
 class TrainingData:
-    """A data set on a device, and its labeled items in shuffled batches.
-
-    Attributes:
-        x: ``[rows, ...]`` training inputs on the device.
-        offsets: ``[rows + 1]`` where the items of each row begin; None where a row is an item.
-        crowd: their labels.
-        device: where everything lies.
-    """
+    """A data set on a device: training inputs ``x`` ``[rows, ...]``, their labels ``crowd``, and ``offsets`` ``[rows + 1]``
+    where the items of each row begin, None where a row is an item."""
 
     def __init__(self, data: CrowdData, device: torch.device) -> None:
         self.dataset = data
@@ -67,11 +61,8 @@ class TrainingData:
         return np.flatnonzero(labels if self.offsets is None else np.add.reduceat(labels, self.offsets[:-1]))
 
     def with_crowd(self, crowd: Triples) -> TrainingData:
-        """The same items with other labels (some held out, say); nothing is copied.
-
-        Raises:
-            ValueError: another number of items.
-        """
+        """The same items with other labels (some held out, say); nothing is copied. Raises ValueError for another number of
+        items."""
         if crowd.n_items != self.crowd.n_items:
             raise ValueError(f"the labels must be about the same {self.crowd.n_items} items, found {crowd.n_items}")
         other = copy.copy(self)
@@ -132,15 +123,8 @@ def _ranges(offsets: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.nda
 def by_length(order: np.ndarray, lengths: np.ndarray, edges: Sequence[int], generator: np.random.Generator) -> np.ndarray:
     """Random batches of rows of similar length, so that little of a batch is padding.
 
-    Args:
-        order: ``[rows]`` in random order.
-        lengths: of all rows, whether in ``order`` or not.
-        edges: where the batches begin, and the end.
-        generator: shuffles the batches.
-
-    Returns:
-        ``order`` rearranged: sorted by length inside each pool, then whole batches shuffled, except for the last, which
-        may be of another size.
+    ``order`` ``[rows]``, which is random, is sorted by length inside each pool; then whole batches are shuffled, except for the
+    last, which may be of another size. ``lengths`` are those of all rows, ``edges`` where the batches begin, and the end.
     """
     sizes = np.diff(edges)
     pools = np.repeat(np.arange(len(sizes)) // POOL, sizes)

@@ -19,9 +19,9 @@ The 5,000 validation images of the papers' split are lossless too and beyond wha
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from functools import lru_cache, partial
+import pickle
+import tarfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +37,6 @@ NORMALIZE = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 HELD_OUT = "held-out"
 TESTS = ("lossless", "all", HELD_OUT)
 
-_LABELS, _JPEG, _ARCHIVE = "cifar10/cifar10_labels.js", "cifar10/test_jpeg.zip", "cifar10/cifar-10-python.tar.gz"
-_TRAIN = 50_000
 _SHA256 = (
     "ba52cb2d72c412975d7556bb26bd094956f1c002d1937053f6f1252f2ac17114",
     "350ff9000489d02f2568c0dcf4912ffdbae9e50932147905fb1b8159ad54f0ac",
@@ -48,53 +46,38 @@ _SHA256 = (
 )
 
 
-def _png(file: int) -> str:
-    return f"cifar10/cifar10_batch_{file}.png"
+def _archived(batch: str, size: int) -> Source:
+    """The first ``size`` images of one of the six files of the official archive."""
+    return Source(("cifar10/cifar-10-python.tar.gz",), partial(_from_archive, batch=batch, size=size))
 
 
-def _from_png(files: list[Path], start: int) -> image_files.Images:
-    images = image_files.png_rows(files[:-1], channels=3, side=32)
-    return images, image_files.read_js_labels(files[-1])[start : start + len(images)]
+def _from_archive(files: list[Path], batch: str, size: int) -> image_files.Arrays:
+    with tarfile.open(files[0]) as archive:
+        found = pickle.load(archive.extractfile(f"cifar-10-batches-py/{batch}"), encoding="latin1")
+    return found["data"][:size].reshape(-1, 3, 32, 32), np.array(found["labels"][:size], dtype=np.uint8)
 
 
-def _from_archive(files: list[Path], start: int, size: int) -> image_files.Images:
-    images, labels = _archive(files[0])
-    return images[start : start + size].transpose(0, 3, 1, 2), labels[start : start + size]
+def _piece(name: str, batch: str, copies: range, sha256: str) -> Piece:
+    """Images of the archive that are also in some files of the lossless copy, a thousand in each."""
+    copied = image_files.convnetjs("cifar10", copies, 1000, 3, 32)
+    return Piece(f"cifar10/{name}", (_archived(batch, 1000 * len(copies)), copied), sha256)
 
 
-@lru_cache(maxsize=1)
-def _archive(file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """All 60,000 images, those to train first, and their classes."""
-    from torchvision.datasets import CIFAR10  # here, since a machine that has the pieces need not have it
-
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            Path(folder, file.name).symlink_to(file.resolve())
-        except OSError:  # no symbolic links on this file system
-            shutil.copy(file, folder)
-        splits = [CIFAR10(folder, train=train, download=True) for train in (True, False)]  # it finds the archive there
-    return np.concatenate([part.data for part in splits]), np.concatenate([part.targets for part in splits]).astype(np.uint8)
-
-
-def _exact(name: str, start: int, size: int, sha256: str = "", copied: bool = True) -> Piece:
-    """Images ``start .. start + size`` of all 60,000, from the archive or the lossless copy."""
-    sources = [Source((_ARCHIVE,), partial(_from_archive, start=start, size=size))]
-    if copied:
-        files = (*map(_png, range(start // 1000, (start + size) // 1000)), _LABELS)
-        sources.append(Source(files, partial(_from_png, start=start)))
-    return Piece(f"cifar10/{name}", tuple(sources), sha256)
-
-
-TRAIN = tuple(_exact(f"train_{part}", 10_000 * part, 10_000, sha256) for part, sha256 in enumerate(_SHA256))
-_LOSSLESS = _exact("test_lossless", _TRAIN, 1000, "2c7f1e2769a741f695dfd5f74aa4a4ef08a7d20b9ec8576214dabab76c75c784")
-_OFFICIAL = _exact("test_official", _TRAIN, 10_000, copied=False)
+TRAIN = tuple(
+    _piece(f"train_{part}", f"data_batch_{part + 1}", range(10 * part, 10 * part + 10), sha256)
+    for part, sha256 in enumerate(_SHA256)
+)
+_LOSSLESS = _piece(
+    "test_lossless", "test_batch", range(50, 51), "2c7f1e2769a741f695dfd5f74aa4a4ef08a7d20b9ec8576214dabab76c75c784"
+)
+_OFFICIAL = Piece("cifar10/test_official", (_archived("test_batch", 10_000),))
 _COMPRESSED = Piece(
     "cifar10/test_jpeg",
-    (Source((_JPEG,), lambda files: image_files.jpeg_folder(files[0], CLASS_NAMES)),),
+    (Source(("cifar10/test_jpeg.zip",), lambda files: image_files.jpeg_folder(files[0], CLASS_NAMES)),),
     "fd89fac60f4a80a61f139b14b3ba7d37b2a583bb343923289e12d0dd3dd618df",
 )
 PIECES = (*TRAIN, _LOSSLESS)
-FILES = [*(_png(file) for file in range(51)), _LABELS]
+FILES = tuple(dict.fromkeys(file for piece in PIECES for file in piece.sources[-1].files))
 
 
 def official() -> bool:
@@ -108,16 +91,14 @@ def load_images(test: str = "lossless", n_test: int | None = None) -> tuple[Imag
     Raises:
         ValueError: an unknown ``test``, or more test images than there are.
     """
-    if choice("test", test, TESTS) == HELD_OUT:
-        whole, tested = Images.read(TRAIN[:-1]), Images.read(TRAIN[-1:])
-    else:
-        whole = Images.read(TRAIN)
-        tested = Images.read([_OFFICIAL if test == "all" and official() else _LOSSLESS])
-    kind = np.repeat([HELD_OUT if test == HELD_OUT else "lossless"], len(tested))
+    held_out = choice("test", test, TESTS) == HELD_OUT
+    whole = Images.read(TRAIN[:-1] if held_out else TRAIN)
     if test == "all" and not official():
         tested, kind = _without_repeats(Images.read([_LOSSLESS, _COMPRESSED]))
+    else:
+        tested = Images.read(TRAIN[-1:] if held_out else [_OFFICIAL if test == "all" else _LOSSLESS])
+        kind = np.repeat([HELD_OUT if held_out else "lossless"], len(tested))
     chosen = image_parts.subset(np.arange(len(tested)), tested.y, n_test, "n_test")
-    _archive.cache_clear()
     return whole, tested.take(chosen), kind[chosen]
 
 
@@ -143,20 +124,11 @@ def load(
     """The fields of the data set; ``extra`` has ``test_kind``, of each test image.
 
     Args:
-        crowd: who labels the training images, see :func:`lib.datasets.image_parts.simulated`.
-        crowd_seed, crowd_options: of that crowd.
+        crowd, crowd_seed, crowd_options: who labels the training images, see :func:`lib.datasets.image_parts.simulated`.
         n_train, n_valid, n_test: see :mod:`lib.datasets.image_parts`. CCC validates on 5,000.
         test: which test images, see above.
         features: see :func:`lib.datasets.image_parts.fields`.
     """
     whole, tested, kind = load_images(test, n_test)
-    return image_parts.load(
-        whole,
-        tested,
-        CLASS_NAMES,
-        NORMALIZE,
-        (crowd, crowd_seed, crowd_options),
-        (n_train, n_valid),
-        test_kind=kind,
-        features=features,
-    )
+    who, sizes = (crowd, crowd_seed, crowd_options), (n_train, n_valid)
+    return image_parts.load(whole, tested, CLASS_NAMES, NORMALIZE, who, sizes, test_kind=kind, features=features)

@@ -15,17 +15,18 @@ import numpy as np
 import pandas as pd
 
 from lib.crowd.labels import CrowdLabels
-from lib.datasets import cifar10, download, image_files, image_parts, register, register_files
+from lib.datasets import cifar10, download, image_files, image_parts, register
 from lib.datasets.cifar10 import CLASS_NAMES
 from lib.registry import choice
 
 LABELS, WORKERS = "cifar10n/CIFAR-10_human.pt", "cifar10n/side_info_cifar10N.csv"
-BATCH = 10  # images per line of the workers' file
-# Of the label file. The first three have workers; the last two were made of those.
-COLUMNS = ("random_label1", "random_label2", "random_label3", "aggre_label", "worse_label")
-VARIANTS = ("all", "places")
+IMAGES_PER_LINE = 10  # of the workers' file
 
-register_files("cifar10n_labels", title="CIFAR-10N, labels without images", files=[LABELS, WORKERS])
+
+@register("cifar10n_labels", title="CIFAR-10N, labels without images", files=[LABELS, WORKERS])
+def load_labels() -> dict:
+    """No data set by itself: the name is for what needs the labels alone, which :func:`crowd` reads."""
+    raise ValueError("'cifar10n_labels' names files without features: lib.datasets.cifar10n.crowd() reads them")
 
 
 def _ensure() -> None:
@@ -49,44 +50,36 @@ def load(
         variant: which labels, see :func:`crowd`.
         n_train, n_valid, n_test: see :mod:`lib.datasets.image_parts`. By default CCC's split: of each class
             the first 4,500 images to train and the last 500 to validate, the latter without their labels.
-        test: which test images.
-        features: see :func:`lib.datasets.image_parts.fields`.
-
-    Raises:
-        ValueError: images whose classes are not those of the labels, or an option out of range.
+        test, features: as in :func:`lib.datasets.cifar10.load`.
     """
-    given, y = crowd(variant)
     whole, tested, kind = cifar10.load_images(test, n_test)
-    y = y[: len(whole)]
-    if not np.array_equal(whole.y, y):
-        differ = np.flatnonzero(whole.y != y)
-        raise ValueError(f"CIFAR-10N and CIFAR-10 differ in the true class of {len(differ)} images, the first is {differ[0]}")
-    chosen = image_parts.parts(len(whole), y, n_train, n_valid)
-    labels = given.select_items(chosen[0])
+    chosen = image_parts.parts(whole.y, n_train, n_valid)
+    labels = crowd(variant)[0].select_items(chosen[0])
     return image_parts.fields(whole, tested, CLASS_NAMES, cifar10.NORMALIZE, chosen, labels, features=features, test_kind=kind)
 
 
 def crowd(variant: str = "all") -> tuple[CrowdLabels, np.ndarray]:
-    """The labels, and the truth to score against.
+    """The labels, and the ``[50000]`` int64 true classes, in the order of CIFAR-10's training images.
 
     Args:
         variant: ``"all"``: three labels per item, by 747 annotators, who are numbered as in the published file;
             ``"places"``: the same labels without the workers, as if one annotator had given the first label of every item,
             one the second and one the third.
 
-    Returns:
-        The crowd and the ``[50000]`` int64 true classes, in the order of CIFAR-10's training images.
-
     Raises:
-        ValueError: an unknown variant, or files that hold something else.
+        ValueError: an unknown variant.
         DataUnavailable: a file cannot be had.
     """
-    choice("variant", variant, VARIANTS)
+    choice("variant", variant, ("all", "places"))
     labels = _read_labels()
     y = labels["clean_label"]
-    workers = np.tile(np.arange(3), (len(y), 1)) if variant == "places" else _read_workers(len(y))
+    if variant == "places":
+        workers = np.tile(np.arange(3), (len(y), 1))
+    else:
+        workers = pd.read_csv(download.path(WORKERS))[[f"Worker{place}-id" for place in (1, 2, 3)]].to_numpy(dtype=np.int64)
+        workers = workers.repeat(IMAGES_PER_LINE, axis=0)
     item = np.repeat(np.arange(len(y)), 3)
-    label = np.stack([labels[column] for column in COLUMNS[:3]], axis=1).ravel()
+    label = np.stack([labels[f"random_label{place}"] for place in (1, 2, 3)], axis=1).ravel()
     sizes = (len(y), int(workers.max()) + 1, len(CLASS_NAMES))
     return CrowdLabels(item, workers.ravel(), label, *sizes, class_names=CLASS_NAMES), y
 
@@ -99,17 +92,4 @@ def _read_labels() -> dict[str, np.ndarray]:
     names = [f"numpy.{core}.multiarray._reconstruct" for core in ("core", "_core")]  # NumPy 1, which wrote the file, and 2
     allowed = [*((rebuild, name) for name in names), np.ndarray, np.dtype, np.dtypes.Int64DType]
     with torch.serialization.safe_globals(allowed):
-        labels = torch.load(download.path(LABELS), weights_only=True)
-    wanted = {"clean_label", *COLUMNS}
-    if set(labels) != wanted or len({array.shape for array in labels.values()}) != 1:
-        raise ValueError(f"{LABELS} must hold {', '.join(sorted(wanted))}, equally long; found {', '.join(sorted(labels))}")
-    return labels
-
-
-def _read_workers(n_items: int) -> np.ndarray:
-    """``[items, 3]``: who gave each label."""
-    table = pd.read_csv(download.path(WORKERS))
-    batches = [f"{start}--{start + BATCH - 1}" for start in range(0, n_items, BATCH)]
-    if table["Image-batch"].tolist() != batches:
-        raise ValueError(f"{WORKERS} must have a line for each {BATCH} of {n_items} images, in order; found {len(table)} lines")
-    return table[[f"Worker{place}-id" for place in (1, 2, 3)]].to_numpy(dtype=np.int64).repeat(BATCH, axis=0)
+        return torch.load(download.path(LABELS), weights_only=True)

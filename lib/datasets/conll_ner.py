@@ -41,13 +41,9 @@ SHAPES = ("number", "digits and letters", "mark", "lower", "UPPER", "Title", "mi
 @register("conll_ner", title="CoNLL-2003 NER", files=[*ANSWERS, TRUTH, TEST, SECOND], revision=1, kind=TaggedDataset)
 def load(sentences: int | None = None) -> dict:
     """The fields of the data set, with the tokens themselves as ``words``, ``words_test`` and ``words_second``, the
-    vocabulary, and CoNLL's test file as ``x_second``, ``y_second``.
+    ``vocabulary``, and CoNLL's test file as ``x_second``, ``y_second``.
 
-    Args:
-        sentences: the first so many of each part, for tests; None keeps all.
-
-    Raises:
-        ValueError: a file that cannot be read, or a sentence without true tags.
+    ``sentences`` keeps the first so many of each part, for tests; None keeps all.
     """
     crowd = _union([download.path(file) for file in ANSWERS])
     truth, test, second = (CrowdSequences.read(download.path(file), TAGS) for file in (TRUTH, TEST, SECOND))
@@ -73,9 +69,8 @@ def load(sentences: int | None = None) -> dict:
 
 def _union(files: Sequence[Path]) -> CrowdSequences:
     """All sentences of some files that differ in words or answers, in the files' order."""
-    parts = [CrowdSequences.read(file, TAGS) for file in files]
     kept, seen = [], set()
-    for part in parts:
+    for part in (CrowdSequences.read(file, TAGS) for file in files):
         keys = [_content(part, s) for s in range(len(part))]
         new = [s for s, key in enumerate(keys) if key not in seen and not seen.add(key)]
         kept.append(part.select(new))
@@ -99,14 +94,9 @@ def _content(part: CrowdSequences, s: int) -> tuple:
 def _true_tags(crowd: CrowdSequences, truth: CrowdSequences) -> np.ndarray:
     """``[tokens]`` true tags, found by a sentence's words. (Of the sentences that come more than once in the file of true
     tags, one has two versions, which differ in one token; the first counts.)"""
-    place: dict[tuple[str, ...], int] = {}
-    for s, words in enumerate(truth.words):
-        place.setdefault(words, s)
-    for s, words in enumerate(crowd.words):
-        if words not in place:
-            raise ValueError(f"sentence {s} ({' '.join(words[:8])!r}) has no true tags in {TRUTH}")
     tags = np.split(truth.labels.label, truth.offsets[1:-1])
-    return np.concatenate([tags[place[words]] for words in crowd.words])
+    by_words = dict(zip(reversed(truth.words), reversed(tags), strict=True))
+    return np.concatenate([by_words[words] for words in crowd.words])
 
 
 # ---------------------------------------------------------------------- words

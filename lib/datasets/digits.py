@@ -31,6 +31,7 @@ import torch
 
 from lib.datasets import register
 from lib.datasets.kinds import stratified
+from lib.registry import choice
 from lib.simulation import drawing
 
 KINDS = ("expert", "careful", "careless", "confuser", "spammer")
@@ -38,7 +39,6 @@ LOOK_ALIKE = (6, 7, 3, 2, 9, 8, 0, 1, 5, 4)
 SPREAD = {"expert": (0.95, 0.04), "careful": (0.8, 0.05), "careless": (0.6, 0.05), "confuser": (0.55, 0.05)}
 ADVERSARY = (0.1, 0.05)
 COPYING = 0.8
-SIZES = {"train": 1000, "valid": 297, "test": 500}
 
 
 @register("digits", title="Digits, simulated annotators", revision=1)
@@ -55,15 +55,14 @@ def load(annotators: int = 20, labels_per_item: float = 3.0, crowd: str = "indep
     Raises:
         ValueError: an unknown ``crowd``, or fewer annotators than ``labels_per_item``.
     """
-    if crowd not in ("independent", "correlated"):
-        raise ValueError(f"crowd must be 'independent' or 'correlated', found {crowd!r}")
+    choice("crowd", crowd, ("independent", "correlated"))
     x, y, parts = _images()
     who, labels = np.random.SeedSequence(crowd_seed).generate_state(2).tolist()
     rng = np.random.default_rng(who)
     weights = drawing.participation(annotators, rng=rng)
     kinds, confusion = _annotators(weights, rng)
     given = drawing.simulate(
-        y[parts["train"]],
+        y[parts[""]],
         confusion,
         labels_per_item,
         seed=labels,
@@ -72,22 +71,21 @@ def load(annotators: int = 20, labels_per_item: float = 3.0, crowd: str = "indep
         copying=COPYING if crowd == "correlated" else 0.0,
     )
     fields = {"crowd": given, "true_confusion": confusion, "class_names": tuple(str(digit) for digit in range(10))}
-    for part, suffix in {"train": "", "valid": "_valid", "test": "_test"}.items():
-        fields[f"x{suffix}"] = torch.from_numpy(x[parts[part]]).float()
-        fields[f"y{suffix}"] = torch.from_numpy(y[parts[part]])
+    for part, items in parts.items():
+        fields[f"x{part}"], fields[f"y{part}"] = torch.from_numpy(x[items]).float(), torch.from_numpy(y[items])
     return {**fields, "extra": {"kinds": tuple(KINDS[kind] for kind in kinds)}}
 
 
 def _images() -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """Features ``[1797, 64]``, classes, and the items of each part."""
+    """Features ``[1797, 64]``, classes, and the items to train, to validate and to test."""
     from sklearn.datasets import load_digits
 
     x, y = load_digits(return_X_y=True)
     y, rng = y.astype(np.int64), np.random.default_rng(0)
-    test = stratified(y, SIZES["test"], rng)
+    test = stratified(y, 500, rng)
     rest = np.setdiff1d(np.arange(len(y)), test)
-    train = rest[stratified(y[rest], SIZES["train"], rng)]
-    return x / 16, y, {"train": train, "valid": np.setdiff1d(rest, train), "test": test}
+    train = rest[stratified(y[rest], 1000, rng)]
+    return x / 16, y, {"": train, "_valid": np.setdiff1d(rest, train), "_test": test}
 
 
 def _annotators(weights: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import paths, simulation
+from lib import paths
 from lib.datasets import cifar10, image_files, image_parts, register
 from lib.datasets.download import DataUnavailable
 from lib.datasets.image_parts import Images
@@ -34,12 +34,6 @@ _WANTED = (
     f"{VARIABLE} should name a folder with cat.0.jpg, dog.0.jpg, ... in it or in its folder 'train' (Kaggle's train.zip), or "
     "with folders 'Cat' and 'Dog' of 0.jpg, ... (PetImages)"
 )
-
-
-def five_annotators(y: np.ndarray, seed: int) -> dict:
-    """``crowd`` and ``true_confusion`` of the five annotators about items of two classes."""
-    made = simulation.build(CROWD, y, len(CLASS_NAMES), seed)
-    return {"crowd": made.crowd, "true_confusion": made.confusion}
 
 
 # ---------------------------------------------------------------------- of CIFAR-10
@@ -58,24 +52,18 @@ def load_small(
     Args:
         crowd_seed: of the five annotators.
         n_train, n_test: see :mod:`lib.datasets.image_parts`, counted in cats and dogs.
-        test: which test images, see :mod:`lib.datasets.cifar10`.
-        features: see :func:`lib.datasets.image_parts.fields`.
+        test, features: as in :func:`lib.datasets.cifar10.load`.
     """
     whole, tested, kind = cifar10.load_images(test)
-    whole, _ = _two(whole)
-    tested, kept = _two(tested)
-    chosen = image_parts.subset(np.arange(len(tested)), tested.y, n_test, "n_test")
-    tested, kind = tested.take(chosen), kind[kept][chosen]
-    train, valid = image_parts.parts(len(whole), whole.y, n_train)
-    crowd = five_annotators(whole.y[train], crowd_seed)
-    labels = (crowd["crowd"], crowd["true_confusion"], features)
-    return image_parts.fields(whole, tested, CLASS_NAMES, cifar10.NORMALIZE, (train, valid), *labels, test_kind=kind)
+    tested, kept = _two(tested, n_test)
+    who, more = (CROWD, crowd_seed, None), {"test_kind": kind[kept], "features": features}
+    return image_parts.load(_two(whole)[0], tested, CLASS_NAMES, cifar10.NORMALIZE, who, (n_train, 0), **more)
 
 
-def _two(images: Images) -> tuple[Images, np.ndarray]:
-    """The cats (class 0) and dogs (class 1) among some images, and which they are."""
+def _two(images: Images, size: int | None = None) -> tuple[Images, np.ndarray]:
+    """The cats (class 0) and dogs (class 1) among some images, or ``size`` of them, and which they are."""
     classes = [cifar10.CLASS_NAMES.index(name) for name in CLASS_NAMES]
-    kept = np.flatnonzero(np.isin(images.y, classes))
+    kept = image_parts.subset(np.flatnonzero(np.isin(images.y, classes)), images.y, size, "n_test")
     return Images(images.x[kept], (images.y[kept] == classes[1]).astype(np.int64)), kept
 
 
@@ -100,11 +88,7 @@ def folder() -> Path | None:
 
 
 def photographs(place: Path) -> dict[str, list[Path]]:
-    """The photographs of each animal, in the order of their numbers.
-
-    Raises:
-        NoPhotographs: no such folder, or one without photographs of both animals; says what was expected and found.
-    """
+    """The photographs of each animal, in the order of their numbers. Raises NoPhotographs where a folder has not both."""
     if not place.is_dir():
         raise _problem(f"{place} is no folder")
     by_animal: dict[str, list[tuple[int, Path]]] = {name: [] for name in CLASS_NAMES}
@@ -122,11 +106,7 @@ def photographs(place: Path) -> dict[str, list[Path]]:
 
 
 def digest(place: Path) -> str:
-    """16 hex digits that tell one collection of photographs from another, by names and sizes: part of a run's key.
-
-    Raises:
-        NoPhotographs: as in :func:`photographs`.
-    """
+    """16 hex digits that tell one collection of photographs from another, by names and sizes: part of a run's key."""
     lines = [f"{name} {file.name} {file.stat().st_size}" for name, files in photographs(place).items() for file in files]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
@@ -148,22 +128,20 @@ def load(collection: str = "", crowd_seed: int = 0) -> dict:
         crowd_seed: of the five annotators.
 
     Raises:
-        NoPhotographs: as in :func:`photographs`.
+        NoPhotographs: there are none, or too few that can be read.
         ValueError: another collection.
     """
-    _ensure()
-    present = digest(folder())
+    place = folder()
+    present = digest(place)
     if collection not in ("", present):
         raise ValueError(f"the photographs in {VARIABLE} are collection {present}, the run is of {collection}")
-    kept = cached_arrays(paths.cache() / "decoded", f"dogs_vs_cats_{present}_{SIDE}", lambda: _decoded(photographs(folder())))
+    kept = cached_arrays(paths.cache() / "decoded", f"dogs_vs_cats_{present}_{SIDE}", lambda: _decoded(photographs(place)))
     whole = Images(kept["images"], kept["labels"].astype(np.int64))
     half = np.concatenate([np.flatnonzero(whole.y == k)[::2] for k in range(len(CLASS_NAMES))])
     train, test = whole.take(np.sort(half)), whole.take(np.setdiff1d(np.arange(len(whole)), half))
     pixel = train.x[:2000] / 255
     normalize = (pixel.mean(axis=(0, 2, 3)), np.maximum(pixel.std(axis=(0, 2, 3)), 1e-3))
-    crowd = five_annotators(train.y, crowd_seed)
-    chosen = (np.arange(len(train)), np.zeros(0, dtype=int))
-    return image_parts.fields(train, test, CLASS_NAMES, normalize, chosen, crowd["crowd"], crowd["true_confusion"])
+    return image_parts.load(train, test, CLASS_NAMES, normalize, (CROWD, crowd_seed, None))
 
 
 def _decoded(files: dict[str, list[Path]]) -> dict[str, np.ndarray]:

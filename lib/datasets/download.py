@@ -8,21 +8,18 @@ is removed.
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
-import io
 import logging
 import os
 import shutil
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from lib import paths
-
-__all__ = ["DataUnavailable", "Source", "local", "path", "source", "sources"]
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +74,7 @@ def sources() -> dict[str, Source]:
     return _read(paths.SOURCES)
 
 
-@lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=4)
 def _read(file: Path) -> dict[str, Source]:
     entries = tomllib.loads(file.read_text(encoding="utf-8"))["file"]
     urls = [[entry["url"]] if isinstance(entry["url"], str) else entry["url"] for entry in entries]
@@ -88,11 +85,7 @@ def _read(file: Path) -> dict[str, Source]:
 
 
 def source(relative: str) -> Source:
-    """The entry of one file.
-
-    Raises:
-        ValueError: ``data/sources.toml`` has no such path.
-    """
+    """The entry of one file. Raises ValueError where ``data/sources.toml`` has no such path."""
     known = sources()
     if relative not in known:
         folder = relative.split("/")[0]
@@ -102,55 +95,56 @@ def source(relative: str) -> Source:
 
 
 def path(relative: str) -> Path:
-    """Where a published file lies on this machine, after getting it if need be.
+    """Where a published file lies on this machine, in the cache or the mirror, after getting it if need be.
 
     Args:
         relative: its path in ``data/sources.toml``, such as ``"labelme/answers.txt"``.
-
-    Returns:
-        A file in the cache or in the mirror, with the right SHA-256.
 
     Raises:
         ValueError: no such entry.
         DataUnavailable: it is neither here nor to be had; nothing half-written is left behind.
     """
-    entry, looked = source(relative), []
-    cached = paths.cache() / relative
-    if cached.is_file():
-        if _is_right(cached, entry):
-            return cached
-        log.warning("%s has a wrong SHA-256: removed, to be fetched again", cached)
-        _remove(cached, entry)
-        looked.append(f"the cache ({cached} had a wrong SHA-256 and was removed)")
-    else:
+    entry = source(relative)
+    found, looked = _find(entry)
+    if found is None:
+        found = paths.cache() / relative
+        _download(entry, found, looked)
+        _verified.add(_state(found, entry))
+    return found
+
+
+def local(relative: str) -> Path | None:
+    """As :func:`path`, but None where the file would have to be downloaded."""
+    return _find(source(relative))[0]
+
+
+def _find(entry: Source) -> tuple[Path | None, list[str]]:
+    """The file in the cache or the mirror, or else what was found in each place."""
+    looked = []
+    cached = paths.cache() / entry.path
+    if not cached.is_file():
         looked.append(f"the cache ({cached} is not there)")
+    elif _is_right(cached, entry):
+        return cached, []
+    else:
+        log.warning("%s has a wrong SHA-256: removed, to be fetched again", cached)
+        try:
+            cached.unlink(missing_ok=True)
+        except OSError as error:
+            raise DataUnavailable(entry.path, f"{cached} has a wrong SHA-256 and cannot be removed: {error}") from error
+        looked.append(f"the cache ({cached} had a wrong SHA-256 and was removed)")
     mirror = paths.mirror()
     if mirror is None:
         asked = os.environ.get("CROWDS_MIRROR")
         looked.append(f"no mirror folder ({f'CROWDS_MIRROR={asked} is no folder' if asked else 'CROWDS_MIRROR is not set'})")
-    elif not (mirror / relative).is_file():
-        looked.append(f"the mirror ({mirror / relative} is not there)")
-    elif _is_right(mirror / relative, entry):
-        return mirror / relative
+    elif not (mirror / entry.path).is_file():
+        looked.append(f"the mirror ({mirror / entry.path} is not there)")
+    elif _is_right(mirror / entry.path, entry):
+        return mirror / entry.path, []
     else:
-        log.warning("%s has a wrong SHA-256: passed over", mirror / relative)
-        looked.append(f"the mirror ({mirror / relative} has a wrong SHA-256)")
-    _download(entry, cached, looked)
-    _verified.add(_state(cached, entry))
-    return cached
-
-
-def local(relative: str) -> Path | None:
-    """Where a published file lies on this machine; None where it would have to be downloaded.
-
-    Raises:
-        ValueError: no such entry.
-    """
-    entry = source(relative)
-    for folder in (paths.cache(), paths.mirror()):
-        if folder is not None and (folder / relative).is_file() and _is_right(folder / relative, entry):
-            return folder / relative
-    return None
+        log.warning("%s has a wrong SHA-256: passed over", mirror / entry.path)
+        looked.append(f"the mirror ({mirror / entry.path} has a wrong SHA-256)")
+    return None, looked
 
 
 def _state(file: Path, entry: Source) -> tuple:
@@ -160,22 +154,11 @@ def _state(file: Path, entry: Source) -> tuple:
 
 def _is_right(file: Path, entry: Source) -> bool:
     key = _state(file, entry)
-    if key in _verified:
-        return True
-    if file.stat().st_size != entry.bytes:
-        return False
-    with file.open("rb") as stream:
-        right = hashlib.file_digest(stream, "sha256").hexdigest() == entry.sha256
-    if right:
-        _verified.add(key)
-    return right
-
-
-def _remove(file: Path, entry: Source) -> None:
-    try:
-        file.unlink(missing_ok=True)
-    except OSError as error:
-        raise DataUnavailable(entry.path, f"{file} has a wrong SHA-256 and cannot be removed: {error}") from error
+    if key not in _verified and file.stat().st_size == entry.bytes:
+        with file.open("rb") as stream:
+            if hashlib.file_digest(stream, "sha256").hexdigest() == entry.sha256:
+                _verified.add(key)
+    return key in _verified
 
 
 def _download(entry: Source, target: Path, looked: list[str]) -> None:
@@ -184,10 +167,10 @@ def _download(entry: Source, target: Path, looked: list[str]) -> None:
         raise DataUnavailable(entry.path, f"it has no address to download from ({entry.note})", looked, False)
     try:
         import pooch  # here, since a machine that only computes need not have it
+        from requests import RequestException
     except ImportError as error:
         reason = "it must be downloaded, and the package pooch, which downloads, is not installed (pip install pooch)"
         raise DataUnavailable(entry.path, reason, looked) from error
-    from requests import RequestException
 
     pooch.get_logger().setLevel(logging.WARNING)  # we report ourselves
     failures = []
@@ -195,18 +178,13 @@ def _download(entry: Source, target: Path, looked: list[str]) -> None:
         if why := _unreachable.get(urlsplit(url).netloc):
             failures.append(f"{url} ({why}; not tried again in this process)")
             continue
+        log.info("downloading %s", url)
+        registry = {entry.path: f"sha256:{entry.sha256}"}
         try:
-            log.info("downloading %s", url)
             # Pooch writes to a temporary file beside the target, checks the hash, then renames; or removes it.
             target.parent.mkdir(parents=True, exist_ok=True)
-            keeper = pooch.create(
-                paths.cache(),
-                base_url="",
-                registry={entry.path: f"sha256:{entry.sha256}"},
-                urls={entry.path: url},
-                retry_if_failed=_RETRIES,
-            )
-            keeper.fetch(entry.path, downloader=_Downloader(entry))
+            keeper = pooch.create(paths.cache(), "", registry=registry, urls={entry.path: url}, retry_if_failed=_RETRIES)
+            keeper.fetch(entry.path, downloader=functools.partial(_fetch, entry))
             return
         except (ValueError, RequestException, _NoUse) as error:  # a hash, a cut connection, an address without the file
             failures.append(f"{url} ({error})")
@@ -215,46 +193,34 @@ def _download(entry: Source, target: Path, looked: list[str]) -> None:
     raise DataUnavailable(entry.path, f"the download failed: {'; '.join(failures)}", looked)
 
 
-class _Limited(io.BufferedWriter):
-    """A file that takes no more bytes than the published file has: a body may be endless."""
+def _fetch(entry: Source, url: str, output_file: str, _pooch) -> None:
+    """One try of one address; the last three arguments are those that pooch gives."""
+    import requests
+    from tqdm.auto import tqdm
+    from urllib3.exceptions import MaxRetryError
 
-    def __init__(self, path: str, most: int) -> None:
-        super().__init__(io.FileIO(path, "wb"))
-        self.most, self.taken = most, 0
-
-    def write(self, chunk: bytes) -> int:
-        self.taken += len(chunk)
-        if self.taken > self.most:
-            raise _NoUse(f"it is larger than the {self.most:,} bytes of the published file")
-        return super().write(chunk)
-
-
-class _Downloader:
-    """One try of one address, in the shape that pooch calls: url, file to write, pooch."""
-
-    def __init__(self, entry: Source) -> None:
-        self.entry = entry
-
-    def __call__(self, url: str, output_file: str, _pooch) -> None:
-        import pooch
-        import requests
-        from tqdm.auto import tqdm
-        from urllib3.exceptions import MaxRetryError
-
-        bar = {"total": self.entry.bytes, "desc": self.entry.path, "delay": _BAR_AFTER, "leave": False}
-        try:
-            with _Limited(output_file, self.entry.bytes) as file, tqdm.wrapattr(file, "write", **bar) as out:
-                pooch.HTTPDownloader(chunk_size=_CHUNK, timeout=_TIMEOUT)(url, out, None)
-        except requests.HTTPError as error:
-            if error.response.status_code in (408, 429) or error.response.status_code >= 500:
-                raise  # the server's bad moment
-            raise _NoUse(str(error)) from error
-        except requests.ConnectionError as error:
-            if not (error.args and isinstance(error.args[0], MaxRetryError)):
-                raise  # connected, then cut
-            host = urlsplit(error.request.url if error.request else url).netloc  # an address may lead to another
-            _unreachable[host] = f"no connection to {host}: {error.args[0].reason}"
-            raise _NoUse(_unreachable[host]) from error
+    try:
+        with (
+            tqdm(total=entry.bytes, desc=entry.path, unit="B", unit_scale=True, delay=_BAR_AFTER, leave=False) as bar,
+            requests.get(url, stream=True, timeout=_TIMEOUT) as response,
+            Path(output_file).open("wb") as file,
+        ):
+            response.raise_for_status()
+            for chunk in response.iter_content(_CHUNK):
+                if file.tell() + len(chunk) > entry.bytes:  # a body may be endless
+                    raise _NoUse(f"it is larger than the {entry.bytes:,} bytes of the published file")
+                file.write(chunk)
+                bar.update(len(chunk))
+    except requests.HTTPError as error:
+        if error.response.status_code in (408, 429) or error.response.status_code >= 500:
+            raise  # the server's bad moment
+        raise _NoUse(str(error)) from error
+    except requests.ConnectionError as error:
+        if not (error.args and isinstance(error.args[0], MaxRetryError)):
+            raise  # connected, then cut
+        host = urlsplit(error.request.url if error.request else url).netloc  # an address may lead to another
+        _unreachable[host] = f"no connection to {host}: {error.args[0].reason}"
+        raise _NoUse(_unreachable[host]) from error
 
 
 def _disk_reason(error: OSError, entry: Source, folder: Path) -> str:

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from lib.datasets import register
+from lib.registry import within
 from lib.simulation import drawing
 
 DIMENSIONS = 8
@@ -57,11 +58,9 @@ def load(
     Raises:
         ValueError: a share outside 0 .. 1, or more classes than the 8 input dimensions.
     """
-    for name, share in (("flaw", flaw), ("blur", blur)):
-        if not 0 <= share <= 1:
-            raise ValueError(f"{name} must lie between 0 and 1, found {share!r}")
-    if not 2 <= n_classes <= DIMENSIONS:
-        raise ValueError(f"n_classes must lie between 2 and {DIMENSIONS}, found {n_classes!r}")
+    within("flaw", flaw, 0, 1)
+    within("blur", blur, 0, 1)
+    within("n_classes", n_classes, 2, DIMENSIONS)
     rng = np.random.default_rng(crowd_seed)
     directions = np.linalg.qr(np.random.default_rng(0).normal(size=(DIMENSIONS, DIMENSIONS)))[0][:n_classes]
     confusion = _annotators(annotators, n_classes, flaw, specialist, rng)
@@ -79,43 +78,31 @@ def load(
 
 
 def specialist_distance(confusion: np.ndarray) -> float:
-    """``xi_1`` of a crowd: at the class that is served worst, how far its best specialist is from perfect.
+    """``xi_1`` of a crowd ``[annotators, true class, label]``: at the class that is served worst, how far its best specialist
+    is from perfect.
 
     A specialist of class ``k`` says ``k`` for all items of that class and for no others, so it is a *column* of ``A`` that
     has to look like a unit vector: ``max over k of min over r of |A[r, :, k] - e_k|_2`` (NCSA; the paper's ``A_m`` is the
     transpose of ``A[m]``, its column our row).
-
-    Args:
-        confusion: ``[annotators, true class, label]``.
     """
     distance = np.linalg.norm(confusion - np.eye(confusion.shape[1]), axis=1)  # [annotators, label]
     return float(distance.min(axis=0).max())
 
 
 def anchor_distance(posterior: np.ndarray) -> float:
-    """``xi_2`` of some items: at the class that is served worst, how far its most certain item is from certain,
-    ``max over k of min over i of |f(x_i) - e_k|_2`` (NAPA).
-
-    Args:
-        posterior: ``[items, classes]``.
-    """
+    """``xi_2`` of some items ``[items, classes]``: at the class that is served worst, how far its most certain item is from
+    certain, ``max over k of min over i of |f(x_i) - e_k|_2`` (NAPA)."""
     corners = np.eye(posterior.shape[1])
     return float(max(np.linalg.norm(posterior - corner, axis=1).min() for corner in corners))
 
 
 def stretch(posterior: np.ndarray, confusion: np.ndarray, amount: float) -> tuple[np.ndarray, np.ndarray]:
-    """Another posterior and other matrices that give every label the same probability.
+    """Another posterior ``[items, classes]`` and other matrices ``[annotators, true class, label]`` that give every label the
+    same probability.
 
     ``f' = (f - amount / C) / (1 - amount)`` is stretched away from the center of the simplex (shrunk toward it, for a
-    negative amount); ``A' = (1 - amount) A + amount * mean over true classes of A`` undoes it: ``f' A' = f A``.
-
-    Args:
-        posterior: ``[items, classes]``.
-        confusion: ``[annotators, true class, label]``.
-        amount: below 1; within :func:`stretch_limits` both are probabilities.
-
-    Returns:
-        The other posterior and the other matrices, of the same shapes.
+    negative amount); ``A' = (1 - amount) A + amount * mean over true classes of A`` undoes it: ``f' A' = f A``. For an amount
+    within :func:`stretch_limits` both are probabilities.
     """
     center = confusion.mean(axis=1, keepdims=True)
     return (posterior - amount / posterior.shape[1]) / (1 - amount), (1 - amount) * confusion + amount * center
@@ -123,11 +110,7 @@ def stretch(posterior: np.ndarray, confusion: np.ndarray, amount: float) -> tupl
 
 def stretch_limits(posterior: np.ndarray, confusion: np.ndarray) -> tuple[float, float]:
     """The least and the largest amount of :func:`stretch` for which no probability is negative: zero and zero where a
-    perfect specialist keeps ``A`` and certain items keep ``f`` from being stretched.
-
-    Args:
-        posterior, confusion: as there.
-    """
+    perfect specialist keeps ``A`` and certain items keep ``f`` from being stretched."""
     behind = confusion.mean(axis=1, keepdims=True) - confusion  # positive where stretching A makes an entry smaller
     room = np.divide(confusion, behind, out=np.full_like(confusion, np.inf), where=behind > 0)
     return -float(room.min()), float(posterior.min() * posterior.shape[1])

@@ -24,8 +24,6 @@ from torch.nn import functional as F
 from lib import paths
 from lib.storage import cached_array
 
-__all__ = ["DIMENSION", "NAME", "EfficientNetLite0", "available", "features"]
-
 NAME = "efficientnet-lite0"
 DIMENSION = 1280
 SIDE = 128  # pixels; a linear probe of CIFAR-10 is four points worse at 96
@@ -96,12 +94,8 @@ class EfficientNetLite0(nn.Module):
         return F.relu6(self.last(self.blocks(F.relu6(self.stem(x))))).mean(dim=(2, 3))
 
     def load(self, file: Path) -> None:
-        """Take over published weights, whose layers come in the same order under other names.
-
-        Raises:
-            ValueError: a file with another SHA-256.
-            OSError: none that can be read.
-        """
+        """Take over published weights, whose layers come in the same order under other names. Raises ValueError for a file
+        with another SHA-256."""
         content = file.read_bytes()
         if (digest := hashlib.sha256(content).hexdigest()) != SHA256:
             raise ValueError(f"{file} has SHA-256 {digest}, expected {SHA256}: these are not the weights of {NAME}")
@@ -117,15 +111,8 @@ def available() -> str | None:
     return None
 
 
-def features(x: np.ndarray, progress: bool = True) -> np.ndarray:
-    """Features of images, from the cache where they are there.
-
-    Args:
-        x: ``[items, channels, height, width]`` uint8, one channel or three.
-        progress: show a bar over batches where something is computed.
-
-    Returns:
-        ``[items, 1280]`` float32.
+def features(x: np.ndarray) -> np.ndarray:
+    """``[items, 1280]`` float32 features of uint8 images ``[items, 1 or 3, height, width]``, from the cache if they are there.
 
     Raises:
         ValueError: something else than images, or other weights than the published ones.
@@ -138,15 +125,15 @@ def features(x: np.ndarray, progress: bool = True) -> np.ndarray:
     content = hashlib.sha256(repr((NAME, SHA256, SIDE, x.shape)).encode())
     content.update(np.ascontiguousarray(x))
     folder = paths.cache() / "features"
-    return cached_array(folder, content.hexdigest()[:16], lambda: _compute(x, progress)).astype(np.float32)
+    return cached_array(folder, content.hexdigest()[:16], lambda: _compute(x)).astype(np.float32)
 
 
-def _compute(x: np.ndarray, progress: bool) -> np.ndarray:
+def _compute(x: np.ndarray) -> np.ndarray:
     from tqdm.auto import tqdm
 
     network = _network()
     with torch.no_grad():
-        starts = tqdm(range(0, len(x), BATCH), desc="image features", disable=not progress or len(x) <= BATCH)
+        starts = tqdm(range(0, len(x), BATCH), desc="image features", disable=len(x) <= BATCH)
         return torch.cat([network(_inputs(x[start : start + BATCH])) for start in starts]).half().numpy()
 
 
@@ -160,8 +147,7 @@ def _network() -> EfficientNetLite0:
 
 
 def _inputs(x: np.ndarray) -> Tensor:
-    images = (torch.from_numpy(x).float() - 127) / 128
-    images = images.expand(-1, 3, -1, -1)
+    images = ((torch.from_numpy(x).float() - 127) / 128).expand(-1, 3, -1, -1)
     if images.shape[2:] != (SIDE, SIDE):
         images = F.interpolate(images, size=(SIDE, SIDE), mode="bilinear", antialias=True)
     return images.contiguous(memory_format=torch.channels_last)

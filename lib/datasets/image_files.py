@@ -13,7 +13,6 @@ import gzip
 import hashlib
 import io
 import json
-import logging
 import re
 import zipfile
 import zlib
@@ -29,10 +28,7 @@ from lib.datasets import download
 from lib.datasets.download import DataUnavailable
 from lib.storage import cached_arrays
 
-__all__ = ["Piece", "Source", "ensure", "png_rows", "read", "read_idx", "read_js_labels"]
-
-log = logging.getLogger(__name__)
-Images = tuple[np.ndarray, np.ndarray]  # images and labels, as in a piece
+Arrays = tuple[np.ndarray, np.ndarray]  # images and labels, as in a piece
 _KEPT = 12  # pieces held in memory, so that data sets which differ in their crowd alone are read once
 
 
@@ -47,7 +43,7 @@ class Source:
     """
 
     files: tuple[str, ...]
-    decode: Callable[[list[Path]], Images]
+    decode: Callable[[list[Path]], Arrays]
     package: str = ""
 
     def local(self) -> list[Path] | None:
@@ -57,10 +53,10 @@ class Source:
 
     def get(self) -> list[Path]:
         """The same after downloading what is missing. Raises DataUnavailable."""
-        if self.package and self.local() is None:
+        if self.package:
             reason = f"the system has no {self.files[0]} (in Debian's package {self.package})"
             raise DataUnavailable(Path(self.files[0]).name, reason)
-        return [Path(file) if self.package else download.path(file) for file in self.files]
+        return [download.path(file) for file in self.files]
 
 
 @dataclass(frozen=True)
@@ -89,17 +85,13 @@ class Piece:
 
 
 def ensure(pieces: Sequence[Piece]) -> None:
-    """Make sure that all pieces can be had, without decoding any.
-
-    Raises:
-        DataUnavailable: neither the piece nor any of its sources; tells how to get the first.
-    """
+    """Make sure that all pieces can be had, without decoding any. Raises DataUnavailable, with every way to get one."""
     for piece in pieces:
         if not piece.path.is_file():
             _files(piece)
 
 
-def read(piece: Piece) -> Images:
+def read(piece: Piece) -> Arrays:
     """Images and labels of a piece, decoded and kept if need be. Not to be changed: they are shared.
 
     Raises:
@@ -110,7 +102,7 @@ def read(piece: Piece) -> Images:
 
 
 @lru_cache(maxsize=_KEPT)
-def _read(piece: Piece, path: Path) -> Images:
+def _read(piece: Piece, path: Path) -> Arrays:
     def make() -> dict[str, np.ndarray]:
         source, files = _files(piece)
         try:
@@ -144,11 +136,9 @@ def _files(piece: Piece) -> tuple[Source, list[Path]]:
             return source, source.get()
         except DataUnavailable as error:
             failures.append(error)
-    first = failures[0]
-    ways = [f"{source.package} ({Path(source.files[0]).parent} is not there)" for source in piece.sources if source.package]
-    ways.append(f"decoded images ({piece.path} is not there)")
-    also = [f"{error.file} ({error.reason})" for error in failures[1:] if error.file not in (first.file, *ways)]
-    looked = (*first.looked, *ways, *also)
+    first, *others = failures
+    also = [f"{error.file} ({error.reason})" for error in others]
+    looked = (*first.looked, *also, f"decoded images ({piece.path} is not there)")
     raise DataUnavailable(first.file, first.reason, looked, any(error.published for error in failures)) from first
 
 
@@ -162,18 +152,9 @@ def _digest(images: np.ndarray, labels: np.ndarray) -> str:
 
 
 def png_rows(files: Sequence[Path], channels: int, side: int) -> np.ndarray:
-    """Images that are stored one per row in RGB pictures of ``side * side`` columns.
+    """``[items, channels, side, side]`` uint8 of PNG pictures in RGB with an image of ``side * side`` pixels in each row.
 
-    Args:
-        files: PNG pictures.
-        channels: 3, or 1 for gray images, whose three colors are alike.
-        side: of the square images.
-
-    Returns:
-        ``[items, channels, side, side]`` uint8.
-
-    Raises:
-        ValueError: a picture of another shape.
+    With ``channels=1`` the images are gray: three equal colors. Raises ValueError for a picture of another shape.
     """
     from PIL import Image  # here, since a machine that has the pieces need not decode
 
@@ -187,7 +168,19 @@ def png_rows(files: Sequence[Path], channels: int, side: int) -> np.ndarray:
     return np.concatenate(stacks)
 
 
-def jpeg_folder(file: Path, classes: Sequence[str]) -> Images:
+def convnetjs(name: str, batches: range, size: int, channels: int, side: int) -> Source:
+    """The copy in the demos of ConvNetJS: numbered pictures of ``size`` images each, as :func:`png_rows` reads them, and a
+    script that assigns one list with the classes of all."""
+
+    def decode(files: list[Path]) -> Arrays:
+        images = png_rows(files[:-1], channels, side)
+        labels = json.loads(re.search(r"\[[^\]]*\]", files[-1].read_text(encoding="utf-8"))[0])
+        return images, np.array(labels[size * batches.start :][: len(images)], dtype=np.uint8)
+
+    return Source((*(f"{name}/{name}_batch_{k}.png" for k in batches), f"{name}/{name}_labels.js"), decode)
+
+
+def jpeg_folder(file: Path, classes: Sequence[str]) -> Arrays:
     """Images of a zip file with one folder of JPEG pictures per class, ``test/<class>/<number>.jpg``, class by class."""
     from PIL import Image
 
@@ -201,17 +194,8 @@ def jpeg_folder(file: Path, classes: Sequence[str]) -> Images:
     return np.stack(images), np.array(labels, dtype=np.uint8)
 
 
-def read_js_labels(file: Path) -> np.ndarray:
-    """``[items]`` uint8 classes of a script that assigns one list of numbers."""
-    return np.array(json.loads(re.search(r"\[[^\]]*\]", file.read_text(encoding="utf-8"))[0]), dtype=np.uint8)
-
-
 def read_idx(file: Path) -> np.ndarray:
-    """A gzipped array of bytes in the IDX format of MNIST and Fashion-MNIST.
-
-    Raises:
-        ValueError: no such array.
-    """
+    """A gzipped array of bytes in the IDX format of Fashion-MNIST. Raises ValueError where there is none."""
     content = gzip.decompress(file.read_bytes())
     if content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
         raise ValueError(f"{file.name} must be an IDX array of bytes, found {content[:4].hex()} at its start")

@@ -10,7 +10,7 @@ alone. A crowd is simulated on the training images that are left, so it gives no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from lib import simulation
 from lib.crowd.labels import CrowdLabels
 from lib.datasets import image_features, image_files
 from lib.datasets.kinds import first_of_each, stratified
+from lib.registry import choice, within
 from lib.simulation import drawing
 
 PLAIN = "plain"
@@ -47,43 +48,29 @@ class Images:
         return Images(self.x[items], self.y[items])
 
 
-def parts(
-    n_items: int,
-    y: np.ndarray,
-    n_train: int | None = None,
-    n_valid: int = 0,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which of the training images are used to train and which to validate.
+def parts(y: np.ndarray, n_train: int | None = None, n_valid: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the training images, of classes ``y`` ``[items]``, are used to train and which to validate.
 
     Args:
-        n_items: how many there are.
-        y: ``[items]`` their classes.
         n_train: how many to train on, drawn from those that are not set aside; None for all of them.
         n_valid: how many to set aside, the last of each class.
 
     Returns:
-        Two vectors of item indices, ascending.
-
-    Raises:
-        ValueError: more images than there are.
+        Two vectors of item indices, ascending. Raises ValueError for more images than there are.
     """
-    if not 0 <= n_valid < n_items:
-        raise ValueError(f"n_valid must lie between 0 and {n_items - 1}, below the number of training images, found {n_valid}")
-    valid = first_of_each(y, n_valid, np.arange(n_items)[::-1])
-    train = np.setdiff1d(np.arange(n_items), valid)
-    return subset(train, y, n_train, "n_train"), valid
+    within("n_valid", n_valid, 0, len(y) - 1)
+    valid = first_of_each(y, n_valid, np.arange(len(y))[::-1])
+    return subset(np.setdiff1d(np.arange(len(y)), valid), y, n_train, "n_train"), valid
 
 
 def subset(items: np.ndarray, y: np.ndarray, size: int | None, name: str) -> np.ndarray:
     """``size`` of the items, always the same, with the classes in the same proportions; all of them for None.
 
-    Raises:
-        ValueError: no item, or more than there are; names the option.
+    Raises ValueError for no item, or more than there are; ``name`` is that of the option.
     """
     if size is None:
         return items
-    if not 1 <= size <= len(items):
-        raise ValueError(f"{name} must lie between 1 and the {len(items)} images that there are, found {size}")
+    within(name, size, 1, len(items))
     return items[stratified(y[items], size, np.random.default_rng(SUBSET_SEED))]
 
 
@@ -103,19 +90,16 @@ def fields(
     Args:
         train: all training images.
         test: the test images to use.
-        class_names: one per class.
+        class_names, crowd, true_confusion: as there; the crowd labels the chosen training images.
         normalize: mean and standard deviation of each channel, of values from 0 to 1.
         chosen: from :func:`parts`.
-        crowd: labels of the chosen training images.
-        true_confusion: ``[annotators, true class, label]`` where the annotators are simulated.
         features: None for the images as bytes; or :data:`lib.datasets.image_features.NAME`, for what that network sees in them.
         extra: what else the data set has.
 
     Raises:
         ValueError: features by another name.
     """
-    if features not in (None, image_features.NAME):
-        raise ValueError(f"features must be None or {image_features.NAME!r}, found {features!r}")
+    choice("features", features, (None, image_features.NAME))
     made = {"crowd": crowd, "class_names": tuple(class_names), "true_confusion": true_confusion, "extra": extra}
     if features is None:
         made["normalize"] = tuple(tuple(map(float, part)) for part in normalize)
@@ -129,48 +113,13 @@ def fields(
 # ---------------------------------------------------------------------- simulated crowds
 
 
-def loader(
-    train: image_files.Piece,
-    test: image_files.Piece,
-    class_names: Sequence[str],
-    normalize: tuple[Sequence[float], Sequence[float]],
-) -> Callable[..., dict]:
-    """The loader of a data set that is one piece to train and one to test.
-
-    Args:
-        train, test: its pieces.
-        class_names, normalize: as in :func:`fields`.
-    """
-
-    def load_parts(
-        crowd: str = PLAIN,
-        crowd_seed: int = 0,
-        crowd_options: dict | None = None,
-        n_train: int | None = None,
-        n_valid: int = 0,
-        n_test: int | None = None,
-    ) -> dict:
-        """The fields of the data set.
-
-        Args:
-            crowd: who labels the training images, see :func:`simulated`.
-            crowd_seed, crowd_options: of that crowd.
-            n_train, n_valid, n_test: see this module.
-        """
-        whole, tested = Images.read([train]), Images.read([test])
-        tested = tested.take(subset(np.arange(len(tested)), tested.y, n_test, "n_test"))
-        return load(whole, tested, class_names, normalize, (crowd, crowd_seed, crowd_options), (n_train, n_valid))
-
-    return load_parts
-
-
 def load(
     train: Images,
     test: Images,
     class_names: Sequence[str],
     normalize: tuple[Sequence[float], Sequence[float]],
     crowd: tuple[str, int, dict | None],
-    sizes: tuple[int | None, int],
+    sizes: tuple[int | None, int] = (None, 0),
     **extra,
 ) -> dict:
     """The fields of a data set whose training images a simulated crowd labels.
@@ -180,24 +129,19 @@ def load(
         crowd: case, seed and options, see :func:`simulated`.
         sizes: ``n_train`` and ``n_valid`` of :func:`parts`.
     """
-    chosen = parts(len(train), train.y, *sizes)
+    chosen = parts(train.y, *sizes)
     case, seed, options = crowd
     given, confusion = simulated(case, train.y[chosen[0]], len(class_names), seed, options)
     return fields(train, test, class_names, normalize, chosen, given, confusion, **extra)
 
 
 def simulated(case: str, y: np.ndarray, n_classes: int, seed: int, options: dict | None) -> tuple[CrowdLabels, np.ndarray]:
-    """A crowd that labels images of known classes, by the name of a case.
+    """A crowd that labels images of classes ``y`` ``[items]``, and its confusion matrices ``[annotators, true class, label]``.
 
     Args:
         case: ``"plain"``, see :func:`plain`, or one of :mod:`lib.simulation`, such as ``"rec-IND-I"``.
-        y: ``[items]`` true classes.
-        n_classes: how many there are.
         seed: of the crowd.
         options: the case's own.
-
-    Returns:
-        The crowd, and its confusion matrices ``[annotators, true class, label]``.
 
     Raises:
         ValueError: an unknown case, or an option that it does not have.

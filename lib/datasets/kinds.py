@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,11 +14,10 @@ from torch import Tensor
 from lib.crowd.labels import CrowdLabels, CrowdRatings
 from lib.crowd.tag_sequences import PADDING, CrowdSequences
 from lib.crowd.triples import Triples
+from lib.registry import within
 
-__all__ = ["CrowdData", "CrowdDataset", "RatingDataset", "TaggedDataset", "stratified", "token_counts"]
 
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CrowdData:
     """Items with features, what a crowd said of the training items, and the truth: what every task has.
 
@@ -27,7 +26,7 @@ class CrowdData:
         x: ``[items, ...]`` float32 features of the training items; or, with ``normalize``, images as bytes,
             ``[items, channels, height, width]`` uint8.
         crowd: what was said of the training items.
-        y: ``[items, ...]`` truth of the training items, for scoring only; None where nobody knows it.
+        y: ``[items]`` truth of the training items, for scoring only; None where nobody knows it.
         x_test, y_test: the same of items that no annotator saw; None where there are none.
         x_valid, y_valid: the same of items to choose an epoch with; None where there are none.
         extra: what else the data set has, such as texts; each entry is also an attribute. An entry with one value for
@@ -38,6 +37,8 @@ class CrowdData:
     Raises:
         ValueError: sizes that do not fit each other, a true value that is not allowed, or a feature that is not finite.
     """
+
+    y_dtype: ClassVar[torch.dtype]
 
     name: str
     title: str
@@ -53,21 +54,18 @@ class CrowdData:
 
     def __post_init__(self) -> None:
         for part in ("", "_valid", "_test"):
-            self._check_part(part)
+            x, y = getattr(self, f"x{part}"), getattr(self, f"y{part}")
+            if x is None and (y is not None or not part):
+                raise ValueError(f"{self.name}: x{part} is missing" + (f", though y{part} is given" if part else ""))
+            if y is None and x is not None and part:
+                raise ValueError(f"{self.name}: y{part} is missing, though x{part} is given")
+            if x is not None:
+                self._check_x(part, x)
+            if y is not None:
+                self._check_y(part, len(x), y)
         items, unit = (len(self.x), "rows") if self.offsets is None else (int(self.offsets[-1]), "tokens")
         if items != self.crowd.n_items:
             raise ValueError(f"{self.name}: the crowd labels are of {self.crowd.n_items} items, found {items} {unit} of x")
-
-    def _check_part(self, part: str) -> None:
-        x, y = getattr(self, f"x{part}"), getattr(self, f"y{part}")
-        if x is None and (y is not None or not part):
-            raise ValueError(f"{self.name}: x{part} is missing" + (f", though y{part} is given" if part else ""))
-        if x is not None:
-            self._check_x(part, x)
-        if y is not None:
-            self._check_y(part, x, y)
-        elif x is not None and part:
-            raise ValueError(f"{self.name}: y{part} is missing, though x{part} is given")
 
     def _check_x(self, part: str, x: Tensor) -> None:
         wanted, axes = (torch.float32, x.ndim >= 2) if self.normalize is None else (torch.uint8, x.ndim == 4)
@@ -79,13 +77,17 @@ class CrowdData:
             )
         if self.normalize is not None and {len(values) for values in self.normalize} != {x.shape[1]}:
             raise ValueError(f"{self.name}: normalize must hold {x.shape[1]} means and deviations, found {self.normalize}")
-        if x.is_floating_point() and not (finite := torch.isfinite(x.flatten(1)).all(dim=1)).all():
-            bad = torch.nonzero(~finite).flatten()
-            raise ValueError(f"{self.name}: x{part} is not finite in {len(bad)} rows, the first is row {int(bad[0])}")
+        if x.is_floating_point():
+            self._check_finite(f"x{part}", x.flatten(1), "row")
 
-    def _check_y(self, part: str, x: Tensor, y: Tensor) -> None:
-        """ValueError where the truth ``y`` of the items ``x`` is not what the task asks for."""
-        raise NotImplementedError
+    def _check_y(self, part: str, items: int, y: Tensor) -> None:
+        if y.dtype != self.y_dtype or y.shape != (items,):
+            wanted = f"{str(self.y_dtype).removeprefix('torch.')} [{items}]"
+            raise ValueError(f"{self.name}: y{part} must be {wanted}, as x{part}, found {y.dtype} {tuple(y.shape)}")
+
+    def _check_finite(self, name: str, values: Tensor, unit: str) -> None:
+        if len(bad := torch.nonzero(~torch.isfinite(values).all(dim=1)).flatten()):
+            raise ValueError(f"{self.name}: {name} is not finite in {len(bad)} {unit}s, the first is {unit} {int(bad[0])}")
 
     @property
     def offsets(self) -> np.ndarray | None:
@@ -112,11 +114,7 @@ class CrowdData:
         return self.crowd.n_outputs
 
     def summary(self) -> dict[str, Any]:
-        """Sizes: the facts a reader asks for first.
-
-        Returns:
-            ``items``, ``valid_items``, ``test_items``, ``annotators``, ``labels``, ``labels_per_item`` (mean).
-        """
+        """Sizes: ``items``, ``valid_items``, ``test_items``, ``annotators``, ``labels``, ``labels_per_item`` (mean)."""
         return {
             "items": self.crowd.n_items,
             "valid_items": 0 if self.x_valid is None else len(self.x_valid),
@@ -129,24 +127,14 @@ class CrowdData:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CrowdDataset(CrowdData):
-    """Items of classes, labeled by a crowd.
+    """Items of classes, labeled by a crowd: :class:`CrowdData` with ``y`` int64 ``[items]``, and
 
     Args:
-        name, title: for the registry, for a reader.
-        x: ``[items, ...]`` features of the training items, float32, or bytes of images.
-        crowd: labels of the training items.
-        y: ``[items]`` int64 true classes of the training items, for scoring only; None where nobody knows them.
-        x_test, y_test: the same of items that no annotator saw; None where there are none.
-        x_valid, y_valid: the same of items to choose an epoch with; None where there are none.
-        extra: what else the data set has, such as texts; each entry is also an attribute. An entry with one value for
-            each training item and a sibling ``<name>_test`` is divided along when a validation part is split off.
-        normalize: of images, see :class:`CrowdData`.
         class_names: one per class.
         true_confusion: ``[annotators, true class, label]`` where the annotators are simulated.
-
-    Raises:
-        ValueError: sizes that do not fit each other, a class out of range, or a feature that is not finite.
     """
+
+    y_dtype = torch.int64
 
     crowd: CrowdLabels
     class_names: tuple[str, ...] = field(kw_only=True)
@@ -154,10 +142,8 @@ class CrowdDataset(CrowdData):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_names", tuple(self.class_names))
-        if len(self.class_names) != self.crowd.n_classes:
-            raise ValueError(
-                f"{self.name}: the crowd has {self.crowd.n_classes} classes, found {len(self.class_names)} class_names"
-            )
+        if len(self.class_names) != self.n_classes:
+            raise ValueError(f"{self.name}: the crowd has {self.n_classes} classes, found {len(self.class_names)} class_names")
         super().__post_init__()
         if self.true_confusion is not None:
             wanted = (self.crowd.n_annotators, self.n_classes, self.n_classes)
@@ -167,9 +153,8 @@ class CrowdDataset(CrowdData):
                     f"found shape {self.true_confusion.shape}"
                 )
 
-    def _check_y(self, part: str, x: Tensor, y: Tensor) -> None:
-        if y.dtype != torch.int64 or y.shape != (len(x),):
-            raise ValueError(f"{self.name}: y{part} must be int64 [{len(x)}], as x{part}, found {y.dtype} {tuple(y.shape)}")
+    def _check_y(self, part: str, items: int, y: Tensor) -> None:
+        super()._check_y(part, items, y)
         if len(y) and not 0 <= int(y.min()) <= int(y.max()) < self.n_classes:
             found = f"{int(y.min())} .. {int(y.max())}"
             raise ValueError(f"{self.name}: y{part} must lie in 0 .. {self.n_classes - 1}, found {found}")
@@ -184,12 +169,8 @@ class CrowdDataset(CrowdData):
         return self.crowd.n_classes
 
     def summary(self) -> dict[str, Any]:
-        """Sizes, and how often the crowd is right: the facts a reader asks for first.
-
-        Returns:
-            ``items``, ``valid_items``, ``test_items``, ``classes``, ``annotators``, ``labels``, ``labels_per_item``
-            (mean), ``label_accuracy`` (share of labels that are true; None without labels or truth).
-        """
+        """As in :class:`CrowdData`, and ``classes`` and ``label_accuracy`` (share of labels that are true; None without
+        labels or truth)."""
         crowd, accuracy = self.crowd, None
         if self.y is not None and len(crowd):
             accuracy = float((crowd.label == self.y.numpy()[crowd.item]).mean())
@@ -202,20 +183,16 @@ class CrowdDataset(CrowdData):
 class RatingDataset(CrowdData):
     """Items with a number each, rated by a crowd: :class:`CrowdData` with ``y`` float32 ``[items]``, finite."""
 
+    y_dtype = torch.float32
+
     crowd: CrowdRatings
 
-    def _check_y(self, part: str, x: Tensor, y: Tensor) -> None:
-        if y.dtype != torch.float32 or y.shape != (len(x),):
-            raise ValueError(f"{self.name}: y{part} must be float32 [{len(x)}], as x{part}, found {y.dtype} {tuple(y.shape)}")
-        if len(bad := torch.nonzero(~torch.isfinite(y)).flatten()):
-            raise ValueError(f"{self.name}: y{part} is not finite in {len(bad)} items, the first is item {int(bad[0])}")
+    def _check_y(self, part: str, items: int, y: Tensor) -> None:
+        super()._check_y(part, items, y)
+        self._check_finite(f"y{part}", y[:, None], "item")
 
     def summary(self) -> dict[str, Any]:
-        """Sizes, and how far the crowd is from the truth.
-
-        Returns:
-            As in :class:`CrowdData`, and ``rating_mae``: mean distance of a rating from the truth (None without either).
-        """
+        """As in :class:`CrowdData`, and ``rating_mae``: mean distance of a rating from the truth (None without either)."""
         crowd, error = self.crowd, None
         if self.y is not None and len(crowd):
             error = float(np.abs(crowd.value - self.y.numpy()[crowd.item]).mean())
@@ -229,7 +206,7 @@ def token_counts(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TaggedDataset(CrowdDataset):
-    """Sentences whose tokens are the items: :class:`CrowdDataset` with two differences.
+    """Sentences whose tokens are the items: :class:`CrowdDataset` with these differences.
 
     Args:
         x, x_test, x_valid: ``[sentences, length, columns]`` int64 indices of words and, in further columns, of their
@@ -237,17 +214,12 @@ class TaggedDataset(CrowdDataset):
         crowd: labels of the training tokens, sentence after sentence; an annotator tags all of a sentence or nothing.
         y, y_test, y_valid: ``[tokens]`` int64 true tags, sentence after sentence.
         class_names: the tags, in the scheme BIO.
-        extra: may hold ``words`` and ``words_test``, the tokens themselves, and ``vectors``: ``[words, dimension]``
-            float32 pretrained vectors of the words in column 0, NaN where a word has none.
-
-    Raises:
-        ValueError: sizes that do not fit each other, a tag out of range, a negative index, or a token after padding.
+        extra: may hold ``words`` and ``words_test``, the tokens themselves.
     """
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        lengths = token_counts(self.x).tolist()
-        stand_ins = [("",) * length for length in lengths]
+        stand_ins = [("",) * length for length in token_counts(self.x).tolist()]
         CrowdSequences(self.extra.get("words", stand_ins), self.crowd)  # checks that sentences are tagged whole
 
     def _check_x(self, part: str, x: Tensor) -> None:
@@ -262,9 +234,8 @@ class TaggedDataset(CrowdDataset):
         if len(wrong := torch.nonzero((real[:, 1:] & ~real[:, :-1]).any(dim=1)).flatten()):
             raise ValueError(f"{self.name}: padding must come after a sentence, found a token after it in row {int(wrong[0])}")
 
-    def _check_y(self, part: str, x: Tensor, y: Tensor) -> None:
-        tokens = torch.empty(int(token_counts(x).sum()), 0)
-        super()._check_y(part, tokens, y)
+    def _check_y(self, part: str, items: int, y: Tensor) -> None:
+        super()._check_y(part, int(token_counts(getattr(self, f"x{part}")).sum()), y)
 
     def draw(self, size: int, rng: np.random.Generator) -> np.ndarray:
         """Sentences, any of them."""
@@ -286,21 +257,9 @@ class TaggedDataset(CrowdDataset):
 
 
 def stratified(y: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A random part with the classes in the same proportions, to within one item per class.
-
-    Args:
-        y: ``[items]`` classes.
-        size: number of items to take, 0 .. items.
-        rng: generator.
-
-    Returns:
-        ``[size]`` item indices, ascending.
-
-    Raises:
-        ValueError: size out of range.
-    """
-    if not 0 <= size <= len(y):
-        raise ValueError(f"size must lie between 0 and the {len(y)} items, found {size}")
+    """``[size]`` ascending indices of a random part of the items of classes ``y`` ``[items]``, with the classes in the same
+    proportions to within one item per class. Raises ValueError for a size outside 0 .. items."""
+    within("size", size, 0, len(y))
     return first_of_each(y, size, rng.permutation(len(y)))
 
 

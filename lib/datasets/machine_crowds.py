@@ -11,56 +11,32 @@ on its class alone, so these matrices are averages and no law that labels are dr
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
 from lib.crowd.labels import CrowdLabels
-from lib.datasets import fashion_mnist, image_files, image_parts, mnist, register
-from lib.datasets.image_parts import Images
+from lib.datasets import image_parts
+from lib.datasets.mnist import SETS
+from lib.registry import within
 from lib.simulation import machines
 
 MACHINE_SEED = 0  # of the machines, and of which images are for what
 TO_TRAIN = 10_000  # images that machines are trained on
 SMALL_POOL, LARGE_POOL = 4000, 20_000
-SOURCES = {"mnist_machines": mnist, "fashion_mnist_machines": fashion_mnist}
-TITLES = {"mnist_machines": "MNIST, machine annotators", "fashion_mnist_machines": "Fashion-MNIST, machine annotators"}
 
 
-def divide(n_images: int, n_valid: int, pool: int, machine_seed: int) -> dict[str, np.ndarray]:
+def divide(n_images: int, n_valid: int, pool: int) -> dict[str, np.ndarray]:
     """Which images are for what: ``machines``, ``valid`` and ``pool``, without overlap.
 
-    Raises:
-        ValueError: a negative number of validation images, or fewer images than that takes.
+    Raises ValueError for a negative number of validation images, or fewer images than that takes.
     """
-    if n_valid < 0 or TO_TRAIN + n_valid + pool > n_images:
-        raise ValueError(f"n_valid must lie between 0 and {n_images - TO_TRAIN - pool}, found {n_valid}")
-    order = np.random.default_rng(machine_seed).permutation(n_images)
+    within("n_valid", n_valid, 0, n_images - TO_TRAIN - pool)
+    order = np.random.default_rng(MACHINE_SEED).permutation(n_images)
     # From the other end, so that the pool is the same whatever the number of validation images.
     return {
         "machines": order[:TO_TRAIN],
         "pool": order[TO_TRAIN : TO_TRAIN + pool],
         "valid": np.sort(order[n_images - n_valid :]),
     }
-
-
-def shares(said: np.ndarray, y: np.ndarray, n_classes: int) -> np.ndarray:
-    """``[annotators, true class, label]`` how often each says what of the images of each class, as shares.
-
-    Args:
-        said: ``[annotators, items]`` labels.
-        y: ``[items]`` true classes.
-        n_classes: how many.
-
-    Raises:
-        ValueError: a class without images.
-    """
-    counts = np.zeros((len(said), n_classes, n_classes))
-    np.add.at(counts, (np.arange(len(said))[:, None], y[None], said), 1)
-    totals = counts.sum(axis=2, keepdims=True)
-    if not totals.all():
-        raise ValueError(f"the true confusion matrices need images of every class, found none of {int(totals[0].argmin())}")
-    return counts / totals
 
 
 def draw(said: np.ndarray, items: int, probability: float, seed: int, n_classes: int) -> tuple[np.ndarray, CrowdLabels]:
@@ -78,10 +54,8 @@ def draw(said: np.ndarray, items: int, probability: float, seed: int, n_classes:
     Raises:
         ValueError: more items than images, or a probability outside 0 .. 1.
     """
-    if not 1 <= items <= said.shape[1]:
-        raise ValueError(f"items must lie between 1 and the {said.shape[1]} labeled images, found {items}")
-    if not 0 <= probability <= 1:
-        raise ValueError(f"probability must lie between 0 and 1, found {probability}")
+    within("items", items, 1, said.shape[1])
+    within("probability", probability, 0, 1)
     which, kept = np.random.default_rng(seed).spawn(2)
     chosen = np.sort(which.choice(said.shape[1], items, replace=False))
     item, annotator = np.nonzero(kept.random((items, len(said))) < probability)
@@ -89,9 +63,9 @@ def draw(said: np.ndarray, items: int, probability: float, seed: int, n_classes:
 
 
 def _register(name: str) -> None:
-    source = SOURCES[name]
+    gray = SETS[name]
 
-    @register(name, title=TITLES[name], files=source.FILES, ensure=partial(image_files.ensure, source.PIECES))
+    @gray.registered(f"{name}_machines", "machine annotators")
     def load(
         experts: bool = True,
         items: int = 1000,
@@ -114,27 +88,19 @@ def _register(name: str) -> None:
             mismatched: train logistic regression on labels of other images, as the released script does.
             sketch: poorer machines and a small pool, for tests of everything behind them.
         """
-        whole, test = Images.read([source.TRAIN]), Images.read([source.TEST])
+        whole, test = gray.images(n_test)
         pool = machines.SKETCH_POOL if sketch else SMALL_POOL if 2 * items <= SMALL_POOL else LARGE_POOL
-        part = divide(len(whole), n_valid, pool, MACHINE_SEED)
+        part = divide(len(whole), n_valid, pool)
         teach, asked = whole.take(part["machines"]), whole.take(part["pool"])
-        said = machines.label_all(
-            teach.x[:, 0],
-            teach.y,
-            asked.x[:, 0],
-            len(source.CLASS_NAMES),
-            experts=experts,
-            mismatched=mismatched,
-            sketch=sketch,
-            seed=MACHINE_SEED,
-        )
-        chosen, crowd = draw(said, items, probability, crowd_seed, len(source.CLASS_NAMES))
-        confusion = shares(said, asked.y, len(source.CLASS_NAMES))
-        test = test.take(image_parts.subset(np.arange(len(test)), test.y, n_test, "n_test"))
+        n_classes = len(gray.class_names)
+        how = {"experts": experts, "mismatched": mismatched, "sketch": sketch, "seed": MACHINE_SEED}
+        said = machines.label_all(teach.x[:, 0], teach.y, asked.x[:, 0], n_classes, **how)
+        confusion = CrowdLabels.from_dense(said.T, n_classes=n_classes).true_confusion(asked.y)
+        chosen, crowd = draw(said, items, probability, crowd_seed, n_classes)
         names = tuple(str(machine) for machine in machines.crew(experts))
-        parts = (part["pool"][chosen], part["valid"])
-        return image_parts.fields(whole, test, source.CLASS_NAMES, source.NORMALIZE, parts, crowd, confusion, machines=names)
+        used = (part["pool"][chosen], part["valid"])
+        return image_parts.fields(whole, test, gray.class_names, gray.normalize, used, crowd, confusion, machines=names)
 
 
-for _name in SOURCES:
+for _name in SETS:
     _register(_name)

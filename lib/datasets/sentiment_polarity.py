@@ -16,6 +16,7 @@ import torch
 
 from lib.crowd.labels import CrowdLabels
 from lib.datasets import download, register, sentence_vectors
+from lib.registry import choice
 
 FILES = [
     "sentiment_polarity/Sentiment_text_train.txt",
@@ -43,14 +44,17 @@ def load(max_features: int | None = 2000, features: str = "tfidf") -> dict:
         ValueError: other features.
         ModuleNotFoundError: the pretrained network is not installed; says how to.
     """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    choice("features", features, ("tfidf", "minilm"))
     train_file, test_file, y_file, y_test_file, answers_file = (download.path(file) for file in FILES)
     texts, texts_test = _lines(train_file), _lines(test_file)
     if features == "tfidf":
-        x, x_test, vocabulary = _tfidf(texts, texts_test, max_features)
-    elif features == "minilm":
-        x, x_test, vocabulary = sentence_vectors.sentences(texts), sentence_vectors.sentences(texts_test), ()
+        vectorizer = TfidfVectorizer(sublinear_tf=True, norm="l2", min_df=2, max_features=max_features, dtype=np.float32)
+        x, x_test = vectorizer.fit_transform(texts).toarray(), vectorizer.transform(texts_test).toarray()
+        vocabulary = tuple(vectorizer.get_feature_names_out())
     else:
-        raise ValueError(f"features must be 'tfidf' or 'minilm', found {features!r}")
+        x, x_test, vocabulary = sentence_vectors.sentences(texts), sentence_vectors.sentences(texts_test), ()
     answers = np.loadtxt(answers_file, dtype=np.int64)
     return {
         "x": torch.from_numpy(x),
@@ -61,14 +65,6 @@ def load(max_features: int | None = 2000, features: str = "tfidf") -> dict:
         "class_names": CLASSES,
         "extra": {"texts": texts, "texts_test": texts_test, "vocabulary": vocabulary},
     }
-
-
-def _tfidf(texts, texts_test, max_features: int | None) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    vectorizer = TfidfVectorizer(sublinear_tf=True, norm="l2", min_df=2, max_features=max_features, dtype=np.float32)
-    x = vectorizer.fit_transform(texts).toarray()
-    return x, vectorizer.transform(texts_test).toarray(), tuple(vectorizer.get_feature_names_out())
 
 
 def _lines(file) -> tuple[str, ...]:

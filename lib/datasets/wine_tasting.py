@@ -14,17 +14,15 @@ Eight bottles were never tasted. The order of the bottles is shuffled, so that t
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from lib import paths
-from lib.crowd.labels import CrowdLabels
 from lib.simulation import drawing
 from lib.storage import write_atomically
-
-__all__ = ["FOLDER", "wine", "write"]
 
 FOLDER = paths.DATA / "examples"
 CULTIVARS = ("Barolo", "Grignolino", "Barbera")
@@ -53,12 +51,8 @@ def _tasters() -> dict[str, tuple[float, np.ndarray]]:
 
 
 def wine() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """The example, made again.
-
-    Returns:
-        ``labels`` (columns item, annotator, label; one row per label), ``features`` (item and 13 measurements) and
-        ``truth`` (item, label), which is not among the committed files.
-    """
+    """The example, made again: ``labels`` (columns item, annotator, label; one row per label), ``features`` (item and 13
+    measurements) and ``truth`` (item, label), which is not among the committed files."""
     from sklearn.datasets import load_wine
 
     source = load_wine()
@@ -72,17 +66,7 @@ def wine() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     tasted = np.sort(rng.permutation(len(y))[UNTASTED:])
     shares, confusion = (np.array(part) for part in zip(*_tasters().values(), strict=True))
     crowd = drawing.simulate(y[tasted], confusion, LABELS_PER_ITEM, seed=0, participation=shares / shares.sum())
-    named = CrowdLabels(
-        crowd.item,
-        crowd.annotator,
-        crowd.label,
-        crowd.n_items,
-        crowd.n_annotators,
-        crowd.n_classes,
-        [names[item] for item in tasted],
-        list(_tasters()),
-        CULTIVARS,
-    )
+    named = replace(crowd, item_names=[names[item] for item in tasted], annotator_names=list(_tasters()), class_names=CULTIVARS)
     truth = pd.DataFrame({"item": names, "label": [CULTIVARS[k] for k in y]})
     return named.to_frame(), features, truth
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lib.registry import Registry
-
-__all__ = ["CATALOGUE", "Backbone", "Inputs", "build", "defaults", "names", "register"]
 
 # The module of each; a new network is a file, a line here, and its test.
 CATALOGUE = {
@@ -20,25 +18,15 @@ CATALOGUE = {
     "mlp": "mlp",
     "mlp-norm": "mlp",
     "mlp-bn": "mlp",
-    "lenet": "lenet",
-    "lenet-bn": "lenet",
+    "lenet": "convolutional",
+    "lenet-bn": "convolutional",
     "resnet18": "resnet",
     "resnet34": "resnet",
     "resnet9": "resnet",
-    "dogs-vs-cats": "crowd_layer",
+    "dogs-vs-cats": "convolutional",
     "tagger": "tagger",
 }
 _registry: Registry[Callable[..., Backbone]] = Registry("backbone", __name__, CATALOGUE)
-
-
-class Inputs(Protocol):
-    """What a network may look at before training: a data set's inputs, and what comes with them."""
-
-    name: str
-    x: Tensor
-    x_test: Tensor | None
-    x_valid: Tensor | None
-    extra: Mapping[str, Any]
 
 
 class Backbone(nn.Module):
@@ -76,11 +64,8 @@ class Backbone(nn.Module):
         self._shift = (-mean / deviation).to(self.head.weight)
 
     def inputs(self, x: Tensor) -> Tensor:
-        """The numbers of the inputs: images as bytes become ``(x / 255 - mean) / deviation``, all else stays.
-
-        Raises:
-            ValueError: images as bytes, and no ``normalize``.
-        """
+        """The numbers of the inputs: images as bytes become ``(x / 255 - mean) / deviation``, all else stays. Raises ValueError
+        for images as bytes without :meth:`normalize_bytes`."""
         if x.dtype != torch.uint8:
             return x
         if self._scale is None:
@@ -97,8 +82,8 @@ class Backbone(nn.Module):
         with torch.autocast(x.device.type, dtype=torch.bfloat16):
             return self.trunk(x).to(x.dtype)
 
-    def prepare(self, data: Inputs) -> None:
-        """Called once, before training: for what a network takes over from the data, such as vectors of words."""
+    def prepare(self, data: Any) -> None:
+        """Called once with the data set, before training: a network that does not fit it raises ValueError."""
 
     def forward(self, x: Tensor) -> Tensor:
         """``[batch, n_classes]`` class logits."""
@@ -143,7 +128,7 @@ def build(
         options: the backbone's own.
 
     Raises:
-        ValueError: unknown name, or an option that the backbone does not have.
+        ValueError: unknown name, an option that the backbone does not have, or inputs that it cannot take.
     """
     make, known = _registry.get(name), defaults(name)
     wrong = [option for option in options if option not in known]
@@ -159,3 +144,12 @@ def build(
 def flat_width(x_shape: Sequence[int]) -> int:
     """Numbers in one input."""
     return math.prod(x_shape)
+
+
+def image_shape(name: str, x_shape: tuple[int, ...], least: int) -> tuple[int, ...]:
+    """The shape itself. Raises ValueError for one that is no image, or too small a one."""
+    if len(x_shape) != 3 or min(x_shape[1:]) < least:
+        raise ValueError(
+            f"backbone {name!r} needs images of (channels, height, width), {least} or more pixels a side, found {x_shape}"
+        )
+    return x_shape

@@ -17,12 +17,8 @@ def linear(x_shape: tuple[int, ...], n_classes: int) -> Backbone:
 
 @register("mlp")
 def mlp(x_shape: tuple[int, ...], n_classes: int, width: int = 128, dropout: float = 0.5) -> Backbone:
-    """One hidden ReLU layer with dropout: the LabelMe network of Rodrigues & Pereira (AAAI 2018).
-
-    Args:
-        width: hidden units.
-        dropout: share of hidden units dropped in training.
-    """
+    """A hidden ReLU layer of ``width`` units, of which ``dropout`` are dropped in training: the LabelMe network of Rodrigues &
+    Pereira (AAAI 2018)."""
     trunk = nn.Sequential(nn.Flatten(), nn.Linear(flat_width(x_shape), width), nn.ReLU(), nn.Dropout(dropout))
     return Backbone(trunk, width, n_classes)
 
@@ -44,11 +40,8 @@ def mlp_norm(x_shape: tuple[int, ...], n_classes: int, width: int = 128, dropout
 
 @register("mlp-bn")
 def mlp_bn(x_shape: tuple[int, ...], n_classes: int, widths: Sequence[int] = (512, 512)) -> Backbone:
-    """A head for frozen features, of the kind that memorizes: batch-normalized ReLU layers on batch-normalized inputs.
-
-    Args:
-        widths: units of each layer.
-    """
+    """A head for frozen features, of the kind that memorizes: batch-normalized ReLU layers of so many units each, on
+    batch-normalized inputs."""
     before = flat_width(x_shape)
     parts: list[nn.Module] = [nn.Flatten(), nn.BatchNorm1d(before, affine=False)]
     for width in widths:

@@ -15,18 +15,29 @@ EVALUATION_BATCH = 8192
 IMAGE_BATCH = {"cpu": 256, "cuda": 2048}
 
 
-def evaluate(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """``function(x)`` in large batches, without gradient; in smaller ones where memory does not suffice."""
+def predict(function: Callable[[Tensor], Tensor], x: Tensor, module: nn.Module) -> Tensor:
+    """``function(x)`` in large batches, in smaller ones where memory does not suffice, with ``module`` in evaluation mode
+    (restored afterwards) and no gradient."""
     size = IMAGE_BATCH.get(x.device.type, EVALUATION_BATCH) if x.dtype == torch.uint8 else EVALUATION_BATCH
+    training = module.training
+    module.eval()
     while True:
         try:
             with torch.no_grad():
-                return torch.cat([function(part) for part in x.split(size)])
+                result = torch.cat([function(part) for part in x.split(size)])
+            module.train(training)
+            return result
         except RuntimeError as error:
             if not is_out_of_memory(error) or size == 1:
                 raise
         release_memory(x.device)
         size = max(size // 4, 1)
+
+
+def as_numpy(function: Callable[[Tensor], Tensor], x: Tensor, module: nn.Module) -> np.ndarray:
+    """``function(x)`` in evaluation mode, on the module's device, as float64."""
+    place = next(module.parameters()).device
+    return predict(function, x.to(place), module).double().cpu().numpy()
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -39,18 +50,3 @@ def release_memory(device: torch.device) -> None:
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
-
-
-def as_numpy(function: Callable[[Tensor], Tensor], x: Tensor, module: nn.Module) -> np.ndarray:
-    """``function(x)`` in evaluation mode, on the module's device, as float64."""
-    place = next(module.parameters()).device
-    return predict(function, x.to(place), module).double().cpu().numpy()
-
-
-def predict(function: Callable[[Tensor], Tensor], x: Tensor, module: nn.Module) -> Tensor:
-    """``function(x)`` in large batches, with ``module`` in evaluation mode (restored afterwards) and no gradient."""
-    training = module.training
-    module.eval()
-    result = evaluate(function, x)
-    module.train(training)
-    return result

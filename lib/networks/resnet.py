@@ -12,8 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lib.networks import Backbone, register
-from lib.networks.lenet import image_shape
+from lib.networks import Backbone, image_shape, register
 
 
 class Block(nn.Module):
@@ -35,20 +34,11 @@ class Block(nn.Module):
 
 
 def residual(
-    x_shape: tuple[int, ...],
-    n_classes: int,
-    widths: Sequence[int],
-    depths: Sequence[int],
-    padding: int = 1,
+    x_shape: tuple[int, ...], n_classes: int, widths: Sequence[int], depths: Sequence[int], padding: int = 1
 ) -> Backbone:
-    """A residual network whose stages after the first halve the image.
+    """A residual network of stages with so many channels and blocks each, which halve the image after the first.
 
-    Args:
-        x_shape: channels, height, width.
-        n_classes: number of classes.
-        widths: channels of each stage.
-        depths: blocks in each stage.
-        padding: of the stem, a 3 x 3 convolution.
+    ``padding`` is that of the stem, a 3 x 3 convolution: 0 in CCC's released code, which makes 30 x 30 maps of 32 x 32 images.
     """
     channels, *_ = image_shape("resnet", x_shape, least=2 ** len(widths))
     stem = nn.Conv2d(channels, widths[0], 3, padding=padding, bias=False)
@@ -67,21 +57,13 @@ def residual(
 
 @register("resnet18")
 def resnet18(x_shape: tuple[int, ...], n_classes: int, padding: int = 1) -> Backbone:
-    """ResNet-18 for CIFAR: four stages of two blocks.
-
-    Args:
-        padding: of the stem; 0 in CCC's released code, which makes 30 x 30 maps of 32 x 32 images.
-    """
+    """ResNet-18 for CIFAR: four stages of two blocks. ``padding`` as in :func:`residual`."""
     return residual(x_shape, n_classes, (64, 128, 256, 512), (2, 2, 2, 2), padding)
 
 
 @register("resnet34")
 def resnet34(x_shape: tuple[int, ...], n_classes: int, padding: int = 1) -> Backbone:
-    """ResNet-34 for CIFAR: four stages of 3, 4, 6 and 3 blocks.
-
-    Args:
-        padding: of the stem; 0 in CCC's released code, which makes 30 x 30 maps of 32 x 32 images.
-    """
+    """ResNet-34 for CIFAR: four stages of 3, 4, 6 and 3 blocks. ``padding`` as in :func:`residual`."""
     return residual(x_shape, n_classes, (64, 128, 256, 512), (3, 4, 6, 3), padding)
 
 
@@ -94,11 +76,8 @@ class _Residual(nn.Sequential):
 
 @register("resnet9")
 def resnet9(x_shape: tuple[int, ...], n_classes: int, dropout: float = 0.2) -> Backbone:
-    """ResNet-9: GeoCrowdNet's CIFAR-10 network, eight convolutions and a linear layer on the 512 largest responses.
-
-    Args:
-        dropout: share of the features dropped in training.
-    """
+    """ResNet-9: GeoCrowdNet's CIFAR-10 network, eight convolutions and a linear layer on the 512 largest responses, of which
+    ``dropout`` are dropped in training."""
     channels, height, width = image_shape("resnet9", x_shape, least=8)
     trunk = nn.Sequential(
         *_convolution(channels, 64),

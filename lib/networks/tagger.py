@@ -7,12 +7,13 @@ input is a padded table of indices, the output has a row for each *token*: paddi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lib.crowd.tag_sequences import PADDING
-from lib.networks import Backbone, Inputs, register
+from lib.networks import Backbone, register
 
 CHUNK = 128  # sentences that are padded to one length
 
@@ -58,7 +59,7 @@ class Tagger(Backbone):
         place = torch.arange(len(found), device=x.device) + shift.repeat_interleave(lengths)
         return torch.empty_like(found).index_copy(0, place, found)
 
-    def prepare(self, data: Inputs) -> None:
+    def prepare(self, data: Any) -> None:
         """Raises ValueError where the data have an index beyond a table."""
         for column, table in enumerate(self.trunk.tables):
             needed = 1 + max(int(x[:, :, column].max()) for x in (data.x, data.x_test, data.x_valid) if x is not None)

@@ -11,7 +11,6 @@ from lib import datasets
 from lib.datasets.identifiability import ACCURACY, anchor_distance, specialist_distance, stretch, stretch_limits
 from lib.protocols.geocrowdnet import judge
 
-PARTS = ("", "_valid", "_test")
 REGIMES = [
     pytest.param({"specialist": specialist, "blur": blur}, id=f"specialist {specialist}, blur {blur}")
     for specialist in (True, False)
@@ -26,27 +25,22 @@ def load(items=500, **options):
 # ---------------------------------------------------------------------- how far from ideal
 
 
-@pytest.mark.parametrize("n_classes", [2, 3, 6])
-@pytest.mark.parametrize("flaw", [0.0, 0.2, 0.4, 1.0])
+@pytest.mark.parametrize("n_classes", [2, 6])
+@pytest.mark.parametrize("flaw", [0.0, 0.4, 1.0])
 def test_the_specialist_is_as_far_from_perfect_as_said(flaw, n_classes):
     confusion = load(flaw=flaw, n_classes=n_classes).true_confusion
     assert_allclose(specialist_distance(confusion[:1]), flaw * np.sqrt(1 - 1 / n_classes), atol=1e-12)
     assert specialist_distance(confusion) <= specialist_distance(confusion[:1])  # the others may be nearer
 
 
-@pytest.mark.parametrize("n_classes", [2, 3, 6])
-@pytest.mark.parametrize("blur", [0.0, 0.15, 0.45])
+@pytest.mark.parametrize("n_classes", [2, 6])
+@pytest.mark.parametrize("blur", [0.0, 0.45])
 def test_the_best_anchor_is_as_far_from_certain_as_said(blur, n_classes):
     posterior = load(items=5000, blur=blur, n_classes=n_classes).true_posterior
     expected = blur * np.sqrt(1 - 1 / n_classes)
     distance = np.linalg.norm(posterior[:, None, :] - np.eye(n_classes), axis=2)
     assert distance.min() >= expected - 1e-12  # no item is nearer,
     assert_allclose(anchor_distance(posterior), expected, atol=2e-3)  # and at every class one comes as near
-
-
-def test_without_a_specialist_nobody_is_one():
-    for seed in range(5):
-        assert specialist_distance(load(specialist=False, crowd_seed=seed).true_confusion) > 0.35
 
 
 def test_specialist_distance_by_hand():
@@ -67,22 +61,10 @@ def test_anchor_distance_by_hand():
 # ---------------------------------------------------------------------- items and labels
 
 
-@pytest.mark.parametrize("options", REGIMES)
-def test_everything_is_a_probability(options):
-    data = load(**options)
-    for part in PARTS:
-        posterior = getattr(data, f"true_posterior{part}")
-        assert posterior.shape == (len(getattr(data, f"x{part}")), data.n_classes)
-        assert (posterior >= 0).all()
-        assert_allclose(posterior.sum(axis=1), 1)
-    assert data.true_confusion.shape == (5, 3, 3)
-    assert (data.true_confusion >= 0).all()
-    assert_allclose(data.true_confusion.sum(axis=2), 1)
-
-
 def test_the_other_annotators_are_mediocre_and_no_error_is_rare():
     for seed in range(5):
         confusion = load(specialist=False, crowd_seed=seed, annotators=20).true_confusion
+        assert specialist_distance(confusion) > 0.35
         right = confusion.diagonal(axis1=1, axis2=2)
         assert right.min() >= ACCURACY[0]
         assert right.max() <= ACCURACY[1]
@@ -93,6 +75,11 @@ def test_the_other_annotators_are_mediocre_and_no_error_is_rare():
 @pytest.mark.parametrize("options", REGIMES)
 def test_true_classes_are_drawn_from_the_posterior(options):
     data = load(items=20_000, **options)
+    for part in ("", "_valid", "_test"):
+        posterior = getattr(data, f"true_posterior{part}")
+        assert posterior.shape == (len(getattr(data, f"x{part}")), 3)
+        assert (posterior >= 0).all()
+        assert_allclose(posterior.sum(axis=1), 1)
     posterior, drawn = data.true_posterior, np.eye(3)[data.y.numpy()]
     spread = posterior * (1 - posterior)
     for low, high in ((0.0, 1.0), (0.2, 0.5), (0.5, 0.8), (0.1, 0.3)):  # as often as said, for any probability that is said
@@ -116,19 +103,12 @@ def test_labels_are_drawn_from_the_matrices(options):
     assert data.crowd.labels_per_annotator.min() > 0.9 * data.crowd.labels_per_annotator.max()
 
 
-def test_the_same_seed_gives_the_same_and_another_another():
-    first, again, other = load(crowd_seed=3), load(crowd_seed=3), load(crowd_seed=4)
-    for name in ("x", "y", "x_valid", "x_test", "y_test"):
-        assert torch.equal(getattr(first, name), getattr(again, name))
-    assert_array_equal(first.crowd.label, again.crowd.label)
-    assert_array_equal(first.true_confusion, again.true_confusion)
-    assert not torch.equal(first.x, other.x)
-    assert not np.array_equal(first.true_confusion[1:], other.true_confusion[1:])
-
-
 def test_only_what_is_varied_differs():
     """So that differences between regimes are not differences between crowds."""
-    plain = load(crowd_seed=1)
+    plain, again, other = load(crowd_seed=1), load(crowd_seed=1), load(crowd_seed=2)
+    assert_array_equal(plain.crowd.label, again.crowd.label)
+    assert not torch.equal(plain.x, other.x)
+    assert not np.array_equal(plain.true_confusion[1:], other.true_confusion[1:])
     for options in ({"specialist": False}, {"flaw": 0.3}, {"blur": 0.3}, {"items": 200}):
         varied = load(crowd_seed=1, **options)
         assert_array_equal(varied.true_confusion[1:], plain.true_confusion[1:])
@@ -141,7 +121,6 @@ def test_only_what_is_varied_differs():
         ({"flaw": 1.2}, "flaw must lie between 0 and 1, found 1.2"),
         ({"blur": -0.1}, "blur must lie between 0 and 1, found -0.1"),
         ({"n_classes": 9}, "n_classes must lie between 2 and 8, found 9"),
-        ({"n_classes": 1}, "n_classes must lie between 2 and 8, found 1"),
     ],
 )
 def test_what_it_refuses(options, message):

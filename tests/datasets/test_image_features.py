@@ -79,7 +79,7 @@ def test_gray_images_are_three_equal_channels():
 @needs_weights
 def test_features_are_computed_once(monkeypatch):
     first = module.features(PHOTOS)
-    monkeypatch.setattr(module, "_compute", lambda x, progress: pytest.fail("computed again"))
+    monkeypatch.setattr(module, "_compute", lambda x: pytest.fail("computed again"))
     assert np.array_equal(module.features(PHOTOS), first)
     assert [path.suffix for path in sorted((paths.cache() / "features").iterdir())] == [".lock", ".npy", ".sha256"]
 
@@ -99,5 +99,5 @@ def test_a_data_set_of_features(monkeypatch):
 
 def test_other_features_are_refused():
     whole = image_parts.Images(PHOTOS, np.arange(3))
-    with pytest.raises(ValueError, match="features must be None or 'efficientnet-lite0', found 'vgg'"):
+    with pytest.raises(ValueError, match="features must be one of None, efficientnet-lite0, found 'vgg'"):
         image_parts.fields(whole, whole, "abc", ((0,), (1,)), (np.arange(3), np.arange(0)), None, features="vgg")

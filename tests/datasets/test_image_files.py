@@ -60,7 +60,7 @@ def test_decoded_once_and_kept(piece, decoded):
     assert sorted(path.suffix for path in piece.path.parent.iterdir()) == [".lock", ".npz", ".sha256"]
 
 
-@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 half a file", None])
+@pytest.mark.parametrize("damage", [b"PK\x03\x04 half a file", None])
 def test_a_damaged_piece_is_made_anew(piece, decoded, damage, caplog):
     image_files.read(piece)
     if damage is None:  # a whole file of other images
@@ -128,13 +128,24 @@ def test_the_next_way_where_one_fails(tmp_path, monkeypatch):
     assert_array_equal(image_files.read(Piece("toy/train", sources, SHA256))[0], IMAGES)
 
 
-def test_rows_of_pixels(tmp_path):
-    images = np.random.default_rng(0).integers(0, 256, (5, 3, 4, 4), dtype=np.uint8)
-    Image.fromarray(images.transpose(0, 2, 3, 1).reshape(5, 16, 3)).save(tmp_path / "a.png")
-    assert_array_equal(image_files.png_rows([tmp_path / "a.png"] * 2, channels=3, side=4), np.concatenate([images, images]))
-    assert_array_equal(image_files.png_rows([tmp_path / "a.png"], channels=1, side=4), images[:, :1])
-    with pytest.raises(ValueError, match=r"a.png must have 25 RGB pixels per row, found the shape \(5, 16, 3\)"):
-        image_files.png_rows([tmp_path / "a.png"], channels=3, side=5)
+def test_rows_of_pixels_and_labels_of_a_script(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (15, 3, 4, 4), dtype=np.uint8)
+    (tmp_path / "toy_labels.js").write_text(f"var labels={list(range(15))};")
+    for k in range(3):
+        part = images[5 * k : 5 * k + 5]
+        Image.fromarray(part.transpose(0, 2, 3, 1).reshape(5, 16, 3)).save(tmp_path / f"toy_batch_{k}.png")
+
+    def decoded(**changes):
+        source = image_files.convnetjs("toy", **{"batches": range(1, 3), "size": 5, "channels": 3, "side": 4} | changes)
+        assert source.files == ("toy/toy_batch_1.png", "toy/toy_batch_2.png", "toy/toy_labels.js")
+        return source.decode([tmp_path / file.split("/")[1] for file in source.files])
+
+    found, labels = decoded()
+    assert_array_equal(found, images[5:])
+    assert_array_equal(labels, np.arange(5, 15))
+    assert_array_equal(decoded(channels=1)[0], images[5:, :1])
+    with pytest.raises(ValueError, match=r"batch_1.png must have 25 RGB pixels per row, found the shape \(5, 16, 3\)"):
+        decoded(side=5)
 
 
 def test_jpeg_folder(tmp_path):
@@ -157,8 +168,3 @@ def test_idx(tmp_path):
     (tmp_path / "b.gz").write_bytes(gzip.compress(b"\0\0\x0d\x03" + bytes(12)))
     with pytest.raises(ValueError, match=r"b.gz must be an IDX array of bytes, found 00000d03"):
         image_files.read_idx(tmp_path / "b.gz")
-
-
-def test_labels_of_a_script(tmp_path):
-    (tmp_path / "a.js").write_text("var labels=[6, 9, 9];")
-    assert_array_equal(image_files.read_js_labels(tmp_path / "a.js"), [6, 9, 9])

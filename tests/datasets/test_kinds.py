@@ -52,16 +52,12 @@ def test_tokens_are_the_items():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (
-            lambda data: {"x": data.x.float()},
-            r"x must be int64 \[sentences, length, columns\] of 1 columns, found torch.float32",
-        ),
+        (lambda data: {"x": data.x.float()}, r"x must be int64 \[sentences, length, columns\] of 1 columns, found torch.fl"),
         (lambda data: {"x_test": data.x.repeat(1, 1, 2)}, "x_test must be int64 .* of 1 columns"),
         (lambda data: {"x": data.x - 1}, "indices of at least 0, found -1"),
         (lambda data: {"x": data.x.flip(1)}, "found a token after it in row 1"),
         (lambda data: {"x": data.x[1:]}, "labels are of 11 items, found 6 tokens"),
         (lambda data: {"y_test": data.y[1:]}, r"y_test must be int64 \[11\]"),
-        (lambda data: {"y": data.y + 1}, "must lie in 0 .. 4, found 1 .. 5"),
         (lambda data: {"crowd": data.crowd.select_labels(np.arange(19) > 0)}, "found 4 of 5 tags of annotator 0 in sentence 0"),
     ],
 )
@@ -101,14 +97,9 @@ def test_a_pass_visits_every_label_once():
             assert torch.equal(batch.x[row[token]], data.x[sentence])
     crowd = data.crowd
     assert sorted(seen) == sorted(zip(crowd.item.tolist(), crowd.annotator.tolist(), crowd.label.tolist(), strict=True))
-
-
-def test_an_untagged_sentence_costs_nothing():
-    data = tagged()
-    crowd = data.crowd.select_labels(~np.isin(data.crowd.item, [6, 7, 8]))
-    data = replace(data, crowd=crowd)
-    assert TrainingData(data, torch.device("cpu")).labeled.tolist() == [0, 1, 3]
-    assert sum(len(batch.x) for batch in batches(data)) == 3
+    untagged = replace(data, crowd=crowd.select_labels(~np.isin(crowd.item, [6, 7, 8])))  # costs nothing
+    assert TrainingData(untagged, torch.device("cpu")).labeled.tolist() == [0, 1, 3]
+    assert sum(len(batch.x) for batch in batches(untagged)) == 3
 
 
 def test_batches_are_of_similar_length_and_random():

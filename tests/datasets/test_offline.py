@@ -5,21 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
+from unittest import mock
 
+import execnet
 import pytest
 
-from lib import paths
+from lib import datasets, paths
 
-NO_NETWORK = """
-import sys, types
-import lib
+pytest_plugins = ["pytester"]
 
-lib.datasets = sys.modules["lib.datasets"] = types.SimpleNamespace(
-    missing=lambda name: None if name == "digits" else f"no {name} here: get it from there"
-)
-"""
 TESTS = """
 import pytest
 
@@ -41,30 +35,30 @@ def notebook(*data: str) -> str:
     return json.dumps({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5})
 
 
-@pytest.fixture(scope="module", params=[0, 2])
-def session(request, tmp_path_factory):
-    """A project with this one's conftest, and the output of pytest in it, without and with worker processes."""
-    folder = tmp_path_factory.mktemp("project")
-    shutil.copy(paths.ROOT / "conftest.py", folder)
-    shutil.copy(paths.ROOT / "pyproject.toml", folder)
-    (folder / "no_network.py").write_text(NO_NETWORK)
-    (folder / "tests").mkdir()
-    (folder / "tests" / "test_any.py").write_text(TESTS)
-    (folder / "notebooks").mkdir()
-    (folder / "notebooks" / "23_both.ipynb").write_text(notebook("labelme", "music"))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    environment["PYTHONPATH"] = os.pathsep.join([str(folder), str(paths.ROOT)])
-    command = [sys.executable, "-m", "pytest", "-p", "no_network", "-n", str(request.param)]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+class Travel:
+    """Every report arrives as those of worker processes do."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item, call):
+        report = yield
+        sent = execnet.dumps(item.config.hook.pytest_report_to_serializable(config=item.config, report=report))
+        return item.config.hook.pytest_report_from_serializable(config=item.config, data=execnet.loads(sent))
 
 
-def test_missing_data_fail_nothing(session):
-    assert session.returncode == 0, session.stdout
-    assert "1 passed, 4 skipped" in session.stdout.splitlines()[-1]
-
-
-def test_one_table_names_what_was_skipped_and_why(session):
-    lines = [" ".join(line.split()) for line in session.stdout.splitlines() if line]
+def test_missing_data_fail_nothing_and_one_table_names_what_was_skipped_and_why(pytester, monkeypatch):
+    """In a project with this one's conftest."""
+    for name in ("conftest.py", "pyproject.toml"):
+        shutil.copy(paths.ROOT / name, pytester.path)
+    for folder in ("tests", "notebooks"):
+        (pytester.path / folder).mkdir()
+    (pytester.path / "tests" / "test_any.py").write_text(TESTS)
+    (pytester.path / "notebooks" / "23_both.ipynb").write_text(notebook("labelme", "music"))
+    monkeypatch.setattr(datasets, "missing", lambda name: None if name == "digits" else f"no {name} here: get it from there")
+    with mock.patch.dict(os.environ):  # where the copied conftest writes folders of its own
+        session = pytester.runpytest_inprocess("-n", "0", plugins=[Travel()])
+    assert session.ret == 0
+    session.assert_outcomes(passed=1, skipped=4)
+    lines = [" ".join(line.split()) for line in session.outlines if line]
     assert lines[lines.index("data set what was skipped; why, and how to get the data") + 1 : -1] == [
         "labelme notebooks/23_both.ipynb (2)",
         "tests/test_any.py::test_photographs (2)",

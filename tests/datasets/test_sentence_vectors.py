@@ -73,5 +73,5 @@ def test_vectors_as_features(monkeypatch):
         datasets.fingerprint("sentiment_polarity", **options) for options in ({}, {"features": "minilm"}, {"features": "tfidf"})
     ]
     assert names[0] == names[2] != names[1]
-    with pytest.raises(ValueError, match="'tfidf' or 'minilm', found 'bert'"):
+    with pytest.raises(ValueError, match="one of tfidf, minilm, found 'bert'"):
         datasets.load("sentiment_polarity", features="bert")

@@ -8,59 +8,38 @@ from torch import nn
 
 from lib import networks
 
-# A tagger, which reads indices of words and gives a row for each word, has its own tests (test_tagged.py).
-every_backbone = pytest.mark.parametrize("name", [name for name in networks.names() if name != "tagger"])
-# Inputs for the backbones that do not take the usual images.
-SHAPES = {"linear": (6,), "mlp": (6,), "mlp-norm": (6,), "lenet": (1, 28, 28)}
-SHAPES["dogs-vs-cats"] = (3, 150, 150)
+# A tagger, which reads indices of words and gives a row for each word, has its own tests (datasets/test_kinds.py).
+EVERY = [name for name in networks.names() if name != "tagger"]
+# Small inputs that each of them takes.
+SHAPES = {"lenet": (1, 28, 28), "lenet-bn": (3, 12, 12), "dogs-vs-cats": (3, 46, 46)}
+SHAPES |= dict.fromkeys(("resnet9", "resnet18", "resnet34"), (3, 16, 16))
 
 
-def shape_of(name):
-    return SHAPES.get(name, (3, 32, 32))
-
-
-@every_backbone
-def test_features_then_head(name):
-    torch.manual_seed(0)
-    backbone = networks.build(name, shape_of(name), 4).eval()
-    x = torch.randn(5, *shape_of(name))
-    features = backbone.features(x)
-    assert features.shape == (5, backbone.n_features)
-    assert torch.equal(backbone(x), backbone.head(features))
-    assert backbone(x).shape == (5, 4)
-    assert backbone(x[:1]).shape == (1, 4)
-    assert (backbone.n_classes, backbone.x_shape) == (4, shape_of(name))
-    assert isinstance(backbone.head, nn.Linear)
-
-
-@every_backbone
-def test_every_weight_gets_a_gradient(name):
-    torch.manual_seed(0)
-    backbone = networks.build(name, shape_of(name), 4)
-    backbone(torch.randn(8, *shape_of(name))).square().sum().backward()
+@pytest.mark.parametrize("name", EVERY)
+def test_features_then_head_and_every_weight_gets_a_gradient(name):
+    shape = SHAPES.get(name, (6,))
+    torch.manual_seed(1)
+    backbone = networks.build(name, shape, 4)
+    x = torch.randn(8, *shape, generator=torch.Generator().manual_seed(0))
+    backbone(x).square().sum().backward()
     trained = [value for value in backbone.parameters() if value.requires_grad]  # a scale may be fixed by design
     assert all(value.grad is not None and value.grad.any() for value in trained)
-
-
-@every_backbone
-def test_weights_come_from_the_global_generator(name):
-    def head(seed):
+    features = backbone.eval().features(x)
+    assert features.shape == (8, backbone.n_features)
+    assert torch.equal(backbone(x), backbone.head(features))
+    assert backbone(x[:1]).shape == (1, 4)
+    assert (backbone.n_classes, backbone.x_shape) == (4, shape)
+    for seed in (1, 2):  # weights come from the global generator
         torch.manual_seed(seed)
-        return networks.build(name, shape_of(name), 4).head.weight
-
-    assert torch.equal(head(1), head(1))
-    assert not torch.equal(head(1), head(2))
-
-
-@every_backbone
-def test_unknown_option_is_an_error(name):
+        other = networks.build(name, shape, 4)
+        assert torch.equal(other.head.weight, backbone.head.weight) == (seed == 1)
     with pytest.raises(ValueError, match=f"backbone '{name}' has no option 'widht'; it has: "):
-        networks.build(name, shape_of(name), 4, widht=3)
+        networks.build(name, shape, 4, widht=3)
 
 
 def test_linear_is_logistic_regression():
     backbone = networks.build("linear", (2, 3), 4)
-    assert sum(value.numel() for value in backbone.parameters()) == 6 * 4 + 4
+    assert weights(backbone) == 6 * 4 + 4
     x = torch.randn(5, 2, 3)
     assert torch.equal(backbone(x), x.flatten(1) @ backbone.head.weight.T + backbone.head.bias)
 
@@ -83,20 +62,9 @@ def test_mlp_norm_is_the_music_network():
     assert (features.std(dim=0, unbiased=False) - 1).abs().max() < 1e-2
 
 
-def test_dropout_only_in_training():
-    backbone = networks.build("mlp", (6,), 4)
-    x = torch.randn(5, 6)
-    torch.manual_seed(0)
-    assert not torch.equal(backbone(x), backbone(x))
-    assert torch.equal(backbone.eval()(x), backbone(x))
-
-
-def test_defaults_are_the_options():
+def test_unknown_backbones_and_the_options_of_known_ones():
     assert networks.defaults("mlp") == {"width": 128, "dropout": 0.5}
     assert networks.defaults("linear") == {}
-
-
-def test_unknown_backbone_is_an_error():
     with pytest.raises(ValueError, match="unknown backbone 'mpl'; did you mean 'mlp'"):
         networks.build("mpl", (6,), 4)
 
@@ -110,19 +78,11 @@ def test_bytes_are_normalized_by_channel():
     expected = torch.tensor([[[[-2.0, 2.0]], [[0.0, 2.0]]]])
     torch.testing.assert_close(backbone.inputs(images), expected)
     torch.testing.assert_close(backbone(images), backbone(expected))
+    assert backbone.inputs(expected) is expected  # features are not touched
     assert backbone.double().inputs(images).dtype == torch.float64
     assert "_scale" not in backbone.state_dict()
-
-
-def test_bytes_need_a_normalization():
-    backbone = networks.build("linear", (1, 2, 2), 3)
     with pytest.raises(ValueError, match="the inputs are bytes: build the backbone with normalize"):
-        backbone(torch.zeros(1, 1, 2, 2, dtype=torch.uint8))
-
-
-def test_features_are_not_touched():
-    x = torch.randn(4, 5)
-    assert networks.build("mlp", (5,), 3).inputs(x) is x
+        networks.build("linear", (2, 1, 2), 3)(images)
 
 
 # ---------------------------------------------------------------------- networks on images
@@ -152,20 +112,16 @@ def test_residual_networks_are_torchvisions_with_another_stem(name):
     theirs.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
     theirs.maxpool = nn.Identity()
     ours = networks.build(name, (3, 32, 32), 10)
+    block = ours.trunk[3]  # starts as theirs
+    assert float(block.conv1.weight.detach().std()) == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.02)
+    assert block.bn1.weight.eq(1).all()
     pairs = list(zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True))
     assert all(value.shape == other.shape for (_, value), other in pairs)
     ours.load_state_dict({key: other for (key, _), other in pairs})
-    x = torch.randn(2, 3, 32, 32)
+    x = torch.randn(2, 3, 16, 16)
     with torch.no_grad():
         torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))
         torch.testing.assert_close(ours.train()(x), theirs.train()(x))
-
-
-def test_residual_networks_start_as_torchvisions():
-    torch.manual_seed(0)
-    block = networks.build("resnet18", (3, 32, 32), 10).trunk[3]
-    assert float(block.conv1.weight.detach().std()) == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.02)
-    assert block.bn1.weight.eq(1).all()
 
 
 def test_the_stem_of_ccc_makes_smaller_maps():
@@ -174,14 +130,13 @@ def test_the_stem_of_ccc_makes_smaller_maps():
     assert [tuple(stem.shape[2:]) for stem in stems] == [(30, 30), (32, 32)]
 
 
-@pytest.mark.parametrize("name", ["resnet9", "resnet18"])
-def test_gray_images_of_another_size(name):
-    backbone = networks.build(name, (1, 28, 28), 3).eval()
-    assert backbone(torch.randn(2, 1, 28, 28)).shape == (2, 3)
+@pytest.mark.parametrize(("name", "x_shape"), [("resnet9", (1, 28, 28)), ("dogs-vs-cats", (3, 150, 150))])
+def test_images_of_another_size(name, x_shape):
+    assert networks.build(name, x_shape, 3).eval()(torch.randn(2, *x_shape)).shape == (2, 3)
 
 
 @pytest.mark.parametrize(
-    ("name", "x_shape"), [("lenet", (8, 8)), ("resnet18", (3, 8, 8)), ("resnet9", (3, 4, 4)), ("lenet", (784,))]
+    ("name", "x_shape"), [("lenet", (8, 8)), ("resnet18", (3, 8, 8)), ("dogs-vs-cats", (3, 45, 46)), ("lenet", (784,))]
 )
 def test_what_is_no_image_or_too_small(name, x_shape):
     with pytest.raises(ValueError, match=r"needs images of \(channels, height, width\)"):
@@ -211,7 +166,6 @@ def test_channels_last_changes_the_layout_alone():
         before = backbone(x)
         backbone.channels_last = True
         backbone.to(memory_format=torch.channels_last)
-        assert backbone.trunk[0](x.contiguous(memory_format=torch.channels_last)).is_contiguous(
-            memory_format=torch.channels_last
-        )
+        last = {"memory_format": torch.channels_last}
+        assert backbone.trunk[0](x.contiguous(**last)).is_contiguous(**last)
         torch.testing.assert_close(backbone(x), before)

@@ -13,7 +13,7 @@ import sys
 import pytest
 
 from lib import datasets, paths
-from lib.datasets import fashion_mnist, image_files
+from lib.datasets import image_files, mnist
 from lib.runs import ledger
 
 ABSENT = (
@@ -74,7 +74,8 @@ def test_the_packages_are_really_absent(bare):
 
 @pytest.mark.needs_data("fashion_mnist")
 def test_images_train_from_what_was_handed_over(bare, tmp_path):
-    for piece in fashion_mnist.PIECES:
+    fashion = mnist.SETS["fashion_mnist"]
+    for piece in (fashion.train, fashion.test):
         image_files.read(piece)
     (tmp_path / "train.py").write_text(TRAIN)
     done = bare(str(tmp_path / "train.py"))

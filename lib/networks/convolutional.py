@@ -1,10 +1,10 @@
-"""LeNets: small convolutional networks without shortcuts."""
+"""Small convolutional networks without shortcuts: LeNets, and the Dogs vs. Cats network of the Crowd Layer's paper."""
 
 from __future__ import annotations
 
 from torch import nn
 
-from lib.networks import Backbone, register
+from lib.networks import Backbone, image_shape, register
 
 
 @register("lenet")
@@ -52,10 +52,22 @@ def lenet_bn(x_shape: tuple[int, ...], n_classes: int) -> Backbone:
     return Backbone(trunk, 512, n_classes)
 
 
-def image_shape(name: str, x_shape: tuple[int, ...], least: int) -> tuple[int, ...]:
-    """The shape itself. Raises ValueError for one that is no image, or too small a one."""
-    if len(x_shape) != 3 or min(x_shape[1:]) < least:
-        raise ValueError(
-            f"backbone {name!r} needs images of (channels, height, width), {least} or more pixels a side, found {x_shape}"
-        )
-    return x_shape
+@register("dogs-vs-cats")
+def dogs_vs_cats(x_shape: tuple[int, ...], n_classes: int, padding: int = 0) -> Backbone:
+    """Rodrigues & Pereira's Dogs vs. Cats network (AAAI 2018): four 3 x 3 convolutions of 32, 32, 64 and 64 channels, each with
+    max pooling, and a layer of 128 units with dropout. Batch normalization after the first, without a scale of its own.
+
+    ``padding`` of the convolutions is 0 as published, for images of 150 x 150 pixels; 1 for images of 32 x 32, of which four
+    convolutions without padding would leave nothing.
+    """
+    before, *sides = image_shape("dogs-vs-cats", x_shape, least=16 if padding else 46)
+    parts: list[nn.Module] = []
+    for stage, width in enumerate((32, 32, 64, 64)):
+        parts += [nn.Conv2d(before, width, 3, padding=padding), nn.ReLU(), nn.MaxPool2d(2)]
+        if stage == 0:
+            norm = nn.BatchNorm2d(width)
+            norm.weight.requires_grad_(False)
+            parts.append(norm)
+        before, sides = width, [(side + 2 * padding - 2) // 2 for side in sides]
+    trunk = nn.Sequential(*parts, nn.Flatten(), nn.Linear(64 * sides[0] * sides[1], 128), nn.ReLU(), nn.Dropout(0.5))
+    return Backbone(trunk, 128, n_classes)
