@@ -17,8 +17,8 @@ def test_levels_are_drawn_equally_often():
 
 
 def test_a_part_of_the_grid(capsys):
-    table = grid.main(["--cells", "6"])
-    assert len(table) == 6
+    table = grid.main(["--cells", "4"])
+    assert len(table) == 4
     assert (table["labels_alone"] >= table["vote"] - 1).all()
     assert (table["with_classifier"] >= table["vote"] - 1).all()
     independent = table[table["errors"] == "independent"]
