@@ -47,8 +47,8 @@ class Method(nn.Module):
         compilable: whether its networks may be compiled, and so are differentiated only once.
         annotator_rate: learning rate of the annotators' parameters relative to the network's.
         n_classes: numbers that the network gives for an item.
-        confusion_logits: ``[annotators, true class, label]`` parameter whose softmax over the labels are the annotators'
-            matrices, in a method that has one.
+        confusion_logits: ``[annotators, true class, label]``, the annotators' matrices before the softmax over labels; None
+            in a method that has them in another form, or not at all.
     """
 
     task: ClassVar[str] = "classification"

@@ -70,9 +70,8 @@ class WeightedDoctorNet(Method):
     First stage: DoctorNet, trained by the same recipe before the first epoch. Second stage, the epochs that are scored: its
     network in evaluation mode and frozen, only one number per annotator learns, by cross-entropy of the weighted mean of
     the heads against the item's vote shares, mean over items. This is the second stage of the LabelMe notebook of
-    Rodrigues & Pereira (2018); the paper's own rule for the weights could not be checked. The heads' probabilities are
-    computed for each batch: kept for all items, they would take items x annotators x classes numbers. The notebook takes
-    some 16,000 steps; with far fewer the weights hardly leave their even start.
+    Rodrigues & Pereira (2018), which takes some 16,000 steps: with far fewer the weights hardly leave their even start. The
+    paper's own rule for the weights could not be checked.
     """
 
     def __init__(self, backbone: MakeBackbone, crowd: CrowdLabels) -> None:
@@ -100,7 +99,7 @@ class WeightedDoctorNet(Method):
         return -(self.target[batch.items] * log_prob).sum(dim=1).mean()
 
     def predict_proba(self, x: Tensor) -> Tensor:
-        """Mean of the heads with the weights ``[annotators]`` that the softmax makes to sum to one."""
+        """Mean of the heads, weighted by the softmax of ``weight_logits`` ``[annotators]``."""
         with torch.no_grad():
             features = self.first.backbone.features(x)
         return self.first.mixture(features, torch.softmax(self.weight_logits, dim=0))

@@ -147,8 +147,7 @@ class FirstStages:
 
 
 def guide(prob: np.ndarray, data: TrainingData, loss: str, divergence: str) -> Distillation:
-    """The loss against ``[items, classes]`` predictions of the training items, on the data's device; labeled items are its
-    negatives."""
+    """The loss against ``[items, classes]`` predictions, on the data's device; labeled items are its negatives."""
     teacher = torch.as_tensor(prob, dtype=torch.get_default_dtype(), device=data.device)
     return Distillation(teacher, torch.as_tensor(data.labeled, device=data.device), loss, divergence)
 

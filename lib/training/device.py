@@ -27,9 +27,7 @@ COMPILER = "inductor"
 
 
 def adapt(method: Method, device: torch.device, precision: str = "float32", compiled: bool = False) -> None:
-    """Set up a method's backbones for the device that it is on, in place; weights stay the same numbers.
-
-    Networks with convolutions get their channels last.
+    """Set up a method's backbones for a device, in place; weights stay the same numbers. Convolutions get their channels last.
 
     Args:
         method: on the device.

@@ -44,12 +44,6 @@ class Reused(nn.Module):
         return torch.tanh(x @ self.weight) @ self.weight.T
 
 
-def frozen() -> Backbone:
-    backbone = networks.build("mlp", VECTOR, 3, width=8)
-    backbone.trunk[1].bias.requires_grad_(False)
-    return backbone
-
-
 def affine() -> Backbone:
     """Batch normalization with scale and shift; one of them without the scale's gradient."""
     norms = [nn.BatchNorm1d(8), nn.BatchNorm1d(8)]
@@ -87,7 +81,6 @@ NETWORKS = {
     "dropout": (VECTOR, lambda: networks.build("mlp", VECTOR, 3, width=16)),
     "norm and dropout": (VECTOR, lambda: networks.build("mlp-norm", VECTOR, 3, width=16)),
     "affine norm": (VECTOR, affine),
-    "frozen bias": (VECTOR, frozen),
     "tied and unused": (VECTOR, lambda: Backbone(nn.Sequential(Reused(), nn.LayerNorm(6), nn.AlphaDropout(0.3)), 6, 3)),
     "residual": (IMAGE, lambda: residual_network(3, (4, 6))),
     "pooling": (

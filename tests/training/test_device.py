@@ -142,7 +142,8 @@ def test_ccc_corrects_alike_in_half_precision(gradient, monkeypatch):
 
 
 @pytest.mark.parametrize(("gradient", "expected"), [("head", True), ("full", False)])
-def test_only_what_nobody_looks_into_is_compiled(gradient, expected):
+def test_only_what_nobody_looks_into_is_compiled(gradient, expected, monkeypatch):
+    monkeypatch.setattr(device, "COMPILER", "eager")
     method = build("ccc", gradient=gradient, groups=2)
     device.adapt(method, CUDA, compiled=True)
     assert {member.backbone.trunk._compiled_call_impl is not None for member in method.members} == {expected}
