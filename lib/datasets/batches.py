@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lib.crowd.triples import Triples
 from lib.datasets.augmentation import Augmentation
-from lib.networks.predict import predict
 
 if TYPE_CHECKING:
     from lib.datasets.kinds import CrowdData
@@ -99,10 +98,6 @@ class TrainingData:
         for now, change, *given in zip(*by_row, items.split(sizes), *by_label, strict=True):
             x = self.x.index_select(0, now)
             yield Batch(augmentation.apply(x, change) if augmentation else x, *given)
-
-    def predict(self, function: Callable[[Tensor], Tensor], module: nn.Module) -> Tensor:
-        """``function`` of all training inputs, in evaluation mode and without gradient: ``[items, ...]``."""
-        return predict(function, self.x, module)
 
 
 def edges_of(items: int, batch_size: int) -> list[int]:

@@ -1,16 +1,12 @@
 """Aggregate first, train afterwards: the plain baselines, and the true labels as the upper bound.
 
 Each fixes one target for every item before training: the true class, the majority vote (hard or soft) or the most likely
-class of a model of the annotators (Dawid & Skene 1979; GLAD, Whitehill et al. 2009; MACE, Hovy et al. 2013). Training is
-then ordinary cross-entropy. True labels, vote and Dawid-Skene stand in every paper as DL-TRUE, DL-MV and DL-DS.
-
-One of them is a robust learner without annotators, the control for what KD-Crowd gains beyond it: the majority vote with
-early-learning regularization (Liu, Niles-Weed, Razavian & Fernandez-Granda, NeurIPS 2020).
+class of a model of the annotators (Dawid & Skene 1979; GLAD, Whitehill et al. 2009; MACE, Hovy et al. 2013). True labels,
+vote and Dawid-Skene stand in every paper as DL-TRUE, DL-MV and DL-DS. The majority vote with early-learning regularization
+(Liu, Niles-Weed, Razavian & Fernandez-Granda, NeurIPS 2020) is the control for what KD-Crowd gains beyond a robust learner.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -23,65 +19,60 @@ from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
 from lib.losses.crowd import soft_cross_entropy
 from lib.losses.early_learning import EarlyLearning
-from lib.methods.base import Method, check_trainable
-from lib.networks import Backbone
+from lib.methods.base import MakeBackbone, Method, check_trainable
 
 ELR_WEIGHT = 1.0  # of the penalty: on CIFAR-10 the paper has 1 with asymmetric noise, 3 with symmetric noise
 
 
 class Aggregated(Method):
-    """Cross-entropy against a fixed target for each item.
+    """Cross-entropy against a fixed target for each item, mean over items.
 
     Args:
-        target: ``[items, classes]`` weights; rows of unlabeled items are never looked at.
+        target: ``[items, classes]`` weights, or ``[items]`` classes; those of unlabeled items are never looked at.
+        confusion: ``[annotators, true class, label]``, where the target comes from such matrices.
     """
 
-    def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels, target: np.ndarray) -> None:
+    def __init__(
+        self, backbone: MakeBackbone, crowd: CrowdLabels, target: np.ndarray, confusion: np.ndarray | None = None
+    ) -> None:
         super().__init__(backbone, crowd)
+        if target.ndim == 1:
+            target = np.eye(crowd.n_classes)[np.maximum(target, 0)]  # a vote is -1 where there is no label
         self.register_buffer("target", torch.as_tensor(target, dtype=torch.float32))
+        matrices = None if confusion is None else torch.as_tensor(confusion, dtype=torch.float32)
+        self.register_buffer("_confusion", matrices)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean over items, in nats."""
         return soft_cross_entropy(self.backbone(batch.x), self.target[batch.items])
 
     def posterior(self) -> Tensor:
         return self.target
 
-
-def one_hot(label: np.ndarray, n_classes: int) -> np.ndarray:
-    """``[items, classes]`` of ``[items]`` classes."""
-    # Unlabeled items carry -1; any row will do for them, since training skips them.
-    return np.eye(n_classes)[np.maximum(label, 0)]
+    def confusion(self) -> Tensor | None:
+        return self._confusion
 
 
 class TrueLabels(Aggregated):
-    """Trained on the truth of the labeled items: what no crowd method can be expected to pass.
+    """Trained on the truth ``[items]`` of the labeled items: what no crowd method can be expected to surpass."""
 
-    Raises:
-        ValueError: no truth was given, or it does not fit the items or classes.
-    """
-
-    def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels, truth: Tensor | None = None) -> None:
-        if truth is None or len(truth) != crowd.n_items:
-            found = "none" if truth is None else f"{len(truth)}"
-            raise ValueError(f"true-labels needs the true class of each of the {crowd.n_items} items, found {found}")
+    def __init__(self, backbone: MakeBackbone, crowd: CrowdLabels, truth: Tensor) -> None:
         truth = np.asarray(truth)
         if truth.size and not 0 <= truth.min() <= truth.max() < crowd.n_classes:
             raise ValueError(f"true classes must lie in 0 .. {crowd.n_classes - 1}, found {truth.min()} .. {truth.max()}")
-        super().__init__(backbone, crowd, one_hot(truth, crowd.n_classes))
+        super().__init__(backbone, crowd, truth)
 
 
 class MajorityVote(Aggregated):
     """Trained on the most frequent label of each item; ties go to the lowest class, as in the published LabelMe figure."""
 
-    def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels) -> None:
-        super().__init__(backbone, crowd, one_hot(majority_vote(crowd), crowd.n_classes))
+    def __init__(self, backbone: MakeBackbone, crowd: CrowdLabels) -> None:
+        super().__init__(backbone, crowd, majority_vote(crowd))
 
 
 class SoftMajorityVote(Aggregated):
     """Trained on the label frequencies of each item."""
 
-    def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels) -> None:
+    def __init__(self, backbone: MakeBackbone, crowd: CrowdLabels) -> None:
         super().__init__(backbone, crowd, soft_vote(crowd))
 
 
@@ -89,7 +80,7 @@ class MajorityVoteELR(MajorityVote):
     """Cross-entropy against the majority vote plus :data:`ELR_WEIGHT` times the penalty of
     :mod:`lib.losses.early_learning`, mean over items."""
 
-    def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels) -> None:
+    def __init__(self, backbone: MakeBackbone, crowd: CrowdLabels) -> None:
         super().__init__(backbone, crowd)
         self.early = EarlyLearning(crowd.n_items, crowd.n_classes)
 
@@ -99,48 +90,25 @@ class MajorityVoteELR(MajorityVote):
         return loss + ELR_WEIGHT * self.early(torch.softmax(logits, dim=1), batch.items)
 
 
-class MostLikely(Aggregated):
-    """Trained on the most likely class of each item under a model of the annotators.
+class DawidSkene(Aggregated):
+    """Trained on the most likely class of each item under Dawid & Skene's model: a confusion matrix for each annotator."""
 
-    Args:
-        posterior: ``[items, classes]``.
-        confusion: ``[annotators, true class, label]``; None where the model has no such matrices.
-    """
-
-    def __init__(
-        self,
-        backbone: Callable[[], Backbone],
-        crowd: CrowdLabels,
-        posterior: np.ndarray,
-        confusion: np.ndarray | None = None,
-    ) -> None:
-        super().__init__(backbone, crowd, one_hot(posterior.argmax(axis=1), crowd.n_classes))
-        matrices = None if confusion is None else torch.as_tensor(confusion, dtype=torch.float32)
-        self.register_buffer("_confusion", matrices)
-
-    def confusion(self) -> Tensor | None:
-        return self._confusion
-
-
-class DawidSkene(MostLikely):
-    """Dawid & Skene's model: a confusion matrix for each annotator."""
-
-    def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels) -> None:
+    def __init__(self, backbone: MakeBackbone, crowd: CrowdLabels) -> None:
         fitted = dawid_skene(crowd)
-        super().__init__(backbone, crowd, fitted.posterior, fitted.confusion)
+        super().__init__(backbone, crowd, fitted.posterior.argmax(axis=1), fitted.confusion)
 
 
-class GLAD(MostLikely):
-    """GLAD: abilities of annotators, difficulties of items."""
+class GLAD(Aggregated):
+    """Trained on the most likely class of each item under GLAD: abilities of annotators, difficulties of items."""
 
-    def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels) -> None:
-        super().__init__(backbone, crowd, glad(crowd).posterior)
+    def __init__(self, backbone: MakeBackbone, crowd: CrowdLabels) -> None:
+        super().__init__(backbone, crowd, glad(crowd).posterior.argmax(axis=1))
 
 
-class MACE(MostLikely):
-    """MACE: annotators know the class, or spam."""
+class MACE(Aggregated):
+    """Trained on the most likely class of each item under MACE: annotators know the class, or spam."""
 
-    def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels) -> None:
+    def __init__(self, backbone: MakeBackbone, crowd: CrowdLabels) -> None:
         check_trainable(crowd)  # the model has no matrices, what a method reports of its annotators has
         fitted = mace(crowd, seed=0)
-        super().__init__(backbone, crowd, fitted.posterior, fitted.confusion)
+        super().__init__(backbone, crowd, fitted.posterior.argmax(axis=1), fitted.confusion)

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from lib.aggregation.em_steps import check_memory
 from lib.crowd.triples import Triples
-from lib.datasets.batches import Batch
+from lib.datasets.batches import Batch, TrainingData
+from lib.datasets.kinds import CrowdData
 from lib.networks import Backbone
 
-if TYPE_CHECKING:
-    from lib.datasets.batches import TrainingData
-    from lib.datasets.kinds import CrowdData
+MakeBackbone = Callable[[], Backbone]  # a fresh, randomly initialized network at each call
+Fitting = Callable[..., dict[str, list[float]]]  # see `Method.prepare`
 
 
 def matrices(crowd: Triples, on: float, off: float = 0.0) -> Tensor:
-    """``[annotators, true class, label]`` numbers to start from, the same for all annotators.
+    """``[annotators, true class, label]``: for all annotators alike ``on`` on the diagonal and ``off`` beside it.
 
-    Args:
-        crowd: has the sizes.
-        on, off: on the diagonal, and beside it.
-
-    Raises:
-        MemoryError: this machine cannot train so many, with gradients and the optimizer's two moments; names the bytes.
+    Raises MemoryError where this machine cannot train so many; names the bytes.
     """
     check_trainable(crowd)
     return (off + (on - off) * torch.eye(crowd.n_outputs)).repeat(crowd.n_annotators, 1, 1)
@@ -43,7 +38,7 @@ class Method(nn.Module):
     """A way to train a backbone from crowd labels.
 
     Args:
-        backbone: makes a fresh, randomly initialized network at each call; most methods need one.
+        backbone: makes the network; most methods need one.
         crowd: the labels that it will be trained on.
 
     Attributes:
@@ -52,6 +47,8 @@ class Method(nn.Module):
         compilable: whether its networks may be compiled, and so are differentiated only once.
         annotator_rate: learning rate of the annotators' parameters relative to the network's.
         n_classes: numbers that the network gives for an item.
+        confusion_logits: ``[annotators, true class, label]``, the annotators' matrices before the softmax over labels; None
+            in a method that has them in another form, or not at all.
     """
 
     task: ClassVar[str] = "classification"
@@ -59,11 +56,11 @@ class Method(nn.Module):
     compilable: bool = True
     annotator_rate: float = 1.0
 
-    def __init__(self, backbone: Callable[[], Backbone], crowd: Triples) -> None:
+    def __init__(self, backbone: MakeBackbone, crowd: Triples) -> None:
         super().__init__()
         self.backbone = backbone()
-        self.n_annotators = crowd.n_annotators
-        self.n_classes = crowd.n_outputs
+        self.n_annotators, self.n_classes = crowd.n_annotators, crowd.n_outputs
+        self.register_parameter("confusion_logits", None)
 
     def loss(self, batch: Batch) -> Tensor:
         """Scalar in nats, mean over the batch's labels unless the method's paper says otherwise."""
@@ -79,27 +76,25 @@ class Method(nn.Module):
 
     def confusion(self) -> Tensor | None:
         """``[annotators, true class, label]`` with rows that sum to one; None where the method has none."""
-        return None
+        return None if self.confusion_logits is None else torch.softmax(self.confusion_logits, dim=2).detach()
 
     def posterior(self) -> Tensor | None:
         """``[items, classes]`` the method's belief about the training items' classes; None where it keeps none."""
         return None
 
     def set_confusion(self, confusion: Tensor) -> None:
-        """Start the annotators' part at given matrices, so that :meth:`confusion` returns them until training goes on.
-
-        Nothing happens in a method without a parameter that can hold any such matrices: it starts as it does.
-
-        Args:
-            confusion: ``[annotators, true class, label]``, rows sum to one, all entries above zero.
-        """
+        """Start the annotators' part at ``[annotators, true class, label]`` matrices (rows sum to one, entries above zero), so
+        that :meth:`confusion` returns them. A method without a parameter that can hold any such matrices starts as it does."""
+        if self.confusion_logits is not None:
+            with torch.no_grad():
+                self.confusion_logits.copy_(confusion.log())
 
     def scores(self, data: CrowdData) -> dict[str, float]:
         """Measures of the trained method beyond those that every run is scored by; they join the run's row. ``data`` holds
         the truth: for scoring only."""
         return {}
 
-    def prepare(self, data: TrainingData, fit: Callable[..., dict[str, list[float]]]) -> None:
+    def prepare(self, data: TrainingData, fit: Fitting) -> None:
         """Called once, before the optimizer is made: for methods of several stages. ``fit(method, data=data, **changes)``
         trains another method first, by the same recipe with ``changes``, and returns its history."""
 
@@ -120,7 +115,7 @@ class Method(nn.Module):
     def annotator_parameters(self) -> list[nn.Parameter]:
         """Those that say who the annotators are: they learn at ``annotator_rate`` times the rate, and without decay, which
         would pull every annotator toward guessing."""
-        return []
+        return [] if self.confusion_logits is None else [self.confusion_logits]
 
     def parameter_groups(self, lr: float, weight_decay: float) -> list[dict]:
         """The optimizer's parameter groups: what learns of the networks, and the annotators' parameters."""

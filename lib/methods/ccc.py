@@ -21,27 +21,23 @@ prediction is the mean of both networks' class probabilities.
 
 from __future__ import annotations
 
-import logging
 import warnings
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lib.crowd.labels import CrowdLabels
-from lib.datasets.batches import Batch
+from lib.datasets.batches import Batch, TrainingData
 from lib.losses.crowd import crowd_layer_logits
 from lib.methods import meta_gradient
+from lib.methods.base import MakeBackbone
+from lib.methods.crowd_layer import CrowdLayer
 from lib.methods.ensemble import Ensemble
-from lib.networks import Backbone
+from lib.networks.predict import as_numpy
 from lib.registry import choice
 
-if TYPE_CHECKING:
-    from lib.datasets.batches import TrainingData
-
-log = logging.getLogger(__name__)
 PAPER_GROUPS = 30
 EPSILON = 1e-5  # inside the logarithm of the loss
 
@@ -63,15 +59,11 @@ def crowd_loss(class_logits: Tensor, matrices: Tensor, position: Tensor, annotat
 
 
 class CrowdDerivatives:
-    """:func:`crowd_loss` at one place with its first derivatives, and the second ones that the meta-gradient needs.
+    """:func:`crowd_loss` of a batch's labels with its first derivatives, and the second ones that the meta-gradient needs.
 
-    Written out, since they are short and small: going back and forth through a graph of them would take longer than a
-    small network takes. For a label ``k`` and ``q = softmax(a)``, ``a = p @ T[r]``, the gradient of ``-log(q[k] + 1e-5)`` for
-    ``a`` is ``w (q - e_k)`` with ``w = q[k] / (q[k] + 1e-5)``; the rest is the chain rule.
-
-    Args:
-        class_logits, matrices: as in :func:`crowd_loss`; nothing flows back into them.
-        batch: whose labels are meant.
+    Written out: going back and forth through a graph of them would take longer than a small network takes. For a label ``k``
+    and ``q = softmax(a)``, ``a = p @ T[r]``, the gradient of ``-log(q[k] + 1e-5)`` for ``a`` is ``w (q - e_k)`` with
+    ``w = q[k] / (q[k] + 1e-5)``; the rest is the chain rule.
 
     Attributes:
         loss: scalar in nats.
@@ -104,16 +96,8 @@ class CrowdDerivatives:
         self.matrices = torch.zeros_like(matrices).index_add_(0, batch.annotator, products)
 
     def mixed(self, tangent: Tensor, groups: Tensor, n_groups: int) -> Tensor:
-        """``d/dV <d loss / d class_logits, tangent>``, the matrices being ``T + V[groups]``.
-
-        Args:
-            tangent: ``[batch, classes]``.
-            groups: ``[annotators]`` group of each.
-            n_groups: number of groups.
-
-        Returns:
-            ``[groups, classes, classes]``: how the gradient for ``V`` changes as the logits move along ``tangent``.
-        """
+        """``d/dV <d loss / d class_logits, tangent>`` ``[groups, classes, classes]``, the matrices being ``T + V[groups]``: how
+        the gradient for ``V`` changes as the logits move along a tangent ``[batch, classes]``; groups are ``[annotators]``."""
         seen = _through_softmax(self._class_prob, tangent.to(self._class_prob.dtype)).index_select(0, self.batch.position)
         logits = (seen.unsqueeze(2) * self._chosen).sum(dim=1)
         label_prob = _through_softmax(self._label_prob, logits)
@@ -130,16 +114,8 @@ def _through_softmax(prob: Tensor, change: Tensor) -> Tensor:
 
 
 def group_annotators(matrices: Tensor, n_groups: int, seed: int) -> Tensor:
-    """K-Means on the flattened matrices, one run from k-means++.
-
-    Args:
-        matrices: ``[annotators, classes, classes]``.
-        n_groups: number of groups; some stay empty where fewer matrices differ.
-        seed: of the starting points.
-
-    Returns:
-        ``[annotators]`` int64 group of each, on the matrices' device. A group's number means nothing across calls.
-    """
+    """``[annotators]`` int64 groups by K-Means on flattened ``[annotators, classes, classes]`` matrices, one run from k-means++
+    with this seed. A group's number means nothing across calls; groups stay empty where fewer matrices differ."""
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
 
@@ -176,39 +152,19 @@ def select_confident(
     return item[chosen], label[chosen]
 
 
-class MetaSet:
-    """Items with a class that is probably right, in shuffled batches without end.
-
-    Args:
-        item, label: ``[meta items]``.
-        data: where the inputs are.
-        batch_size: of all batches; the last of a round may be smaller, though not a single item, which batch
-            normalization could not take.
-        generator: of the order.
-    """
-
-    def __init__(
-        self, item: np.ndarray, label: np.ndarray, data: TrainingData, batch_size: int, generator: np.random.Generator
-    ) -> None:
-        self.item, self.label = item, label
-        self._x = data.x[torch.as_tensor(item, device=data.device)]
-        self._label = torch.as_tensor(label, device=data.device)
-        self._batch_size, self._generator = batch_size, generator
-        self._waiting: list[Tensor] = []
-
-    def __len__(self) -> int:
-        return len(self.item)
-
-    def next(self) -> tuple[Tensor, Tensor]:
-        """``[batch, ...]`` inputs and ``[batch]`` classes."""
-        if not self._waiting:
-            order = torch.from_numpy(self._generator.permutation(len(self))).to(self._x.device)
-            parts = list(order.split(self._batch_size))
-            if len(parts) > 1 and len(parts[-1]) == 1:
-                parts[-2:] = [torch.cat(parts[-2:])]
-            self._waiting = parts[::-1]
-        chosen = self._waiting.pop()
-        return self._x.index_select(0, chosen), self._label[chosen]
+def meta_batches(
+    item: np.ndarray, label: np.ndarray, data: TrainingData, batch_size: int, generator: np.random.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """``[batch, ...]`` inputs and ``[batch]`` classes of some items of the data, in shuffled batches without end. The last of
+    a round may be smaller, though not a single item, which batch normalization could not take."""
+    x = data.x[torch.as_tensor(item, device=data.device)]
+    classes = torch.as_tensor(label, device=data.device)
+    while True:
+        parts = list(torch.from_numpy(generator.permutation(len(item))).to(data.device).split(batch_size))
+        if len(parts) > 1 and len(parts[-1]) == 1:
+            parts[-2:] = [torch.cat(parts[-2:])]
+        for chosen in parts:
+            yield x.index_select(0, chosen), classes[chosen]
 
 
 class CCC(Ensemble):
@@ -227,15 +183,12 @@ class CCC(Ensemble):
 
     Attributes:
         groups: ``[annotators]`` group of each, for each network; empty in the warm-up.
-        meta_sets: the set that each network picked (and the other is corrected by); empty in the warm-up.
-
-    Raises:
-        ValueError: more groups than annotators, or an option outside its range.
+        meta_sets: batches of the set that each network picked (and the other is corrected by); empty in the warm-up.
     """
 
     def __init__(
         self,
-        backbone: Callable[[], Backbone],
+        backbone: MakeBackbone,
         crowd: CrowdLabels,
         groups: int | None = None,
         per_class: int = 100,
@@ -249,12 +202,8 @@ class CCC(Ensemble):
         if not 1 <= n_groups <= crowd.n_annotators:
             raise ValueError(f"groups must lie in 1 .. {crowd.n_annotators}, the number of annotators, found {groups}")
         choice("gradient", gradient, meta_gradient.MODES)
-        for name, value, least in (
-            ("per_class", per_class, 1),
-            ("rate", rate, 0),
-            ("warmup", warmup, 0),
-            ("meta_batch", meta_batch, 2),
-        ):
+        limits = {"per_class": (per_class, 1), "rate": (rate, 0), "warmup": (warmup, 0), "meta_batch": (meta_batch, 2)}
+        for name, (value, least) in limits.items():
             if not value >= least:
                 raise ValueError(f"{name} must be at least {least}, found {value}")
         super().__init__(backbone, crowd, base="crowdlayer-mw")
@@ -262,7 +211,7 @@ class CCC(Ensemble):
         self.meta_batch, self.gradient, self.coupled = meta_batch, gradient, coupled
         self.compilable = gradient == "head"  # a compiled network cannot be differentiated twice
         self.groups: list[Tensor] = []
-        self.meta_sets: list[MetaSet] = []
+        self.meta_sets: list[Iterator[tuple[Tensor, Tensor]]] = []
 
     def begin_epoch(self, epoch: int, data: TrainingData) -> None:
         """Groups and meta sets of the epoch. Their generator is not torch's, so that a rate of 0 draws the same dropout
@@ -273,14 +222,13 @@ class CCC(Ensemble):
         generator = np.random.default_rng([torch.initial_seed(), epoch])
         for member in self.members:
             self.groups.append(group_annotators(member.weight, self.n_groups, int(generator.integers(2**31))))
-            log_prob = data.predict(lambda x, member=member: torch.log_softmax(member.backbone(x), dim=1), member)
-            item, label = select_confident(log_prob.cpu().numpy(), data.crowd, self.per_class)
-            self.meta_sets.append(MetaSet(item, label, data, self.meta_batch, generator))
-            log.debug("epoch %d: a meta set of %d, %d distinct items", epoch, len(item), len(np.unique(item)))
+            log_prob = as_numpy(lambda x, member=member: torch.log_softmax(member.backbone(x), dim=1), data.x, member)
+            item, label = select_confident(log_prob, data.crowd, self.per_class)
+            self.meta_sets.append(meta_batches(item, label, data, self.meta_batch, generator))
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean of both networks' losses without corrections, each in nats and a mean over labels."""
-        return torch.stack([self._loss(member.backbone(batch.x), member.weight, batch) for member in self.members]).mean()
+        return torch.stack([self._loss(member, batch) for member in self.members]).mean()
 
     def step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Tensor:
         """One update of both networks; the mean of their losses, at the corrected matrices."""
@@ -294,7 +242,7 @@ class CCC(Ensemble):
         """Gradients of a network's loss into its parameters; the loss."""
         member = self.members[network]
         if not self.meta_sets:
-            loss = self._loss(member.backbone(batch.x), member.weight, batch)
+            loss = self._loss(member, batch)
             loss.backward()
             return loss.detach()
         forward = meta_gradient.training_pass(member.backbone, batch.x, self.gradient)
@@ -305,18 +253,12 @@ class CCC(Ensemble):
         return actual.loss
 
     def correction(self, network: int, batch: Batch, forward: meta_gradient.TrainingPass, lr: float) -> Tensor:
-        """``[groups, classes, classes]``: what to add to a network's matrices for this batch; no graph.
-
-        Args:
-            network: 0 or 1; the next meta batch is the other one's, or its own where they are not coupled.
-            batch: a training batch.
-            forward: the network's pass on it.
-            lr: of the virtual step.
-        """
+        """``[groups, classes, classes]``: what to add to the matrices of a network (0 or 1) for a training batch, from its pass
+        on that batch and its next meta batch; ``lr`` is of the virtual step. No graph."""
         backbone, matrices = self.members[network].backbone, self.members[network].weight.detach()
         inner = CrowdDerivatives(forward.logits, matrices, batch)
         moved = meta_gradient.virtual_step(backbone, forward, inner.class_logits.to(forward.logits.dtype), lr)
-        x, label = self.meta_sets[1 - network if self.coupled else network].next()
+        x, label = next(self.meta_sets[1 - network if self.coupled else network])
         _, tangent = meta_gradient.look_ahead(backbone, forward, moved, x, label, self.gradient)
         gradient = -lr * inner.mixed(tangent, self.groups[network], self.n_groups)
         return self._normalized(gradient, (matrices - lr * inner.matrices).max())
@@ -327,5 +269,5 @@ class CCC(Ensemble):
         usable = torch.isfinite(largest) & (largest > 0)
         return torch.where(usable, -self.rate * largest_entry / largest * gradient, 0.0)
 
-    def _loss(self, class_logits: Tensor, matrices: Tensor, batch: Batch) -> Tensor:
-        return crowd_loss(class_logits, matrices, batch.position, batch.annotator, batch.label)
+    def _loss(self, member: CrowdLayer, batch: Batch) -> Tensor:
+        return crowd_loss(member.backbone(batch.x), member.weight, batch.position, batch.annotator, batch.label)

@@ -14,22 +14,16 @@ probabilities. A small bonus for the distance between own and common matrices ke
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lib.crowd.labels import CrowdLabels
-from lib.datasets.batches import Batch
+from lib.datasets.batches import Batch, TrainingData
 from lib.losses.crowd import crowd_layer_logits, label_cross_entropy
-from lib.methods.base import Method, matrices
-from lib.networks import Backbone, flat_width
+from lib.methods.base import MakeBackbone, Method, matrices
+from lib.networks import flat_width
 from lib.registry import choice
-
-if TYPE_CHECKING:
-    from lib.datasets.batches import TrainingData
 
 GATE_INPUTS = ("input", "features")
 # As in the authors' LabelMe code.
@@ -46,12 +40,9 @@ class CoNAL(Method):
     Args:
         gate_input: what the gate reads of an item: ``input``, the flattened input as in the authors' code, or
             ``features``, the classifier's features (for images), with gradient.
-
-    Raises:
-        ValueError: another gate input.
     """
 
-    def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels, gate_input: str = "input") -> None:
+    def __init__(self, backbone: MakeBackbone, crowd: CrowdLabels, gate_input: str = "input") -> None:
         super().__init__(backbone, crowd)
         self.gate_input = choice("gate_input", gate_input, GATE_INPUTS)
         width = self.backbone.n_features if gate_input == "features" else flat_width(self.backbone.x_shape)
@@ -70,30 +61,21 @@ class CoNAL(Method):
         annotators = F.normalize(self.annotator_gate.weight.T[annotator] + self.annotator_gate.bias, dim=1)
         return torch.sigmoid((items[position] * annotators).sum(dim=1))
 
-    def cross_entropy(self, class_prob: Tensor, gate: Tensor, position: Tensor, annotator: Tensor, label: Tensor) -> Tensor:
-        """Of the labels, mean over labels, from class probabilities ``[batch, classes]`` and gates ``[labels]``."""
-        common_part = (class_prob @ self.common)[position]
-        own_part = crowd_layer_logits(class_prob, self.own, position, annotator)
-        return label_cross_entropy(own_part + gate.unsqueeze(1) * (common_part - own_part), label)
-
-    def distance(self) -> Tensor:
-        """Sum over annotators with labels of the Frobenius distance between own and common matrix."""
-        return torch.linalg.vector_norm((self.own - self.common).flatten(1), dim=1)[self.labeled].sum()
-
     def loss(self, batch: Batch) -> Tensor:
         features = self.backbone.features(batch.x)
         class_prob = torch.softmax(self.backbone.head(features), dim=1)
-        triples = (batch.position, batch.annotator, batch.label)
-        gate = self.gate(features if self.gate_input == "features" else self.backbone.inputs(batch.x), *triples[:2])
+        read = features if self.gate_input == "features" else self.backbone.inputs(batch.x)
+        gate = self.gate(read, batch.position, batch.annotator)
         if self.training:
             self.gate_sum.index_add_(0, batch.annotator, gate.detach())
             self.gate_count.index_add_(0, batch.annotator, torch.ones_like(gate))
-        return self.cross_entropy(class_prob, gate, *triples) - WEIGHT * self.distance()
+        common = (class_prob @ self.common)[batch.position]
+        own = crowd_layer_logits(class_prob, self.own, batch.position, batch.annotator)
+        apart = torch.linalg.vector_norm((self.own - self.common).flatten(1), dim=1)[self.labeled].sum()
+        return label_cross_entropy(own + gate.unsqueeze(1) * (common - own), batch.label) - WEIGHT * apart
 
     def begin_epoch(self, epoch: int, data: TrainingData) -> None:
-        self._forget_gates()
-
-    def _forget_gates(self) -> None:
+        """Forget the gates of the epoch before."""
         self.gate_sum.zero_()
         self.gate_count.zero_()
 
@@ -103,7 +85,7 @@ class CoNAL(Method):
             log_confusion = confusion.log()
             self.common.copy_(log_confusion.mean(dim=0))
             self.own.copy_(2 * log_confusion - self.common)
-        self._forget_gates()
+            self.gate_count.zero_()
 
     def confusion(self) -> Tensor:
         """The mixture at a certain class, with each annotator's mean gate over its labels in the last epoch of training

@@ -14,22 +14,15 @@ row of ``T`` changes nothing, so only differences inside a row mean anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
 from lib.crowd.labels import CrowdLabels
-from lib.datasets.batches import Batch
+from lib.datasets.batches import Batch, TrainingData
 from lib.losses.crowd import crowd_layer_logits, label_cross_entropy
 from lib.methods.aggregated import MajorityVote
-from lib.methods.base import Method, matrices
-from lib.networks import Backbone
+from lib.methods.base import Fitting, MakeBackbone, Method, matrices
 from lib.registry import choice
-
-if TYPE_CHECKING:
-    from lib.datasets.batches import TrainingData
 
 VARIANTS = ("MW", "VW", "VW+B")
 
@@ -41,12 +34,9 @@ class CrowdLayer(Method):
         variant: ``MW``, ``VW`` or ``VW+B``.
         pretrain: epochs that the network is first trained for on the majority vote, without the annotators' maps, as the
             authors do for named entities, where the start at the identity alone is slow to leave the most frequent class.
-
-    Raises:
-        ValueError: another variant.
     """
 
-    def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels, variant: str = "MW", pretrain: int = 0) -> None:
+    def __init__(self, backbone: MakeBackbone, crowd: CrowdLabels, variant: str = "MW", pretrain: int = 0) -> None:
         super().__init__(backbone, crowd)
         self.variant, self.pretrain = choice("variant", variant, VARIANTS), pretrain
         sizes = (crowd.n_annotators, crowd.n_classes)
@@ -61,7 +51,7 @@ class CrowdLayer(Method):
         logits = class_prob[position] * self.weight[annotator]
         return logits + self.bias[annotator] if self.variant == "VW+B" else logits
 
-    def prepare(self, data: TrainingData, fit: Callable[..., dict[str, list[float]]]) -> None:
+    def prepare(self, data: TrainingData, fit: Fitting) -> None:
         if self.pretrain:
             fit(MajorityVote(lambda: self.backbone, data.crowd), epochs=self.pretrain)
 
@@ -78,8 +68,7 @@ class CrowdLayer(Method):
 
     def confusion(self) -> Tensor:
         """What each annotator would say of an item whose class is certain: ``softmax`` of the logits at a one-hot ``p``."""
-        certain = torch.eye(self.n_classes, device=self.backbone.head.weight.device)
-        annotator = torch.arange(self.n_annotators, device=certain.device)
-        # One class at a time, since the matrices are copied for each label.
-        logits = [self.annotator_logits(certain, torch.full_like(annotator, j), annotator) for j in range(self.n_classes)]
-        return torch.softmax(torch.stack(logits, dim=1), dim=2).detach()
+        logits = self.weight if self.variant == "MW" else torch.diag_embed(self.weight)
+        if self.variant == "VW+B":
+            logits = logits + self.bias.unsqueeze(1)
+        return torch.softmax(logits, dim=2).detach()

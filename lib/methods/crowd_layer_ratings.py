@@ -6,15 +6,12 @@ The network's number ``f(x)`` passes through each annotator's own line, and both
     B     f(x) + b[r]          a bias, started at zero
     S+B   s[r] f(x) + b[r]
 
-Two things are not told by the ratings: a constant can move between ``f`` and all biases, a factor between ``f`` and all
-scales. The authors leave both to the start. Here the mean of the biases over the ratings is zero and that of the scales one,
-whatever is learned: the parameters are free, and the layer uses them less what is common to all. So ``f`` keeps the mean and
-the scale of the crowd as a whole.
+The ratings leave two things open: a constant can move between ``f`` and all biases, a factor between ``f`` and all scales.
+The authors leave both to the start. Here the mean of the biases over the ratings is zero and that of the scales one: the
+parameters are free, and the layer uses them less what is common to all. So ``f`` keeps mean and scale of the crowd as a whole.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -23,14 +20,14 @@ from lib.aggregation import ratings
 from lib.crowd.labels import CrowdRatings
 from lib.datasets.batches import Batch
 from lib.losses.crowd import rating_loss
+from lib.methods.base import MakeBackbone
 from lib.methods.ratings import RatingMethod
-from lib.networks import Backbone
 from lib.registry import choice
 
 VARIANTS = ("S", "B", "S+B")
 
 
-class CrowdLayerRatings(RatingMethod):
+class RatingLayer(RatingMethod):
     """Squared error of the annotators' lines, mean over ratings.
 
     Args:
@@ -40,14 +37,11 @@ class CrowdLayerRatings(RatingMethod):
         annotator_lr: learning rate of scales and biases as a multiple of the network's.
         free: leave constant and factor to the start, as the authors do.
         center, scale: as in :class:`lib.methods.ratings.RatingMethod`.
-
-    Raises:
-        ValueError: another variant, a negative prior, a rate that is not above 0.
     """
 
     def __init__(
         self,
-        backbone: Callable[[], Backbone],
+        backbone: MakeBackbone,
         crowd: CrowdRatings,
         variant: str = "S+B",
         prior: float = 0.0,
@@ -63,20 +57,16 @@ class CrowdLayerRatings(RatingMethod):
         self.annotator_rate = annotator_lr
         self.n_ratings = len(crowd)
         self.register_buffer("share", torch.as_tensor(ratings.weights(crowd)).to(torch.get_default_dtype()))
-        if "S" in variant:
-            self.raw_scale = nn.Parameter(torch.ones(crowd.n_annotators))
-        if "B" in variant:
-            self.raw_bias = nn.Parameter(torch.zeros(crowd.n_annotators))
+        self.raw_scale = nn.Parameter(torch.ones(crowd.n_annotators)) if "S" in variant else None
+        self.raw_bias = nn.Parameter(torch.zeros(crowd.n_annotators)) if "B" in variant else None
 
     def lines(self) -> tuple[Tensor | None, Tensor | None]:
         """``[annotators]`` scales and ``[annotators]`` biases, standardized; None where the variant has none."""
-        scale = self._fixed(self.raw_scale, 1.0) if "S" in self.variant else None
-        bias = self._fixed(self.raw_bias, 0.0) if "B" in self.variant else None
-        return scale, bias
+        return self._fixed(self.raw_scale, 1.0), self._fixed(self.raw_bias, 0.0)
 
-    def _fixed(self, raw: Tensor, mean: float) -> Tensor:
+    def _fixed(self, raw: Tensor | None, mean: float) -> Tensor | None:
         # By a shift, for scales too: a division could meet a mean of zero.
-        return raw if self.free else raw - self.share @ raw + mean
+        return raw if raw is None or self.free else raw - self.share @ raw + mean
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean over ratings, of standardized ratings; the prior's part is the same in every batch."""
@@ -90,10 +80,7 @@ class CrowdLayerRatings(RatingMethod):
 
     def bias(self) -> Tensor | None:
         _, bias = self.lines()
-        if bias is None:
-            return None
-        return ((bias - self.share @ bias) * self.scale).detach()
+        return None if bias is None else ((bias - self.share @ bias) * self.scale).detach()
 
     def annotator_parameters(self) -> list[nn.Parameter]:
-        """Scales and biases."""
-        return [value for name, value in self.named_parameters() if name.startswith("raw_")]
+        return [line for line in (self.raw_scale, self.raw_bias) if line is not None]

@@ -9,8 +9,6 @@ weights ``softmax(omega)`` are learned afterwards, with everything else frozen.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +16,9 @@ from torch.nn import functional as F
 
 from lib.aggregation.dawid_skene import soft_vote
 from lib.crowd.labels import CrowdLabels
-from lib.datasets.batches import Batch
+from lib.datasets.batches import Batch, TrainingData
 from lib.losses.crowd import label_cross_entropy
-from lib.methods.base import Method
-from lib.networks import Backbone
-
-if TYPE_CHECKING:
-    from lib.datasets.batches import TrainingData
+from lib.methods.base import Fitting, MakeBackbone, Method
 
 BLOCK = 2**22  # numbers held at once while heads are averaged
 
@@ -37,7 +31,7 @@ class DoctorNet(Method):
     the heads' softmax in the loss, by mistake.) The backbone's own head has no part in it and does not learn.
     """
 
-    def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels) -> None:
+    def __init__(self, backbone: MakeBackbone, crowd: CrowdLabels) -> None:
         super().__init__(backbone, crowd)
         self.backbone.head.requires_grad_(False)
         width = self.backbone.n_features
@@ -45,13 +39,6 @@ class DoctorNet(Method):
         shape = (crowd.n_annotators, crowd.n_classes, width)
         self.head_weight = nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
         self.head_bias = nn.Parameter(torch.zeros(crowd.n_annotators, crowd.n_classes))
-
-    def head_logits(self, features: Tensor, position: Tensor, annotator: Tensor) -> Tensor:
-        """``[labels, classes]`` from ``[batch, n_features]`` features, for the given labels' heads only."""
-        # `index_select` and not brackets: the gradient of the heads is then added up row by row, in half the time.
-        weight = self.head_weight.index_select(0, annotator)
-        products = torch.bmm(weight, features.index_select(0, position).unsqueeze(2)).squeeze(2)
-        return products + self.head_bias[annotator]
 
     def mixture(self, features: Tensor, weight: Tensor) -> Tensor:
         """``[batch, classes]`` sum of all heads' probabilities, each times its entry of ``weight`` ``[annotators]``."""
@@ -66,7 +53,10 @@ class DoctorNet(Method):
         return total
 
     def loss(self, batch: Batch) -> Tensor:
-        logits = self.head_logits(self.backbone.features(batch.x), batch.position, batch.annotator)
+        features = self.backbone.features(batch.x).index_select(0, batch.position)
+        # `index_select` and not brackets: the gradient of the heads is then added up row by row, in half the time.
+        weight = self.head_weight.index_select(0, batch.annotator)
+        logits = torch.bmm(weight, features.unsqueeze(2)).squeeze(2) + self.head_bias[batch.annotator]
         return label_cross_entropy(logits, batch.label)
 
     def predict_proba(self, x: Tensor) -> Tensor:
@@ -80,19 +70,18 @@ class WeightedDoctorNet(Method):
     First stage: DoctorNet, trained by the same recipe before the first epoch. Second stage, the epochs that are scored: its
     network in evaluation mode and frozen, only one number per annotator learns, by cross-entropy of the weighted mean of
     the heads against the item's vote shares, mean over items. This is the second stage of the LabelMe notebook of
-    Rodrigues & Pereira (2018); the paper's own rule for the weights could not be checked. The heads' probabilities are
-    computed for each batch: kept for all items, they would take items x annotators x classes numbers. The notebook takes
-    some 16,000 steps; with far fewer the weights hardly leave their even start.
+    Rodrigues & Pereira (2018), which takes some 16,000 steps: with far fewer the weights hardly leave their even start. The
+    paper's own rule for the weights could not be checked.
     """
 
-    def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels) -> None:
+    def __init__(self, backbone: MakeBackbone, crowd: CrowdLabels) -> None:
         first = DoctorNet(backbone, crowd)
         super().__init__(lambda: first.backbone, crowd)
         self.first = first
         self.weight_logits = nn.Parameter(torch.ones(crowd.n_annotators))
         self.register_buffer("target", torch.as_tensor(soft_vote(crowd), dtype=self.weight_logits.dtype))
 
-    def prepare(self, data: TrainingData, fit: Callable[..., dict[str, list[float]]]) -> None:
+    def prepare(self, data: TrainingData, fit: Fitting) -> None:
         fit(self.first)
         self.first.zero_grad()  # the last step's gradients are as large as the network
         self.first.requires_grad_(False)
@@ -103,21 +92,17 @@ class WeightedDoctorNet(Method):
         self.first.eval()
         return self
 
-    def head_weights(self) -> Tensor:
-        """``[annotators]``, sums to one."""
-        return torch.softmax(self.weight_logits, dim=0)
-
     def loss(self, batch: Batch) -> Tensor:
         """Mean over items, in nats."""
-        with torch.no_grad():
-            features = self.first.backbone.features(batch.x)
-        prob = self.first.mixture(features, self.head_weights())
+        prob = self.predict_proba(batch.x)
         log_prob = prob.clamp_min(torch.finfo(prob.dtype).tiny).log()
         return -(self.target[batch.items] * log_prob).sum(dim=1).mean()
 
     def predict_proba(self, x: Tensor) -> Tensor:
-        """Weighted mean of the heads."""
-        return self.first.mixture(self.first.backbone.features(x), self.head_weights())
+        """Mean of the heads, weighted by the softmax of ``weight_logits`` ``[annotators]``."""
+        with torch.no_grad():
+            features = self.first.backbone.features(x)
+        return self.first.mixture(features, torch.softmax(self.weight_logits, dim=0))
 
     def annotator_parameters(self) -> list[nn.Parameter]:
         """The weights, whose mean is arbitrary; nothing else learns."""

@@ -1,4 +1,4 @@
-"""Ensembles: several independently started networks of one method, trained side by side.
+"""Ensembles: independently started networks of one method, trained side by side.
 
 CCC (Zhang et al. 2024) predicts with two networks and is compared with single ones. A pair of any other method on the same
 batches, which predicts in the same way, shows how much of the margin is the second network: the control that the paper
@@ -7,23 +7,14 @@ lacks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
 from lib.crowd.labels import CrowdLabels
-from lib.datasets.batches import Batch
+from lib.datasets.batches import Batch, TrainingData
+from lib.datasets.kinds import CrowdDataset
 from lib.methods import build
-from lib.methods.base import Method
-from lib.networks import Backbone
-
-if TYPE_CHECKING:
-    from lib.datasets.batches import TrainingData
-    from lib.datasets.kinds import CrowdDataset
-
-SIZE = 2  # members, as CCC has
+from lib.methods.base import Fitting, MakeBackbone, Method
 
 
 class Ensemble(Method):
@@ -34,23 +25,19 @@ class Ensemble(Method):
         base_options: the members' options; None for the method's own defaults.
 
     Attributes:
+        size: number of members: two, as CCC has.
         members: the methods.
-
-    Raises:
-        ValueError: whatever the base says of its options.
     """
 
+    size: int = 2
+
     def __init__(
-        self,
-        backbone: Callable[[], Backbone],
-        crowd: CrowdLabels,
-        base: str = "crowdlayer-mw",
-        base_options: dict | None = None,
+        self, backbone: MakeBackbone, crowd: CrowdLabels, base: str = "crowdlayer-mw", base_options: dict | None = None
     ) -> None:
-        members = [build(base, backbone, crowd, **(base_options or {})) for _ in range(SIZE)]
+        members = [build(base, backbone, crowd, **(base_options or {})) for _ in range(self.size)]
         super().__init__(lambda: members[0].backbone, crowd)
         self.members = nn.ModuleList(members)
-        self.warmup_epochs = max(member.warmup_epochs for member in members)
+        self.warmup_epochs = members[0].warmup_epochs
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean of the members' losses."""
@@ -82,7 +69,7 @@ class Ensemble(Method):
         scores = [member.scores(data) for member in self.members]
         return {name: sum(score[name] for score in scores) / len(scores) for name in scores[0]}
 
-    def prepare(self, data: TrainingData, fit: Callable[..., dict[str, list[float]]]) -> None:
+    def prepare(self, data: TrainingData, fit: Fitting) -> None:
         for member in self.members:
             member.prepare(data, fit)
 
@@ -100,4 +87,4 @@ class Ensemble(Method):
 
 
 def _mean(parts: list[Tensor | None]) -> Tensor | None:
-    return None if any(part is None for part in parts) else torch.stack(parts).mean(dim=0)
+    return None if parts[0] is None else torch.stack(parts).mean(dim=0)

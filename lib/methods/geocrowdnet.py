@@ -12,16 +12,13 @@ transpose of ``A[m]``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
 from lib.losses.crowd import annotator_volume, classifier_volume, coupled_cross_entropy, log_rows
-from lib.methods.base import Method, matrices
-from lib.networks import Backbone
+from lib.methods.base import MakeBackbone, Method, matrices
 from lib.registry import choice
 
 PENALTIES = ("none", "F", "W")
@@ -35,18 +32,10 @@ class GeoCrowdNet(Method):
         penalty: ``none`` (CCEM), ``F`` (classifier) or ``W`` (annotators).
         weight: of the penalty, the paper's lambda.
         start: ``identity`` logits as released (a nearly flat ``A``: diagonal 0.23 at 10 classes), or ``6I-5``.
-
-    Raises:
-        ValueError: another penalty or start, or a negative weight.
     """
 
     def __init__(
-        self,
-        backbone: Callable[[], Backbone],
-        crowd: CrowdLabels,
-        penalty: str = "none",
-        weight: float = 0.01,
-        start: str = "identity",
+        self, backbone: MakeBackbone, crowd: CrowdLabels, penalty: str = "none", weight: float = 0.01, start: str = "identity"
     ) -> None:
         super().__init__(backbone, crowd)
         if weight < 0:
@@ -64,18 +53,8 @@ class GeoCrowdNet(Method):
             log_confusion = log_rows(self.confusion_logits.index_select(0, seen))
         loss = coupled_cross_entropy(class_logits, log_confusion, batch.position, row, batch.label)
         if self.penalty == "W":
-            loss = loss + self.weight * annotator_volume(log_confusion.exp())
+            return loss + self.weight * annotator_volume(log_confusion.exp())
         # A batch with fewer items than classes (the last of an epoch) has no volume whatever the predictions.
-        elif self.penalty == "F" and len(class_logits) >= self.n_classes:
-            loss = loss + self.weight * classifier_volume(torch.softmax(class_logits, dim=1))
+        if self.penalty == "F" and len(class_logits) >= self.n_classes:
+            return loss + self.weight * classifier_volume(torch.softmax(class_logits, dim=1))
         return loss
-
-    def set_confusion(self, confusion: Tensor) -> None:
-        with torch.no_grad():
-            self.confusion_logits.copy_(confusion.log())
-
-    def confusion(self) -> Tensor:
-        return torch.softmax(self.confusion_logits, dim=2).detach()
-
-    def annotator_parameters(self) -> list[nn.Parameter]:
-        return [self.confusion_logits]

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -31,24 +30,21 @@ from torch.nn import functional as F
 
 from lib.aggregation.held_out_labels import Choice, fit_confusion
 from lib.crowd.labels import CrowdLabels
-from lib.datasets.batches import Batch
+from lib.datasets.batches import Batch, TrainingData
+from lib.datasets.kinds import CrowdDataset
 from lib.losses.distillation import LOSSES, Distillation
 from lib.losses.information import DIVERGENCES
 from lib.methods import build, kd_stages
-from lib.methods.base import Method
+from lib.methods.base import Fitting, MakeBackbone, Method
 from lib.methods.ensemble import Ensemble
-from lib.networks import Backbone
+from lib.networks.predict import as_numpy
 from lib.registry import choice
-
-if TYPE_CHECKING:
-    from lib.datasets.batches import TrainingData
-    from lib.datasets.kinds import CrowdDataset
 
 WEIGHTS = (0.3, 1.0, 3.0)  # of the distillation in stage 2, to choose from
 LEAST = 1e-3  # of an entry of the matrices that stage 2 starts at: a logarithm far below is not reached again
 
 
-class KDCrowd(Method):
+class KDCrowd(Ensemble):
     """A base method, trained by the three stages above; it predicts, and judges annotators, as its base does.
 
     With a ``weight`` of 0 the first stages have nothing to say and are left out: it is then its base, number by number.
@@ -71,16 +67,14 @@ class KDCrowd(Method):
 
     Attributes:
         stages: after training, the :class:`lib.methods.kd_stages.Stage` of ``teacher`` and ``student``; empty where left out.
-        final: the base method of stage 2.
         rivals: held-out score by weight, in nats, after a choice of the weight; else empty.
-
-    Raises:
-        ValueError: an option outside its range, a base that cannot be guided, or whatever the base says of its options.
     """
+
+    size = 1
 
     def __init__(
         self,
-        backbone: Callable[[], Backbone],
+        backbone: MakeBackbone,
         crowd: CrowdLabels,
         base: str = "crowdlayer-mw",
         base_options: dict | None = None,
@@ -101,26 +95,28 @@ class KDCrowd(Method):
         for name, value in (("weight", weight), ("elr_weight", elr_weight)):
             if value is not None and not value >= 0:
                 raise ValueError(f"{name} must not be negative, or None for a choice, found {value}")
-        make = functools.partial(build, base, backbone, **(base_options or {}))
         # The final model first, so that it starts exactly as its base would alone.
-        final = make(crowd)
-        if isinstance(final, Ensemble | KDCrowd):
+        super().__init__(backbone, crowd, base, base_options)
+        if isinstance(self.final, Ensemble):
             raise ValueError(f"kd-crowd cannot guide {base!r}, which has training steps of its own; choose another base")
-        super().__init__(lambda: final.backbone, crowd)
-        self.final, self.weight, self.warmup_epochs = final, weight, final.warmup_epochs
-        self.distillation, self.divergence = for_final, divergence
+        self.weight, self.distillation, self.divergence = weight, for_final, divergence
         self.warm_confusion = weight != 0 if warm_confusion is None else warm_confusion
         self.guide: Distillation | None = None
         self.stages: dict[str, kd_stages.Stage] = {}
         self.rivals: dict[float, float] = {}
-        self._make = make
+        self._make = functools.partial(build, base, backbone, **(base_options or {}))
         # No part of the final model (so no module of it), and gone when it has been run.
         self._first_stages: kd_stages.FirstStages | None = None
         if weight != 0 or self.warm_confusion:
             weights = kd_stages.ELR_WEIGHTS if elr_weight is None and robust == "elr" else (elr_weight or 0.0,)
-            self._first_stages = kd_stages.FirstStages(make, backbone, crowd, robust, weights, for_student, divergence)
+            self._first_stages = kd_stages.FirstStages(self._make, backbone, crowd, robust, weights, for_student, divergence)
 
-    def prepare(self, data: TrainingData, fit: kd_stages.Fitting) -> None:
+    @property
+    def final(self) -> Method:
+        """The base method of stage 2."""
+        return self.members[0]
+
+    def prepare(self, data: TrainingData, fit: Fitting) -> None:
         """Stages 0 and 1, then roles are switched: the student's predictions start and guide the final model."""
         if self._first_stages is not None:
             self.stages = self._first_stages.run(data, fit)
@@ -143,7 +139,7 @@ class KDCrowd(Method):
             # In place of the base's own loss, so that whatever else a base does in a step still happens.
             final.loss = functools.partial(guided_loss, final, final.loss, self.guide, weight)
 
-    def _compare_weights(self, data: TrainingData, fit: kd_stages.Fitting) -> dict[float, float]:
+    def _compare_weights(self, data: TrainingData, fit: Fitting) -> dict[float, float]:
         """Train stage 2 on the visible labels with each weight; how well its last epoch explains the hidden ones."""
         visible, hidden = self._first_stages.visible, self._first_stages.hidden
         part, scores = data.with_crowd(visible), {}
@@ -154,40 +150,9 @@ class KDCrowd(Method):
             final.prepare(part, fit_part)
             fit_part(final)
             offers = Choice(visible, hidden)
-            offers.offer(0, part.predict(final.predict_proba, final).double().cpu().numpy())
+            offers.offer(0, as_numpy(final.predict_proba, data.x, final))
             scores[weight] = offers.best.score
         return scores
-
-    def loss(self, batch: Batch) -> Tensor:
-        """The base's own plus, in stage 2, ``weight`` times the distillation (mean over items), in nats."""
-        return self.final.loss(batch)
-
-    def step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Tensor:
-        return self.final.step(batch, optimizer)
-
-    def begin_epoch(self, epoch: int, data: TrainingData) -> None:
-        self.final.begin_epoch(epoch, data)
-
-    def end_epoch(self, epoch: int, data: TrainingData) -> None:
-        self.final.end_epoch(epoch, data)
-
-    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict]:
-        """The base's."""
-        return self.final.parameter_groups(lr, weight_decay)
-
-    def set_confusion(self, confusion: Tensor) -> None:
-        """Of the final model; stage 1 replaces it where ``warm_confusion`` is on."""
-        self.final.set_confusion(confusion)
-
-    def predict_proba(self, x: Tensor) -> Tensor:
-        """As the base predicts."""
-        return self.final.predict_proba(x)
-
-    def confusion(self) -> Tensor | None:
-        return self.final.confusion()
-
-    def posterior(self) -> Tensor | None:
-        return self.final.posterior()
 
     def scores(self, data: CrowdDataset) -> dict[str, float]:
         """Of the first stages; each name begins with ``teacher_`` or ``student_``:
@@ -200,24 +165,15 @@ class KDCrowd(Method):
         and ``correct_broken``, of its right items that become wrong. After a choice of weights: ``weight``, and what the
         held-out labels say of each, ``final_held_out_`` and ``student_held_out_elr_`` with the weight.
         """
-        scores = self.final.scores(data) | kd_stages.scores(self.stages, data)
+        scores = super().scores(data) | kd_stages.scores(self.stages, data)
         if self.rivals:
             scores |= {"weight": self.weight} | {f"final_held_out_{weight:g}": score for weight, score in self.rivals.items()}
         return scores
 
 
 def guided_loss(base: Method, own_loss: Callable[[Batch], Tensor], guide: Distillation, weight: float, batch: Batch) -> Tensor:
-    """A base's own loss plus the distillation, from one pass through the network where the base predicts by it.
-
-    Args:
-        base: the method; it predicts with ``base.backbone`` or overrides :meth:`lib.methods.base.Method.predict_proba`.
-        own_loss: its loss without guidance.
-        guide, weight: of the distillation.
-        batch: of training items.
-
-    Returns:
-        Scalar in nats.
-    """
+    """A base's own loss plus ``weight`` times the distillation, in nats, from one pass through the network where the base
+    predicts by it."""
     passes = []
     with base.backbone.head.register_forward_hook(lambda module, inputs, output: passes.append(output)):
         loss = own_loss(batch)

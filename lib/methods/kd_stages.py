@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,17 +17,12 @@ from torch.nn import functional as F
 from lib.aggregation import held_out_labels
 from lib.aggregation.confusion import confusion_error
 from lib.crowd.labels import CrowdLabels
-from lib.datasets.batches import Batch
+from lib.datasets.batches import Batch, TrainingData
+from lib.datasets.kinds import CrowdDataset
 from lib.losses import early_learning
 from lib.losses.distillation import Distillation
-from lib.methods.base import Method
-from lib.networks import Backbone
-
-if TYPE_CHECKING:
-    from lib.datasets.batches import TrainingData
-    from lib.datasets.kinds import CrowdDataset
-
-Fitting = Callable[..., dict[str, list[float]]]
+from lib.methods.base import Fitting, MakeBackbone, Method
+from lib.networks.predict import as_numpy
 
 LEARNERS = ("elr", "co-teaching", "early-stopping", "none")
 ELR_WEIGHTS = (0.0, 1.0, 3.0)  # to choose from
@@ -36,20 +30,14 @@ HELD_OUT = 0.15  # share of the labels that both stages do without
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
-    """What a stage left.
+class Stage(held_out_labels.Chosen):
+    """What a stage left: the predictions that it hands on, and how they were chosen.
 
     Attributes:
-        prob: ``[items, classes]`` float64 predictions of all training items, at the temperature at which they were handed on.
-        temperature, epoch, score: how they were chosen, see :class:`lib.aggregation.held_out_labels.Chosen`.
         history: of the stage's training, by epoch.
         rivals: score by weight of the regularization, where the stage was run with several.
     """
 
-    prob: np.ndarray
-    temperature: float
-    epoch: int
-    score: float
     history: dict[str, list[float]]
     rivals: dict[float, float] = field(default_factory=dict)
 
@@ -67,39 +55,32 @@ class Student(Method):
         noise: co-teaching's estimate of the share of wrong targets; to be set before training.
     """
 
-    def __init__(
-        self,
-        backbone: Callable[[], Backbone],
-        crowd: CrowdLabels,
-        learner: str = "elr",
-        elr_weight: float = 1.0,
-    ) -> None:
+    guide: Distillation
+    noise: float = 0.0
+
+    def __init__(self, backbone: MakeBackbone, crowd: CrowdLabels, learner: str = "elr", elr_weight: float = 1.0) -> None:
         super().__init__(backbone, crowd)
-        self.learner = learner
+        self.learner, self.elr_weight, self._forget = learner, elr_weight, 0.0
         self.other = backbone() if learner == "co-teaching" else None
         self.early = early_learning.EarlyLearning(crowd.n_items, crowd.n_classes) if learner == "elr" else None
-        self.elr_weight, self.noise, self._forget = elr_weight, 0.0, 0.0
-        self.guide: Distillation | None = None
 
     def begin_epoch(self, epoch: int, data: TrainingData) -> None:
         self._forget = early_learning.forget_rate(epoch, self.noise)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean over items, in nats; for co-teaching the sum over both networks, each of the items that it is given."""
-        log_prob = F.log_softmax(self.backbone(batch.x), dim=1)
+        log_prob, items = F.log_softmax(self.backbone(batch.x), dim=1), batch.items
         if self.other is not None:
-            return self._co_teaching((log_prob, F.log_softmax(self.other(batch.x), dim=1)), batch.items)
-        loss = self.guide(log_prob, batch.items)
-        return loss if self.early is None else loss + self.elr_weight * self.early(log_prob.exp(), batch.items)
-
-    def _co_teaching(self, views: tuple[Tensor, Tensor], items: Tensor) -> Tensor:
-        surprises = (self.guide.surprise(log_prob.detach(), items) for log_prob in views)
-        chosen = early_learning.exchange(*surprises, self._forget)
-        return sum(self.guide(log_prob[kept], items[kept]) for log_prob, kept in zip(views, chosen, strict=True))
+            views = log_prob, F.log_softmax(self.other(batch.x), dim=1)
+            surprises = (self.guide.surprise(view.detach(), items) for view in views)
+            chosen = early_learning.exchange(*surprises, self._forget)
+            return sum(self.guide(view[kept], items[kept]) for view, kept in zip(views, chosen, strict=True))
+        loss = self.guide(log_prob, items)
+        return loss if self.early is None else loss + self.elr_weight * self.early(log_prob.exp(), items)
 
 
 class FirstStages:
-    """Both stages, ready to be run once.
+    """Both stages, ready to be run once. Weights, and which labels are hidden, come from torch's global generator.
 
     Args:
         build: makes an untrained teacher for some labels.
@@ -108,14 +89,12 @@ class FirstStages:
         learner: of the students, one of :data:`LEARNERS`.
         elr_weights: one for each student; of several students the held-out labels choose one.
         distillation, divergence: of the students' loss, see :class:`lib.losses.distillation.Distillation`.
-
-    Weights, and which labels are hidden, come from torch's global generator.
     """
 
     def __init__(
         self,
         build: Callable[[CrowdLabels], Method],
-        backbone: Callable[[], Backbone],
+        backbone: MakeBackbone,
         crowd: CrowdLabels,
         learner: str,
         elr_weights: tuple[float, ...],
@@ -129,14 +108,11 @@ class FirstStages:
         self.distillation, self.divergence = distillation, divergence
 
     def run(self, data: TrainingData, fit: Fitting) -> dict[str, Stage]:
-        """Train teacher and student.
+        """Train ``teacher`` and ``student``.
 
         Args:
             data: with all labels. The teacher gets the visible ones; the student visits the labeled items, without labels.
             fit: as :meth:`lib.methods.base.Method.prepare` gets it.
-
-        Returns:
-            ``teacher`` and ``student``.
         """
         part = data.with_crowd(self.visible)
         # The teacher's own first stages must not see the hidden labels either.
@@ -150,44 +126,35 @@ class FirstStages:
             student.noise = 1 - float(teacher.prob[data.labeled].max(axis=1).mean())
             fit_student = functools.partial(fit, data=data)
             stages[student.elr_weight] = self._train(student, data, fit_student, every_epoch=student.learner != "none")
-        rivals = {weight: stage.score for weight, stage in stages.items()} if len(stages) > 1 else {}
-        best = max(stages.values(), key=lambda stage: stage.score) if rivals else stages[self.students[0].elr_weight]
-        return {"teacher": teacher, "student": replace(best, rivals=rivals)}
+        if len(stages) == 1:
+            return {"teacher": teacher, "student": stages.popitem()[1]}
+        best = max(stages.values(), key=lambda stage: stage.score)
+        return {"teacher": teacher, "student": replace(best, rivals={weight: stages[weight].score for weight in stages})}
 
     def _train(self, method: Method, data: TrainingData, fit: Fitting, every_epoch: bool) -> Stage:
         """Train, and hand on the predictions of the last epoch or of the one that explains the hidden labels best."""
         choice = held_out_labels.Choice(self.visible, self.hidden)
+
+        def offer(epoch: int, data: TrainingData) -> None:
+            choice.offer(epoch, as_numpy(method.predict_proba, data.x, method))
+
         if every_epoch:
-            own = method.end_epoch
-
-            def end_epoch(epoch: int, data: TrainingData) -> None:
-                own(epoch, data)
-                choice.offer(epoch, self._predict(method, data))
-
-            method.end_epoch = end_epoch
+            method.end_epoch = offer  # a student has nothing of its own to do then
         history = fit(method)
         if not every_epoch:
-            choice.offer(len(history["loss"]) - 1, self._predict(method, data))
-        best = choice.best
-        return Stage(best.prob, best.temperature, best.epoch, best.score, history)
-
-    def _predict(self, method: Method, data: TrainingData) -> np.ndarray:
-        return data.predict(method.predict_proba, method).double().cpu().numpy()
+            offer(len(history["loss"]) - 1, data)
+        return Stage(**vars(choice.best), history=history)
 
 
 def guide(prob: np.ndarray, data: TrainingData, loss: str, divergence: str) -> Distillation:
-    """The loss against predictions of the training items, on the data's device; labeled items are its negatives."""
+    """The loss against ``[items, classes]`` predictions, on the data's device; labeled items are its negatives."""
     teacher = torch.as_tensor(prob, dtype=torch.get_default_dtype(), device=data.device)
     return Distillation(teacher, torch.as_tensor(data.labeled, device=data.device), loss, divergence)
 
 
 def scores(stages: dict[str, Stage], data: CrowdDataset) -> dict[str, float]:
-    """What the stages reached, see :meth:`lib.methods.kd_crowd.KDCrowd.scores`; truth is used here alone.
-
-    Args:
-        stages: from :meth:`FirstStages.run`, or none.
-        data: with the truth, as far as it is known.
-    """
+    """What the stages reached (if there were any), see :meth:`lib.methods.kd_crowd.KDCrowd.scores`; ``data`` has the truth, as
+    far as it is known, which is used here alone."""
     scored: dict[str, float] = {}
     right: dict[str, np.ndarray] = {}
     labeled = data.crowd.labels_per_item > 0
@@ -207,22 +174,8 @@ def scores(stages: dict[str, Stage], data: CrowdDataset) -> dict[str, float]:
         if known is not None:
             implied = held_out_labels.fit_confusion(stage.prob, data.crowd)
             scored[f"{name}_confusion_error"] = confusion_error(implied, known)
-    return scored | (corrections(right["teacher"], right["student"]) if right else {})
-
-
-def corrections(teacher: np.ndarray, student: np.ndarray) -> dict[str, float]:
-    """How the student changes what the teacher says.
-
-    Args:
-        teacher, student: ``[items]`` bool, whether each is right.
-
-    Returns:
-        ``errors_fixed``: share of the teacher's wrong items that become right; ``correct_broken``: share of its right items
-        that become wrong. Either is left out where there are no such items.
-    """
-    shares = {}
-    if not teacher.all():
-        shares["errors_fixed"] = float(student[~teacher].mean())
-    if teacher.any():
-        shares["correct_broken"] = float((~student[teacher]).mean())
-    return shares
+    if right:
+        teacher, student = right["teacher"], right["student"]
+        changed = {"errors_fixed": student[~teacher], "correct_broken": ~student[teacher]}
+        scored |= {name: float(items.mean()) for name, items in changed.items() if len(items)}
+    return scored

@@ -6,14 +6,13 @@ Two views of an item are trained to agree: the classifier ``p = softmax(h(x))`` 
 
 its labels. The loss is minus the f-mutual information gain between them (:mod:`lib.losses.information`): agreement on the same
 item counts for it, agreement across items of the batch against it. Nothing is assumed about how annotators depend on each
-other. ``W[r, c, k]`` plays the part of ``log A[r, c, k]``. A permutation of the classes shared by both views changes
-nothing, so it is the start of ``W`` from the soft votes that gives the classes their names.
+other. ``W[r, c, k]`` plays the part of ``log A[r, c, k]``; a constant in ``W[r, c]`` beside it changes nothing. A permutation
+of the classes shared by both views changes nothing either, so it is the start of ``W`` from the soft votes that names them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -25,24 +24,11 @@ from lib.aggregation.dawid_skene import soft_vote
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
 from lib.losses.information import information_gain
-from lib.methods.base import Method, check_trainable
-from lib.networks import Backbone
+from lib.methods.base import MakeBackbone, Method, check_trainable
 
 # Added to the soft-vote confusion matrices whose logarithm starts W: the authors' for LabelMe (elsewhere they have 1e-4, too
 # little where annotators gave few labels).
 DELTA = 0.01
-
-
-def vote_confusion(crowd: CrowdLabels) -> np.ndarray:
-    """Confusion matrices against the soft votes, without smoothing.
-
-    Returns:
-        ``[annotators, true class, label]`` float64; rows sum to one, or are zero where no item that the annotator labeled
-        got a vote for the class.
-    """
-    counts = expected_counts(soft_vote(crowd), crowd)
-    totals = counts.sum(axis=2, keepdims=True)
-    return np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
 
 
 class MaxMIG(Method):
@@ -59,11 +45,15 @@ class MaxMIG(Method):
 
     annotator_rate = 0.1
 
-    def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels) -> None:
+    def __init__(self, backbone: MakeBackbone, crowd: CrowdLabels) -> None:
         super().__init__(backbone, crowd)
         check_trainable(crowd)
         dtype = torch.get_default_dtype()
-        self.weight = nn.Parameter(torch.as_tensor(np.log(vote_confusion(crowd) + DELTA), dtype=dtype))
+        # Against the soft votes; zero where no item that the annotator labeled got a vote for the class.
+        counts = expected_counts(soft_vote(crowd), crowd)
+        totals = counts.sum(axis=2, keepdims=True)
+        votes = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+        self.confusion_logits = nn.Parameter(torch.as_tensor(np.log(votes + DELTA), dtype=dtype))
         self.register_buffer("log_prior", torch.full((crowd.n_classes,), -math.log(crowd.n_classes), dtype=dtype))
         for name in ("item", "annotator", "label"):
             self.register_buffer(f"_{name}", torch.tensor(getattr(crowd, name)), persistent=False)
@@ -71,8 +61,8 @@ class MaxMIG(Method):
 
     def aggregator(self, n_items: int, position: Tensor, annotator: Tensor, label: Tensor) -> Tensor:
         """``[n_items, classes]`` the aggregator's log-probabilities from flat triples; the prior for an item without labels."""
-        evidence = self.log_prior.expand(n_items, -1).index_add(0, position, self.weight[annotator, :, label])
-        return F.log_softmax(evidence, dim=1)
+        said = self.confusion_logits[annotator, :, label]
+        return F.log_softmax(self.log_prior.expand(n_items, -1).index_add(0, position, said), dim=1)
 
     def loss(self, batch: Batch) -> Tensor:
         log_p = F.log_softmax(self.backbone(batch.x), dim=1)
@@ -81,19 +71,7 @@ class MaxMIG(Method):
             return 0 * (log_p.sum() + log_g.sum())
         return -information_gain(log_p, log_g, self.log_prior)
 
-    def set_confusion(self, confusion: Tensor) -> None:
-        with torch.no_grad():
-            self.weight.copy_(confusion.log())
-
-    def confusion(self) -> Tensor:
-        """Softmax of ``W`` over the label: a constant that ``W[r, c]`` has beside ``log A`` drops out."""
-        return torch.softmax(self.weight, dim=2).detach()
-
     def posterior(self) -> Tensor:
         """The aggregator ``g`` on the training items: from their labels alone, the classifier's opinion is not in it."""
         with torch.no_grad():
             return self.aggregator(self.n_items, self._item, self._annotator, self._label).exp()
-
-    def annotator_parameters(self) -> list[nn.Parameter]:
-        """The aggregator's."""
-        return [self.weight]

@@ -7,7 +7,6 @@ numbers from the *true* ratings, which a crowd does not tell; the options ``cent
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -17,8 +16,7 @@ from torch import Tensor
 from lib.aggregation import ratings
 from lib.crowd.labels import CrowdRatings
 from lib.datasets.batches import Batch
-from lib.methods.base import Method
-from lib.networks import Backbone
+from lib.methods.base import MakeBackbone, Method
 
 
 class RatingMethod(Method):
@@ -28,19 +26,12 @@ class RatingMethod(Method):
         backbone: makes a network with one output.
         crowd: the ratings.
         center, scale: the network learns ``(rating - center) / scale``; None: mean and standard deviation of the ratings.
-
-    Raises:
-        ValueError: a scale that is not above 0.
     """
 
     task: ClassVar[str] = "regression"
 
     def __init__(
-        self,
-        backbone: Callable[[], Backbone],
-        crowd: CrowdRatings,
-        center: float | None = None,
-        scale: float | None = None,
+        self, backbone: MakeBackbone, crowd: CrowdRatings, center: float | None = None, scale: float | None = None
     ) -> None:
         super().__init__(backbone, crowd)
         center = float(crowd.value.mean()) if center is None else center
@@ -50,8 +41,8 @@ class RatingMethod(Method):
             raise ValueError(f"scale must be above 0, found {scale!r}")
         self.center, self.scale = float(center), float(scale)
 
-    def standardized(self, value):
-        """Ratings (tensor, array or number) in the network's unit."""
+    def standardized(self, value: Tensor) -> Tensor:
+        """Ratings in the network's unit."""
         return (value - self.center) / self.scale
 
     def output(self, x: Tensor) -> Tensor:
@@ -79,11 +70,7 @@ class MeanRating(RatingMethod):
     """Squared error against a fixed number for each item: here the mean of its ratings."""
 
     def __init__(
-        self,
-        backbone: Callable[[], Backbone],
-        crowd: CrowdRatings,
-        center: float | None = None,
-        scale: float | None = None,
+        self, backbone: MakeBackbone, crowd: CrowdRatings, center: float | None = None, scale: float | None = None
     ) -> None:
         super().__init__(backbone, crowd, center, scale)
         mean = np.nan_to_num(ratings.mean_rating(crowd))  # items that nobody rated are never looked at
@@ -98,22 +85,15 @@ class MeanRating(RatingMethod):
 
 
 class TrueRatings(MeanRating):
-    """Trained on the true ratings of the rated items: what no crowd method can be expected to surpass.
-
-    Raises:
-        ValueError: no truth was given, or it does not fit the items.
-    """
+    """Trained on the truth ``[items]`` of the rated items: what no crowd method can be expected to surpass."""
 
     def __init__(
         self,
-        backbone: Callable[[], Backbone],
+        backbone: MakeBackbone,
         crowd: CrowdRatings,
-        truth: Tensor | None = None,
+        truth: Tensor,
         center: float | None = None,
         scale: float | None = None,
     ) -> None:
-        if truth is None or len(truth) != crowd.n_items:
-            given = "none" if truth is None else f"{len(truth)}"
-            raise ValueError(f"true-ratings needs the true rating of each of the {crowd.n_items} items, found {given}")
         super().__init__(backbone, crowd, center, scale)
         self.target.copy_(torch.as_tensor(truth))

@@ -8,20 +8,16 @@ As DL-EM for classes, one epoch of training per round, starting from the mean of
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from lib.aggregation import ratings
 from lib.crowd.labels import CrowdRatings
+from lib.datasets.batches import TrainingData
+from lib.methods.base import MakeBackbone
 from lib.methods.ratings import MeanRating
-from lib.networks import Backbone
-
-if TYPE_CHECKING:
-    from lib.datasets.batches import TrainingData
+from lib.networks.predict import as_numpy
 
 
 class RatingsEM(MeanRating):
@@ -31,14 +27,11 @@ class RatingsEM(MeanRating):
         prior: as many more ratings of each annotator, without bias and of average precision: half of the annotators gave
             a handful.
         center, scale: as in :class:`lib.methods.ratings.RatingMethod`.
-
-    Raises:
-        ValueError: a negative prior.
     """
 
     def __init__(
         self,
-        backbone: Callable[[], Backbone],
+        backbone: MakeBackbone,
         crowd: CrowdRatings,
         prior: float = 2.0,
         center: float | None = None,
@@ -48,25 +41,22 @@ class RatingsEM(MeanRating):
             raise ValueError(f"prior must be at least 0, found {prior!r}")
         super().__init__(backbone, crowd, center, scale)
         self.prior = prior
+        self.annotators: ratings.Annotators | None = None  # as the last round left them
         self.register_buffer("_bias", torch.zeros(crowd.n_annotators, dtype=torch.float64))
-        self.register_buffer("_variance", torch.ones(crowd.n_annotators, dtype=torch.float64))
-        self.spread = float("inf")
 
     def begin_epoch(self, epoch: int, data: TrainingData) -> None:
         if epoch == 0:  # the mean of the ratings, in the first round's M-step without doubt of it
             return
-        prediction = data.predict(self.predict, self).double().cpu().numpy()
+        prediction = as_numpy(self.predict, data.x, self)
         if epoch == 1:
             mean = self.target.double().cpu().numpy()
-            annotators = ratings.m_step(prediction, mean, np.zeros_like(mean), data.crowd, self.prior)
+            posterior = mean, np.zeros_like(mean)
         else:
-            before = ratings.Annotators(self._bias.cpu().numpy(), self._variance.cpu().numpy(), self.spread)
-            annotators = ratings.m_step(prediction, *ratings.e_step(prediction, before, data.crowd), data.crowd, self.prior)
-        mean, _ = ratings.e_step(prediction, annotators, data.crowd)
+            posterior = ratings.e_step(prediction, self.annotators, data.crowd)
+        self.annotators = ratings.m_step(prediction, *posterior, data.crowd, self.prior)
+        mean, _ = ratings.e_step(prediction, self.annotators, data.crowd)
         self.target.copy_(torch.as_tensor(mean))
-        self._bias.copy_(torch.as_tensor(annotators.bias))
-        self._variance.copy_(torch.as_tensor(annotators.variance))
-        self.spread = annotators.spread
+        self._bias.copy_(torch.as_tensor(self.annotators.bias))
 
     def bias(self) -> Tensor:
         return self._bias

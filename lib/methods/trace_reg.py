@@ -7,8 +7,6 @@ rather than by the classifier. ``A = softplus(rho)`` with normalized rows, start
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,8 +14,7 @@ from torch.nn import functional as F
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
 from lib.losses.crowd import LARGE, coupled_cross_entropy, mean_trace
-from lib.methods.base import Method, matrices
-from lib.networks import Backbone
+from lib.methods.base import MakeBackbone, Method, matrices
 
 
 class TraceRegularization(Method):
@@ -25,12 +22,9 @@ class TraceRegularization(Method):
 
     Args:
         weight: of the trace, the paper's lambda for a *mean* over annotators (a sum would multiply it by their number).
-
-    Raises:
-        ValueError: a negative weight.
     """
 
-    def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels, weight: float = 0.01) -> None:
+    def __init__(self, backbone: MakeBackbone, crowd: CrowdLabels, weight: float = 0.01) -> None:
         super().__init__(backbone, crowd)
         if weight < 0:
             raise ValueError(f"weight must not be negative, found {weight}")
@@ -39,6 +33,9 @@ class TraceRegularization(Method):
 
     def _confusion(self) -> Tensor:
         return F.normalize(F.softplus(self.rho), p=1, dim=2)
+
+    def confusion(self) -> Tensor:
+        return self._confusion().detach()
 
     def set_confusion(self, confusion: Tensor) -> None:
         """``softplus(rho)`` is the matrix times the row sums of the present one: their size means nothing."""
@@ -59,6 +56,3 @@ class TraceRegularization(Method):
         log_class = F.log_softmax(class_logits, dim=1).index_select(0, batch.position)
         trace = (size.diagonal(dim1=1, dim2=2) / total).sum(dim=1).mean()
         return self.weight * trace - torch.logsumexp(log_class + column, dim=1).mean()
-
-    def confusion(self) -> Tensor:
-        return self._confusion().detach()

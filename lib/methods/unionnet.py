@@ -13,16 +13,13 @@ start it at the votes on CIFAR-10 and Music. The softmax over the whole union al
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
-from lib.methods.base import Method, matrices
-from lib.networks import Backbone
+from lib.methods.base import MakeBackbone, Method, matrices
 from lib.registry import choice
 
 VARIANTS = ("A", "B")
@@ -34,33 +31,27 @@ class UnionNet(Method):
 
     The authors skip batches that are not full; here the last, smaller one is used: the loss is a mean over items whatever
     their number. Only the normalizer of variant A takes in all annotators, as one matrix product ``[batch, R C]``.
+    An annotator's matrix is the softmax of ``T`` over its own labels: what it says within the union, given that it spoke.
 
     Args:
         variant: ``A`` or ``B``.
-
-    Raises:
-        ValueError: another variant.
     """
 
-    def __init__(self, backbone: Callable[[], Backbone], crowd: CrowdLabels, variant: str = "B") -> None:
+    def __init__(self, backbone: MakeBackbone, crowd: CrowdLabels, variant: str = "B") -> None:
         super().__init__(backbone, crowd)
         self.variant = choice("variant", variant, VARIANTS)
         off = SMALL / max(crowd.n_classes - 1, 1)
-        self.weight = nn.Parameter(matrices(crowd, on=1 - SMALL, off=off))
+        self.confusion_logits = nn.Parameter(matrices(crowd, on=1 - SMALL, off=off))
 
     def log_prob(self, class_logits: Tensor, position: Tensor, annotator: Tensor, label: Tensor) -> Tensor:
-        """``[labels]`` log-probability of each label among all that anyone could give of the item.
-
-        Args:
-            class_logits: ``[batch, classes]``.
-            position, annotator, label: ``[labels]`` int64.
-        """
-        union = self.weight.transpose(0, 1).flatten(1)  # [true class, annotator * n_classes + label]
+        """``[labels]`` log-probability of each label among all that anyone could give of the item, from ``[batch, classes]``
+        class logits."""
+        union = self.confusion_logits.transpose(0, 1).flatten(1)  # [true class, annotator * n_classes + label]
         if self.variant == "B":
             log_theta = F.log_softmax(union, dim=1)[:, annotator * self.n_classes + label].T
             return torch.logsumexp(F.log_softmax(class_logits, dim=1)[position] + log_theta, dim=1)
         class_prob = torch.softmax(class_logits, dim=1)
-        given = (class_prob[position] * self.weight[annotator, :, label]).sum(dim=1)
+        given = (class_prob[position] * self.confusion_logits[annotator, :, label]).sum(dim=1)
         return given - torch.logsumexp(class_prob @ union, dim=1)[position]
 
     def loss(self, batch: Batch) -> Tensor:
@@ -70,15 +61,3 @@ class UnionNet(Method):
             labels = surprise.new_zeros(len(batch.x)).index_add(0, batch.position, torch.ones_like(surprise))
             surprise = surprise / labels[batch.position]
         return surprise.sum() / len(batch.x)
-
-    def set_confusion(self, confusion: Tensor) -> None:
-        """``T = log A``: every annotator gets the same share of the union."""
-        with torch.no_grad():
-            self.weight.copy_(confusion.log())
-
-    def confusion(self) -> Tensor:
-        """Softmax over the annotator's own labels, in both variants: within the union, given that the annotator spoke."""
-        return torch.softmax(self.weight, dim=2).detach()
-
-    def annotator_parameters(self) -> list[nn.Parameter]:
-        return [self.weight]

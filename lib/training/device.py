@@ -1,12 +1,10 @@
 """How a method is run on a device: precision, memory layout, compilation, determinism, and what to do when memory ends.
 
-What a recipe's ``precision="mixed"`` and ``compiled=True`` mean is decided here. Compiling takes effect on CUDA alone, since
-it takes longer than a small run. Mixed precision pays wherever the processor multiplies bfloat16 by itself: on one with
-AVX512-BF16 or AMX a step of LeNet takes half of the time, on one without it several times as long. It is part of a run's key,
-so its numbers are never taken for those of float32.
-
-Convolutions work on images with their channels last everywhere: tensor cores want it, and on a processor a step of a small
-residual network takes seven tenths of the time, one of LeNet nine tenths.
+Compiling takes effect on CUDA alone, since it takes longer than a small run. Mixed precision pays wherever the processor
+multiplies bfloat16 by itself: on one with AVX512-BF16 or AMX a step of LeNet takes half of the time, on one without it several
+times as long. It is part of a run's key, so its numbers are never taken for those of float32. Convolutions work on images with
+their channels last everywhere: tensor cores want it, and on a processor a step of a small residual network takes seven tenths
+of the time, one of LeNet nine tenths.
 """
 
 from __future__ import annotations
@@ -25,22 +23,17 @@ from lib.methods.base import Method
 from lib.networks import Backbone
 from lib.networks.predict import is_out_of_memory, release_memory
 
-__all__ = ["OutOfMemory", "adapt", "check_device", "deterministic", "out_of_memory", "part_of"]
-
 COMPILER = "inductor"
-EXPECTED = "cpu, cuda, cuda:N, mps or auto"
 
 
 def adapt(method: Method, device: torch.device, precision: str = "float32", compiled: bool = False) -> None:
-    """Set up the method's backbones for a device, in place; weights stay the same numbers.
-
-    Networks with convolutions get their channels last. ``mixed`` precision computes trunks in bfloat16 by autocast; heads,
-    losses and everything about annotators stay in float32.
+    """Set up a method's backbones for a device, in place; weights stay the same numbers. Convolutions get their channels last.
 
     Args:
         method: on the device.
         device: where it is.
-        precision: one of :data:`PRECISIONS`.
+        precision: ``float32``, or ``mixed``: trunks compute in bfloat16 by autocast; heads, losses and everything about
+            annotators stay in float32.
         compiled: compile trunks. It takes up to a minute at the first batch, so it pays for long runs only. A method that
             differentiates its backbone twice (CCC's full gradient) is left as it is.
     """
@@ -52,12 +45,7 @@ def adapt(method: Method, device: torch.device, precision: str = "float32", comp
             backbone.to(memory_format=torch.channels_last)
         backbone.half = precision == "mixed"
         if compiled and device.type == "cuda":
-            compile_trunk(backbone)
-
-
-def compile_trunk(backbone: Backbone) -> None:
-    """Compile it in place, so that its parameters keep their names."""
-    backbone.trunk.compile(backend=COMPILER, dynamic=False)
+            backbone.trunk.compile(backend=COMPILER, dynamic=False)  # in place, so that parameters keep their names
 
 
 @contextmanager
@@ -85,48 +73,31 @@ def deterministic(device: torch.device) -> Iterator[None]:
         torch.utils.deterministic.fill_uninitialized_memory, torch.backends.cudnn.benchmark = filling, trying
 
 
-# ---------------------------------------------------------------------- when memory ends
-
-
 class OutOfMemory(RuntimeError):
     """A training step needs more memory than there is; the message says which batch size would fit."""
 
 
 def out_of_memory(batch: Batch, step: Callable[[Batch], object], device: torch.device) -> OutOfMemory:
-    """The error to raise after a step that did not fit, found by trying smaller ones. The method is spoiled afterwards.
-
-    Args:
-        batch: that did not fit.
-        step: a training step.
-        device: of both.
-    """
-    size = len(batch.x)
-    asked, fits = size, None
+    """The error to raise after a training step with a batch that did not fit, found by trying smaller ones, which spoils the
+    method."""
+    size, fits = len(batch.x), None
     while size > 2 and fits is None:
         size //= 2
         release_memory(device)
+        kept = batch.position < size
+        labels = {name: getattr(batch, name)[kept] for name in ("position", "annotator", "label")}
         try:
-            step(part_of(batch, size))
+            step(replace(batch, x=batch.x[:size], items=batch.items[:size], **labels))
             fits = size
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
+    place = "this machine"
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        place = f"{torch.cuda.get_device_name(device)} ({total / 2**30:.1f} GiB, {free / 2**30:.1f} GiB free)"
     advice = f"a step with {fits} items fits: use batch_size={fits}" if fits else "not even a step with 2 items fits"
-    return OutOfMemory(f"a training step with {asked} items needs more memory than {_memory(device)} has; {advice}")
-
-
-def part_of(batch: Batch, items: int) -> Batch:
-    """The first items of a batch, with their labels."""
-    kept = batch.position < items
-    labels = {name: getattr(batch, name)[kept] for name in ("position", "annotator", "label")}
-    return replace(batch, x=batch.x[:items], items=batch.items[:items], **labels)
-
-
-def _memory(device: torch.device) -> str:
-    if device.type != "cuda":
-        return "this machine"
-    free, total = torch.cuda.mem_get_info(device)
-    return f"{torch.cuda.get_device_name(device)} ({total / 2**30:.1f} GiB, {free / 2**30:.1f} GiB free)"
+    return OutOfMemory(f"a training step with {len(batch.x)} items needs more memory than {place} has; {advice}")
 
 
 def check_device(device: str) -> torch.device:
@@ -139,16 +110,17 @@ def check_device(device: str) -> torch.device:
     Raises:
         ValueError: an unknown device, or one that is not there.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    counts = {
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+        "cpu": 1,
+    }
     try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"unknown device {device!r}; expected {EXPECTED}") from error
-    if chosen.type not in ("cpu", "cuda", "mps"):
-        raise ValueError(f"unknown device {device!r}; expected {EXPECTED}")
-    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[chosen.type]
-    if (chosen.index or 0) >= there or (chosen.type == "cuda" and not torch.cuda.is_available()):
+        chosen = torch.device(next(name for name in counts if counts[name]) if device == "auto" else device)
+        there = counts[chosen.type]
+    except (RuntimeError, KeyError) as error:
+        raise ValueError(f"unknown device {device!r}; expected cpu, cuda, cuda:N, mps or auto") from error
+    if (chosen.index or 0) >= there:
         raise ValueError(
             f"device {device!r} was asked for, but torch {torch.__version__} finds {there} {chosen.type.upper()} devices"
         )

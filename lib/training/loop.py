@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,15 +11,13 @@ from torch import Tensor
 
 from lib.datasets.augmentation import Augmentation
 from lib.datasets.batches import Batch, TrainingData, edges_of
+from lib.datasets.kinds import CrowdData
 from lib.methods.base import Method
 from lib.networks import Backbone
 from lib.networks.predict import is_out_of_memory
 from lib.training.device import adapt, check_device, deterministic, out_of_memory
 from lib.training.recipe import Recipe
 from lib.training.scoring import correct, evaluate
-
-if TYPE_CHECKING:
-    from lib.datasets.kinds import CrowdData
 
 
 @dataclass(frozen=True)
@@ -58,12 +55,9 @@ def fit(
         recipe: how to train.
         seed: of batch order, augmentation and dropout. The same seed gives the same numbers on the same device with the same
             versions (on a CPU, with one thread). The global generator is left as it was found.
-        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        device: as :func:`lib.training.device.check_device` takes it.
         progress: show a bar over epochs.
         keep_correct: keep which test items were right after every epoch; of a classifier of items.
-
-    Returns:
-        The scores of every epoch.
 
     Raises:
         ValueError: a device that is not there, data of other sizes than the method was built for, or no labeled item.
@@ -130,7 +124,10 @@ def _train(
         for split, (x, y) in data.splits.items():
             for name, value in evaluate(method, data.dataset, x, y).items():
                 history.setdefault(f"{split}_{name}", []).append(value)
-    _check_finite(method)
+    # The loss of a step is that before it: only the parameters tell of a last step that went astray.
+    for name, parameter in method.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise FloatingPointError(f"the parameter {name} is not finite at the end of training")
     return history
 
 
@@ -142,13 +139,6 @@ def _step(method: Method, batch: Batch, optimizer: torch.optim.Optimizer) -> Ten
             raise
     # Outside of the handler, whose traceback would hold on to what the failed step had made.
     raise out_of_memory(batch, lambda part: method.step(part, optimizer), batch.x.device)
-
-
-def _check_finite(method: Method) -> None:
-    """The loss of a step is that before it: only the parameters tell of a last step that went astray."""
-    for name, parameter in method.named_parameters():
-        if not torch.isfinite(parameter).all():
-            raise FloatingPointError(f"the parameter {name} is not finite at the end of training")
 
 
 def _mean_loss(losses: list[Tensor], epoch: int) -> float:

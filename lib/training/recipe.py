@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-PRECISIONS = ("float32", "mixed")
-OPTIMIZERS = ("adam", "sgd")
-SCHEDULES = ("constant", "step", "cosine", "onecycle")
+from lib.registry import choice
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,9 @@ class Recipe:
         flip: whether half of the training images are flipped from left to right, others each time.
         precision: ``float32``, or ``mixed``: backbones compute in bfloat16 (see :mod:`lib.training.device`).
         compiled: on CUDA, compile the backbones; pays for long runs only.
+
+    Raises:
+        ValueError: a value outside its range.
     """
 
     epochs: int = 50
@@ -48,15 +49,13 @@ class Recipe:
     compiled: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "passes"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, found {getattr(self, name)!r}")
+        for name, least in (("epochs", 1), ("batch_size", 1), ("passes", 1), ("crop", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} must be a whole number of at least {least}, found {value!r}")
         if not 0 < self.lr < math.inf:
             raise ValueError(f"lr must be a finite number above 0, found {self.lr!r}")
-        if not isinstance(self.crop, int) or self.crop < 0:
-            raise ValueError(f"crop must be a whole number of at least 0, found {self.crop!r}")
-        choices = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": PRECISIONS}
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, found {getattr(self, name)!r}")
+        choice("optimizer", self.optimizer, ("adam", "sgd"))
+        choice("schedule", self.schedule, ("constant", "step", "cosine", "onecycle"))
+        choice("precision", self.precision, ("float32", "mixed"))
         object.__setattr__(self, "milestones", tuple(self.milestones))

@@ -2,45 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from torch import Tensor
 
 from lib.aggregation import ratings
 from lib.aggregation.confusion import alignment, confusion_error
 from lib.crowd import bio_tags as bio
-from lib.datasets.kinds import token_counts
+from lib.datasets.kinds import CrowdData, CrowdDataset, RatingDataset, TaggedDataset, token_counts
 from lib.methods.base import Method
+from lib.methods.ratings import RatingMethod
 from lib.networks.predict import as_numpy, predict
 
-if TYPE_CHECKING:
-    from lib.datasets.kinds import CrowdData, CrowdDataset, RatingDataset, TaggedDataset
-    from lib.methods.ratings import RatingMethod
-
-__all__ = [
-    "accuracies", "accuracy", "classification", "correct", "errors", "evaluate", "over_epochs", "rating_scores", "regression",
-    "reported_epochs", "select_epoch", "summary", "tagging", "tags",
-]  # fmt: skip
+History = dict[str, list[float]]  # scores by epoch
 
 
 def evaluate(method: Method, data: CrowdData, x: Tensor, y: Tensor) -> dict[str, float]:
-    """Scores on a split of the data, made after every epoch; each becomes ``test_<name>`` and ``valid_<name>`` of the history.
-
-    Args:
-        method: trained, or in training.
-        data: what it is trained on.
-        x, y: the split's inputs and truth.
-
-    Returns:
-        ``acc`` of a classifier; those of :func:`tags` for a tagger; those of :func:`rating_scores` for numbers.
-    """
+    """Scores on a split ``x, y`` of the data, made after every epoch; each becomes ``test_<name>`` and ``valid_<name>`` of the
+    history: ``acc`` of a classifier, the share of items whose most probable class is the true one; those of :func:`tags` for a
+    tagger; those of :func:`rating_scores` for numbers."""
     if method.task == "regression":
         return rating_scores(as_numpy(method.predict, x, method), y.double().cpu().numpy())
-    return {"acc": accuracy(method, x, y)} if data.offsets is None else tags(method, data, x, y)
+    return {"acc": float(correct(method, x, y).double().mean())} if data.offsets is None else tags(method, data, x, y)
 
 
-def summary(method: Method, data: CrowdData, history: dict[str, list[float]]) -> dict[str, float]:
+def correct(method: Method, x: Tensor, y: Tensor) -> Tensor:
+    """``[items]`` bool, whether the most probable class is the true one."""
+    return predict(method.predict_proba, x, method).argmax(dim=1) == y
+
+
+def summary(method: Method, data: CrowdData, history: History) -> dict[str, float]:
     """What a finished run's row holds, the method's own :meth:`lib.methods.base.Method.scores` included.
 
     Args:
@@ -53,52 +43,41 @@ def summary(method: Method, data: CrowdData, history: dict[str, list[float]]) ->
     return (classification if data.offsets is None else tagging)(method, data, history)
 
 
-def accuracy(method: Method, x: Tensor, y: Tensor) -> float:
-    """Share of items whose most probable class is the true one."""
-    return float(correct(method, x, y).double().mean())
+# ---------------------------------------------------------------------- classes
 
 
-def correct(method: Method, x: Tensor, y: Tensor) -> Tensor:
-    """``[items]`` bool, whether the most probable class is the true one."""
-    return predict(method.predict_proba, x, method).argmax(dim=1) == y
-
-
-def classification(method: Method, data: CrowdDataset, history: dict[str, list[float]]) -> dict[str, float]:
-    """Measures of a trained classifier.
-
-    Args:
-        method: trained.
-        data: what it was trained on, with whatever truth there is.
-        history: of its training.
-
-    Returns:
-        The accuracies of :func:`accuracies`; ``train_acc_last``; ``label_acc`` of a method with a posterior;
-        ``confusion_error`` of one with matrices, aligned and not; the method's own scores; ``posterior_error`` where the
-        true posterior is known.
-    """
-    scores = accuracies(history, method.warmup_epochs)
+def classification(method: Method, data: CrowdDataset, history: History) -> dict[str, float]:
+    """The accuracies of :func:`over_epochs`; ``train_acc_last``; ``label_acc`` of a method with a posterior;
+    ``confusion_error`` of one with matrices, aligned and not; the method's own scores; ``posterior_error`` where the true
+    posterior is known. Arguments as in :func:`summary`."""
+    scores = over_epochs(history, "acc", method.warmup_epochs)
     labeled = data.crowd.labels_per_item > 0
-    prob = as_numpy(method.predict_proba, data.x, method)
+    known = data.true_confusion
     if data.y is not None:
-        truth = data.y.numpy()[labeled]
-        scores["train_acc_last"] = float((prob.argmax(axis=1)[labeled] == truth).mean())
+        truth = data.y.numpy()
+        said = as_numpy(method.predict_proba, data.x, method).argmax(axis=1)
+        scores["train_acc_last"] = float((said == truth)[labeled].mean())
         if (posterior := method.posterior()) is not None:
-            scores["label_acc"] = float((posterior.argmax(dim=1).cpu().numpy()[labeled] == truth).mean())
-    estimate, known = method.confusion(), data.true_confusion
-    if known is None and data.y is not None:
-        known = data.crowd.true_confusion(data.y.numpy())
-    order = np.arange(data.n_classes)
+            scores["label_acc"] = float((posterior.argmax(dim=1).cpu().numpy() == truth)[labeled].mean())
+        known = data.crowd.true_confusion(truth) if known is None else known
+    estimate, order = method.confusion(), np.arange(data.n_classes)
     if estimate is not None and known is not None:
         estimate = estimate.double().cpu().numpy()
         order = alignment(estimate, known)
         scores["confusion_error"] = confusion_error(estimate[:, order], known)
         scores["confusion_error_unaligned"] = confusion_error(estimate, known)
     scores |= method.scores(data)
-    scores |= _by_test_kind(method, data)
+    kind = np.asarray(data.extra.get("test_kind", []))
+    if len(np.unique(kind)) > 1:  # the last epoch's accuracy on each kind of test images
+        right = as_numpy(method.predict_proba, data.x_test, method).argmax(axis=1) == data.y_test.numpy()
+        scores |= {f"test_acc_last_{part}": float(right[kind == part].mean()) for part in np.unique(kind)}
     if "true_posterior_test" in data.extra:
         prob = as_numpy(method.predict_proba, data.x_test, method)
         scores["posterior_error"] = float(np.abs(prob[:, order] - data.true_posterior_test).sum(axis=1).mean())
     return scores
+
+
+# ---------------------------------------------------------------------- tags
 
 
 def tags(method: Method, data: TaggedDataset, x: Tensor, y: Tensor) -> dict[str, float]:
@@ -126,14 +105,11 @@ def _entities(prob: np.ndarray, truth: np.ndarray, lengths: np.ndarray, data: Ta
     return bio.entity_scores(bio.decode(log_prob, lengths, data.class_names), truth, lengths, data.class_names)
 
 
-def tagging(method: Method, data: TaggedDataset, history: dict[str, list[float]]) -> dict[str, float]:
-    """Measures of a trained tagger: those of :func:`classification`, counted in tokens, and those of whole entities.
-
-    Returns:
-        Besides, ``test_f1_last``, ``_best`` and, with a validation part, ``_selected`` (by validation F1); the same of
-        precision, recall and the unconstrained F1, last epoch only; ``label_f1`` of a method with a posterior of the
-        training tokens; ``second_<measure>_last`` on a second test set where the data have one.
-    """
+def tagging(method: Method, data: TaggedDataset, history: History) -> dict[str, float]:
+    """Measures of a trained tagger: those of :func:`classification`, counted in tokens, and those of whole entities:
+    ``test_f1_last``, ``_best`` and, with a validation part, ``_selected`` (by validation F1); the same of precision, recall
+    and the unconstrained F1, last epoch only; ``label_f1`` of a method with a posterior of the training tokens;
+    ``second_<measure>_last`` on a second test set where the data have one."""
     scores = classification(method, data, history) | over_epochs(history, "f1", method.warmup_epochs)
     for measure in ("precision", "recall", "f1_unconstrained"):
         if f"test_{measure}" in history:
@@ -149,24 +125,13 @@ def tagging(method: Method, data: TaggedDataset, history: dict[str, list[float]]
     return scores
 
 
-def _by_test_kind(method: Method, data: CrowdDataset) -> dict[str, float]:
-    """The last epoch's accuracy on each kind of test images, where there are several."""
-    kind = np.asarray(data.extra.get("test_kind", []))
-    kinds = sorted(set(kind.tolist()))
-    if len(kinds) < 2:
-        return {}
-    right = as_numpy(method.predict_proba, data.x_test, method).argmax(axis=1) == data.y_test.numpy()
-    return {f"test_acc_last_{part}": float(right[kind == part].mean()) for part in kinds}
+# ---------------------------------------------------------------------- numbers
 
 
-def regression(method: RatingMethod, data: RatingDataset, history: dict[str, list[float]]) -> dict[str, float]:
-    """Measures of a method that predicts numbers.
-
-    Returns:
-        Those of :func:`errors`; ``train_r2_last`` of the rated items' predictions; ``label_r2`` and ``label_mae`` of a method
-        that estimates the ratings; ``bias_error`` of one with biases: root mean square over the ratings, so that an
-        annotator weighs by how many ratings it gave; the method's own scores.
-    """
+def regression(method: RatingMethod, data: RatingDataset, history: History) -> dict[str, float]:
+    """The measures of :func:`errors`; ``train_r2_last`` of the rated items' predictions; ``label_r2`` and ``label_mae`` of a
+    method that estimates the ratings; ``bias_error`` of one with biases: root mean square over the ratings, so that an
+    annotator weighs by how many ratings it gave; the method's own scores. Arguments as in :func:`summary`."""
     scores = errors(history, method.warmup_epochs)
     if data.y is not None:
         labeled = data.crowd.labels_per_item > 0
@@ -177,88 +142,14 @@ def regression(method: RatingMethod, data: RatingDataset, history: dict[str, lis
             fit = rating_scores(estimate.double().cpu().numpy()[labeled], truth[labeled])
             scores |= {"label_r2": fit["r2"], "label_mae": fit["mae"]}
         if (bias := method.bias()) is not None:
-            weight = ratings.weights(data.crowd)
             known = ratings.centered(np.nan_to_num(ratings.true_bias(data.crowd, truth)), data.crowd)
-            scores["bias_error"] = float(np.sqrt(weight @ (bias.double().cpu().numpy() - known) ** 2))
+            square = (bias.double().cpu().numpy() - known) ** 2
+            scores["bias_error"] = float(np.sqrt(ratings.weights(data.crowd) @ square))
     return scores | method.scores(data)
 
 
-# ---------------------------------------------------------------------- from a history, and from predictions
-
-
-def select_epoch(valid: list[float]) -> int:
-    """The epoch with the best validation score; the last of them where several tie (Ibrahim et al. 2023 select so)."""
-    return len(valid) - 1 - int(np.argmax(valid[::-1]))
-
-
-def accuracies(history: dict[str, list[float]], warmup: int = 0) -> dict[str, float]:
-    """Test accuracies (shares, 0 to 1) of a run.
-
-    Args:
-        history: per epoch, ``test_acc`` and, where there is a validation split, ``valid_acc``.
-        warmup: epochs at the start that do not count, except where there are no others.
-
-    Returns:
-        ``test_acc_last``; ``test_acc_best``, the best *test* epoch, which the papers report and which is optimistic;
-        ``test_acc_selected``, the epoch chosen on validation labels, and ``valid_acc_selected``, its validation score.
-        Nothing without a test split.
-    """
-    return over_epochs(history, "acc", warmup)
-
-
-def over_epochs(history: dict[str, list[float]], measure: str, warmup: int = 0) -> dict[str, float]:
-    """As :func:`accuracies`, for any measure of which more is better: ``test_<measure>_last`` and so on."""
-    epochs = reported_epochs(history, measure, warmup)
-    scores = {f"test_{measure}_{name}": history[f"test_{measure}"][epoch] for name, epoch in epochs.items()}
-    if "selected" in epochs:
-        scores[f"valid_{measure}_selected"] = history[f"valid_{measure}"][epochs["selected"]]
-    return scores
-
-
-def reported_epochs(history: dict[str, list[float]], measure: str, warmup: int = 0) -> dict[str, int]:
-    """Which epochs, counted from 0, a run reports: ``last``, ``best`` on test and, with a validation split, ``selected``.
-
-    Args:
-        history, measure, warmup: as in :func:`over_epochs`. Nothing without a test split.
-    """
-    test, valid = history.get(f"test_{measure}", []), history.get(f"valid_{measure}", [])
-    if not test:
-        return {}
-    first = min(warmup, len(test) - 1)
-    epochs = {"last": len(test) - 1, "best": first + int(np.argmax(test[first:]))}
-    return epochs | ({"selected": first + select_epoch(valid[first:])} if valid else {})
-
-
-def errors(history: dict[str, list[float]], warmup: int = 0) -> dict[str, float]:
-    """Test scores of a run that predicts numbers.
-
-    Args:
-        history: per epoch ``test_<score>``, and ``valid_<score>`` where there is a validation split, for the scores of
-            :func:`rating_scores`.
-        warmup: epochs at the start that do not count, except where there are no others.
-
-    Returns:
-        ``test_<score>_last``; ``test_<score>_selected`` and ``valid_<score>_selected`` at the epoch with the least
-        validation RMSE (the last of them where several tie); each R squared also clipped at 0, as the authors' notebook of
-        Crowd Layer reports it. Nothing without a test split but the validation scores, if there are any.
-    """
-    valid = history.get("valid_rmse", [])
-    first = min(warmup, max(len(history["loss"]) - 1, 0))
-    scores = {f"{name}_last": values[-1] for name, values in history.items() if name.startswith("test_")}
-    if valid:
-        epoch = first + select_epoch([-value for value in valid[first:]])
-        splits = ("test_", "valid_")
-        scores |= {f"{name}_selected": values[epoch] for name, values in history.items() if name.startswith(splits)}
-    clipped = {name.replace("_r2_", "_r2_clipped_"): max(value, 0.0) for name, value in scores.items() if "_r2_" in name}
-    return scores | clipped
-
-
 def rating_scores(prediction: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    """How near predictions are to the truth.
-
-    Args:
-        prediction: ``[items]``.
-        y: ``[items]`` true ratings.
+    """How near ``[items]`` predictions are to ``[items]`` true ratings.
 
     Returns:
         ``mae`` and ``rmse`` in the ratings' unit; ``r2``, the share of the truth's variance that is explained, below zero
@@ -281,3 +172,64 @@ def rating_scores(prediction: np.ndarray, y: np.ndarray) -> dict[str, float]:
         "pearson": float(np.corrcoef(prediction, y)[0, 1]) if moving else 0.0,
         "shift": float(error.mean()),
     }
+
+
+# ---------------------------------------------------------------------- which epoch counts
+
+
+def over_epochs(history: History, measure: str, warmup: int = 0) -> dict[str, float]:
+    """What a run reports of a measure of which more is better: ``test_<measure>_last``; ``test_<measure>_best``, which the
+    papers report and which is optimistic; and, with a validation split, ``test_<measure>_selected`` with
+    ``valid_<measure>_selected``. Arguments as in :func:`reported_epochs`."""
+    epochs = reported_epochs(history, measure, warmup)
+    scores = {f"test_{measure}_{name}": history[f"test_{measure}"][epoch] for name, epoch in epochs.items()}
+    if "selected" in epochs:
+        scores[f"valid_{measure}_selected"] = history[f"valid_{measure}"][epochs["selected"]]
+    return scores
+
+
+def reported_epochs(history: History, measure: str, warmup: int = 0) -> dict[str, int]:
+    """Which epochs, counted from 0, a run reports; none without a test split.
+
+    Args:
+        history: per epoch, ``test_<measure>`` and, where there is a validation split, ``valid_<measure>``.
+        measure: ``acc``, say.
+        warmup: epochs at the start that do not count, except where there are no others.
+
+    Returns:
+        ``last``; ``best`` on *test*; ``selected``, the best on validation.
+    """
+    test, valid = history.get(f"test_{measure}", []), history.get(f"valid_{measure}", [])
+    if not test:
+        return {}
+    first = min(warmup, len(test) - 1)
+    epochs = {"last": len(test) - 1, "best": first + int(np.argmax(test[first:]))}
+    return epochs | ({"selected": first + select_epoch(valid[first:])} if valid else {})
+
+
+def select_epoch(valid: list[float]) -> int:
+    """The epoch with the best validation score; the last of them where several tie (Ibrahim et al. 2023 select so)."""
+    return len(valid) - 1 - int(np.argmax(valid[::-1]))
+
+
+def errors(history: History, warmup: int = 0) -> dict[str, float]:
+    """What a run that predicts numbers reports.
+
+    Args:
+        history: per epoch ``test_<score>``, and ``valid_<score>`` where there is a validation split, for the scores of
+            :func:`rating_scores`.
+        warmup: as in :func:`reported_epochs`.
+
+    Returns:
+        ``test_<score>_last``; ``test_<score>_selected`` and ``valid_<score>_selected`` at the epoch with the least
+        validation RMSE; each R squared also clipped at 0, as the authors' notebook of Crowd Layer reports it. Nothing without
+        a test split but the validation scores, if there are any.
+    """
+    scores = {f"{name}_last": values[-1] for name, values in history.items() if name.startswith("test_")}
+    if valid := history.get("valid_rmse"):
+        first = min(warmup, len(valid) - 1)
+        epoch = first + select_epoch([-value for value in valid[first:]])
+        splits = ("test_", "valid_")
+        scores |= {f"{name}_selected": values[epoch] for name, values in history.items() if name.startswith(splits)}
+    clipped = {name.replace("_r2_", "_r2_clipped_"): max(value, 0.0) for name, value in scores.items() if "_r2_" in name}
+    return scores | clipped

@@ -9,9 +9,9 @@ import torch
 from torch.testing import assert_close
 
 from lib.crowd.labels import CrowdLabels
-from tests.worked_example import CROWD, LOGITS, MATRICES, batch_of, build, check_gradients, put, random_example, scramble
+from tests.worked_example import CROWD, LOGITS, MATRICES, batch_of, build, put, random_example, scramble
 
-VARIANTS = ["MW", "VW", "VW+B"]
+every_variant = pytest.mark.parametrize("variant", ["MW", "VW", "VW+B"])
 WEIGHT = torch.tensor([[1 + 0.1 * math.cos(r + k) for k in range(3)] for r in range(3)], dtype=torch.float64)
 BIAS = torch.tensor([[0.1 * math.sin(r + 2 * k) for k in range(3)] for r in range(3)], dtype=torch.float64)
 
@@ -33,9 +33,6 @@ def softmax(row):
     return [value / sum(exp) for value in exp]
 
 
-# ------------------------------------------------------------------ the loss
-
-
 @pytest.mark.parametrize(
     ("name", "value"), [("crowdlayer-mw", 1.0601688757), ("crowdlayer-vw", 1.0639798015), ("crowdlayer-vwb", 1.0555278646)]
 )
@@ -47,7 +44,7 @@ def test_known_values(name, value):
     assert method.loss(batch_of(CROWD, LOGITS)).item() == pytest.approx(value, abs=1e-9)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@every_variant
 def test_slow_loop(variant):
     example = random_example()
     method = scramble(build("crowdlayer-mw", example.crowd, variant=variant))
@@ -57,24 +54,19 @@ def test_slow_loop(variant):
         for item, r, label in zip(example.crowd.item, example.crowd.annotator, example.crowd.label, strict=True)
     ]
     assert method.loss(example.batch).item() == pytest.approx(sum(terms) / len(terms), abs=1e-12)
+    certain = torch.eye(4).tolist()  # what an annotator says of a certain class
+    said = [[softmax(slow_logits(method, certain[j], r)) for j in range(4)] for r in range(5)]
+    assert_close(method.confusion(), torch.tensor(said, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_gradients_and_batch_of_one(variant):
-    example = random_example()
-    method = scramble(build("crowdlayer-mw", example.crowd, variant=variant))
-    check_gradients(method, example.batch)
-    check_gradients(method, batch_of(example.crowd, example.logits, items=[3]))
-
-
-@pytest.mark.parametrize(("variant", "theirs"), [("MW", "mw"), ("VW", "vw"), ("VW+B", "vw+b")])
-def test_logits_agree_with_crowdkit(variant, theirs):
+@every_variant
+def test_logits_agree_with_crowdkit(variant):
     """Their layer takes one (item, annotator) pair a row; for a square matrix it multiplies from the other side."""
     from crowdkit.learning import CrowdLayer
 
     example = random_example()
     method = scramble(build("crowdlayer-mw", example.crowd, variant=variant))
-    layer = CrowdLayer(4, 5, conn_type=theirs, dtype=torch.float64)
+    layer = CrowdLayer(4, 5, conn_type=variant.lower(), dtype=torch.float64)
     state = {name: value for name, value in method.state_dict().items() if name in ("weight", "bias")}
     if variant == "MW":
         state["weight"] = state["weight"].transpose(1, 2)
@@ -84,7 +76,7 @@ def test_logits_agree_with_crowdkit(variant, theirs):
     assert_close(method.annotator_logits(prob, position, annotator), layer(prob[position], annotator))
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@every_variant
 def test_every_variant_starts_as_the_same_function(variant):
     """Annotators repeat the classifier's probabilities, as logits."""
     example = random_example()
@@ -97,69 +89,11 @@ def test_every_variant_starts_as_the_same_function(variant):
 def test_the_start_cannot_be_certain(classes, largest):
     """A softmax of probabilities: even of a certain class an annotator is thought to say it this often only."""
     confusion = build("crowdlayer-mw", CrowdLabels([0], [0], [0], 1, 1, classes)).confusion()
-    assert confusion[0, 0, 0].item() == pytest.approx(math.e / (math.e + classes - 1))
     assert confusion[0, 0, 0].item() == pytest.approx(largest, abs=5e-4)
-
-
-# ------------------------------------------------------------------ annotators
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_confusion_is_what_an_annotator_says_of_a_certain_class(variant):
-    example = random_example()
-    method = scramble(build("crowdlayer-mw", example.crowd, variant=variant))
-    for r in range(5):
-        for j in range(4):
-            certain = [float(j == k) for k in range(4)]
-            expected = softmax(slow_logits(method, certain, r))
-            assert method.confusion()[r, j].tolist() == pytest.approx(expected, abs=1e-12)
-
-
-def test_confusion_finds_an_annotator_who_swaps_classes():
-    """Trained on certain predictions: annotator 1 says the next class, annotator 0 the true one."""
-    item = torch.arange(3).repeat_interleave(2).numpy()
-    label = torch.tensor([0, 1, 1, 2, 2, 0]).numpy()
-    crowd = CrowdLabels(item, [0, 1] * 3, label, 3, 2, 3)
-    method = build("crowdlayer-mw", crowd)
-    batch = batch_of(crowd, 20 * torch.eye(3, dtype=torch.float64))
-    optimizer = torch.optim.Adam([method.weight], lr=0.1)
-    for _ in range(100):
-        method.step(batch, optimizer)
-    assert method.confusion()[0].argmax(dim=1).tolist() == [0, 1, 2]
-    assert method.confusion()[1].argmax(dim=1).tolist() == [1, 2, 0]
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_silent_annotator_stays_at_its_start(variant):
-    example = random_example()  # annotator 2 gave no label
-    method = build("crowdlayer-mw", example.crowd, variant=variant)
-    start = {name: value[2].clone() for name, value in method.named_parameters() if not name.startswith("backbone")}
-    optimizer = torch.optim.Adam(method.parameters(), lr=0.1)
-    for _ in range(3):
-        method.step(example.batch, optimizer)
-    assert {name for name, value in method.named_parameters() if value.isnan().any()} == set()
-    for name, value in start.items():
-        assert torch.equal(method.get_parameter(name)[2], value)
-        assert not torch.equal(method.get_parameter(name)[0], value)
-
-
-def test_numbers_of_parameters():
-    example, expected = random_example(), {"MW": 5 * 16, "VW": 5 * 4, "VW+B": 2 * 5 * 4}
-    for variant, number in expected.items():
-        method = build("crowdlayer-mw", example.crowd, variant=variant)
-        own = [value for name, value in method.named_parameters() if not name.startswith("backbone")]
-        assert sum(value.numel() for value in own) == number, variant
 
 
 def test_the_layer_plays_no_part_in_predictions():
     example = random_example()
     method = build("crowdlayer-mw", example.crowd)
-    before = method.predict_proba(example.logits)
     put(method.weight, torch.randn_like(method.weight))
-    assert torch.equal(before, method.predict_proba(example.logits))
-    assert_close(before, torch.softmax(example.logits, dim=1))
-
-
-def test_wrong_variant_is_named():
-    with pytest.raises(ValueError, match=r"variant must be one of MW, VW, VW\+B, found 'mw'"):
-        build("crowdlayer-mw", CROWD, variant="mw")
+    assert_close(method.predict_proba(example.logits), torch.softmax(example.logits, dim=1))

@@ -14,12 +14,9 @@ from torch.testing import assert_close
 
 from lib import methods, networks
 from lib.datasets import image_parts
-from lib.datasets.augmentation import Augmentation
-from lib.datasets.batches import TrainingData
 from lib.datasets.kinds import CrowdDataset
 from lib.methods.base import Method
 from lib.networks.predict import predict
-from lib.runs import config
 from lib.training import device
 from lib.training.loop import fit
 from lib.training.recipe import Recipe
@@ -53,7 +50,7 @@ def build(name="crowdlayer-mw", backbone="lenet", data=DATA, **options):
 # ---------------------------------------------------------------------- images as bytes
 
 
-@pytest.mark.parametrize("name", [name for name in methods.names() if methods.info(name).task == "classification"])
+@pytest.mark.parametrize("name", methods.names("classification"))
 def test_every_method_trains_on_bytes_as_on_the_same_floats(name):
     options = {"ccc": {"warmup": 1, "groups": 2, "per_class": 4}}.get(name, {})
     floats = replace(DATA, x=(DATA.x / 255 - 0.5) / 0.25, x_test=(DATA.x_test / 255 - 0.5) / 0.25, normalize=None)
@@ -87,35 +84,7 @@ def test_augmentation_is_part_of_the_seed_and_of_training_alone():
     assert {x.dtype for x in seen} == {torch.uint8}
 
 
-def test_without_augmentation_the_order_of_batches_is_what_it_was():
-    data = TrainingData(DATA, CPU)
-    plain, with_none = (
-        [batch.items for batch in data.batches(8, np.random.default_rng(3), augmentation)]
-        for augmentation in (None, Augmentation())
-    )
-    assert all(torch.equal(one, other) for one, other in zip(plain, with_none, strict=True))
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"crop": -1}, "crop must be"),
-        ({"crop": 1.5}, "crop must be"),
-        ({"precision": "half"}, "precision must be one of float32"),
-    ],
-)
-def test_recipes_that_make_no_sense(changes, message):
-    with pytest.raises(ValueError, match=message):
-        Recipe(**changes)
-
-
-def test_new_settings_move_no_key():
-    assert config.RunConfig("a", "digits", "majority-vote", recipe=Recipe(epochs=3)).key() == "e71379a11fbdcd6c"
-    assert "crop" not in config._without_defaults(Recipe(epochs=3))
-    assert config._without_defaults(Recipe(precision="mixed")) == {"precision": "mixed"}
-
-
-# ---------------------------------------------------------------------- precision, layout, compilation
+# ---------------------------------------------------------------------- precision, layout, compilation, determinism
 
 
 CUDA = types.SimpleNamespace(type="cuda")  # as far as `adapt` looks
@@ -125,9 +94,12 @@ def test_a_cpu_in_float32_changes_the_layout_alone():
     method = build()
     before = method.backbone(DATA.x)
     device.adapt(method, CPU, "float32", compiled=True)
-    assert not method.backbone.half
-    assert method.backbone.channels_last
+    assert (method.backbone.half, method.backbone.channels_last) == (False, True)
     assert_close(method.backbone(DATA.x), before)
+    assert method.backbone.trunk._compiled_call_impl is None  # compiling takes effect on CUDA alone
+    plain = build(backbone="mlp")
+    device.adapt(plain, CPU)
+    assert not plain.backbone.channels_last
 
 
 def test_a_cpu_computes_the_trunk_in_bfloat16_where_it_is_asked_to():
@@ -139,18 +111,11 @@ def test_a_cpu_computes_the_trunk_in_bfloat16_where_it_is_asked_to():
     assert 0 < (after - before).abs().max() < 0.05 * before.abs().max()
 
 
-def test_a_network_without_convolutions_keeps_its_layout():
-    method = build(backbone="mlp")
-    device.adapt(method, CPU)
-    assert not method.backbone.channels_last
-
-
-@pytest.mark.parametrize(("precision", "half"), [("float32", False), ("mixed", True)])
-def test_cuda_takes_images_channels_last_and_mixed_precision_in_half(precision, half):
+def test_cuda_takes_images_channels_last_and_mixed_precision_in_half():
     method = build("ensemble", backbone="lenet-bn")
-    device.adapt(method, CUDA, precision)
+    device.adapt(method, CUDA, "mixed")
     for member in method.members:
-        assert (member.backbone.half, member.backbone.channels_last) == (half, True)
+        assert (member.backbone.half, member.backbone.channels_last) == (True, True)
         assert member.backbone.trunk[0].weight.dtype == torch.float32
         assert member.backbone.trunk[4].weight.is_contiguous(memory_format=torch.channels_last)
 
@@ -176,38 +141,29 @@ def test_ccc_corrects_alike_in_half_precision(gradient, monkeypatch):
     assert cosine > 0.9
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "expected"), [("ccc", {"gradient": "head"}, True), ("ccc", {}, False), ("dl-em", {}, True)]
-)
-def test_only_what_nobody_looks_into_is_compiled(name, options, expected, monkeypatch):
-    compiled = []
-    monkeypatch.setattr(device, "compile_trunk", compiled.append)
-    options = options | ({"groups": 2} if name == "ccc" else {})
-    device.adapt(build(name, **options), CUDA, compiled=True)
-    assert bool(compiled) is expected
+@pytest.mark.parametrize(("gradient", "expected"), [("head", True), ("full", False)])
+def test_only_what_nobody_looks_into_is_compiled(gradient, expected, monkeypatch):
+    monkeypatch.setattr(device, "COMPILER", "eager")
+    method = build("ccc", gradient=gradient, groups=2)
+    device.adapt(method, CUDA, compiled=True)
+    assert {member.backbone.trunk._compiled_call_impl is not None for member in method.members} == {expected}
 
 
 def test_a_compiled_trunk_computes_the_same(monkeypatch):
     monkeypatch.setattr(device, "COMPILER", "eager")  # traced, but not turned into machine code, which takes long
     plain, compiled = build(backbone="lenet-bn"), build(backbone="lenet-bn")
-    device.compile_trunk(compiled.backbone)
+    device.adapt(compiled, CUDA, compiled=True)
+    assert list(plain.state_dict()) == list(compiled.state_dict())
     recipe = Recipe(epochs=2, batch_size=16, lr=1e-3)
     assert_close(fit(plain, DATA, recipe).history, fit(compiled, DATA, recipe).history)
-    assert list(plain.state_dict()) == list(compiled.state_dict())
     torch._dynamo.reset()
-
-
-# ---------------------------------------------------------------------- determinism
-
-
-def test_a_cpu_needs_no_settings():
-    with device.deterministic(CPU):
-        assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_cuda_settings_are_left_as_they_were(monkeypatch):
     monkeypatch.setattr(os, "environ", dict(os.environ))
     before = (torch.backends.cudnn.benchmark, torch.utils.deterministic.fill_uninitialized_memory)
+    with device.deterministic(CPU):  # needs no settings
+        assert not torch.are_deterministic_algorithms_enabled()
     with device.deterministic(CUDA):
         assert torch.are_deterministic_algorithms_enabled()
         assert torch.is_deterministic_algorithms_warn_only_enabled()
@@ -229,7 +185,10 @@ class Greedy(Method):
     def loss(self, batch):
         if len(batch.x) > self.fits:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        assert int(batch.position.max()) < len(batch.x)
+        kept = DATA.crowd.select_items(batch.items.numpy())  # a smaller batch has its own labels, and all of them
+        assert sorted(zip(batch.position.tolist(), batch.annotator.tolist(), batch.label.tolist(), strict=True)) == sorted(
+            zip(kept.item.tolist(), kept.annotator.tolist(), kept.label.tolist(), strict=True)
+        )
         return self.backbone(batch.x).square().mean()
 
     def predict_proba(self, x):
@@ -245,14 +204,10 @@ def test_the_end_of_memory_names_a_batch_size_that_fits(fits, advice):
         fit(Greedy(fits), DATA, Recipe(epochs=1, batch_size=32))
 
 
-def test_other_errors_are_passed_on():
-    def step(batch):
-        raise RuntimeError("shapes cannot be multiplied")
-
-    method = Greedy(100)
-    method.loss = step
-    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        fit(method, DATA, Recipe(epochs=1, batch_size=32))
+def test_other_errors_are_passed_on(monkeypatch):
+    monkeypatch.setattr(Greedy, "loss", lambda self, batch: torch.ones(2) @ torch.ones(3))
+    with pytest.raises(RuntimeError, match="inconsistent tensor size"):
+        fit(Greedy(100), DATA, Recipe(epochs=1, batch_size=32))
 
 
 def test_evaluation_goes_on_in_smaller_batches():
@@ -263,16 +218,6 @@ def test_evaluation_goes_on_in_smaller_batches():
     method.evaluates = 0
     with pytest.raises(RuntimeError, match="not enough memory"):
         predict(method.predict_proba, DATA.x, method)
-
-
-def test_part_of_a_batch_keeps_its_labels():
-    batch = next(TrainingData(DATA, CPU).batches(10, np.random.default_rng(0)))
-    part = device.part_of(batch, 4)
-    assert len(part.x) == len(part.items) == 4
-    assert torch.equal(part.x, batch.x[:4])
-    assert set(part.position.tolist()) == {0, 1, 2, 3}
-    assert len(part.label) == len(part.annotator) == 12
-    assert torch.equal(part.label, batch.label[batch.position < 4])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -21,6 +21,7 @@ from lib.datasets.kinds import CrowdDataset
 from lib.methods.base import Method
 from lib.networks import predict as in_batches
 from lib.networks.predict import predict
+from lib.runs import config
 from lib.training import loop, scoring
 from lib.training.device import check_device
 from lib.training.loop import fit
@@ -88,25 +89,10 @@ def test_a_pass_shows_every_label_once(crowd, batch_size, seed):
     assert sorted(shown) == list(zip(crowd.item.tolist(), crowd.annotator.tolist(), crowd.label.tolist(), strict=True))
 
 
-@given(crowd=crowds(max_items=30, min_labels=1), batch_size=st.integers(1, 12))
-def test_batches_are_full_but_for_the_last(crowd, batch_size):
-    sizes = [len(batch.x) for batch in held(crowd).batches(batch_size, np.random.default_rng(0))]
-    assert all(size == batch_size for size in sizes[:-1])
-    assert 1 <= sizes[-1] <= batch_size + 1
-    if batch_size > 1 and len(sizes) > 1:
-        assert sizes[-1] > 1
-
-
 @pytest.mark.parametrize(("items", "sizes"), [(9, [4, 5]), (10, [4, 4, 2]), (8, [4, 4]), (1, [1]), (5, [5]), (3, [3])])
 def test_a_last_item_alone_joins_its_neighbors(items, sizes):
     data = held(CrowdLabels.from_dense(np.zeros((items, 2), dtype=int), n_classes=2))
     assert [len(batch.x) for batch in data.batches(4, np.random.default_rng(0))] == sizes
-
-
-def test_batch_normalization_survives_a_last_item_alone():
-    data = small_dataset(items=33)
-    history = fit(build(data=data, backbone="mlp-norm"), data, Recipe(epochs=1, batch_size=16)).history
-    assert np.isfinite(history["loss"]).all()
 
 
 def test_every_pass_has_another_order():
@@ -117,23 +103,7 @@ def test_every_pass_has_another_order():
     assert torch.equal(first.sort().values, second.sort().values)
 
 
-def test_passes_multiply_the_steps_of_an_epoch():
-    method = Recording()
-    history = fit(method, DATA, Recipe(epochs=2, batch_size=40, passes=3)).history
-    assert method.sizes == [40, 40, 10] * 3 * 2
-    assert len(history["loss"]) == 2
-
-
 # ------------------------------------------------------------------ other labels on the same items
-
-
-def test_with_crowd_changes_the_labels_and_copies_nothing():
-    data = TrainingData(DATA, CPU)
-    other = data.with_crowd(DATA.crowd.select_labels(DATA.crowd.item < 6))
-    assert other.x is data.x
-    assert other.labeled.tolist() == list(range(6))
-    assert len(data.labeled) == 90
-    assert sum(len(batch.x) for batch in other.batches(4, np.random.default_rng(0))) == 6
 
 
 def test_with_crowd_of_other_items_is_an_error():
@@ -152,64 +122,44 @@ def test_a_stage_trains_on_the_labels_it_is_given():
 
     method = Staged()
     fit(method, DATA, Recipe(epochs=1, batch_size=100))
-    assert inner.sizes == [6] * 3
+    assert inner.sizes == [6] * 3  # the other items have no label now
     assert len(method.history["loss"]) == 3
     assert method.sizes == [90]
 
 
-def test_no_labeled_item_is_an_error():
+def test_data_that_do_not_fit_are_errors():
     empty = replace(DATA, crowd=DATA.crowd.select_labels(np.zeros(len(DATA.crowd), dtype=bool)))
     with pytest.raises(ValueError, match="none of the 90 items has a label"):
         fit(build(), empty, Recipe(epochs=1))
-
-
-def test_data_of_other_sizes_is_an_error():
-    other = small_dataset(accuracies=(0.9, 0.8))
     with pytest.raises(ValueError, match=r"built for \(3, 3\) annotators and classes, the data have \(2, 3\)"):
-        fit(build(), other, Recipe(epochs=1))
+        fit(build(), small_dataset(accuracies=(0.9, 0.8)), Recipe(epochs=1))
 
 
 # ------------------------------------------------------------------ seeds
 
 
-def test_same_seed_same_bits():
-    recipe = Recipe(epochs=3, batch_size=16)
-    runs = []
-    for seed in (0, 0, 1):
-        method = build()
-        runs.append((fit(method, DATA, recipe, seed=seed).history, state(method)))
-    assert runs[0][0] == runs[1][0]
-    assert torch.equal(runs[0][1], runs[1][1])
-    assert not torch.equal(runs[0][1], runs[2][1])
-
-
-def test_the_callers_random_numbers_do_not_matter_and_are_left_alone():
+def test_the_seed_decides_and_the_callers_random_numbers_are_left_alone():
     recipe, states = Recipe(epochs=2, batch_size=16), []
-    for before in (1, 2):
+    for before, seed in ((1, 0), (2, 0), (1, 1)):
         torch.manual_seed(before)
         expected = torch.Generator().manual_seed(before)
         method = build()
-        fit(method, DATA, recipe)
+        fit(method, DATA, recipe, seed=seed)
         states.append(state(method))
         assert torch.equal(torch.rand(3), torch.rand(3, generator=expected))
-    assert torch.equal(*states)
-
-
-def test_looking_at_the_scores_changes_nothing():
-    """Scoring draws no random numbers: fewer splits, same weights."""
-    method, other = build(), build()
-    fit(method, DATA, Recipe(epochs=2, batch_size=16))
-    fit(other, replace(DATA, x_test=None, y_test=None), Recipe(epochs=2, batch_size=16))
-    assert torch.equal(state(method), state(other))
+    assert torch.equal(*states[:2])
+    assert not torch.equal(states[0], states[2])
 
 
 # ------------------------------------------------------------------ the order of things
 
 
-def test_hooks_come_in_order():
+def test_hooks_and_passes_come_in_order():
     method = Recording()
-    fit(method, DATA, Recipe(epochs=2, batch_size=90))
+    history = fit(method, DATA, Recipe(epochs=2, batch_size=40, passes=3)).history
     assert method.calls == ["prepare", "begin 0", "end 0", "begin 1", "end 1"]
+    assert method.sizes == [40, 40, 10] * 3 * 2
+    assert len(history["loss"]) == 2
 
 
 def test_trains_in_training_mode_scores_in_evaluation_mode():
@@ -242,31 +192,17 @@ def test_history_has_the_scores_there_are():
 
 
 def test_accuracy_is_a_share_of_all_items():
-    class Fixed(nn.Module):
-        def predict_proba(self, x):
-            return torch.eye(3)[x[:, 0].long()]
-
+    method = Recording()
+    method.predict_proba = lambda x: torch.eye(3)[x[:, 0].long()]
     x = torch.tensor([[0.0], [1.0], [2.0], [0.0]])
-    assert scoring.accuracy(Fixed(), x, torch.tensor([0, 1, 2, 2])) == 0.75
+    assert scoring.evaluate(method, DATA, x, torch.tensor([0, 1, 2, 2])) == {"acc": 0.75}
 
 
-def test_learns():
-    history = fit(build("majority-vote"), DATA, Recipe(epochs=20, batch_size=16, lr=0.01)).history
-    assert history["test_acc"][-1] > 0.95
-    assert history["loss"][-1] < history["loss"][0]
-
-
-def test_predict_goes_through_large_inputs_in_parts(monkeypatch):
+def test_predict_goes_through_large_inputs_in_parts_and_in_evaluation_mode(monkeypatch):
     monkeypatch.setattr(in_batches, "EVALUATION_BATCH", 4)
-    sizes = []
-
-    def function(x):
-        sizes.append(len(x))
-        return 2 * x
-
-    module = nn.Dropout()
-    x = torch.randn(10, 3)
-    assert torch.equal(predict(function, x, module), 2 * x)
+    sizes, module, x = [], nn.Dropout(), torch.randn(10, 3)
+    module.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
+    assert torch.equal(predict(module, x, module), x)
     assert sizes == [4, 4, 2]
     assert module.training
 
@@ -274,52 +210,37 @@ def test_predict_goes_through_large_inputs_in_parts(monkeypatch):
 # ------------------------------------------------------------------ optimizer and schedule
 
 
-def test_adam_and_sgd_by_hand():
-    """One step on one weight with the gradient 2, decay 0.5 on the weight 1."""
-    expected = {
-        "adam": 1 - 0.1,  # the first step of Adam has the size of the rate
-        "sgd": 1 - 0.1 * (2 + 0.5 * 1),
-    }
-    for optimizer, value in expected.items():
-        weight = nn.Parameter(torch.ones(1))
-        method = SimpleNamespace(
-            parameter_groups=lambda lr, decay, w=weight: [{"params": [w], "lr": lr, "weight_decay": decay}]
-        )
-        made = loop._optimizer(method, Recipe(optimizer=optimizer, lr=0.1, weight_decay=0.5))
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"optimizer": "adam"}, [1 - 0.1, 1 - 0.2]),  # steps of Adam on an even slope have the size of the rate
+        ({"optimizer": "sgd", "momentum": 0.3}, [1 - 0.1 * 2.5, 0.75 - 0.1 * (0.3 * 2.5 + 2.375)]),
+    ],
+)
+def test_optimizers_by_hand(settings, expected):
+    """Two steps on one weight with the gradient 2, decay 0.5 on the weight."""
+    weight = nn.Parameter(torch.ones(1))
+    method = SimpleNamespace(parameter_groups=lambda lr, decay: [{"params": [weight], "lr": lr, "weight_decay": decay}])
+    made = loop._optimizer(method, Recipe(lr=0.1, weight_decay=0.5, **settings))
+    for value in expected:
         weight.grad = torch.full((1,), 2.0)
         made.step()
-        assert weight.item() == pytest.approx(value, abs=1e-6), optimizer
-
-
-def test_momentum_reaches_sgd():
-    made = loop._optimizer(build(), Recipe(optimizer="sgd", momentum=0.3, weight_decay=0.2))
-    assert isinstance(made, torch.optim.SGD)
-    assert {(group["momentum"], group["weight_decay"]) for group in made.param_groups} == {(0.3, 0.2)}
+        assert weight.item() == pytest.approx(value, abs=2e-3 if settings["optimizer"] == "adam" else 1e-6)
 
 
 def rates(**settings):
-    """The learning rate of each step: four epochs of three batches."""
-    method = Recording()
-    fit(method, DATA, Recipe(epochs=4, batch_size=30, lr=0.1, **settings))
+    """The learning rate of each step: four epochs of three batches, the last of 31 items."""
+    data = small_dataset(items=91)
+    method = Recording(data)
+    fit(method, data, Recipe(epochs=4, batch_size=30, lr=0.1, **settings))
     return np.array(method.rates).reshape(4, 3)
 
 
-def test_constant_schedule():
-    assert_close(rates(), np.full((4, 3), 0.1))
-
-
-def test_step_schedule_drops_at_milestones():
+def test_schedules():
+    assert_close(rates(milestones=(1,)), np.full((4, 3), 0.1))  # which count only with their schedule
     found = rates(schedule="step", milestones=(1, 3), gamma=0.5)
     assert_close(found, 0.1 * np.repeat([[1], [0.5], [0.5], [0.25]], 3, axis=1))
-
-
-def test_milestones_count_only_with_their_schedule():
-    assert_close(rates(milestones=(1,)), np.full((4, 3), 0.1))
-
-
-def test_cosine_schedule_ends_with_training():
-    step = np.arange(12)
-    assert_close(rates(schedule="cosine").ravel(), 0.05 * (1 + np.cos(np.pi * step / 12)))
+    assert_close(rates(schedule="cosine").ravel(), 0.05 * (1 + np.cos(np.pi * np.arange(12) / 12)))
 
 
 def test_onecycle_schedule_rises_and_falls_within_training():
@@ -330,15 +251,6 @@ def test_onecycle_schedule_rises_and_falls_within_training():
     assert found[-1] == pytest.approx(0.1 / 25 / 1e4, abs=1e-6)
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "onecycle"])
-def test_schedules_count_the_batches_there_are(schedule):
-    """31 items in tens are three batches, not four: the last one joins. The schedule still ends with the last step."""
-    method = Recording(small_dataset(items=31))
-    fit(method, small_dataset(items=31), Recipe(epochs=3, batch_size=10, passes=2, lr=0.1, schedule=schedule))
-    assert len(method.rates) == 3 * 2 * 3
-    assert method.rates[-1] < 0.1 * 0.01
-
-
 # ------------------------------------------------------------------ recipes
 
 
@@ -346,14 +258,15 @@ def test_schedules_count_the_batches_there_are(schedule):
     ("settings", "message"),
     [
         ({"epochs": 0}, "epochs must be a whole number of at least 1, found 0"),
-        ({"epochs": 2.5}, r"epochs must be a whole number of at least 1, found 2\.5"),
-        ({"batch_size": -1}, "batch_size must be a whole number of at least 1, found -1"),
+        ({"batch_size": 2.5}, r"batch_size must be a whole number of at least 1, found 2\.5"),
         ({"passes": 0}, "passes must be a whole number of at least 1, found 0"),
+        ({"crop": -1}, "crop must be a whole number of at least 0, found -1"),
         ({"lr": 0.0}, r"lr must be a finite number above 0, found 0\.0"),
         ({"lr": float("nan")}, "lr must be a finite number above 0, found nan"),
         ({"lr": float("inf")}, "lr must be a finite number above 0, found inf"),
         ({"optimizer": "adamw"}, "optimizer must be one of adam, sgd, found 'adamw'"),
         ({"schedule": "linear"}, "schedule must be one of constant, step, cosine, onecycle, found 'linear'"),
+        ({"precision": "half"}, "precision must be one of float32, mixed, found 'half'"),
     ],
 )
 def test_wrong_recipes_are_named(settings, message):
@@ -364,22 +277,19 @@ def test_wrong_recipes_are_named(settings, message):
 def test_recipes_can_come_from_a_ledger_row():
     assert Recipe(milestones=[1, 2]) == Recipe(milestones=(1, 2))
     assert hash(Recipe(milestones=[1, 2])) == hash(Recipe(milestones=(1, 2)))
+    # Settings that were added since move no key.
+    assert config.RunConfig("a", "digits", "majority-vote", recipe=Recipe(epochs=3)).key() == "e71379a11fbdcd6c"
 
 
 # ------------------------------------------------------------------ what goes wrong
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("value", [float("nan"), -float("inf")])
 def test_a_loss_that_is_not_finite_names_epoch_and_batch(value):
     method = Recording()
     method.losses = [1.0] * 3 + [1.0, value, 1.0]
     with pytest.raises(FloatingPointError, match=rf"the loss is {value} at epoch 1, batch 1 of 3"):
         fit(method, DATA, Recipe(epochs=3, batch_size=30))
-
-
-def test_a_diverging_method_is_noticed():
-    with pytest.raises(FloatingPointError, match="the loss is"):
-        fit(build("majority-vote"), DATA, Recipe(epochs=5, batch_size=16, optimizer="sgd", lr=1e30))
 
 
 def test_a_last_step_that_goes_astray_is_noticed():
@@ -388,19 +298,13 @@ def test_a_last_step_that_goes_astray_is_noticed():
         fit(build("majority-vote"), DATA, Recipe(epochs=1, batch_size=1000, optimizer="sgd", lr=3e38, weight_decay=1e3))
 
 
-def test_cuda_asked_for_and_absent(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    with pytest.raises(ValueError, match=r"'cuda' was asked for, but torch .* finds 0 CUDA devices"):
-        fit(build(), DATA, Recipe(epochs=1), device="cuda")
-
-
-def test_a_cuda_device_too_many(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert check_device("cuda:1") == torch.device("cuda:1")
-    with pytest.raises(ValueError, match=r"'cuda:2' was asked for, but torch .* finds 2 CUDA devices"):
-        check_device("cuda:2")
+@pytest.mark.parametrize(("name", "there"), [("cuda", 0), ("cuda:2", 2)])
+def test_a_device_that_is_not_there(name, there, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    with pytest.raises(ValueError, match=rf"'{name}' was asked for, but torch .* finds {there} CUDA devices"):
+        fit(build(), DATA, Recipe(epochs=1), device=name)
+    assert there == 0 or check_device("cuda:1") == torch.device("cuda:1")
 
 
 @pytest.mark.parametrize(("cuda", "mps", "expected"), [(1, 1, "cuda"), (0, 1, "mps"), (0, 0, "cpu")])
@@ -411,7 +315,7 @@ def test_auto_takes_the_fastest_device_that_is_there(monkeypatch, cuda, mps, exp
     assert check_device("auto") == torch.device(expected)
 
 
-@pytest.mark.parametrize("device", ["gpu", "meta", "", "cpu:x"])
+@pytest.mark.parametrize("device", ["gpu", "meta", ""])
 def test_unknown_device_is_named(device):
     with pytest.raises(ValueError, match=f"unknown device '{device}'; expected cpu, cuda, cuda:N, mps or auto"):
         check_device(device)

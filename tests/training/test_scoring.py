@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.aggregation.confusion import alignment, confusion_error
-from lib.training.scoring import accuracies, select_epoch
+from lib.training.scoring import errors, over_epochs, select_epoch
 
 HISTORY = {"loss": [1.0, 0.5, 0.4], "test_acc": [0.5, 0.8, 0.7], "valid_acc": [0.9, 0.6, 0.9]}
 
@@ -19,38 +19,24 @@ def random_matrices(annotators=4, classes=3, seed=0):
     return np.random.default_rng(seed).dirichlet(np.ones(classes), size=(annotators, classes))
 
 
-# ------------------------------------------------------------------ accuracies
+# ------------------------------------------------------------------ which epoch counts
 
 
 def test_last_best_and_selected():
-    assert accuracies(HISTORY) == {
-        "test_acc_last": 0.7,
-        "test_acc_best": 0.8,
-        "test_acc_selected": 0.7,  # of two equally good validation epochs the later one
-        "valid_acc_selected": 0.9,
-    }
-
-
-def test_selection_does_not_look_at_the_test_items():
-    other = HISTORY | {"test_acc": [0.1, 0.2, 0.3]}
-    assert accuracies(other)["test_acc_selected"] == 0.3
-    assert accuracies(other)["valid_acc_selected"] == 0.9
-
-
-def test_without_a_validation_split_nothing_is_selected():
-    assert accuracies({"test_acc": [0.5, 0.8, 0.7]}) == {"test_acc_last": 0.7, "test_acc_best": 0.8}
-
-
-def test_without_a_test_split_there_is_no_accuracy():
-    assert accuracies({"loss": [1.0]}) == {}
+    found = {"test_acc_last": 0.7, "test_acc_best": 0.8, "test_acc_selected": 0.7, "valid_acc_selected": 0.9}
+    assert over_epochs(HISTORY, "acc") == found  # selected: of two equally good validation epochs the later one
+    other = over_epochs(HISTORY | {"test_acc": [0.1, 0.2, 0.3]}, "acc")  # which the test items do not decide
+    assert (other["test_acc_selected"], other["valid_acc_selected"]) == (0.3, 0.9)
+    assert over_epochs({"test_acc": [0.5, 0.8, 0.7]}, "acc") == {"test_acc_last": 0.7, "test_acc_best": 0.8}
+    assert over_epochs({"loss": [1.0]}, "acc") == {}
 
 
 def test_warm_up_epochs_do_not_count():
     history = {"test_acc": [0.9, 0.6, 0.7], "valid_acc": [0.9, 0.8, 0.7]}
-    found = accuracies(history, warmup=1)
+    found = over_epochs(history, "acc", warmup=1)
     assert (found["test_acc_best"], found["test_acc_selected"], found["test_acc_last"]) == (0.7, 0.6, 0.7)
     # Where there is nothing but warm-up, the last epoch stands for the run.
-    assert accuracies(history, warmup=10)["test_acc_best"] == 0.7
+    assert over_epochs(history, "acc", warmup=10)["test_acc_best"] == 0.7
 
 
 @given(st.lists(st.sampled_from([0.1, 0.2, 0.3]), min_size=1))
@@ -58,6 +44,17 @@ def test_the_selected_epoch_is_the_last_of_the_best(valid):
     epoch = select_epoch(valid)
     assert valid[epoch] == max(valid)
     assert max(valid[epoch + 1 :], default=0.0) < max(valid)
+
+
+def test_errors_of_a_history():
+    history = {"loss": [1, 1, 1], "test_r2": [0.3, -0.2, -0.1], "test_rmse": [1, 2, 3], "valid_rmse": [0.5, 0.4, 0.4]}
+    found = errors(history)
+    assert (found["test_r2_last"], found["test_r2_clipped_last"]) == (-0.1, 0.0)
+    assert (found["test_r2_selected"], found["test_rmse_selected"], found["valid_rmse_selected"]) == (-0.1, 3, 0.4)
+    earlier = history | {"valid_rmse": [0.1, 0.4, 0.4]}
+    assert errors(earlier)["test_r2_clipped_selected"] == 0.3
+    assert errors(earlier, warmup=1)["test_rmse_selected"] == 3
+    assert errors({"loss": [1.0]}) == {}
 
 
 # ------------------------------------------------------------------ confusion matrices
@@ -68,15 +65,13 @@ def test_error_by_hand():
     estimate = np.array([[[0.9, 0.1], [0.0, 1.0]], [[0.5, 0.5], [1.0, 0.0]]])
     # The first annotator is off by 0.2 of 2 rows, the second by 1.0.
     assert confusion_error(estimate, truth) == pytest.approx((0.2 / 2 + 1.0 / 2) / 2)
-
-
-def test_error_lies_between_zero_and_two():
-    truth = np.eye(3)[None]
     assert confusion_error(truth, truth) == 0.0
-    assert confusion_error(np.roll(truth, 1, axis=2), truth) == 2.0
+    assert confusion_error(np.roll(np.eye(3)[None], 1, axis=2), np.eye(3)[None]) == 2.0
+    assert confusion_error(random_matrices().transpose(0, 2, 1), random_matrices()) > 0.1
 
 
 def test_error_against_a_loop():
+    """Over what was seen in truth: neither annotators nor classes without labels count."""
     estimate, truth = random_matrices(seed=0), random_matrices(seed=1)
     truth[0] = 0  # gave no label
     truth[1, 2] = 0  # saw no item of class 2
@@ -86,19 +81,6 @@ def test_error_against_a_loop():
         difference = sum(abs(estimate[r, j, k] - truth[r, j, k]) for j in rows for k in range(3))
         errors.append(difference / sum(truth[r, j].sum() for j in rows))
     assert confusion_error(estimate, truth) == pytest.approx(np.mean(errors))
-
-
-def test_what_was_never_seen_does_not_count():
-    estimate, truth = random_matrices(seed=0), random_matrices(seed=1)
-    truth[0], truth[1, 2] = 0, 0
-    before = confusion_error(estimate, truth)
-    estimate[0], estimate[1, 2] = np.eye(3), [1, 0, 0]
-    assert confusion_error(estimate, truth) == before
-
-
-def test_error_notices_a_transposed_estimate():
-    truth = random_matrices()
-    assert confusion_error(truth.transpose(0, 2, 1), truth) > 0.1
 
 
 @given(st.permutations(range(4)), st.integers(0, 50))
@@ -124,13 +106,11 @@ def test_alignment_is_one_for_all_annotators():
     estimate = truth.copy()
     estimate[3] = np.roll(np.eye(3), 1, axis=0)
     assert alignment(estimate, truth).tolist() == [0, 1, 2]
-    assert confusion_error(estimate[:, alignment(estimate, truth)], truth) == pytest.approx(2 / 4)
 
 
 def test_what_cannot_be_compared():
-    with pytest.raises(ValueError, match=r"equal shapes, found \(4, 3, 3\) and \(3, 3, 3\)"):
-        confusion_error(random_matrices(4), random_matrices(3))
-    with pytest.raises(ValueError, match=r"equal shapes, found \(4, 3, 3\) and \(4, 2, 2\)"):
-        alignment(random_matrices(), random_matrices(classes=2))
+    for compare in (confusion_error, alignment):
+        with pytest.raises(ValueError, match=r"equal shapes, found \(4, 3, 3\) and \(3, 3, 3\)"):
+            compare(random_matrices(4), random_matrices(3))
     with pytest.raises(ValueError, match="no annotator has a true confusion matrix"):
         confusion_error(random_matrices(), np.zeros((4, 3, 3)))
