@@ -18,10 +18,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib.own_data import features as sources
-from lib.own_data.classifier import FEWEST, load
+from lib.own_data.classifier import check_enough, load
 from lib.own_data.columns import Options
-from lib.own_data.features import MATCHES, Source
+from lib.own_data.features import MATCHES, Source, check, features_of, image_files, read_numbers, read_texts
 from lib.own_data.folder import safe_csv, settings_of, write
 from lib.own_data.intake import read_labels
 from lib.own_data.outcome import fit
@@ -37,51 +36,41 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         if arguments[:1] == ["predict"]:
-            code = _predict(_prediction_parser().parse_args(arguments[1:]))
+            _predict(_prediction_parser().parse_args(arguments[1:]))
         else:
-            code = _run(_parser().parse_args(arguments))
+            _run(_parser().parse_args(arguments))
         sys.stdout.flush()  # here, where a reader that has gone is noticed
-        return code
     except BrokenPipeError:
         drop_output()
         return 141
     except KeyboardInterrupt:
         print("\nInterrupted", file=sys.stderr)
         return 130
-    except (MemoryError, FloatingPointError, OutOfMemory) as error:
+    except (MemoryError, FloatingPointError, OutOfMemory, Refusal, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
-    except (Refusal, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return 2 if isinstance(error, Refusal | OSError) else 1
+    return 0
 
 
-def _run(given: argparse.Namespace) -> int:
-    options = Options(
-        **{
-            field.name: tuple(value) if isinstance(value := getattr(given, field.name), list) else value
-            for field in fields(Options)
-        }
-    )
+def _run(given: argparse.Namespace) -> None:
+    options = Options(**{field.name: getattr(given, field.name) for field in fields(Options)})
     intake = read_labels(given.labels, options)
     print(intake.summary())
-    source, path, labeled = None, "", int((intake.crowd.labels_per_item > 0).sum())
-    if (given.features or given.text or given.images) and labeled < FEWEST:
-        raise Refusal(f"a classifier needs at least {FEWEST} labeled items, found {labeled}; leave out the features")
-    if given.features:
-        source, path = Source("columns"), given.features
-    elif given.text:
+    source, path = None, given.features or given.images
+    if given.text:
         source = Source("text", (given.text,))
-    elif given.images:
-        source, path = Source("images"), given.images
+    elif path:
+        source = Source("columns" if given.features else "images")
+    if source is not None:
+        check_enough(intake.crowd)
     try:
         check_device(given.device)
     except ValueError as error:
         raise Refusal(str(error)) from error
     if given.check:
         if source is not None:
-            print(sources.check(intake, source, path, given.match, given.decimal))
-        return 0
+            print(check(intake, source, path, given.match, given.decimal))
+        return
     if not given.out:
         raise Refusal("say where to write with --out FOLDER, or use --check to see only how the file is read")
     started = time.monotonic()
@@ -92,30 +81,24 @@ def _run(given: argparse.Namespace) -> int:
     told, warned = sentences(outcome)
     print("\n" + "\n".join([*told, *(f"warning: {text}" for text in warned if text not in outcome.intake.notes)]))
     print(f"\n{time.monotonic() - started:.0f} s; the report is {Path(given.out) / 'report.html'}")
-    return 0
 
 
-def _predict(given: argparse.Namespace) -> int:
+def _predict(given: argparse.Namespace) -> None:
     network = load(given.classifier)
-    kind = network.source.kind
+    kind, columns = network.source.kind, network.source.columns
     if kind == "columns":
-        new, _ = sources.read_numbers(given.new, given.decimal, network.columns)
+        new, _ = read_numbers(given.new, given.decimal, network.columns)
     elif kind == "text":
-        column = network.source.columns[0]
         table = read_table(given.new)
-        first = table.frame.columns[0]
-        new = sources.text_features(sources.read_texts(table, column, first))
+        new = read_texts(table, columns[0], table.frame.columns[0])
     else:
-        new = sources.image_features_of(sources.image_files(given.new))
-    prob = network.predict_proba(new)
-    best = prob.to_numpy().argmax(axis=1)
-    table = pd.DataFrame(
-        {"item": prob.index, "label": prob.columns.to_numpy()[best], "confidence": prob.max(axis=1).to_numpy()}
-    )
-    table = pd.concat([table, prob.add_prefix("p(").rename(columns="{})".format).reset_index(drop=True)], axis=1)
+        new = image_files(given.new)
+    prob = network.predict_proba(features_of(kind, new))
+    labels = prob.columns[prob.to_numpy().argmax(axis=1)]
+    table = pd.DataFrame({"item": prob.index, "label": labels, "confidence": prob.max(axis=1).to_numpy()})
+    table = pd.concat([table, prob.rename(columns="p({})".format).reset_index(drop=True)], axis=1)
     write_atomically(Path(given.out), safe_csv(table))
     print(f"{len(table)} items in {given.out}")
-    return 0
 
 
 def _say(text: str) -> None:
@@ -142,12 +125,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--merge-spellings", action="store_true", help="treat names that differ only in case, spaces, or as 0 and 0.0 as one"
     )
-    parser.add_argument(
-        "--duplicates",
-        choices=["first", "last", "none"],
-        default="",
-        help="which of an annotator's labels for the same item counts",
-    )
+    which = "which of an annotator's labels for the same item counts"
+    parser.add_argument("--duplicates", choices=["first", "last", "none"], default="", help=which)
     parser.add_argument("--known", metavar="FILE", default="", help="a table of items whose class is known: item, class")
     parser.add_argument("--known-column", metavar="COLUMN", default="", help="the column of the labels file with known classes")
     parser.add_argument("--trusted", metavar="ANNOTATOR", default="", help="an annotator whose labels are taken as the truth")

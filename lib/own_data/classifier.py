@@ -26,7 +26,7 @@ from lib.storage import write_atomically
 from lib.training.loop import fit
 from lib.training.recipe import Recipe
 
-__all__ = ["METHODS", "Classifier", "HeldOut", "held_out", "load", "recipe_for", "train"]
+__all__ = ["METHODS", "Classifier", "HeldOut", "check_enough", "held_out", "load", "recipe_for", "train"]
 
 BACKBONE = "mlp-norm"
 METHODS = ("dl-em", "crowdlayer-mw", "majority-vote")
@@ -40,9 +40,8 @@ Progress = Callable[[str], None]
 def recipe_for(n_items: int) -> Recipe:
     """How to train on so many items: about as many steps for any number, in 10 to 50 epochs."""
     batch = int(2 ** np.clip(np.round(np.log2(max(n_items, 1) / 50)), 5, 9))
-    return Recipe(
-        epochs=int(np.clip(1000 * batch // max(n_items, 1), 10, 50)), batch_size=batch, lr=0.001 * (batch / 32) ** 0.5
-    )
+    epochs = int(np.clip(1000 * batch // max(n_items, 1), 10, 50))
+    return Recipe(epochs=epochs, batch_size=batch, lr=0.001 * (batch / 32) ** 0.5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +59,12 @@ class HeldOut:
     agreement: dict[str, float]
 
 
+def check_enough(crowd: CrowdLabels) -> None:
+    """Raises a Refusal where fewer than ten items have a label."""
+    if (labeled := int((crowd.labels_per_item > 0).sum())) < FEWEST:
+        raise Refusal(f"a classifier needs at least {FEWEST} labeled items, found {labeled}; leave out the features")
+
+
 def held_out(
     features: pd.DataFrame,
     crowd: CrowdLabels,
@@ -70,21 +75,13 @@ def held_out(
 ) -> HeldOut:
     """Cross-validate each method in five folds of the items, and keep the predictions of the one that agrees best.
 
-    Args:
-        features: ``[items, features]``, finite.
-        crowd: labels of the same items.
-        recipe: how to train; by default :func:`recipe_for` the items.
-        seeds: of folds, initial weights and training; predictions are averaged over them.
-        device: ``cpu``, ``cuda`` or ``cuda:N``.
-        progress: called with what is done and how long the rest will take.
-
-    Raises:
-        Refusal: fewer than ten labeled items, or features that are not finite numbers.
+    ``features`` are ``[items, features]``, finite; ``seeds`` those of folds, initial weights and training, over which
+    predictions are averaged; ``progress`` is called with what is done and how long the rest will take. Raises a Refusal for
+    fewer than ten labeled items, or features that are not finite numbers.
     """
     x, recipe = _scaled(features, *_scale(features)), recipe or recipe_for(crowd.n_items)
+    check_enough(crowd)
     labeled = np.flatnonzero(crowd.labels_per_item)
-    if len(labeled) < FEWEST:
-        raise Refusal(f"a classifier needs at least {FEWEST} labeled items, found {len(labeled)}; leave out the features")
     total = {method: np.zeros((crowd.n_items, crowd.n_classes)) for method in METHODS}
     times = np.zeros(crowd.n_items)
     begun, done, jobs = time.monotonic(), 0, len(METHODS) * FOLDS * len(seeds)
@@ -95,11 +92,11 @@ def held_out(
             rest = crowd.select_labels(fold[crowd.item] != part)
             unseen = np.flatnonzero((fold == part) | (fold == -1))
             for method in METHODS:
-                network = _train(x, rest, method, recipe, seed, device)
-                total[method][unseen] += _predicted(network, x[unseen])
+                total[method][unseen] += _predicted(_train(x, rest, method, recipe, seed, device), x[unseen])
                 done += 1
                 left = (time.monotonic() - begun) / done * (jobs - done)
-                progress(f"training {done} of {jobs} ({method}); about {_duration(left)} left")
+                words = f"{left:.0f} s" if left < 90 else f"{left / 60:.0f} min"
+                progress(f"training {done} of {jobs} ({method}); about {words} left")
             times[unseen] += 1
     prob = {method: values / times[:, None] for method, values in total.items()}
     agreement = {method: float((prob[method].argmax(axis=1)[crowd.item] == crowd.label).mean()) for method in METHODS}
@@ -116,19 +113,14 @@ def train(
     seeds: tuple[int, ...] = (0, 1, 2),
     device: str = "cpu",
 ) -> Classifier:
-    """A classifier trained on all labels, for new items.
+    """A classifier trained on all labels by one of ``METHODS``, for new items: a network for each seed.
 
-    Args:
-        features, crowd, recipe, device: as in :func:`held_out`.
-        method: one of ``METHODS``.
-        source: of the features.
-        seeds: one network for each.
+    ``source`` is that of the features; the rest is as in :func:`held_out`.
     """
     mean, scale = _scale(features)
     x, recipe = _scaled(features, mean, scale), recipe or recipe_for(crowd.n_items)
     trained = tuple(_train(x, crowd, method, recipe, seed, device) for seed in seeds)
-    names = tuple(map(str, crowd.class_names))
-    return Classifier(trained, source, tuple(map(str, features.columns)), mean, scale, names)
+    return Classifier(trained, source, tuple(map(str, features.columns)), mean, scale, tuple(map(str, crowd.class_names)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,14 +143,9 @@ class Classifier:
     class_names: tuple[str, ...]
 
     def predict_proba(self, features: pd.DataFrame) -> pd.DataFrame:
-        """The probability of each class, a column each, for every row of ``features``.
-
-        Args:
-            features: the columns that the classifier was trained with, in any order; others are ignored.
-
-        Raises:
-            Refusal: a column is missing, or a cell is not a finite number.
-        """
+        """The probability of each class, a column each, for every row of ``features``, whose columns are those that the
+        classifier was trained with, in any order; others are ignored. Raises a Refusal where one is missing, or a cell is not
+        a finite number."""
         if lost := [name for name in self.columns if name not in features.columns]:
             raise Refusal(f"the classifier needs the features {shown(self.columns)}; missing: {shown(lost)}")
         x = _scaled(features[list(self.columns)], self.mean, self.scale)
@@ -185,12 +172,7 @@ class Classifier:
 
 
 def load(path: str | Path) -> Classifier:
-    """Read what :meth:`Classifier.save` wrote.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        Refusal: the file is of another kind.
-    """
+    """Read what :meth:`Classifier.save` wrote. Raises FileNotFoundError, or a Refusal where the file is of another kind."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             about = json.loads(arrays["about"].tobytes())
@@ -202,49 +184,43 @@ def load(path: str | Path) -> Classifier:
                 state = {name: torch.from_numpy(arrays[f"{number}/{name}"].copy()) for name in network.state_dict()}
                 network.load_state_dict(state)
                 loaded.append(network.eval())
-            source = Source(about["kind"], tuple(about["source"]))
-            names = tuple(about["columns"]), tuple(about["class_names"])
-            return Classifier(tuple(loaded), source, names[0], arrays["mean"], arrays["scale"], names[1])
-    except (KeyError, zipfile.BadZipFile, EOFError, UnicodeDecodeError, TypeError) as error:
+            source, columns = Source(about["kind"], tuple(about["source"])), tuple(about["columns"])
+            return Classifier(tuple(loaded), source, columns, arrays["mean"], arrays["scale"], tuple(about["class_names"]))
+    except Refusal:
+        raise
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise Refusal(f"{path} is not a classifier written by this program: {error!r}") from error
-    except ValueError as error:
-        if isinstance(error, Refusal):
-            raise
-        raise Refusal(f"{path} is not a classifier written by this program: {error}") from error
-
-
-# ---------------------------------------------------------------------- small parts
 
 
 def _scale(features: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each column; 1 where all values are equal, which rounding can hide from the latter."""
-    values = features.to_numpy(dtype=np.float64)
-    if not np.isfinite(values).all():
-        _scaled(features, 0.0, 1.0)
+    values = _finite(features)
     size = np.maximum(np.abs(values).max(axis=0), 1e-300)  # huge numbers must not overflow when they are squared
     scale = (values / size).std(axis=0) * size
     flat = values.min(axis=0) == values.max(axis=0)
     return (values / size).mean(axis=0) * size, np.where(flat | (scale == 0), 1.0, scale)
 
 
-def _scaled(features: pd.DataFrame, mean, scale) -> torch.Tensor:
+def _scaled(features: pd.DataFrame, mean: np.ndarray, scale: np.ndarray) -> torch.Tensor:
+    with np.errstate(over="ignore"):
+        # What lies this far outside of anything seen in training need not lie farther.
+        return torch.from_numpy(np.clip((_finite(features) - mean) / scale, -1e4, 1e4).astype(np.float32))
+
+
+def _finite(features: pd.DataFrame) -> np.ndarray:
     values = features.to_numpy(dtype=np.float64)
-    wrong = np.argwhere(~np.isfinite(values))
-    if len(wrong):
+    if len(wrong := np.argwhere(~np.isfinite(values))):
         row, column = wrong[0]
         raise Refusal(
             f"features must be finite numbers, found {values[row, column]} for item {features.index[row]!r} in column "
             f"{features.columns[column]!r}; {len(wrong)} such cells"
         )
-    with np.errstate(over="ignore"):
-        # What lies this far outside of anything seen in training need not lie farther.
-        return torch.from_numpy(np.clip((values - mean) / scale, -1e4, 1e4).astype(np.float32))
+    return values
 
 
 def _train(x: torch.Tensor, crowd: CrowdLabels, method: str, recipe: Recipe, seed: int, device: str) -> Backbone:
-    data = CrowdDataset(
-        "your-own", "Your own labels", x, crowd, None, None, None, class_names=tuple(map(str, crowd.class_names))
-    )
+    names = tuple(map(str, crowd.class_names))
+    data = CrowdDataset("your-own", "Your own labels", x, crowd, None, None, None, class_names=names)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         make = functools.partial(networks.build, BACKBONE, tuple(x.shape[1:]), crowd.n_classes)
@@ -258,9 +234,4 @@ def _train(x: torch.Tensor, crowd: CrowdLabels, method: str, recipe: Recipe, see
 def _predicted(network: Backbone, x: torch.Tensor) -> np.ndarray:
     """``[rows, classes]`` float64, rows sum to one."""
     with torch.inference_mode():
-        parts = [torch.softmax(network(part).double(), dim=1) for part in x.split(8192)]
-    return torch.cat(parts).numpy()
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+        return torch.cat([torch.softmax(network(part).double(), dim=1) for part in x.split(8192)]).numpy()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from lib.own_data.tables import Refusal, TextTable, counted, shown
+from lib.own_data.tables import LABEL_STUDIO, Refusal, TextTable, counted, shown
 
 __all__ = ["DEFAULTS", "Options", "long_table"]
 
@@ -40,8 +41,8 @@ class Options:
     item: str = ""
     annotator: str = ""
     label: str = ""
-    classes: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
+    classes: Sequence[str] = ()
+    missing: Sequence[str] = ()
     merge_spellings: bool = False
     duplicates: str = ""
     known_column: str = ""
@@ -52,35 +53,42 @@ class Options:
 DEFAULTS = Options()
 
 
-def long_table(table: TextTable, options: Options) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
-    """A frame with columns item, annotator, label, known and row (in the file); the roles' columns in the file; notes."""
-    frame, columns = table.frame, list(table.frame.columns)
-    for given in (options.item, options.annotator, options.label, options.known_column):
+def long_table(table: TextTable, options: Options) -> tuple[pd.DataFrame, str]:
+    """A frame with columns item, annotator, label, known and row (in the file), and the name of the items' column; what was
+    recognized is added to the notes of ``table``."""
+    frame, columns, known = table.frame, list(table.frame.columns), options.known_column
+    for given in (options.item, options.annotator, options.label, known):
         if given and given not in columns:
             raise Refusal(f"{table.path.name} has no column {given!r}; its columns are {shown(columns, 20)}")
     found = {role: getattr(options, role) or _called(columns, names) for role, names in NAMES.items()}
-    notes, keep, known = [], np.ones(len(frame), dtype=bool), options.known_column
-    lower = {column.lower(): column for column in columns}
+    lower, dropped = {column.lower(): column for column in columns}, np.zeros(len(frame), dtype=bool)
     if {"hitid", "workerid", "assignmentstatus"} <= set(lower):
-        frame, found, keep, notes = _mechanical_turk(frame, lower, found, options)
+        table.notes.append("read as a batch of Mechanical Turk")
+        dropped = _dropped(table, lower["assignmentstatus"], "rejected", "rejected assignment")
+        inputs = [column for column in columns if column.lower().startswith("input.")]
+        found["item"] = options.item or (inputs[0] if len(inputs) == 1 else lower["hitid"])
+        found["annotator"] = options.annotator or lower["workerid"]
+        frame, found["label"] = (frame, options.label) if options.label else _answers(table)
     elif {"_unit_id", "_worker_id"} <= set(lower):
-        gold = [c for c in columns if c.endswith("_gold") and c.removesuffix("_gold") in columns]
-        found = {
-            "item": options.item or "_unit_id",
-            "annotator": options.annotator or "_worker_id",
-            "label": options.label or (gold[0].removesuffix("_gold") if gold else found["label"]),
-        }
-        known = known or (gold[0] if gold else "")
-        notes.append(f"read as an export of Appen; known classes are in {known!r}" if known else "read as an export of Appen")
+        gold = [c for c in columns if c.endswith("_gold") and c.removesuffix("_gold") in columns][:1]
+        found["item"], found["annotator"] = options.item or "_unit_id", options.annotator or "_worker_id"
+        if gold:
+            known, found["label"] = known or gold[0], options.label or gold[0].removesuffix("_gold")
+        table.notes.append("read as an export of Appen" + (f"; known classes are in {known!r}" if known else ""))
         if "_tainted" in lower:
-            keep = (frame[lower["_tainted"]].str.lower() != "true").to_numpy()
-            notes += [f"{counted(int((~keep).sum()), 'tainted answer')} left out"] if not keep.all() else []
-    elif table.notes[:1] == ["read as an export of Label Studio"]:
+            dropped = _dropped(table, lower["_tainted"], "true", "tainted answer")
+    elif table.notes[:1] == [LABEL_STUDIO]:
         known = known or ("known" if (frame["known"] != "").any() else "")
     elif found["item"] and not found["annotator"] and not found["label"] and len(columns) >= 3:
-        return _wide(table, found["item"], notes)
-    elif {"item", "annotator"} <= {role for role in found if found[role]} and not found["label"]:
-        _refuse_soft(table, found)
+        return _wide(table, found["item"]), found["item"]
+    elif found["item"] and found["annotator"] and not found["label"]:
+        rest = [column for column in columns if column not in found.values()]
+        values = frame[rest].apply(pd.to_numeric, errors="coerce")
+        if len(rest) > 1 and np.allclose(values.sum(axis=1), 1, atol=1e-3):
+            raise Refusal(
+                f"{table.place(0)}: columns {shown(rest)} add up to one, so the labels are probabilities. Each label "
+                "must be one class: add a column with the most probable one"
+            )
     if lost := [role for role in NAMES if not found[role]]:
         raise Refusal(
             f"{table.path.name}: which column holds the {lost[0]}? Its columns are {shown(columns, 20)}; name one with "
@@ -89,10 +97,10 @@ def long_table(table: TextTable, options: Options) -> tuple[pd.DataFrame, dict[s
     if len(set(found.values())) < len(found):
         raise Refusal(f"item, annotator and label must be three columns, found {shown(found.values())}")
     if not known and (gold := _called(columns, KNOWN)) and (frame[gold] != "").any():
-        notes.append(f"column {gold!r} is not used; if it holds known classes, add --known-column {gold}")
+        table.notes.append(f"column {gold!r} is not used; if it holds known classes, add --known-column {gold}")
     used = {role: frame[column].to_numpy() for role, column in found.items()}
-    used["known"] = frame[known].to_numpy() if known else np.full(len(frame), "", dtype=object)
-    return pd.DataFrame({**used, "row": np.arange(len(frame))}, dtype=object)[keep], found, notes
+    used |= {"known": frame[known].to_numpy() if known else "", "row": np.arange(len(frame))}
+    return pd.DataFrame(used, dtype=object)[~dropped], found["item"]
 
 
 def _called(columns: list[str], names: tuple[str, ...]) -> str:
@@ -101,40 +109,31 @@ def _called(columns: list[str], names: tuple[str, ...]) -> str:
     return next((lower[name] for name in names if name in lower), "")
 
 
-def _mechanical_turk(frame: pd.DataFrame, lower: dict[str, str], found: dict[str, str], options: Options):
-    inputs = [column for column in frame.columns if column.lower().startswith("input.")]
+def _dropped(table: TextTable, column: str, word: str, what: str) -> np.ndarray:
+    dropped = (table.frame[column].str.lower() == word).to_numpy()
+    if dropped.any():
+        table.notes.append(f"{counted(int(dropped.sum()), what)} left out")
+    return dropped
+
+
+def _answers(table: TextTable) -> tuple[pd.DataFrame, str]:
+    """The frame, and its column of answers; check boxes become one, in which several are a list, refused later by its line."""
+    frame = table.frame
     answers = [column for column in frame.columns if column.lower().startswith("answer.")]
-    keep = (frame[lower["assignmentstatus"]].str.lower() != "rejected").to_numpy()
-    notes = ["read as a batch of Mechanical Turk"]
-    if not keep.all():
-        notes.append(f"{counted(int((~keep).sum()), 'rejected assignment')} left out")
-    label = options.label
-    if not label:
-        values = {column: set(frame[column].str.lower()) for column in answers}
-        boxes = [column for column in answers if values[column] <= {"true", "false", "on", "off", ""}]
-        if len(answers) == 1 and not boxes:
-            label = answers[0]
-        elif boxes and len(boxes) == len(answers):
-            frame, label = frame.assign(checked=_checked_boxes(frame, boxes)), "checked"
-            notes.append(f"the answers are {len(boxes)} check boxes: {shown(boxes)}")
-        else:
-            raise Refusal(f"there are {len(answers)} columns of answers: {shown(answers)}; name one with --label COLUMN")
-    item = options.item or (inputs[0] if len(inputs) == 1 else lower["hitid"])
-    return frame, {"item": item, "annotator": options.annotator or lower["workerid"], "label": label}, keep, notes
-
-
-def _checked_boxes(frame: pd.DataFrame, boxes: list[str]) -> np.ndarray:
-    """The name of the checked box; several as a list, which is refused later with its line."""
+    boxes = [column for column in answers if set(frame[column].str.lower()) <= {"true", "false", "on", "off", ""}]
+    if len(answers) == 1 and not boxes:
+        return frame, answers[0]
+    if not boxes or len(boxes) < len(answers):
+        raise Refusal(f"there are {len(answers)} columns of answers: {shown(answers)}; name one with --label COLUMN")
+    table.notes.append(f"the answers are {len(boxes)} check boxes: {shown(boxes)}")
     checked = frame[boxes].apply(lambda column: column.str.lower().isin(["true", "on"])).to_numpy()
     names = np.array([re.sub(r"\.(on|true)$", "", box.split(".", 1)[1]) for box in boxes], dtype=object)
-    single = np.where(checked.any(axis=1), names[checked.argmax(axis=1)], "")
-    several = np.flatnonzero(checked.sum(axis=1) > 1)
-    single[several] = [str(names[checked[row]].tolist()) for row in several]
-    return single
+    said = [names[row].tolist() for row in checked]
+    return frame.assign(checked=[names[0] if len(names) == 1 else str(names or "") for names in said]), "checked"
 
 
-def _wide(table: TextTable, item: str, notes: list[str]):
-    """One column per annotator."""
+def _wide(table: TextTable, item: str) -> pd.DataFrame:
+    """Of one column per annotator."""
     people = [column for column in table.frame.columns if column != item]
     cells = table.frame[people].to_numpy()
     if len(np.unique(cells)) > max(30, len(cells) // 2):
@@ -142,26 +141,10 @@ def _wide(table: TextTable, item: str, notes: list[str]):
             f"{table.path.name}: which columns hold annotator and label? Its columns are "
             f"{shown(table.frame.columns, 20)}; name them with --annotator COLUMN --label COLUMN"
         )
-    row, column = np.nonzero(np.ones(cells.shape, dtype=bool))
-    frame = pd.DataFrame(
-        {
-            "item": table.frame[item].to_numpy()[row],
-            "annotator": np.array(people, dtype=object)[column],
-            "label": cells[row, column],
-            "known": "",
-            "row": row,
-        },
-        dtype=object,
+    table.notes.append(
+        f"read as one row per item and one column per annotator: {shown(people)}; empty cells are missing labels"
     )
-    notes.append(f"read as one row per item and one column per annotator: {shown(people)}; empty cells are missing labels")
-    return frame[frame["label"] != ""], {"item": item, "annotator": "", "label": ""}, notes
-
-
-def _refuse_soft(table: TextTable, found: dict[str, str]) -> None:
-    rest = [column for column in table.frame.columns if column not in found.values()]
-    values = table.frame[rest].apply(pd.to_numeric, errors="coerce")
-    if len(rest) > 1 and np.allclose(values.sum(axis=1), 1, atol=1e-3):
-        raise Refusal(
-            f"{table.place(0)}: columns {shown(rest)} add up to one, so the labels are probabilities. Each label "
-            "must be one class: add a column with the most probable one"
-        )
+    row, column = np.nonzero(cells != "")
+    items, annotators = table.frame[item].to_numpy()[row], np.array(people, dtype=object)[column]
+    used = {"item": items, "annotator": annotators, "label": cells[row, column], "known": "", "row": row}
+    return pd.DataFrame(used, dtype=object)

@@ -10,13 +10,13 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
-from lib.crowd.labels import CrowdLabels
 from lib.datasets import image_features, sentence_vectors
 from lib.own_data.intake import Intake, folded
 from lib.own_data.tables import Refusal, TextTable, counted, read_table, shown
 
-__all__ = ["MATCHES", "Source", "arrange", "read_numbers", "read_source"]
+__all__ = ["MATCHES", "Source", "arrange", "check", "features_of", "image_files", "read_numbers", "read_source", "read_texts"]
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 CHUNK = 256  # images in memory at a time
@@ -45,80 +45,54 @@ class Source:
 
 
 def read_source(intake: Intake, source: Source, path: str | Path = "", match: str = "exact", decimal: str = ""):
-    """The features of all items, with the labels in their order.
+    """The features of all items (a frame with one row per item), the labels in their order, and the source with its columns.
 
-    Args:
-        intake: the labels.
-        source: for a table, empty ``columns`` stand for all of them.
-        path: of the table or the folder.
-        match: a name in ``MATCHES``.
-        decimal: ``,`` if numbers have a decimal comma.
-
-    Returns:
-        The features (a frame with one row per item), the intake in their order, and the source with its columns.
-
-    Raises:
-        Refusal: a labeled item without features, or features that are not numbers.
+    For a table, empty columns of ``source`` stand for all of them. ``path`` is that of the table or the folder; ``match``, a
+    name in ``MATCHES``, compares its items with those of the labels; ``decimal`` is ``,`` if numbers have a decimal comma.
+    Raises a Refusal for a labeled item without features, or features that are not numbers.
     """
+    inputs, arranged, notes = _read(intake, source, path, match, decimal)
     if source.kind == "columns":
-        features, notes = read_numbers(path, decimal)
-        return (
-            features,
-            arrange(replace(intake, notes=[*intake.notes, *notes]), list(features.index), match),
-            Source("columns", tuple(features.columns)),
-        )
-    if source.kind == "text":
-        column = source.columns[0]
-        texts = read_texts(intake.table, column, intake.item_column)
-        arranged = arrange(intake, list(texts.index), "exact")
-        return text_features(texts), arranged, source
-    files = image_files(path)
-    arranged = arrange(intake, list(files.index), match)
-    return image_features_of(files), arranged, source
+        arranged, source = replace(arranged, notes=[*intake.notes, *notes]), Source("columns", tuple(inputs.columns))
+    return features_of(source.kind, inputs), arranged, source
 
 
 def check(intake: Intake, source: Source, path: str | Path, match: str, decimal: str) -> str:
-    """How the features are read, in words; no network is run.
+    """How :func:`read_source` would read the features, or refuse to, in words; no network is run."""
+    _, arranged, notes = _read(intake, source, path, match, decimal)
+    return f"features: {'; '.join(notes)}\nitems without a label: {(arranged.crowd.labels_per_item == 0).sum()}"
 
-    Raises:
-        Refusal: as :func:`read_source`.
-    """
+
+def _read(intake: Intake, source: Source, path: str | Path, match: str, decimal: str):
+    """What features are made of, by item; the labels in that order; notes."""
     if source.kind == "columns":
-        features, notes = read_numbers(path, decimal)
-        names = list(features.index)
+        inputs, notes = read_numbers(path, decimal)
     elif source.kind == "text":
-        names = list(read_texts(intake.table, source.columns[0], intake.item_column).index)
-        notes = [counted(len(names), "text")]
+        inputs, match = read_texts(intake.table, source.columns[0], intake.item_column), "exact"
+        notes = [counted(len(inputs), "text")]
     else:
-        names = list(image_files(path).index)
-        notes = [counted(len(names), "image")]
-    unlabeled = (
-        len(names)
-        - arrange(intake, names, match if source.kind != "text" else "exact").crowd.labels_per_item.astype(bool).sum()
-    )
-    return "\n".join([f"features: {'; '.join(notes)}", f"items without a label: {unlabeled}"])
+        inputs = image_files(path)
+        notes = [counted(len(inputs), "image")]
+    return inputs, arrange(intake, list(inputs.index), match), notes
 
 
-def text_features(texts: pd.Series) -> pd.DataFrame:
-    """``[texts, 384]``, by item."""
-    return _frame(_of_texts(texts.tolist()), texts.index)
-
-
-def image_features_of(files: pd.Series) -> pd.DataFrame:
-    """``[images, 1280]``, by item."""
-    return _frame(_of_images(files.tolist()), files.index)
+def features_of(kind: str, inputs: pd.DataFrame | pd.Series) -> pd.DataFrame:
+    """By item: of texts ``[texts, 384]``, of image files ``[images, 1280]``; numbers are features as they are."""
+    if kind == "columns":
+        return inputs
+    try:
+        values = sentence_vectors.sentences(inputs.tolist()) if kind == "text" else _of_images(inputs.tolist())
+    except ModuleNotFoundError as error:
+        raise Refusal(f"{kind.removesuffix('s')}s need a pretrained network: {error}") from error
+    return pd.DataFrame(values, inputs.index.rename("item"), [f"f{i}" for i in range(values.shape[1])])
 
 
 def read_numbers(path: str | Path, decimal: str = "", columns: tuple[str, ...] = ()) -> tuple[pd.DataFrame, list[str]]:
-    """A table of numbers: the first column names the item.
+    """A table of numbers, whose first column names the item, and notes.
 
-    Args:
-        path: of the file.
-        decimal: ``,`` if numbers have a decimal comma (assumed in a file with semicolons).
-        columns: those that are needed, in this order; all by default.
-
-    Raises:
-        Refusal: no numbers, an empty cell, a value that is not a finite number, an item twice or without a name.
+    ``decimal`` is ``,`` if numbers have a decimal comma (assumed in a file with semicolons); ``columns`` are those that are
+    needed, in this order, all by default. Raises a Refusal for no numbers, an empty cell, a value that is not a finite number,
+    an item twice or without a name.
     """
     table = read_table(path)
     frame = table.frame
@@ -128,9 +102,9 @@ def read_numbers(path: str | Path, decimal: str = "", columns: tuple[str, ...] =
         )
     items = frame.iloc[:, 0].str.strip()
     if (items == "").any():
-        raise Refusal(f"{table.place(int(np.flatnonzero(items == '')[0]))}: a row without the name of its item")
+        raise Refusal(f"{table.place((items == '').argmax())}: a row without the name of its item")
     if (again := items.duplicated()).any():
-        row = int(np.flatnonzero(again)[0])
+        row = again.argmax()
         raise Refusal(
             f"{table.place(row)}: item {items[row]!r} again; expected one row per item, found {int(again.sum())} too many"
         )
@@ -149,13 +123,12 @@ def read_numbers(path: str | Path, decimal: str = "", columns: tuple[str, ...] =
 
 def _numbers(table: TextTable, name: str, comma: bool) -> np.ndarray:
     cells = table.frame[name].str.strip()
-    values = pd.to_numeric(cells.str.replace(",", ".", regex=False) if comma else cells, errors="coerce").to_numpy(
-        dtype=np.float64
-    )
+    plain = cells.str.replace(",", ".", regex=False) if comma else cells
+    values = pd.to_numeric(plain, errors="coerce").to_numpy(dtype=np.float64)
     wrong = np.flatnonzero(~np.isfinite(values))
     if len(wrong) == 0:
         return values
-    found, place = cells.iloc[wrong[0]], table.place(int(wrong[0]))
+    found = cells.iloc[wrong[0]]
     if re.fullmatch(r"-?\d+,\d+", found):
         how = "say --decimal , if these are decimal commas"
     elif len(wrong) > len(values) / 2:
@@ -163,21 +136,17 @@ def _numbers(table: TextTable, name: str, comma: bool) -> np.ndarray:
     else:
         how = "fill in the cell or remove the row"
     raise Refusal(
-        f"{place}: column {name!r} must hold finite numbers, found {found!r}; {counted(len(wrong), 'such cell')}. To fix it, "
-        f"{how}"
+        f"{table.place(int(wrong[0]))}: column {name!r} must hold finite numbers, found {found!r}; "
+        f"{counted(len(wrong), 'such cell')}. To fix it, {how}"
     )
 
 
 def read_texts(table: TextTable, column: str, item: str) -> pd.Series:
-    """One text per item, indexed by its name.
-
-    Raises:
-        Refusal: there is no such column, or an item has two texts.
-    """
+    """One text per item, indexed by its name. Raises a Refusal without such a column, or where an item has two texts."""
     frame = table.frame
     if column not in frame.columns:
         raise Refusal(f"{table.path.name} has no column {column!r} of texts; its columns are {shown(frame.columns, 20)}")
-    items = frame[item].str.strip() if item in frame.columns else frame[column].str.strip()
+    items = frame[item if item in frame.columns else column].str.strip()
     texts = pd.DataFrame({"item": items, "text": frame[column]}).drop_duplicates()
     if (again := texts["item"].duplicated()).any():
         raise Refusal(f"item {texts['item'][again].iloc[0]!r} has two different texts in column {column!r}")
@@ -185,11 +154,7 @@ def read_texts(table: TextTable, column: str, item: str) -> pd.Series:
 
 
 def image_files(folder: str | Path) -> pd.Series:
-    """The images in a folder and its subfolders, indexed by their path in it.
-
-    Raises:
-        Refusal: there is no such folder, or no image in it.
-    """
+    """The images in a folder and its subfolders, indexed by their path in it. Raises a Refusal where there is none."""
     folder = Path(folder)
     if not folder.is_dir():
         raise Refusal(f"there is no folder {folder} of images")
@@ -199,68 +164,9 @@ def image_files(folder: str | Path) -> pd.Series:
     return pd.Series(found, index=[path.relative_to(folder).as_posix() for path in found], dtype=object)
 
 
-def arrange(intake: Intake, names: list[str], match: str = "exact") -> Intake:
-    """The labels with the items of the features, in their order; some may have no label.
-
-    Raises:
-        Refusal: a labeled item has no features; names the comparison that would find them.
-    """
-    crowd = intake.crowd
-    place = _places(list(crowd.item_names), names, MATCHES[match])
-    if (place < 0).any():
-        lost = [name for name, row in zip(crowd.item_names, place, strict=True) if row < 0]
-        helps = [m for m in MATCHES if m != match and (_places(list(crowd.item_names), names, MATCHES[m]) >= 0).all()]
-        hint = (
-            f"Compared by {helps[0]}, all match: say --match {helps[0]}"
-            if helps
-            else "Add their features, or remove their labels"
-        )
-        raise Refusal(
-            f"{len(lost)} of {crowd.n_items} labeled items have no features: {shown(lost)}; there are features for "
-            f"{shown(names)}. {hint}"
-        )
-    if len(np.unique(place)) < len(place):
-        raise Refusal(f"compared by {match}, several labeled items match the same item of the features; rename them")
-    known = np.full(len(names), -1)
-    known[place] = intake.known
-    arranged = CrowdLabels(
-        place[crowd.item],
-        crowd.annotator,
-        crowd.label,
-        len(names),
-        crowd.n_annotators,
-        crowd.n_classes,
-        names,
-        crowd.annotator_names,
-        crowd.class_names,
-    )
-    return replace(intake, crowd=arranged, known=known)
-
-
-def _places(wanted: list[str], names: list[str], key: Callable[[str], str]) -> np.ndarray:
-    """Position of each wanted name among the others, -1 if it is there not once."""
-    keys = pd.Series([key(name) for name in names])
-    places = pd.Series(np.arange(len(names)), index=keys)
-    places = places[~places.index.duplicated(keep=False)]
-    return places.reindex([key(name) for name in wanted]).fillna(-1).to_numpy(dtype=np.int64)
-
-
-# ---------------------------------------------------------------------- frozen networks
-
-
-def _of_texts(texts: list[str]) -> np.ndarray:
-    try:
-        return sentence_vectors.sentences(texts)
-    except ModuleNotFoundError as error:
-        raise Refusal(f"texts need a pretrained network: {error}") from error
-
-
 def _of_images(files: list[Path]) -> np.ndarray:
     """``[images, 1280]`` of images of any size."""
-    from PIL import Image
-
-    parts = []
-    sizes = set()
+    sizes, parts = set(), []
     for path in files:
         try:
             with Image.open(path) as image:
@@ -274,12 +180,38 @@ def _of_images(files: list[Path]) -> np.ndarray:
             with warnings.catch_warnings(), Image.open(path) as image:
                 warnings.simplefilter("ignore")  # palettes with transparency
                 pixels.append(np.asarray(image.convert("RGB").resize(size)))
-        try:
-            parts.append(image_features.features(np.stack(pixels).transpose(0, 3, 1, 2)))
-        except ModuleNotFoundError as error:
-            raise Refusal(f"images need a pretrained network: {error}") from error
+        parts.append(image_features.features(np.stack(pixels).transpose(0, 3, 1, 2)))
     return np.concatenate(parts)
 
 
-def _frame(values: np.ndarray, index) -> pd.DataFrame:
-    return pd.DataFrame(values, index=pd.Index(index, name="item"), columns=[f"f{i}" for i in range(values.shape[1])])
+def arrange(intake: Intake, names: list[str], match: str = "exact") -> Intake:
+    """The labels with the items of the features, in their order; some may have no label. Raises a Refusal where a labeled item
+    has no features, which names the comparison that would find them."""
+    crowd = intake.crowd
+    place = _places(crowd.item_names, names, match)
+    if (place < 0).any():
+        lost = [name for name, row in zip(crowd.item_names, place, strict=True) if row < 0]
+        helps = [other for other in MATCHES if (_places(crowd.item_names, names, other) >= 0).all()]
+        hint = (
+            f"Compared by {helps[0]}, all match: say --match {helps[0]}"
+            if helps
+            else "Add their features, or remove their labels"
+        )
+        raise Refusal(
+            f"{len(lost)} of {crowd.n_items} labeled items have no features: {shown(lost)}; there are features for "
+            f"{shown(names)}. {hint}"
+        )
+    if len(np.unique(place)) < len(place):
+        raise Refusal(f"compared by {match}, several labeled items match the same item of the features; rename them")
+    known = np.full(len(names), -1)
+    known[place] = intake.known
+    crowd = replace(crowd, item=place[crowd.item], n_items=len(names), item_names=names)
+    return replace(intake, crowd=crowd, known=known)
+
+
+def _places(wanted: tuple[str, ...], names: list[str], match: str) -> np.ndarray:
+    """Position of each wanted name among the others, -1 if it is there not once."""
+    key = MATCHES[match]
+    places = pd.Series(np.arange(len(names)), index=[key(name) for name in names])
+    places = places[~places.index.duplicated(keep=False)]
+    return places.reindex([key(name) for name in wanted]).fillna(-1).to_numpy(dtype=np.int64)

@@ -25,28 +25,18 @@ TABLES = ("cleaned_labels", "label_quality", "annotators", "to_relabel", "agreem
 
 
 def write(outcome: Outcome, folder: str | Path, settings: dict | None = None) -> None:
-    """Write all files to a folder, each whole or not at all.
+    """Write all files to a folder, which is made where it is missing, each whole or not at all.
 
-    Args:
-        outcome: of ``fit``.
-        folder: created if it is missing.
-        settings: more entries of ``settings.json``, such as those of :func:`settings_of`.
-
-    Raises:
-        OSError: a file could not be written; the message names it.
+    ``settings`` are more entries of ``settings.json``, such as those of :func:`settings_of`. Raises OSError, which names the
+    file that could not be written.
     """
-    folder = Path(folder)
+    folder, crowd, found, held = Path(folder), outcome.intake.crowd, outcome.estimate, outcome.held_out
     for name in TABLES:
         write_atomically(folder / f"{name}.csv", safe_csv(outcome.tables[name]))
     if outcome.classifier is not None:
         outcome.classifier.save(folder / "classifier")
     write_atomically(folder / "report.html", report_page(outcome))
-    write_atomically(folder / "settings.json", json.dumps(_facts(outcome) | (settings or {}), indent=1, ensure_ascii=False))
-
-
-def _facts(outcome: Outcome) -> dict:
-    crowd, found, held = outcome.intake.crowd, outcome.estimate, outcome.held_out
-    return {
+    facts = {
         "labels": len(crowd),
         "items": crowd.n_items,
         "annotators": crowd.n_annotators,
@@ -61,14 +51,29 @@ def _facts(outcome: Outcome) -> dict:
         "agreement_with_unseen_labels": held.agreement if held else None,
         "notes": outcome.intake.notes,
     }
+    write_atomically(folder / "settings.json", json.dumps(facts | (settings or {}), indent=1, ensure_ascii=False))
+
+
+def settings_of(options: Options, labels: str, source: Source | None, path: str, extra: dict) -> dict:
+    """All that determines the results, for ``settings.json``."""
+    about = {"labels_file": Path(labels).name, "labels_sha256": _digest(labels), "options": asdict(options)}
+    if source is not None:
+        about |= {"features_kind": source.kind, "features_from": Path(path).name if path else source.columns[0]}
+        if Path(path).is_file():
+            about["features_sha256"] = _digest(path)
+    return about | extra | {"made": time.strftime("%Y-%m-%d %H:%M:%S")}
+
+
+def _digest(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def safe_csv(table: pd.DataFrame) -> str:
     """CSV text in which no name starts a formula: a name that begins with ``= + - @``, a tab or a carriage return, and is not
     a number, is preceded by an apostrophe, which spreadsheets read as "text". Numbers have four decimals."""
-    lines = [",".join(_cell(str(name)) for name in table.columns)]
-    lines += map(",".join, zip(*(_cells(table.iloc[:, place]) for place in range(table.shape[1])), strict=True))
-    return "\n".join(lines) + "\n"
+    columns = [_cells(table.iloc[:, place]) for place in range(table.shape[1])]
+    lines = [map(_cell, map(str, table.columns)), *zip(*columns, strict=True)]
+    return "\n".join(map(",".join, lines)) + "\n"
 
 
 def _cells(values: pd.Series) -> np.ndarray:
@@ -86,19 +91,3 @@ def _cell(text: str) -> str:
     if text[:1] in RISKY and not re.fullmatch(r"[+-]?\d+([.,]\d+)?([eE][+-]?\d+)?", text):
         text = f"'{text}"
     return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\n\r') else text
-
-
-def file_digest(path: str | Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def settings_of(options: Options, labels: str, source: Source | None, path: str, extra: dict) -> dict:
-    """All that determines the results, for ``settings.json``."""
-    about = {"labels_file": Path(labels).name, "labels_sha256": file_digest(labels), "options": asdict(options)}
-    if source is not None:
-        about |= {"features_kind": source.kind, "features_from": Path(path).name if path else source.columns[0]}
-        if Path(path).is_file():
-            about["features_sha256"] = file_digest(path)
-    return about | extra | {"made": time.strftime("%Y-%m-%d %H:%M:%S")}

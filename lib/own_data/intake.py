@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
 
 from lib.crowd.labels import CrowdLabels
 from lib.own_data.columns import DEFAULTS, Options, long_table
-from lib.own_data.tables import Refusal, TextTable, counted, natural, read_table, shown
+from lib.own_data.tables import Refusal, TextTable, as_text, counted, natural, read_table, shown
 
 __all__ = ["Intake", "folded", "read_labels"]
 
@@ -40,55 +41,44 @@ class Intake:
     crowd: CrowdLabels
     known: np.ndarray
     first_said: np.ndarray
-    notes: list[str] = field(default_factory=list)
-    table: TextTable | None = None
-    item_column: str = "item"
+    notes: list[str]
+    table: TextTable
+    item_column: str
 
     def summary(self) -> str:
         """How the labels were read, one fact per line."""
-        crowd = self.crowd
-        per_item = crowd.labels_per_item
-        votes = np.bincount(crowd.label, minlength=crowd.n_classes)
+        crowd, known = self.crowd, int((self.known >= 0).sum())
+        per_item, votes = crowd.labels_per_item, np.bincount(crowd.label, minlength=crowd.n_classes)
         sizes = [counted(len(crowd), "label"), counted(crowd.n_items, "item"), counted(crowd.n_annotators, "annotator")]
+        names = [f"{name} ({count})" for name, count in zip(crowd.class_names, votes, strict=True)]
         lines = [
             f"{sizes[0]} for {sizes[1]} from {sizes[2]}",
             f"labels per item: {per_item.mean():.2f} (from {per_item.min()} to {per_item.max()}); "
             f"items with two or more: {int((per_item >= 2).sum()):,}",
-            f"{crowd.n_classes} classes: "
-            + ", ".join(f"{name} ({count})" for name, count in list(zip(crowd.class_names, votes, strict=True))[:12])
-            + (", ..." if crowd.n_classes > 12 else ""),
+            f"{crowd.n_classes} classes: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}",
+            *([f"items whose class is known: {known:,}"] if known else []),
+            *(f"note: {note}" for note in self.notes),
         ]
-        if (self.known >= 0).any():
-            lines.append(f"items whose class is known: {int((self.known >= 0).sum()):,}")
-        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+        return "\n".join(lines)
 
 
 def read_labels(source: str | Path | pd.DataFrame, options: Options = DEFAULTS) -> Intake:
-    """Read a file, or a frame, of labels.
-
-    Raises:
-        FileNotFoundError: no such file.
-        Refusal: the content is ambiguous or unusable; says where, and which option decides.
-    """
+    """Read a file, or a frame, of labels. Raises FileNotFoundError, or a Refusal where the content is ambiguous or unusable,
+    which says where, and which option decides."""
     if len({folded(name) for name in options.classes}) < len(options.classes):
         raise Refusal(f"--classes must name each class once, in one spelling; found {shown(options.classes)}")
     if options.duplicates not in ("", "first", "last", "none"):
         raise Refusal(f"duplicates must be first, last or none, found {options.duplicates!r}")
-    if isinstance(source, pd.DataFrame):
-        text = source.map(lambda cell: "" if cell is None or cell is pd.NA or cell != cell else str(cell))
-        table = TextTable(text, Path("the table"))
-    else:
-        table = read_table(source)
-    frame, roles, notes = long_table(table, options)
-    frame, more = _cells(frame, table, options)
-    notes += more
-    frame, more = _without_repeats(frame, table, options)
-    notes += more
+    table = TextTable(as_text(source), Path("the table")) if isinstance(source, pd.DataFrame) else read_table(source)
+    frame, item_column = long_table(table, options)
+    frame = _without_empty(frame, table, options)
+    for role in ("item", "annotator", "label"):
+        frame[role] = _one_spelling(frame, role, table, options)
+    _check_classes(frame, table, options)
+    frame = _without_repeats(frame, table, options)
     classes = list(options.classes) or natural(frame["label"].unique().tolist())
     if unseen := sorted(set(frame["label"].unique()) - set(classes)):
-        raise Refusal(
-            f"{_where(frame, table, frame['label'] == unseen[0])}: the label {unseen[0]!r} is not among the given classes"
-        )
+        _refuse(frame, table, frame["label"] == unseen[0], f"the label {unseen[0]!r} is not among the given classes")
     if len(classes) < 2:
         raise Refusal(
             f"all labels are {classes[0]!r}: nothing to decide. If there are more classes, name them all with --classes"
@@ -96,17 +86,12 @@ def read_labels(source: str | Path | pd.DataFrame, options: Options = DEFAULTS) 
     if frame["item"].nunique() < 2:
         raise Refusal(f"there is one item only, {frame['item'].iloc[0]!r}: nothing can be learned from so little")
     if len(classes) > 2 and all(re.fullmatch(r"-?\d+", name) for name in classes):
-        notes.append("the classes are whole numbers; if they are grades, their order is not used")
-    item_names, known, more = _known(frame, classes, table, options)
-    crowd = CrowdLabels.from_frame(
-        frame, items=item_names, annotators=natural(frame["annotator"].unique().tolist()), classes=classes
-    )
+        table.notes.append("the classes are whole numbers; if they are grades, their order is not used")
+    items, annotators = (natural(frame[role].unique().tolist()) for role in ("item", "annotator"))
+    known = _known(frame, items, classes, table, options)
+    crowd = CrowdLabels.from_frame(frame, items=items, annotators=annotators, classes=classes)
     said = list(dict.fromkeys([*frame.sort_values("row", kind="stable")["label"].unique(), *classes]))
-    first_said = np.array([said.index(name) for name in classes])
-    return Intake(crowd, known, first_said, [*table.notes, *notes, *more], table, roles["item"])
-
-
-# ---------------------------------------------------------------------- cells
+    return Intake(crowd, known, np.array([said.index(name) for name in classes]), table.notes, table, item_column)
 
 
 def folded(name: str) -> str:
@@ -123,50 +108,54 @@ def folded(name: str) -> str:
     return plain
 
 
-def _cells(frame: pd.DataFrame, table: TextTable, options: Options) -> tuple[pd.DataFrame, list[str]]:
-    """Labels without empty ones, each name in one spelling; refuses what cannot be a class."""
-    notes, frame = [], frame.copy()
-    for role in ("item", "annotator"):
-        if (empty := _empty(frame[role])).any():
-            number = counted(int(empty.sum()), "label")
-            raise Refusal(f"{_where(frame, table, empty)}: {number} without {role}; fill it in or remove the row")
-    empty = _empty(frame["label"])
-    if empty.any():
-        notes.append(f"{counted(int(empty.sum()), 'empty label')} left out, the first at {_where(frame, table, empty)}")
-    frame = frame[~empty]
-    _words(frame, table, options)
-    if options.missing:
-        gone = frame["label"].isin([value for value in frame["label"].unique() if value.strip() in options.missing])
-        notes.append(f"{int(gone.sum())} labels that stand for a missing label left out: {shown(options.missing)}")
-        frame = frame[~gone]
-    if frame.empty:
-        raise Refusal(f"{table.path.name} holds no labels")
-    frame = frame.copy()
-    for role in ("item", "annotator", "label"):
-        frame[role], more = _one_spelling(frame, role, table, options)
-        notes += more
-    _classes(frame, table, options)
-    return frame, notes
+def _refuse(frame: pd.DataFrame, table: TextTable, mask: pd.Series, words: str) -> NoReturn:
+    raise Refusal(f"{_where(frame, table, mask)}: {words}")
+
+
+def _where(frame: pd.DataFrame, table: TextTable, mask: pd.Series) -> str:
+    return table.place(int(frame.loc[mask, "row"].iloc[0]))
+
+
+def _cells(column: pd.Series, test) -> pd.Series:
+    """Which cells pass a test, which sees each value once."""
+    return column.isin([value for value in column.unique() if test(value)])
 
 
 def _empty(column: pd.Series) -> pd.Series:
-    return column.isin([value for value in column.unique() if not value.strip()])
+    return _cells(column, lambda value: not value.strip())
 
 
-def _words(frame: pd.DataFrame, table: TextTable, options: Options) -> None:
+def _without_empty(frame: pd.DataFrame, table: TextTable, options: Options) -> pd.DataFrame:
+    """The labels that are there; refuses words that may stand for a missing one."""
+    for role in ("item", "annotator"):
+        if (empty := _empty(frame[role])).any():
+            number = counted(int(empty.sum()), "label")
+            _refuse(frame, table, empty, f"{number} without {role}; fill it in or remove the row")
+    if (empty := _empty(frame["label"])).any():
+        number = counted(int(empty.sum()), "empty label")
+        table.notes.append(f"{number} left out, the first at {_where(frame, table, empty)}")
+    frame = frame[~empty]
     values = list(dict.fromkeys(value.strip() for value in frame["label"].unique()))
     numbers = all(re.fullmatch(r"-?\d+(\.0*)?", value) for value in values)
     decided = {*options.missing, *options.classes}
     words = [v for v in values if v not in decided and (v.casefold() in MISSING | UNSURE or (numbers and v.startswith("-1")))]
     if words and len(values) > len(words):
-        raise Refusal(
-            f"{_where(frame, table, frame['label'].map(str.strip) == words[0])}: is {words[0]!r} a class, or a missing "
-            f"label? If it is missing, say --missing {' '.join(repr(word) for word in words)}; if it is a class, name all "
-            "classes with --classes"
-        )
+        _refuse(
+            frame, table, frame["label"].str.strip() == words[0],
+            f"is {words[0]!r} a class, or a missing label? If it is missing, say --missing "
+            f"{' '.join(map(repr, words))}; if it is a class, name all classes with --classes",
+        )  # fmt: skip
+    if options.missing:
+        gone = _cells(frame["label"], lambda value: value.strip() in options.missing)
+        table.notes.append(f"{int(gone.sum())} labels that stand for a missing label left out: {shown(options.missing)}")
+        frame = frame[~gone]
+    if frame.empty:
+        raise Refusal(f"{table.path.name} holds no labels")
+    return frame.copy()
 
 
-def _one_spelling(frame: pd.DataFrame, role: str, table: TextTable, options: Options) -> tuple[pd.Series, list[str]]:
+def _one_spelling(frame: pd.DataFrame, role: str, table: TextTable, options: Options) -> pd.Series:
+    """A column in which each name has one spelling: the given class, else the most frequent."""
     codes, names = pd.factorize(frame[role])  # every cell is hashed once
     names = names.to_numpy(dtype=object)
     keys = [folded(name) for name in names]
@@ -174,115 +163,106 @@ def _one_spelling(frame: pd.DataFrame, role: str, table: TextTable, options: Opt
         keys = [{"true": "1", "false": "0"}.get(key, key) for key in keys]
     group, distinct = pd.factorize(np.array(keys, dtype=object))
     several = np.flatnonzero(np.bincount(group)[group] > 1)
-    if len(several) and not options.merge_spellings:
-        first = names[group == group[several[0]]].tolist()
-        place = _where(frame, table, frame[role] == first[-1])
-        raise Refusal(
-            f"{place}: are {shown(first)} the same {role}? {counted(len(set(group[several])), role)} in several "
-            "spellings. If each is one, say --merge-spellings; otherwise rename them"
-        )
-    wanted = {folded(name): name for name in options.classes} if role == "label" else {}
+    if len(several):
+        number = len(set(group[several]))
+        if not options.merge_spellings:
+            first = names[group == group[several[0]]].tolist()
+            _refuse(
+                frame, table, frame[role] == first[-1],
+                f"are {shown(first)} the same {role}? {counted(number, role)} in several spellings. If each is one, say "
+                "--merge-spellings; otherwise rename them",
+            )  # fmt: skip
+        table.notes.append(f"spellings of {number} {role}s merged, such as {shown(names[several])}")
     best = np.empty(len(distinct), dtype=object)
     seldom_first = np.argsort(-np.bincount(codes), kind="stable")[::-1]
     best[group[seldom_first]] = [name.strip() for name in names[seldom_first]]  # the last one written stays
+    wanted = {folded(name): name for name in options.classes} if role == "label" else {}
     best = np.array([wanted.get(key, name) for key, name in zip(distinct, best, strict=True)], dtype=object)
-    notes = [f"spellings of {len(set(group[several]))} {role}s merged, such as {shown(names[several])}"] if len(several) else []
-    return pd.Series(best[group][codes], index=frame.index, dtype=object), notes
+    return pd.Series(best[group][codes], index=frame.index, dtype=object)
 
 
-def _classes(frame: pd.DataFrame, table: TextTable, options: Options) -> None:
-    values = frame["label"].unique()
-    if (lists := frame["label"].isin([value for value in values if re.match(r"\s*[\[{(].*[\]})]\s*$", value)])).any():
-        raise Refusal(
-            f"{_where(frame, table, lists)}: the label is a list, {frame['label'][lists].iloc[0]!r}; "
-            f"{int(lists.sum())} such labels. Each label "
-            "must be one class: turn every class into a yes/no question with a file of its own"
-        )
+def _check_classes(frame: pd.DataFrame, table: TextTable, options: Options) -> None:
+    labels = frame["label"]
+    values = labels.unique()
+    if (lists := _cells(labels, lambda value: re.match(r"\s*[\[{(].*[\]})]\s*$", value))).any():
+        _refuse(
+            frame, table, lists,
+            f"the label is a list, {labels[lists].iloc[0]!r}; {int(lists.sum())} such labels. Each label must be one class: "
+            "turn every class into a yes/no question with a file of its own",
+        )  # fmt: skip
     for mark in ("|", ";"):
-        parts = frame["label"].isin([value for value in values if mark in value])
-        if parts.any() and {part.strip() for value in frame["label"][parts].unique() for part in value.split(mark)} & set(
-            values
-        ):
-            found = frame["label"][parts].iloc[0]
-            raise Refusal(
-                f"{_where(frame, table, parts)}: several answers in one cell, {found!r}; each label must be one class"
-            )
+        parts = _cells(labels, lambda value, mark=mark: mark in value)
+        if {part.strip() for value in labels[parts].unique() for part in value.split(mark)} & set(values):
+            found = labels[parts].iloc[0]
+            _refuse(frame, table, parts, f"several answers in one cell, {found!r}; each label must be one class")
+    if options.classes:
+        return
     numbers = pd.to_numeric(pd.Series(values), errors="coerce")
-    if numbers.notna().all() and (numbers != numbers.round()).any() and not options.classes:
-        broken = frame["label"] == values[(numbers != numbers.round()).to_numpy()][0]
-        raise Refusal(
-            f"{_where(frame, table, broken)}: the label {frame['label'][broken].iloc[0]!r} is a measurement, not a "
-            "class. Divide the numbers into classes first (for ratings, see lib.crowd.CrowdRatings)"
-        )
-    if len(values) > 20 and 2 * len(values) > len(frame) and not options.classes:
+    broken = (numbers != numbers.round()).to_numpy()
+    if numbers.notna().all() and broken.any():
+        _refuse(
+            frame, table, labels == values[broken][0],
+            f"the label {values[broken][0]!r} is a measurement, not a class. Divide the numbers into classes first (for "
+            "ratings, see lib.crowd.CrowdRatings)",
+        )  # fmt: skip
+    if len(values) > 20 and 2 * len(values) > len(frame):
         raise Refusal(
             f"{len(values)} different labels among {len(frame)}: these cannot be classes. If another column of "
             f"{table.path.name} holds the labels, name it with --label COLUMN; if these are classes, name all with --classes"
         )
 
 
-def _without_repeats(frame: pd.DataFrame, table: TextTable, options: Options) -> tuple[pd.DataFrame, list[str]]:
+def _without_repeats(frame: pd.DataFrame, table: TextTable, options: Options) -> pd.DataFrame:
     pairs = ["item", "annotator"]
     again = frame.duplicated(pairs)
     if not again.any():
-        return frame, []
+        return frame
     if not options.duplicates:
-        equal = int(frame.duplicated([*pairs, "label"]).sum())
-        row = frame[again].iloc[0]
-        first = frame[(frame["item"] == row["item"]) & (frame["annotator"] == row["annotator"])].iloc[0]
+        equal, row = int(frame.duplicated([*pairs, "label"]).sum()), frame[again].iloc[0]
+        first = frame[(frame[pairs] == row[pairs]).all(axis=1)].iloc[0]
         raise Refusal(
             f"{table.place(row['row'])}: {row['annotator']!r} labeled {row['item']!r} again ({row['label']!r}; in "
             f"{table.line(first['row'])} {first['label']!r}). {counted(int(again.sum()), 'such row')}, {equal} with the same "
-            "label. "
-            "Say which counts with --duplicates first, last or none"
+            "label. Say which counts with --duplicates first, last or none"
         )
-    keep = {"first": "first", "last": "last", "none": False}[options.duplicates]
-    kept = frame[~frame.duplicated(pairs, keep=keep)]
-    return kept, [f"{len(frame) - len(kept)} repeated labels left out (duplicates: {options.duplicates})"]
+    kept = frame.drop_duplicates(pairs, keep={"first": "first", "last": "last", "none": False}[options.duplicates])
+    table.notes.append(f"{len(frame) - len(kept)} repeated labels left out (duplicates: {options.duplicates})")
+    return kept
 
 
-# ---------------------------------------------------------------------- known classes
-
-
-def _known(frame: pd.DataFrame, classes: list[str], table: TextTable, options: Options):
-    """Names of all items, ``[items]`` known classes, notes."""
-    told = frame.loc[~_empty(frame["known"]), ["item", "known"]]
+def _known(frame: pd.DataFrame, items: list[str], classes: list[str], table: TextTable, options: Options) -> np.ndarray:
+    """``[items]`` known classes, from a column, an annotator and a file."""
+    told = [frame.loc[~_empty(frame["known"]), ["item", "known"]]]
     if options.trusted:
-        if options.trusted not in set(frame["annotator"]):
+        trusted = frame[frame["annotator"] == options.trusted]
+        if trusted.empty:
             raise Refusal(
                 f"there is no annotator {options.trusted!r} to trust; the annotators are {shown(frame['annotator'].unique())}"
             )
-        trusted = frame[frame["annotator"] == options.trusted]
-        told = pd.concat([told, trusted[["item", "label"]].set_axis(["item", "known"], axis=1)])
+        told.append(trusted[["item", "label"]])
     if options.known:
         other = read_table(options.known).frame
         if other.shape[1] < 2:
             raise Refusal(f"{options.known}: expected a column of items and one of known classes, found {shown(other.columns)}")
-        told = pd.concat([told, other.iloc[:, :2].set_axis(["item", "known"], axis=1)])
+        told.append(other.iloc[:, :2])
+    told = pd.concat([part.set_axis(["item", "known"], axis=1) for part in told])
     told = told.assign(known=told["known"].str.strip()).drop_duplicates()
-    names = natural(frame["item"].unique().tolist())
-    known = np.full(len(names), -1)
+    known = np.full(len(items), -1)
     if told.empty:
-        return names, known, []
+        return known
     by_key = {folded(name): number for number, name in enumerate(classes)}
-    codes = [by_key.get(folded(name), -1) for name in told["known"]]
-    if -1 in codes:
-        raise Refusal(f"the known class {told['known'].iloc[codes.index(-1)]!r} is not among the classes {shown(classes)}")
+    codes = np.array([by_key.get(folded(name), -1) for name in told["known"]])
+    if (codes < 0).any():
+        raise Refusal(f"the known class {told['known'].iloc[codes.argmin()]!r} is not among the classes {shown(classes)}")
     if (twice := told["item"].duplicated()).any():
         raise Refusal(f"item {told['item'][twice].iloc[0]!r} has two different known classes")
-    places = pd.Series(np.arange(len(names)), index=names)
-    here = told["item"].isin(names).to_numpy()
-    known[places[told["item"][here]].to_numpy()] = np.array(codes)[here]
+    places = pd.Index(items).get_indexer(told["item"])
+    here = places >= 0
+    known[places[here]] = codes[here]
     if not here.any():
         raise Refusal(
-            f"none of the items with a known class has a label: known are {shown(told['item'])}, labeled are {shown(names)}"
+            f"none of the items with a known class has a label: known are {shown(told['item'])}, labeled are {shown(items)}"
         )
-    return (
-        names,
-        known,
-        [] if here.all() else [f"{int((~here).sum())} known classes of items without a label are not used"],
-    )
-
-
-def _where(frame: pd.DataFrame, table: TextTable, mask: pd.Series) -> str:
-    return table.place(int(frame.loc[mask, "row"].iloc[0]))
+    if not here.all():
+        table.notes.append(f"{int((~here).sum())} known classes of items without a label are not used")
+    return known

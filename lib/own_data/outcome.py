@@ -63,18 +63,10 @@ def fit(
     device: str = "cpu",
     progress: Progress = lambda text: None,
 ) -> Outcome:
-    """Estimate classes and accuracies from labels and, if there are features, train a classifier.
+    """Estimate classes and accuracies from labels and, if there is a source of features, train a classifier.
 
-    Args:
-        labels: a file, a frame, or labels already read.
-        source, path, match, decimal: of the features, as in ``features.read_source``; without a source there is no
-            classifier.
-        options: how to read the labels.
-        seeds, recipe, device: as in ``classifier.held_out``.
-        progress: called with what is being done.
-
-    Raises:
-        Refusal: labels or features are ambiguous, unusable or too few.
+    ``source``, ``path``, ``match`` and ``decimal`` are as in ``features.read_source``; ``seeds``, ``recipe``, ``device`` and
+    ``progress`` as in ``classifier.held_out``. Raises a Refusal where labels or features are ambiguous, unusable or too few.
     """
     intake = labels if isinstance(labels, Intake) else read_labels(labels, options)
     held, network = None, None
@@ -90,17 +82,17 @@ def fit(
 
 def assemble(intake: Intake, held: HeldOut | None = None, network: Classifier | None = None) -> Outcome:
     """The outcome of labels and, if there is one, a classifier that has been trained already."""
-    crowd, prob = intake.crowd, held.prob if held else None
-    found = estimate(crowd, prob, intake.known)
+    crowd, known, prob = intake.crowd, intake.known, held.prob if held else None
+    found = estimate(crowd, prob, known)
     shared = shared_errors.detect(crowd, None if prob is None else prob.argmax(axis=1))
-    misled = shared_errors.allowance(crowd, found, intake.known)
-    people = annotator_table(crowd, found, intake.known, prob, misled[1])
+    misled = shared_errors.allowance(crowd, found, known)
+    people = annotator_table(crowd, found, known, prob, misled[1])
     label = decided(found, crowd, intake.first_said)
     tables = {
-        "cleaned_labels": cleaned_labels(crowd, beliefs(found, intake.known, misled[1]), label, intake.known),
+        "cleaned_labels": cleaned_labels(crowd, beliefs(found, known, misled[1]), label, known),
         "label_quality": label_quality(crowd, found, prob, misled[1]),
         "annotators": people,
-        "to_relabel": to_relabel(crowd, found, people, intake.known, prob, misled[1]),
+        "to_relabel": to_relabel(crowd, found, people, known, prob, misled[1]),
         "agreement": agreement.agreement(crowd),
     }
-    return Outcome(intake, found, tables, held, network, mean_accuracy(crowd, intake.known), shared, misled)
+    return Outcome(intake, found, tables, held, network, mean_accuracy(crowd, known), shared, misled)

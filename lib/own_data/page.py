@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import html
 import io
-from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,14 +14,12 @@ from scipy.sparse import csgraph, csr_array
 
 from lib.aggregation.shared_errors import FEWEST_KNOWN
 from lib.crowd.labels import CrowdLabels
+from lib.own_data.outcome import Outcome
 from lib.own_data.tables import counted
 from lib.plotting import crowds
 from lib.plotting.style import GRAY, color, in_style
 
-if TYPE_CHECKING:
-    from lib.own_data.outcome import Outcome
-
-__all__ = ["confidence_chart", "islands", "relabeling_chart", "report_page", "sentences"]
+__all__ = ["islands", "relabeling_chart", "report_page", "sentences"]
 
 SHARED = (
     "Annotators appear to share errors: the labels of an item are equal more often than independent errors explain. Estimated "
@@ -32,6 +29,7 @@ CURE = (
     "To measure them, find out the classes of 50 or more items chosen at random and give these (--known FILE, --known-column "
     "COLUMN or --trusted ANNOTATOR)."
 )
+SHOWN = ("annotators", "to_relabel", "cleaned_labels", "agreement")
 ROWS = 20  # of a table on the page
 LONGEST = 40  # characters of a name in a figure
 STYLE = """body{font:16px/1.5 system-ui,sans-serif;color:#222;max-width:60rem;margin:2rem auto;padding:0 1rem}
@@ -42,38 +40,33 @@ table{border-collapse:collapse;font-size:14px;margin:1rem 0}th,td{border-bottom:
 
 def report_page(outcome: Outcome) -> str:
     """The page, as text."""
-    tables, parts = outcome.tables, []
+    people, ranking, cleaned, agreement = (outcome.tables[name] for name in SHOWN)
     told, warned = sentences(outcome)
-    parts.append("<ul class=lead>" + "".join(f"<li>{html.escape(text)}</li>" for text in told) + "</ul>")
+    parts = ["<ul class=lead>" + "".join(f"<li>{html.escape(text)}</li>" for text in told) + "</ul>"]
     parts += [f"<p class=warning>{html.escape(text)}</p>" for text in warned]
     parts.append("<h2>Annotators</h2>")
-    people = tables["annotators"]
-    judged = people[people["accuracy"].notna()]
+    judged = people[people["accuracy"].notna()].sort_values("accuracy", ascending=False, kind="stable")
     if len(judged):
-        worst = judged.sort_values("accuracy", ascending=False, kind="stable")
-        shown = worst if len(worst) <= 2 * ROWS else pd.concat([worst.head(ROWS), worst.tail(ROWS)])
-        names = shown.assign(annotator=shown["annotator"].astype(str).str.slice(0, LONGEST).str.replace("$", r"\$"))
-        chart = crowds.accuracies(names, title="Annotators, judged by the others")[0]
+        ends = judged if len(judged) <= 2 * ROWS else pd.concat([judged.head(ROWS), judged.tail(ROWS)])
+        names = ends["annotator"].astype(str).str.slice(0, LONGEST).str.replace("$", r"\$")
+        chart, _ = crowds.accuracies(ends.assign(annotator=names), title="Annotators, judged by the others")
         parts.append(_image(chart, "The accuracy of each annotator with its interval"))
-        if len(shown) < len(judged):
+        if len(ends) < len(judged):
             parts.append(f"<p>The {ROWS} most and the {ROWS} least accurate of {len(judged):,}; all are in annotators.csv.</p>")
-    first = pd.concat([people[people["looks_random"]], people[~people["looks_random"]].sort_values("accuracy", kind="stable")])
+    random = people["looks_random"]
+    first = pd.concat([people[random], people[~random].sort_values("accuracy", kind="stable")])
     columns = ["annotator", "n_labels", "accuracy", "ci_low", "ci_high", "confusions", "looks_random"]
-    parts.append(_table(first[columns], "annotators.csv"))
-    parts.append("<h2>Items to look at again</h2>")
+    parts += [_table(first[columns], "annotators.csv"), "<h2>Items to look at again</h2>"]
     if outcome.estimate.told_apart:
-        parts.append(_image(relabeling_chart(tables["to_relabel"])[0], "Wrong labels left, against items checked"))
-    parts.append(_table(tables["to_relabel"], "to_relabel.csv"))
-    parts.append("<h2>Cleaned labels</h2>")
+        parts.append(_image(relabeling_chart(ranking)[0], "Wrong labels left, against items checked"))
+    parts += [_table(ranking, "to_relabel.csv"), "<h2>Cleaned labels</h2>"]
     if outcome.estimate.told_apart:
-        parts.append(_image(confidence_chart(tables["cleaned_labels"])[0], "A histogram of the confidences"))
+        parts.append(_image(_confidence_chart(cleaned), "A histogram of the confidences"))
     columns = ["item", "label", "confidence", "n_labels", "votes", "majority_vote"]
-    cleaned = tables["cleaned_labels"]
     differ = (cleaned["n_labels"] > 0) & (cleaned["label"] != cleaned["majority_vote"])
     parts.append("<p>Items whose cleaned label differs from the vote, or whose vote is tied:</p>")
-    parts.append(_table(cleaned.loc[differ, columns], "cleaned_labels.csv"))
-    parts.append("<h2>Agreement</h2>")
-    parts.append(_table(tables["agreement"], "agreement.csv"))
+    parts += [_table(cleaned.loc[differ, columns], "cleaned_labels.csv"), "<h2>Agreement</h2>"]
+    parts.append(_table(agreement, "agreement.csv"))
     body = "\n".join(parts)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Report on labels</title>'
@@ -84,15 +77,14 @@ def report_page(outcome: Outcome) -> str:
 def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
     """The summary, and the warnings."""
     crowd, found, tables = outcome.intake.crowd, outcome.estimate, outcome.tables
-    cleaned, people, several = tables["cleaned_labels"], tables["annotators"], crowd.labels_per_item >= 2
+    cleaned, people, top = tables["cleaned_labels"], tables["annotators"], tables["agreement"].iloc[0]
     known = int((outcome.intake.known >= 0).sum())
+    labeled, compared = (int((crowd.labels_per_item >= least).sum()) for least in (1, 2))
     told = [
-        f"{counted(crowd.n_annotators, 'annotator')} gave {counted(len(crowd), 'label')} to "
-        f"{counted(int((crowd.labels_per_item > 0).sum()), 'item')} in {crowd.n_classes} classes. Two labels or more, so that "
-        f"annotators can be compared: {counted(int(several.sum()), 'item')}."
+        f"{counted(crowd.n_annotators, 'annotator')} gave {counted(len(crowd), 'label')} to {counted(labeled, 'item')} in "
+        f"{crowd.n_classes} classes. Two labels or more, so that annotators can be compared: {counted(compared, 'item')}."
     ]
     warned = []
-    top = tables["agreement"].iloc[0]
     if np.isfinite(top["value"]):
         told.append(
             f"Two annotators of the same item agree {100 * top['agreement']:.0f} % of the time; Krippendorff's alpha is "
@@ -102,9 +94,14 @@ def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
         if outcome.shared.detected:
             told.insert(1, SHARED + ("The known classes show how often." if known >= FEWEST_KNOWN else CURE))
         a, low, high = outcome.mean_accuracy
+        lowest = 100 * max(low - outcome.misled[2], 0)
         told.append(
             f"On average, a label is right with probability {_percent(a, low, high)}, "
-            + ("measured on the items whose class is known." if known else _if_shared(low - outcome.misled[2]))
+            + (
+                "measured on the items whose class is known."
+                if known
+                else f"if annotators err independently; down to {lowest:.0f} % if they share errors."
+            )
         )
         low, middle, high = outcome.wrong()
         told.append(
@@ -124,15 +121,13 @@ def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
     voted = ~cleaned["tied"] & (cleaned["n_labels"] > 0)
     changed, tied = int((voted & (cleaned["label"] != cleaned["majority_vote"])).sum()), int(cleaned["tied"].sum())
     told.append(f"Cleaned labels that differ from the majority vote: {changed:,}. Tied votes: {tied:,}.")
-    told.append(
-        "Hidden labels were predicted best by "
-        f"{'one accuracy' if found.model == 'one coin' else 'a confusion matrix'} per annotator. "
-        + ("The fit has converged." if found.converged else "The fit has not converged.")
-        if found.told_apart
-        else "Every label counts the same."
+    kind = "one accuracy" if found.model == "one coin" else "a confusion matrix"
+    fitted = (
+        f"Hidden labels were predicted best by {kind} per annotator. The fit has {'' if found.converged else 'not '}converged."
     )
-    if outcome.held_out is not None:
-        held, line = outcome.held_out, people.iloc[-1]
+    told.append(fitted if found.told_apart else "Every label counts the same.")
+    if (held := outcome.held_out) is not None:
+        line = people.iloc[-1]
         text = f"The classifier ({held.method}) agrees with {100 * held.agreement[held.method]:.0f} % of labels it never saw"
         if np.isfinite(line["accuracy"]):
             right = _percent(*line[["accuracy", "ci_low", "ci_high"]])
@@ -140,10 +135,10 @@ def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
         told.append(f"{text}.")
     if top["ci_low"] <= 0:
         warned.append("Annotators agree no more than by chance: the labels may say nothing about the classes.")
-    if people["looks_random"].any():
-        names = people.loc[people["looks_random"], "annotator"]
+    names = people.loc[people["looks_random"], "annotator"].astype(str).tolist()
+    if names:
         rest = ", ..." if len(names) > 5 else ""
-        told.append(f"Annotators who seem to guess ({len(names):,}): {', '.join(map(str, names[:5]))}{rest}.")
+        told.append(f"Annotators who seem to guess ({len(names):,}): {', '.join(names[:5])}{rest}.")
     if found.told_apart and not found.converged:
         warned.append("The fit had not converged when it was stopped: treat confidences with caution.")
     if (groups := islands(crowd)) > 1:
@@ -153,10 +148,6 @@ def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
     if known < FEWEST_KNOWN and found.told_apart and not outcome.shared.detected:
         warned.append(f"The labels show no sign of errors that annotators share, but most such errors leave none. {CURE}")
     return told, [*warned, *outcome.intake.notes]
-
-
-def _if_shared(lowest: float) -> str:
-    return f"if annotators err independently; down to {100 * max(lowest, 0):.0f} % if they share errors."
 
 
 def _percent(value: float, low: float, high: float) -> str:
@@ -188,15 +179,12 @@ def relabeling_chart(ranking: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     return fig, pd.DataFrame({"items_checked": checked, "in_this_order": left, "in_random_order": rest})
 
 
-def confidence_chart(cleaned: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Histogram of the confidence of the cleaned labels."""
-    edges = np.linspace(0, 1, 21)
-    counts, _ = np.histogram(cleaned["confidence"], edges)
+def _confidence_chart(cleaned: pd.DataFrame) -> Figure:
     with in_style():
         fig, axis = plt.subplots(figsize=(8, 3))
-        axis.bar(edges[:-1], counts, width=0.045, align="edge", color=color("dl-em"))
+        axis.hist(cleaned["confidence"], np.linspace(0, 1, 21), rwidth=0.9, color=color("dl-em"))
         axis.set(xlabel="confidence", ylabel="items", xlim=(0, 1))
-    return fig, pd.DataFrame({"confidence_from": edges[:-1], "items": counts})
+    return fig
 
 
 def _image(fig: Figure, alt: str) -> str:
@@ -208,17 +196,15 @@ def _image(fig: Figure, alt: str) -> str:
 
 def _table(table: pd.DataFrame, file: str) -> str:
     """The first rows of a table, escaped."""
-    numbers = [pd.api.types.is_numeric_dtype(table[name]) and table[name].dtype != bool for name in table.columns]
-    kinds = [' class="number"' if number else "" for number in numbers]
-    head = "".join(
-        f"<th{kind}>{html.escape(str(name).replace('_', ' '))}</th>" for kind, name in zip(kinds, table.columns, strict=True)
+    numbers = set(table.select_dtypes("number").columns)
+    kinds = [' class="number"' if name in numbers else "" for name in table.columns]
+    rows = [("th", [str(name).replace("_", " ") for name in table.columns])]
+    rows += [("td", map(_cell, row)) for row in table.head(ROWS).itertuples(index=False)]
+    lines = (
+        "".join(f"<{tag}{kind}>{html.escape(text)}</{tag}>" for kind, text in zip(kinds, row, strict=True)) for tag, row in rows
     )
-    lines = [
-        "".join(f"<td{kind}>{html.escape(_cell(value))}</td>" for kind, value in zip(kinds, row, strict=True))
-        for row in table.head(ROWS).itertuples(index=False)
-    ]
-    rest = f"<p>The first {ROWS} of {len(table):,} rows; all are in {file}.</p>" if len(table) > ROWS else f"<p>{file}</p>"
-    return f"<table><tr>{head}</tr>" + "".join(f"<tr>{line}</tr>" for line in lines) + f"</table>{rest}"
+    rest = f"The first {ROWS} of {len(table):,} rows; all are in {file}." if len(table) > ROWS else file
+    return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table><p>{rest}</p>"
 
 
 def _cell(value: object) -> str:

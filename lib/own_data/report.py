@@ -47,31 +47,27 @@ def annotator_table(
     p_value, odds = _guessing(crowd, estimate, several)
     table["p_guessing"] = p_value
     table["looks_random"] = (p_value > P_BELOW) & (odds >= ODDS_ABOVE) & (table["n_judged"] >= FEWEST)
-    if said is None:
-        return table
-    name = CLASSIFIER if CLASSIFIER not in set(table["annotator"]) else f"{CLASSIFIER} (trained)"
-    line = {"annotator": name, "n_labels": crowd.n_items, "n_judged": int((several & (crowd.labels_per_item > 0)).sum())}
-    line |= dict(zip(["accuracy", "ci_low", "ci_high"], values[-1], strict=True))
-    line |= {"confusions": "", "p_guessing": np.nan, "looks_random": False}
-    return pd.concat([table, pd.DataFrame([line])], ignore_index=True)
+    if said is not None:
+        name = CLASSIFIER if CLASSIFIER not in crowd.annotator_names else f"{CLASSIFIER} (trained)"
+        judged = int((several & (crowd.labels_per_item > 0)).sum())
+        table.loc[len(table)] = [name, crowd.n_items, judged, *values[-1], "", np.nan, False]
+    return table
 
 
 def _typical_errors(crowd: CrowdLabels, posterior: np.ndarray) -> np.ndarray:
     """The two most frequent errors expected of each annotator, if they are expected at least twice."""
-    n = crowd.n_classes
+    n, rows = crowd.n_classes, np.arange(crowd.n_annotators)
     words = np.full(crowd.n_annotators, "", dtype=object)
     if crowd.n_annotators * n * n > NUMBERS_AT_MOST:
         return words
     counts = (crowd.incidence.T @ posterior).reshape(crowd.n_annotators, n, n).transpose(0, 2, 1)
     errors = (counts * (1 - np.eye(n))).reshape(crowd.n_annotators, -1)
-    names, rows = np.array(crowd.class_names, dtype=object), np.arange(crowd.n_annotators)
-    for turn in range(2):
+    for comma in ("", ", "):
         place = errors.argmax(axis=1)
-        true, label = np.divmod(place, n)
-        percent = np.rint(100 * counts[rows, true, label] / np.maximum(counts[rows, true].sum(axis=1), 1e-9)).astype(int)
-        found = errors[rows, place] >= 2
-        text = pd.Series(names[true]).astype(str) + " → " + names[label].astype(str) + " (" + percent.astype(str) + " %)"
-        words = words + np.where(found, (", " if turn else "") + text.to_numpy(dtype=object), "")
+        for row in np.flatnonzero(errors[rows, place] >= 2):
+            true, label = divmod(place[row], n)
+            percent = 100 * counts[row, true, label] / counts[row, true].sum()
+            words[row] += f"{comma}{crowd.class_names[true]} → {crowd.class_names[label]} ({percent:.0f} %)"
         errors[rows, place] = 0
     return words
 
@@ -154,20 +150,22 @@ def cleaned_labels(crowd: CrowdLabels, prob: np.ndarray, label: np.ndarray, know
         item without labels), tied, known, and the probability of each class. Confidence and probabilities are empty if
         accuracies cannot be told apart.
     """
-    counts, names = crowd.counts, np.array(crowd.class_names, dtype=object)
+    counts, names, rows = crowd.counts, np.array(crowd.class_names, dtype=object), np.arange(crowd.n_items)
     top = (counts == counts.max(axis=1, keepdims=True)) & (counts > 0)
     tied = top.sum(axis=1) > 1
     votes = np.where(crowd.labels_per_item > 0, names[counts.argmax(axis=1)], "").astype(object)
-    joined = np.full(int(tied.sum()), "", dtype=object)
-    for number, name in enumerate(names):
-        joined = joined + np.where(top[tied, number], f"|{name}", "")
-    votes[tied] = pd.Series(joined, dtype=object).str[1:].to_numpy() if len(joined) else joined
-    table = pd.DataFrame({"item": pd.Series(crowd.item_names, dtype=object), "label": names[label]})
-    table["confidence"] = prob[np.arange(len(label)), label]
-    table["n_labels"] = crowd.labels_per_item
-    table["votes"] = counts[np.arange(len(label)), label].astype(int)
-    table["majority_vote"], table["tied"], table["known"] = votes, tied, known >= 0
-    return pd.concat([table, pd.DataFrame(prob, columns=[f"p({name})" for name in names])], axis=1)
+    votes[tied] = ["|".join(map(str, names[row])) for row in top[tied]]
+    columns = {
+        "item": pd.Series(crowd.item_names, dtype=object),
+        "label": names[label],
+        "confidence": prob[rows, label],
+        "n_labels": crowd.labels_per_item,
+        "votes": counts[rows, label].astype(int),
+        "majority_vote": votes,
+        "tied": tied,
+        "known": known >= 0,
+    }
+    return pd.concat([pd.DataFrame(columns), pd.DataFrame(prob, columns=[f"p({name})" for name in names])], axis=1)
 
 
 def label_quality(crowd: CrowdLabels, estimate: Estimate, prob: np.ndarray | None = None, misled: float = 0.0) -> pd.DataFrame:
@@ -181,10 +179,9 @@ def label_quality(crowd: CrowdLabels, estimate: Estimate, prob: np.ndarray | Non
         score = prob[crowd.item, crowd.label]
     else:
         score = np.full(len(crowd), np.nan)
-    names = (crowd.item_names, crowd.annotator_names, crowd.class_names)
-    codes = (crowd.item, crowd.annotator, crowd.label)
-    values = [np.array(name, dtype=object)[code] for name, code in zip(names, codes, strict=True)]
-    return pd.DataFrame(dict(zip(["item", "annotator", "label", "score"], [*values, score], strict=True)))
+    columns = {"item": crowd.item_names, "annotator": crowd.annotator_names, "label": crowd.class_names}
+    named = {column: np.array(names, dtype=object)[getattr(crowd, column)] for column, names in columns.items()}
+    return pd.DataFrame(named | {"score": score})
 
 
 def to_relabel(
@@ -204,31 +201,30 @@ def to_relabel(
         Columns item, n_labels, label, confidence, runner_up, gain, and ask: of the annotators who have not labeled the item,
         the one with the highest lower end of the interval; empty if nobody is left.
     """
-    p, names = estimate.posterior, np.array(crowd.class_names, dtype=object)
-    best = p.argmax(axis=1)
+    p, names, n = estimate.posterior, np.array(crowd.class_names, dtype=object), crowd.n_classes
+    best, rows = p.argmax(axis=1), np.arange(len(p))
     rest = p.copy()
-    rest[np.arange(len(p)), best] = -1
-    share = crowd.labels_per_annotator / max(len(crowd), 1)
-    if estimate.told_apart and estimate.confusion is not None:
-        typical = np.tensordot(share, estimate.confusion, 1)
-    else:
-        a = float(share @ estimate.accuracy)
-        typical = np.full((crowd.n_classes, crowd.n_classes), (1 - a) / (crowd.n_classes - 1))
-        np.fill_diagonal(typical, a)
+    rest[rows, best] = -1
     if estimate.told_apart:
+        share = crowd.labels_per_annotator / max(len(crowd), 1)
+        if estimate.confusion is not None:
+            typical = np.tensordot(share, estimate.confusion, 1)
+        else:
+            a = float(share @ estimate.accuracy)
+            typical = np.where(np.eye(n), a, (1 - a) / (n - 1))
         gain = np.maximum(_entropy(p @ typical) - p @ _entropy(typical), 0)
-    elif prob is not None:
-        gain = 1 - prob[np.arange(len(p)), best]
     else:
-        gain = 1.0 / (1 + crowd.labels_per_item)
-    table = pd.DataFrame(
-        {"item": pd.Series(crowd.item_names, dtype=object), "n_labels": crowd.labels_per_item, "label": names[best]}
-    )
-    table["confidence"] = beliefs(estimate, known, misled)[np.arange(len(p)), best]
-    table["runner_up"] = names[rest.argmax(axis=1)] if estimate.told_apart else ""
-    table["gain"] = gain
-    table["ask"] = _whom(crowd, annotators)
-    table = table[known < 0]
+        gain = 1.0 / (1 + crowd.labels_per_item) if prob is None else 1 - prob[rows, best]
+    columns = {
+        "item": pd.Series(crowd.item_names, dtype=object),
+        "n_labels": crowd.labels_per_item,
+        "label": names[best],
+        "confidence": beliefs(estimate, known, misled)[rows, best],
+        "runner_up": names[rest.argmax(axis=1)] if estimate.told_apart else "",
+        "gain": gain,
+        "ask": _whom(crowd, annotators),
+    }
+    table = pd.DataFrame(columns)[known < 0]
     return table.iloc[np.argsort(-table["gain"].to_numpy().round(9), kind="stable")].reset_index(drop=True)
 
 
@@ -236,8 +232,7 @@ def _whom(crowd: CrowdLabels, annotators: pd.DataFrame) -> np.ndarray:
     people = annotators.iloc[: crowd.n_annotators]
     worth = people["ci_low"].fillna(0).to_numpy() - people["looks_random"].to_numpy()
     order = np.argsort(-worth, kind="stable")
-    rank = np.empty(len(order), dtype=np.int64)
-    rank[order] = np.arange(len(order))
+    rank = np.argsort(order)
     most = min(int(crowd.labels_per_item.max(initial=0)) + 1, crowd.n_annotators)  # among so many, one is free if anybody is
     asked = np.zeros((crowd.n_items, most), dtype=bool)
     near = rank[crowd.annotator] < most

@@ -8,22 +8,23 @@ import gzip
 import io
 import json
 import warnings
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["Refusal", "TextTable", "counted", "natural", "read_table", "shown"]
+__all__ = ["LABEL_STUDIO", "Refusal", "TextTable", "as_text", "counted", "natural", "read_table", "shown"]
 
 SEPARATORS = (",", ";", "\t", "|")
+LABEL_STUDIO = "read as an export of Label Studio"
 
 
 class Refusal(ValueError):
     """A file cannot be used as it is; the message says where and what to do."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class TextTable:
     """A table whose cells are all text, its column names stripped of surrounding spaces.
 
@@ -53,20 +54,14 @@ class TextTable:
 
 
 def read_table(path: str | Path) -> TextTable:
-    """Read a file as text.
-
-    Raises:
-        FileNotFoundError: no such file.
-        Refusal: the file is empty, damaged, or not a table.
-    """
+    """Read a file as text. Raises FileNotFoundError, or a Refusal where it is empty, damaged, or not a table."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
-    name = path.name.lower().removesuffix(".gz")
-    content = path.read_bytes()
-    if path.name.lower().endswith(".gz"):
+    name, content = path.name.lower(), path.read_bytes()
+    if name.endswith(".gz"):
         try:
-            content = gzip.decompress(content)
+            name, content = name.removesuffix(".gz"), gzip.decompress(content)
         except (OSError, EOFError) as error:
             raise Refusal(f"{path.name} is named .gz but cannot be unpacked: {error}") from error
     if not content.strip():
@@ -74,18 +69,19 @@ def read_table(path: str | Path) -> TextTable:
     if name.endswith((".xlsx", ".parquet")):
         table = TextTable(_binary(path, name, content), path)
     elif name.endswith(".json"):
-        table = TextTable(_label_studio(path, content), path, ["read as an export of Label Studio"])
+        table = TextTable(_label_studio(path, content), path, [LABEL_STUDIO])
     else:
         table = _csv(path, content)
-    table.frame.columns = [str(column).strip() for column in table.frame.columns]
-    first = table.frame.columns[0] if table.frame.shape[1] else ""
-    if first in ("", "Unnamed: 0") and table.frame.iloc[:, 0].tolist() == [str(i) for i in range(len(table.frame))]:
-        table = replace(table, frame=table.frame.iloc[:, 1:])
+    frame = table.frame
+    frame.columns = [str(column).strip() for column in frame.columns]
+    first = frame.columns[0] if frame.shape[1] else ""
+    if first in ("", "Unnamed: 0") and frame.iloc[:, 0].tolist() == [str(i) for i in range(len(frame))]:
+        table.frame = frame = frame.iloc[:, 1:]
         table.notes.append(f"the first column of {path.name}, which has no name and only counts rows, is left out")
-    if (again := table.frame.columns[table.frame.columns.duplicated()]).size:
+    if (again := frame.columns[frame.columns.duplicated()]).size:
         raise Refusal(f"{path.name} has two columns named {again[0]!r}; rename one of them")
-    if table.frame.empty:
-        raise Refusal(f"{path.name} has a header ({shown(table.frame.columns)}) but no rows")
+    if frame.empty:
+        raise Refusal(f"{path.name} has a header ({shown(frame.columns)}) but no rows")
     return table
 
 
@@ -93,12 +89,14 @@ def _csv(path: Path, content: bytes) -> TextTable:
     text, notes = _decoded(path, content)
     if "\0" in text:
         raise Refusal(f"{path.name} is not plain text, or UTF-16 without the mark that says so; save it as CSV (UTF-8)")
-    header = text.split("\n", 1)[0]
-    outside = "".join(header.split('"')[::2])  # a separator in quotes is part of a name
+    outside = "".join(text.split("\n", 1)[0].split('"')[::2])  # a separator in quotes is part of a name
     separator = max(SEPARATORS, key=outside.count)
+    if separator != ",":
+        mark = "tabs" if separator == "\t" else repr(separator)
+        notes.append(f"the cells of {path.name} are separated by {mark}")
     frame = _quickly(text, separator)
     if frame is not None and len(frame) == text.count("\n") - text.endswith("\n"):  # no blank lines, none in quotes
-        return TextTable(frame, path, [*notes, *_separated(path, separator)], separator)
+        return TextTable(frame, path, notes, separator)
     try:
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
         names = next(rows)
@@ -115,13 +113,7 @@ def _csv(path: Path, content: bytes) -> TextTable:
             f"{path.name}, line {lines[wrong[0]]} has {widths[wrong[0]]} cells, but the header has {len(names)}: "
             f"{shown(names)}. Put cells that contain the separator in quotes"
         )
-    frame = pd.DataFrame(cells, columns=names, dtype=object)
-    return TextTable(frame, path, [*notes, *_separated(path, separator)], separator, lines)
-
-
-def _separated(path: Path, separator: str) -> list[str]:
-    mark = "tabs" if separator == "\t" else repr(separator)
-    return [] if separator == "," else [f"the cells of {path.name} are separated by {mark}"]
+    return TextTable(pd.DataFrame(cells, columns=names, dtype=object), path, notes, separator, lines)
 
 
 def _quickly(text: str, separator: str) -> pd.DataFrame | None:
@@ -153,23 +145,25 @@ def _decoded(path: Path, content: bytes) -> tuple[str, list[str]]:
 def _binary(path: Path, name: str, content: bytes) -> pd.DataFrame:
     try:
         if name.endswith(".parquet"):
-            frame = pd.read_parquet(io.BytesIO(content))
-        else:
-            frame = pd.read_excel(io.BytesIO(content), dtype=str, keep_default_na=False)
+            return as_text(pd.read_parquet(io.BytesIO(content)))
+        return as_text(pd.read_excel(io.BytesIO(content), dtype=str, keep_default_na=False))
     except ImportError as error:
         package = "pyarrow" if name.endswith(".parquet") else "openpyxl"
         raise Refusal(f"to read {path.name}, install the package {package}, or save the table as CSV") from error
     except Exception as error:  # whatever the reader of a foreign format raises, the user needs one line
         raise Refusal(f"{path.name} cannot be read: {error}") from error
-    return frame.map(lambda cell: "" if cell is None or cell != cell else str(cell))
+
+
+def as_text(frame: pd.DataFrame) -> pd.DataFrame:
+    """Every cell as text, missing ones as empty."""
+    return frame.map(lambda cell: "" if cell is None or cell is pd.NA or cell != cell else str(cell))
 
 
 def _label_studio(path: Path, content: bytes) -> pd.DataFrame:
     """One row per annotation: item, annotator, label, known."""
     try:
-        tasks = json.loads(content)
         rows = []
-        for task in tasks:
+        for task in json.loads(content):
             item = next((str(value) for value in task["data"].values() if isinstance(value, str)), str(task["id"]))
             for said in task["annotations"]:
                 if said.get("was_cancelled"):

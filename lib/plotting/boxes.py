@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,21 +12,25 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
-__all__ = ["INK", "SMALL", "arrow", "box", "brace", "canvas", "elbow", "grid", "light", "write"]
+from lib.plotting.style import in_style
+
+__all__ = ["INK", "SMALL", "arrow", "box", "brace", "canvas", "grid", "light", "write"]
 
 INK = "#222222"
 SMALL = 12  # points, the least that can be read at half size
 
 
-def canvas(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure with one pair of axes over all of it, measured in inches."""
-    fig = plt.figure(figsize=(width, height), layout="constrained")
-    # Turned off, not left out: saving a figure that never had a layout gives it the one of the house style.
-    fig.set_layout_engine("none")
-    axes = fig.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, width), ylim=(0, height))
-    axes.set_axis_off()
-    return fig, axes
+@contextmanager
+def canvas(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
+    """A figure in the house style with one pair of axes over all of it, measured in inches."""
+    with in_style():
+        fig = plt.figure(figsize=(width, height), layout="constrained")
+        # Turned off, not left out: saving a figure that never had a layout gives it the one of the house style.
+        fig.set_layout_engine("none")
+        axes = fig.add_axes((0, 0, 1, 1))
+        axes.set(xlim=(0, width), ylim=(0, height))
+        axes.set_axis_off()
+        yield fig, axes
 
 
 def write(axes: Axes, x: float, y: float, words: str, **looks) -> None:
@@ -47,19 +52,11 @@ def box(axes: Axes, x: float, y: float, size: tuple[float, float], words: str, t
     write(axes, x, y - (0.15 if title else 0), words, fontsize=SMALL)
 
 
-def arrow(axes: Axes, start: tuple, end: tuple, tint: str = INK, bend: float = 0.0, dashed: bool = False) -> None:
+def arrow(axes: Axes, start: tuple, end: tuple, tint: str = INK, bend: float = 0.0, ls: str = "-") -> None:
     """From one point to another; ``bend`` curves it to the right (positive) or left of its way."""
-    arrow = FancyArrowPatch(
-        start, end, arrowstyle="-|>", mutation_scale=16, lw=1.8, color=tint, shrinkA=0, shrinkB=0,
-        connectionstyle=f"arc3,rad={bend}", ls="--" if dashed else "-",
-    )  # fmt: skip
-    axes.add_patch(arrow)
-
-
-def elbow(axes: Axes, start: tuple, end: tuple, tint: str) -> None:
-    """An arrow that goes sideways first and then up or down."""
-    axes.plot([start[0], end[0]], [start[1], start[1]], color=tint, lw=1.8, solid_capstyle="round")
-    arrow(axes, (end[0], start[1]), end, tint)
+    looks = {"arrowstyle": "-|>", "mutation_scale": 16, "lw": 1.8, "color": tint, "ls": ls}
+    bent = f"arc3,rad={bend}"
+    axes.add_patch(FancyArrowPatch(start, end, shrinkA=0, shrinkB=0, connectionstyle=bent, **looks))
 
 
 def grid(

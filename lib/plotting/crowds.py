@@ -17,10 +17,8 @@ __all__ = ["accuracies", "disagreement", "funnels"]
 
 # Shapes tell groups apart where colors do not.
 LOOKS = [(BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (RED, "D"), (PURPLE, "v"), (GRAY, "P")]
-
-SHADE = "#E3E3E3"
-NORMAL = 1.96  # 95 % of a normal distribution lie within so many standard deviations
 CALM, RANDOM = "no sign of guessing", "looks random"
+NORMAL = 1.96  # 95 % of a normal distribution lie within so many standard deviations
 
 
 def disagreement(
@@ -34,20 +32,10 @@ def disagreement(
 ) -> tuple[Figure, pd.DataFrame]:
     """Some images, above each what was said of it, and by whom.
 
-    Args:
-        images: ``[items, height, width]`` gray values.
-        crowd: the labels.
-        items: which to show.
-        y: ``[items]`` true classes, shown beneath; None covers them, for a class to guess.
-        names: of the annotators, in the captions; by default the crowd's, else their numbers.
-        title: of the figure.
-        columns: images side by side.
-
-    Returns:
-        The figure and columns item, true_class (empty where covered), annotator, label.
-
-    Raises:
-        ValueError: no items.
+    ``images`` are ``[items, height, width]`` gray values, ``items`` those to show, ``y`` ``[items]`` true classes, shown
+    beneath; None covers them, for a class to guess. ``names`` of the annotators are by default the crowd's, else their numbers;
+    ``columns`` images stand side by side. Returns the figure and columns item, true_class (empty where covered), annotator,
+    label. Raises ValueError without items.
     """
     if len(items) == 0:
         raise ValueError("there is nothing to show: no items were given")
@@ -82,24 +70,22 @@ def accuracies(
 ) -> tuple[Figure, pd.DataFrame]:
     """Annotators from the best to the worst: estimated accuracy with its interval, the truth where it is known.
 
-    Args:
-        report: from ``annotator_report.report``; an annotator without labels is left out.
-        groups: annotator to the name of a group, which decides color and shape; by default who looks random.
-        truth: annotator to true accuracy (a share).
-        legend: what the groups are.
-        title: of the figure.
-
-    Returns:
-        The figure and columns annotator, group, n_labels, accuracy, ci_low, ci_high, true_accuracy (where given), in
-        percent, from top to bottom.
-
-    Raises:
-        ValueError: nobody gave a label, or there are more groups than shapes.
+    ``report`` is from ``annotator_report.report``; an annotator without labels is left out. ``groups`` gives annotators the
+    name of a group, which decides color and shape (by default who looks random), ``truth`` their true accuracy (a share);
+    ``legend`` says what the groups are. Returns the figure and columns annotator, group, n_labels, accuracy, ci_low, ci_high,
+    true_accuracy (where given), in percent, from top to bottom. Raises ValueError where nobody gave a label, or there are more
+    groups than shapes.
     """
     data = report[report["n_labels"] > 0].sort_values(["accuracy", "annotator"], ascending=[False, True], ignore_index=True)
     if data.empty:
         raise ValueError("there is nothing to show: nobody gave a label")
-    group, looks = _groups(data, groups)
+    if groups is None:
+        group, looks = data["looks_random"].map({False: CALM, True: RANDOM}), {CALM: LOOKS[0], RANDOM: LOOKS[3]}
+    else:
+        group = data["annotator"].map(groups)
+        looks = dict(zip(group.unique(), LOOKS, strict=False))
+    if absent := set(group) - set(looks):
+        raise ValueError(f"at most {len(LOOKS)} groups can be told apart, found {len(looks) + len(absent)}")
     drawn = pd.DataFrame({"annotator": data["annotator"], "group": group, "n_labels": data["n_labels"]})
     drawn[["accuracy", "ci_low", "ci_high"]] = data[["accuracy", "ci_low", "ci_high"]] * 100
     if truth is not None:
@@ -110,74 +96,46 @@ def accuracies(
             color, marker = looks[line["group"]]
             ends = [[line["accuracy"] - line["ci_low"]], [line["ci_high"] - line["accuracy"]]]
             axis.errorbar(line["accuracy"], level, xerr=ends, color=color, marker=marker, capsize=3, lw=1.6, ms=7)
-            if truth is not None:
-                axis.plot(line["true_accuracy"], level, marker="|", color=PAPER, ms=14, mew=2.2, zorder=5)
+        handles = [Line2D([], [], color=c, marker=m, label=name) for name, (c, m) in looks.items() if name in set(group)]
+        if truth is not None:
+            mark = {"color": PAPER, "marker": "|", "ls": "", "ms": 14, "mew": 2.2, "zorder": 5}
+            axis.plot(drawn["true_accuracy"], range(len(drawn)), **mark)
+            handles.append(Line2D([], [], label="true accuracy", **mark))
         names = [f"{name} ({count})" for name, count in zip(drawn["annotator"], drawn["n_labels"], strict=True)]
         axis.set_yticks(range(len(drawn)), names)
         axis.set(xlabel="accuracy (%)", ylabel="annotator (number of labels)", title=title, xlim=(-2, 102))
         axis.set_ylim(len(drawn) - 0.4, -0.6)
         axis.grid(axis="y", visible=False)
-        _add_legend(fig, {name: looks[name] for name in looks if name in set(group)}, legend, truth is not None)
+        words = f"{legend}\n(mean and 95 % interval)".strip()
+        fig.legend(handles=handles, title=words, loc="outside right upper", alignment="left")
     return fig, drawn
-
-
-def _groups(data: pd.DataFrame, groups: Mapping | None) -> tuple[pd.Series, dict[str, tuple[str, str]]]:
-    """Each line's group, and the looks of groups."""
-    if groups is None:
-        return data["looks_random"].map({False: CALM, True: RANDOM}), {CALM: LOOKS[0], RANDOM: LOOKS[3]}
-    group = data["annotator"].map(groups)
-    kinds = list(dict.fromkeys(group))
-    if len(kinds) > len(LOOKS):
-        raise ValueError(f"at most {len(LOOKS)} groups can be told apart, found {len(kinds)}")
-    return group, dict(zip(kinds, LOOKS, strict=False))
-
-
-def _add_legend(fig: Figure, looks: Mapping[str, tuple[str, str]], heading: str, with_truth: bool) -> None:
-    handles = [Line2D([], [], color=color, marker=marker, label=name) for name, (color, marker) in looks.items()]
-    if with_truth:
-        handles.append(Line2D([], [], color=PAPER, marker="|", ls="", ms=14, mew=2.2, label="true accuracy"))
-    words = f"{heading}\n(mean and 95 % interval)".strip()
-    fig.legend(handles=handles, title=words, loc="outside right upper", alignment="left")
 
 
 def funnels(crowds: Mapping[str, tuple[CrowdLabels, np.ndarray]], columns: int = 2) -> tuple[Figure, pd.DataFrame]:
     """Each annotator's accuracy against the number of labels, in the funnel that would hold 95 % of them if all were alike.
 
-    Args:
-        crowds: title to labels and ``[items]`` true classes.
-        columns: panels side by side.
-
-    Returns:
-        The figure and columns crowd, annotator, n_labels, accuracy, crowd_accuracy, inside (the funnel); annotators
-        without labels are left out.
+    ``crowds`` has labels and ``[items]`` true classes by title, ``columns`` panels side by side. Returns the figure and columns
+    crowd, annotator, n_labels, accuracy, crowd_accuracy, inside (the funnel); annotators without labels are left out.
     """
-    lines = -(-len(crowds) // columns)
-    parts = []
+    lines, parts = -(-len(crowds) // columns), []
     with in_style():
         fig, axes = plt.subplots(lines, columns, figsize=(4.8 * columns, 3.5 * lines), dpi=100, sharey=True, squeeze=False)
-        for axis, (title, (crowd, y)) in zip(axes.flat, crowds.items(), strict=False):
-            part = _funnel(title, crowd, y)
-            p, grid = part["crowd_accuracy"].iloc[0], np.geomspace(part["n_labels"].min(), part["n_labels"].max(), 200)
-            half = NORMAL * np.sqrt(p * (1 - p) / grid)
-            low, high = (100 * np.clip(p + sign * half, 0, 1) for sign in (-1, 1))
-            axis.fill_between(grid, low, high, color=SHADE, label="95 %, if all were alike")
-            axis.plot(
-                part["n_labels"], 100 * part["accuracy"], "o", ms=4, alpha=0.5, color=BLUE, mec="none", label="an annotator"
-            )
-            axis.set(xscale="log", ylim=(-3, 103), title=f"{title}: {part['inside'].mean():.0%} inside")
-            parts.append(part)
-        axes.flat[len(crowds) - 1].legend(loc="lower right")
         for axis in axes.flat[len(crowds) :]:
             axis.set_axis_off()
+        for axis, (title, (crowd, y)) in zip(axes.flat, crowds.items(), strict=False):
+            right, there = crowd.label == y[crowd.item], np.flatnonzero(crowd.labels_per_annotator)
+            p, n = right.mean(), crowd.labels_per_annotator[there]
+            accuracy = np.bincount(crowd.annotator, right, crowd.n_annotators)[there] / n
+            inside = np.abs(accuracy - p) <= NORMAL * np.sqrt(p * (1 - p) / n)
+            numbers = {"annotator": there, "n_labels": n, "accuracy": accuracy, "crowd_accuracy": p, "inside": inside}
+            parts.append(pd.DataFrame({"crowd": title, **numbers}))
+            grid = np.geomspace(n.min(), n.max(), 200)
+            half = NORMAL * np.sqrt(p * (1 - p) / grid)
+            low, high = (100 * np.clip(p + sign * half, 0, 1) for sign in (-1, 1))
+            axis.fill_between(grid, low, high, color="#E3E3E3", label="95 %, if all were alike")
+            axis.plot(n, 100 * accuracy, "o", ms=4, alpha=0.5, color=BLUE, mec="none", label="an annotator")
+            axis.set(xscale="log", ylim=(-3, 103), title=f"{title}: {inside.mean():.0%} inside")
+        axes.flat[len(crowds) - 1].legend(loc="lower right")
         fig.supxlabel("labels of an annotator (logarithmic)", fontsize=13)
         fig.supylabel("labels that are right (%)", fontsize=13)
     return fig, pd.concat(parts, ignore_index=True)
-
-
-def _funnel(title: str, crowd: CrowdLabels, y: np.ndarray) -> pd.DataFrame:
-    right, n = crowd.label == y[crowd.item], crowd.labels_per_annotator
-    p, there = right.mean(), np.flatnonzero(n)
-    accuracy = np.bincount(crowd.annotator, right, crowd.n_annotators)[there] / n[there]
-    inside = np.abs(accuracy - p) <= NORMAL * np.sqrt(p * (1 - p) / n[there])
-    columns = {"annotator": there, "n_labels": n[there], "accuracy": accuracy, "crowd_accuracy": p, "inside": inside}
-    return pd.DataFrame({"crowd": title, **columns})

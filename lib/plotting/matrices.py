@@ -10,12 +10,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from lib.aggregation.sparsity import similar_together
-from lib.plotting.panels import Titles
 from lib.plotting.style import BLUE, PAPER, RED, color, in_style, marker
 from lib.results.ranking import Ranks
 from lib.results.tables import method_title
@@ -27,66 +25,62 @@ def confusions(
     pairs: Sequence[tuple[np.ndarray, np.ndarray]],
     class_names: Sequence[str],
     titles: Sequence[str],
-    names: tuple[str, str] = ("learned", "true"),
     title: str = "",
     columns: int = 6,
 ) -> tuple[Figure, pd.DataFrame]:
-    """Annotators' confusion matrices in pairs, one above the other, all on one scale from 0 to 1.
+    """Annotators' confusion matrices in pairs, learned above true, all on one scale from 0 to 1.
 
-    Args:
-        pairs: (learned, true), each ``[true class, label]``; a row of zeros, i.e. a class of which the annotator saw no
-            item, is gray.
-        class_names: one a class.
-        titles: one a pair, such as "annotator 9, 120 labels".
-        names: what the upper and the lower matrix are.
-        title: of the figure.
-        columns: pairs side by side.
-
-    Returns:
-        The figure and columns annotator (the title), matrix, true_class, label, probability (empty in a row of zeros).
-
-    Raises:
-        ValueError: no pairs, another number of titles, or a matrix of another shape than the classes.
+    ``pairs`` are (learned, true), each ``[true class, label]``; a row of zeros, i.e. a class of which the annotator saw no
+    item, is gray. ``titles`` name the pairs, such as "annotator 9, 120 labels"; ``columns`` of them stand side by side. Returns
+    the figure and columns annotator (the title), matrix, true_class, label, probability (empty in a row of zeros). Raises
+    ValueError for no pairs, another number of titles, or a matrix of another shape than the classes.
     """
     if len(pairs) == 0 or len(pairs) != len(titles):
         raise ValueError(f"need pairs of matrices and as many titles, found {len(pairs)} and {len(titles)}")
-    size = len(class_names)
-    pairs = [[_seen(matrix, size) for matrix in pair] for pair in pairs]
+    size, parts = len(class_names), []
+    for shape in (np.shape(matrix) for pair in pairs for matrix in pair):
+        if shape != (size, size):
+            raise ValueError(f"a matrix of {size} classes has the shape ({size}, {size}), found {shape}")
     columns = min(columns, len(pairs))
     lines = -(-len(pairs) // columns)
     with in_style():
         shape = (1.4 * columns + 2.9, 3.1 * lines + 1.6)
         fig, axes = plt.subplots(2 * lines, columns, figsize=shape, dpi=100, squeeze=False)
-        fig.get_layout_engine().set(wspace=0.02, hspace=0.02)
-        for place, axis in enumerate(axes.flat):
-            block, which, column = place // columns // 2, place // columns % 2, place % columns
-            number = block * columns + column
-            if number >= len(pairs):
-                axis.set_axis_off()
-                continue
-            bottom, left = which == 1 and block == lines - 1, column == 0
-            axis.set_facecolor("#D9D9D9")  # seen through where a row has no numbers
-            sns.heatmap(
-                pairs[number][which], cmap="Blues", vmin=0, vmax=1, cbar=False, square=True, ax=axis,
-                xticklabels=class_names if bottom else False, yticklabels=class_names if left else False,
-            )  # fmt: skip
-            axis.tick_params(length=0, labelsize=12 if size <= 10 else 9)
-            axis.tick_params("x", rotation=90)
-            axis.tick_params("y", rotation=0)
-            if which == 0:
-                axis.set_title(titles[number], fontsize=13)
-            if column == 0:
-                axis.set_ylabel(names[which], fontweight="bold")
-        gray = any(np.isnan(matrix).any() for pair in pairs for matrix in pair)
-        words = "label given" + (" (gray: no item of that true class was seen)" if gray else "")
+        fig.set_layout_engine("none")  # for now: each heat map draws the whole figure
+        for axis in axes.flat:
+            axis.set_axis_off()
+        for place, (pair, name) in enumerate(zip(pairs, titles, strict=True)):
+            block, column = divmod(place, columns)
+            for which, (matrix, whose) in enumerate(zip(pair, ("learned", "true"), strict=True)):
+                axis, bottom = axes[2 * block + which, column], which == 1 and block == lines - 1
+                seen = np.sum(matrix, axis=1, keepdims=True) != 0
+                table = pd.DataFrame(np.where(seen, matrix, np.nan), list(class_names), list(class_names))
+                axis.set_axis_on()
+                axis.set_facecolor("#D9D9D9")  # seen through where a row has no numbers
+                sns.heatmap(
+                    table, cmap="Blues", vmin=0, vmax=1, cbar=False, square=True, ax=axis,
+                    xticklabels=class_names if bottom else False, yticklabels=class_names if column == 0 else False,
+                )  # fmt: skip
+                axis.tick_params(length=0, labelsize=12 if size <= 10 else 9)
+                axis.tick_params("x", rotation=90)
+                axis.tick_params("y", rotation=0)
+                if which == 0:
+                    axis.set_title(name, fontsize=13)
+                if column == 0:
+                    axis.set_ylabel(whose, fontweight="bold")
+                long = table.rename_axis("true_class").reset_index().melt("true_class", None, "label", "probability")
+                parts.append(long.assign(annotator=name, matrix=whose))
+        data = pd.concat(parts, ignore_index=True)[["annotator", "matrix", "true_class", "label", "probability"]]
+        words = "label given" + (" (gray: no item of that true class was seen)" if data["probability"].isna().any() else "")
         fig.supxlabel(textwrap.fill(words, int(9 * shape[0])), fontsize=13)
         fig.supylabel("true class", fontsize=13)
         fig.suptitle(title, fontsize=14)
+        fig.set_layout_engine("constrained", wspace=0.02, hspace=0.02)
         bar = fig.colorbar(axes[0, 0].collections[0], ax=axes, shrink=0.7, aspect=30, pad=0.02)
         bar.set_label("P(label | true class)")
         bar.outline.set_visible(False)
         bar.ax.set_ylim(0, 1)  # a probability is never below zero
-    return fig, _long_matrices(pairs, class_names, titles, names)
+    return fig, data
 
 
 def heat(
@@ -99,17 +93,9 @@ def heat(
 ) -> tuple[Figure, pd.DataFrame]:
     """Tables of numbers side by side, as cells that are darker where the number is larger.
 
-    Args:
-        tables: title to numbers of at least 0, all with the same rows and columns.
-        framed: cells to mark, as (row, column).
-        xlabel, ylabel: what columns and rows are.
-        most: the number that is darkest.
-
-    Returns:
-        The figure and columns table, row, column, value.
-
-    Raises:
-        ValueError: tables with other rows or columns than the first.
+    ``tables`` are by title, all with the same rows and columns; cells of ``framed`` (row, column) are marked, and ``most`` is
+    the number that is darkest. Returns the figure and columns table, row, column, value. Raises ValueError where rows or
+    columns differ.
     """
     first = next(iter(tables.values()))
     if any(not (table.index.equals(first.index) and table.columns.equals(first.columns)) for table in tables.values()):
@@ -138,48 +124,39 @@ def distance_maps(
 ) -> tuple[Figure, pd.DataFrame]:
     """Distances between annotators as maps from blue (near) to red (far).
 
-    Args:
-        panels: title to distances ``[annotators, annotators]`` and the annotators' numbers.
-        limits: title to where the colors end; by default the 10th and 90th percentile of the panel, as in CCC's Figure 3.
-        n_labels: title to ``[annotators]`` numbers of labels, drawn as a curve above the map.
-        ordered: whether similar annotators are put together; otherwise they stand as given.
-        columns: panels side by side.
-
-    Returns:
-        The figure and columns panel, annotator, other, distance (each pair once), place (of the annotator in the map).
+    ``panels`` has distances ``[annotators, annotators]`` and the annotators' numbers by title; ``limits`` where the colors end,
+    by default at the 10th and 90th percentile of the panel, as in CCC's Figure 3; ``n_labels`` ``[annotators]`` numbers of
+    labels, drawn as a curve above the map. ``ordered`` puts similar annotators together; ``columns`` panels stand side by side.
+    Returns the figure and columns panel, annotator, other, distance (each pair once), place (of the annotator in the map).
     """
     curves = n_labels is not None
-    lines, above = -(-len(panels) // columns), 1 + curves
-    shares = [1, 4] * lines if curves else [1] * lines
-    parts = []
+    lines, parts = -(-len(panels) // columns), []
     with in_style():
         size = (4.0 * columns, (3.5 + 1.1 * curves) * lines)
-        fig, axes = plt.subplots(above * lines, columns, figsize=size, dpi=96, height_ratios=shares, squeeze=False)
-        for place, (title, (distances, annotators)) in enumerate(panels.items()):
+        shares = ([1, 4] if curves else [1]) * lines
+        fig, axes = plt.subplots(len(shares), columns, figsize=size, dpi=96, height_ratios=shares, squeeze=False)
+        blocks = axes.reshape(lines, -1, columns).swapaxes(1, 2).reshape(lines * columns, -1)  # of a panel: (curve and) map
+        for (title, (distances, annotators)), block in zip(panels.items(), blocks, strict=False):
             order = similar_together(distances) if ordered else np.arange(len(distances))
             low, high = limits[title] if limits else np.percentile(distances, [10, 90])
-            row, column = above * (place // columns), place % columns
-            axis = axes[row + curves, column]
             looks = {"cmap": "coolwarm", "vmin": low, "vmax": high, "cbar_kws": {"label": "distance"}}
-            sns.heatmap(distances[np.ix_(order, order)], xticklabels=False, yticklabels=False, ax=axis, **looks)
-            axis.set(xlabel="annotators", ylabel="annotators")
+            sns.heatmap(distances[np.ix_(order, order)], xticklabels=False, yticklabels=False, ax=block[-1], **looks)
+            block[-1].set(xlabel="annotators", ylabel="annotators")
             if curves:
-                _curve(axes[row, column], n_labels[title][order])
-            axes[row, column].set_title(title, fontsize=13)
-            parts.append(_pairs(title, distances, annotators, order))
+                block[0].step(np.arange(len(order)) + 0.5, n_labels[title][order], where="mid", color=BLUE)
+                block[0].set(yscale="log", ylabel="labels", xticks=[], xlim=(0, len(order)))
+            block[0].set_title(title, fontsize=13)
+            one, two = np.triu_indices(len(distances), 1)
+            pairs = {"annotator": annotators[one], "other": annotators[two], "distance": distances[one, two]}
+            parts.append(pd.DataFrame({"panel": title, **pairs, "place": np.argsort(order)[one]}))
     return fig, pd.concat(parts, ignore_index=True)
 
 
-def critical_difference(ranks: Ranks, title: str = "", titles: Titles = None) -> tuple[Figure, pd.DataFrame]:
+def critical_difference(ranks: Ranks, titles: Mapping[str, str] | None = None) -> tuple[Figure, pd.DataFrame]:
     """Average ranks as dots, the best on top, a faint dot a crowd; the shaded methods do not differ from the best.
 
-    Args:
-        ranks: from ``ranking.ranks``.
-        title: of the figure.
-        titles: other titles for methods.
-
-    Returns:
-        The figure and columns method, average_rank, n_blocks, critical_difference.
+    ``ranks`` are from ``ranking.ranks``; ``titles`` has other titles for methods. Returns the figure and columns method,
+    average_rank, n_blocks, critical_difference.
     """
     average, n = ranks.average, len(ranks.average)
     crowds = [name for name in ("dataset", "case") if name in ranks.blocks.index.names]
@@ -193,7 +170,7 @@ def critical_difference(ranks: Ranks, title: str = "", titles: Titles = None) ->
                 axis.plot(apart[method], [place] * len(apart), "o", color=color(method), alpha=0.3, ms=5, lw=0)
             axis.plot(rank, place, marker=marker(method), color=color(method), ms=8)
         axis.set_yticks(range(n), [f"{method_title(name, titles)}  {rank:.1f}" for name, rank in average.items()])
-        axis.set(ylim=(n - 0.4, -0.6), xlim=(0.5, n + 0.5), ylabel="method, average rank", title=title)
+        axis.set(ylim=(n - 0.4, -0.6), xlim=(0.5, n + 0.5), ylabel="method, average rank")
         axis.set_xticks(range(1, n + 1, math.ceil(n / 14)))  # numbers that do not touch
         fig.supxlabel(  # of the whole figure, which is wider than the axis
             f"average rank over {len(ranks.blocks)} blocks (1 is best); faint: each crowd\n"
@@ -201,35 +178,5 @@ def critical_difference(ranks: Ranks, title: str = "", titles: Titles = None) ->
             fontsize=13,
         )
         axis.grid(axis="y", visible=False)
-    lines = {"method": average.index, "average_rank": average.to_numpy(), "n_blocks": len(ranks.blocks)}
-    return fig, pd.DataFrame(lines | {"critical_difference": critical})
-
-
-def _seen(matrix: np.ndarray, size: int) -> np.ndarray:
-    matrix = np.array(matrix, dtype=float)
-    if matrix.shape != (size, size):
-        raise ValueError(f"a matrix of {size} classes has the shape ({size}, {size}), found {matrix.shape}")
-    matrix[matrix.sum(axis=1) == 0] = np.nan
-    return matrix
-
-
-def _curve(axis: Axes, n_labels: np.ndarray) -> None:
-    axis.step(np.arange(len(n_labels)) + 0.5, n_labels, where="mid", color=BLUE)
-    axis.set(yscale="log", ylabel="labels", xticks=[], xlim=(0, len(n_labels)))
-
-
-def _pairs(title: str, distances: np.ndarray, annotators: np.ndarray, order: np.ndarray) -> pd.DataFrame:
-    first, second = np.triu_indices(len(distances), 1)
-    columns = {"annotator": annotators[first], "other": annotators[second], "distance": distances[first, second]}
-    return pd.DataFrame({"panel": title, **columns, "place": np.argsort(order)[first]})
-
-
-def _long_matrices(pairs, class_names, titles, names) -> pd.DataFrame:
-    parts = []
-    for pair, title in zip(pairs, titles, strict=True):
-        for matrix, name in zip(pair, names, strict=True):
-            wide = pd.DataFrame(matrix, index=pd.Index(class_names, name="true_class"), columns=list(class_names))
-            long = wide.reset_index().melt("true_class", var_name="label", value_name="probability")
-            parts.append(long.assign(annotator=title, matrix=name))
-    columns = ["annotator", "matrix", "true_class", "label", "probability"]
-    return pd.concat(parts, ignore_index=True)[columns]
+    data = pd.DataFrame({"method": average.index, "average_rank": average.to_numpy()})
+    return fig, data.assign(n_blocks=len(ranks.blocks), critical_difference=critical)

@@ -15,19 +15,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
+from scipy.special import softmax
 
 from lib.aggregation import dawid_skene as aggregate
 from lib.crowd.labels import CrowdLabels
-from lib.plotting.boxes import INK, SMALL, arrow, box, brace, canvas, elbow, grid, light, write
-from lib.plotting.style import BLUE, GRAY, GREEN, ORANGE, PURPLE, RED, color, in_style
+from lib.plotting.boxes import INK, SMALL, arrow, box, brace, canvas, grid, light, write
+from lib.plotting.style import BLUE, GRAY, GREEN, ORANGE, PURPLE, RED, color
 from lib.results.tables import method_title
 
 __all__ = ["ccc", "ccem", "crowd_layer", "dawid_skene", "dl_em", "field", "kd_crowd", "tagged_sentence"]
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    exp = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exp / exp.sum(axis=-1, keepdims=True)
 
 
 CAREFUL = np.array([[0.9, 0.05, 0.05], [0.05, 0.9, 0.05], [0.05, 0.05, 0.9]])
@@ -35,20 +31,12 @@ CONFUSES = np.array([[0.9, 0.05, 0.05], [0.05, 0.45, 0.5], [0.05, 0.5, 0.45]])
 GUESSES = np.full((3, 3), 1 / 3)
 
 
-# ---------------------------------------------------------------------- the field
-
-
 def field(images: np.ndarray, answers: Sequence[Sequence[str]], accuracies: Mapping[str, float]) -> tuple[Figure, str]:
     """The whole subject: items, labels that disagree, and what a network makes of them, by method.
 
-    Args:
-        images: ``[items, height, width]`` gray values, three or four items.
-        answers: each item's labels, in words; up to three are shown.
-        accuracies: share of the test items that is right, by method's name, from the runs; in the order to be drawn, the first
-            being the reference (``true-labels``) that others are measured against.
-
-    Raises:
-        ValueError: no items or no methods, or images and answers of different number.
+    ``images`` are ``[items, height, width]`` gray values of three or four items, ``answers`` each one's labels in words, of
+    which up to three are shown; ``accuracies`` the shares of test items that are right, by method and in the order to be drawn.
+    Raises ValueError without items or methods, or for images and answers of different number.
     """
     if not 0 < len(images) == len(answers) or not accuracies:
         raise ValueError(f"need images, as many answers and accuracies, found {len(images)}, {len(answers)}, {len(accuracies)}")
@@ -60,8 +48,7 @@ def field(images: np.ndarray, answers: Sequence[Sequence[str]], accuracies: Mapp
     }
     row, bottom = 1.0, 0.4
     height = max(len(images), len(accuracies)) * row + bottom + 0.6
-    with in_style():
-        fig, axes = canvas(10, height)
+    with canvas(10, height) as (fig, axes):
         heads = ((0.75, "items"), (2.2, "labels"), (5.15, "what the network learns from"), (8.4, "test items right"))
         for x, words in heads:
             write(axes, x, height - 0.42, words, fontweight="bold", va="baseline")
@@ -86,15 +73,11 @@ def field(images: np.ndarray, answers: Sequence[Sequence[str]], accuracies: Mapp
             axes.add_patch(Rectangle((7.1, y - 0.2), 2.0 * share, 0.4, fc=tint, ec="none"))
             write(axes, 9.2, y, f"{100 * share:.1f} %", ha="left")
         write(axes, 8.1, 0.2, "whole bar: 100 %", fontsize=SMALL, color=GRAY)
-    alt = (
+    return fig, (
         f"From left to right: {len(images)} images, the labels that annotators gave them, which disagree, and what a network "
         f"can learn from them: {', '.join(map(method_title, accuracies))}. A bar for each shows how many of the test "
         "items its network gets right."
     )
-    return fig, alt
-
-
-# ---------------------------------------------------------------------- Dawid-Skene and EM with a network
 
 
 def dawid_skene() -> tuple[Figure, str]:
@@ -102,8 +85,7 @@ def dawid_skene() -> tuple[Figure, str]:
     said = np.array([[0, 0, 1], [0, 0, -1], [1, 1, 0], [1, -1, 0], [-1, 0, 0]])
     crowd = CrowdLabels.from_dense(said, n_classes=2)
     fitted = aggregate.dawid_skene(crowd, max_iterations=2)  # before it is sure of everything
-    with in_style():
-        fig, axes = canvas(10, 4.3)
+    with canvas(10, 4.3) as (fig, axes):
         y, cell = 2.2, 0.46
         shades = np.where(said < 0, 0.0, np.where(said == 0, 0.18, 0.75))
         letters = [[("a", "b", "")[k] for k in row] for row in said]
@@ -128,26 +110,24 @@ def dawid_skene() -> tuple[Figure, str]:
             write(axes, 9.4, y + (1 - r) * 0.95, f"$A_{r + 1}$")
         write(axes, 8.65, 0.42, "rows: truth, columns: label", color=GRAY, fontsize=SMALL)
 
-        arrow(axes, (2.45, y), (4.1, y), GRAY, dashed=True)
+        arrow(axes, (2.45, y), (4.1, y), GRAY, ls="--")
         write(axes, 3.27, y + 0.25, "start: votes", color=GRAY, fontsize=SMALL)
         arrow(axes, (5.4, y + 0.75), (8.0, y + 0.75), GREEN, bend=-0.15)
         write(axes, 6.7, y + 1.3, "M-step: count who said\nwhat of which class", color="#00694D")
         arrow(axes, (8.0, y - 0.75), (5.4, y - 0.75), ORANGE, bend=-0.15)
         write(axes, 6.7, y - 1.3, "E-step: weigh the labels\nby the matrices", color="#8A5E00")
         write(axes, 6.7, y, "repeat", fontsize=SMALL, color=GRAY)
-    alt = (
+    return fig, (
         "Dawid-Skene as a loop. A table of five items and three annotators holds labels a and b, some cells empty. "
         "Votes start the beliefs in each item's hidden true class. The M-step counts, by these beliefs, a confusion "
         "matrix for each annotator; the E-step weighs the labels by the matrices and gives new beliefs. The third "
         "annotator, who says the opposite of the others, gets a matrix that is dark off the diagonal."
     )
-    return fig, alt
 
 
 def dl_em() -> tuple[Figure, str]:
     """DL-EM: Dawid and Skene's two steps, with a network in the place of the class prior."""
-    with in_style():
-        fig, axes = canvas(10, 4.1)
+    with canvas(10, 4.1) as (fig, axes):
         box(axes, 1.1, 2.05, (1.6, 1.0), "labels of\nthe crowd", BLUE)
         box(
             axes, 3.95, 2.05, (2.2, 1.5), r"$\mu_{ij} \propto p_{ij}\,\prod A_{rjk}$" "\nbelief in each class", ORANGE, "E-step"
@@ -165,23 +145,18 @@ def dl_em() -> tuple[Figure, str]:
         write(axes, 5.75, 0.8, r"$\mu$")
         write(axes, 3.95, 0.72, "starts at the\nmajority vote", fontsize=SMALL, color=GRAY)
         write(axes, 3.95, 3.45, "a round: E, then both M", fontsize=SMALL, color=GRAY)
-    alt = (
+    return fig, (
         "DL-EM as a loop. The E-step combines the network's class probabilities p with the annotators' matrices A and"
         " the crowd's labels into a belief mu for each item, starting at the majority vote. Two M-steps use mu: one "
         "counts the annotators' matrices, the other trains the network for one epoch on mu as soft targets. Their A "
         "and p go back into the next E-step."
     )
-    return fig, alt
-
-
-# ---------------------------------------------------------------------- Crowd Layer
 
 
 def crowd_layer() -> tuple[Figure, str]:
     """The crowd layer as a bottleneck: what any annotator says passes through the class probabilities."""
     prob = np.array([0.1, 0.75, 0.15])
-    with in_style():
-        fig, axes = canvas(10, 5.3)
+    with canvas(10, 5.3) as (fig, axes):
         y = 3.2
         image = (
             np.array([[0, 0, 0, 2, 0, 0], [0, 0, 2, 4, 2, 0], [0, 2, 4, 5, 4, 2], [6, 6, 7, 7, 6, 6], [7, 6, 7, 8, 7, 7]]) / 8
@@ -205,22 +180,18 @@ def crowd_layer() -> tuple[Figure, str]:
             write(axes, 7.2, level, name)
             write(axes, 6.5, level - 0.58, habit, fontsize=SMALL, color="#00694D")
             arrow(axes, (7.5, level), (8.1, level), GRAY)
-            grid(axes, 8.4, level, _softmax(prob @ (4 * matrix))[:, None], 0.28, ORANGE)
+            grid(axes, 8.4, level, softmax(prob @ (4 * matrix))[:, None], 0.28, ORANGE)
             write(axes, 8.75, level, ("says b", "says c", "says a")[place], ha="left")
         write(axes, 7.78, y + 1.6, "softmax", fontsize=SMALL, color=GRAY)
         brace(axes, 0.35, 4.95, 0.75, "kept: predicts new images", BLUE)
         brace(axes, 5.9, 9.55, 0.75, "dropped after training", "#00694D")
-    alt = (
+    return fig, (
         "The crowd layer as a bottleneck, from left to right: an image, the backbone network, a narrow column of "
         "class probabilities p, and behind it one matrix for each annotator, which turns p into that annotator's "
         "label distribution. A careful annotator's matrix is dark on its diagonal, one who confuses two classes has a"
         " dark block, one who guesses is evenly gray. Everything up to p is kept for new images; the matrices are "
         "dropped after training."
     )
-    return fig, alt
-
-
-# ---------------------------------------------------------------------- CCEM
 
 
 def ccem() -> tuple[Figure, str]:
@@ -228,8 +199,7 @@ def ccem() -> tuple[Figure, str]:
     rng = np.random.default_rng(3)
     posterior = 0.78 * rng.dirichlet((0.45, 0.45, 0.45), 60) + 0.22 / 3
     confusion = np.array([[0.76, 0.12, 0.12], [0.12, 0.76, 0.12], [0.12, 0.12, 0.76]])
-    with in_style():
-        fig, axes = canvas(10, 4.95)
+    with canvas(10, 4.95) as (fig, axes):
         side, y = 2.5, 1.85
         lefts = (0.35, 3.75, 7.15)
         titles = ("classifier: items $f(x_i)$", "annotator $r$: rows of $A_r$", "labels: $q_{ir} = f(x_i)\\,A_r$")
@@ -261,14 +231,13 @@ def ccem() -> tuple[Figure, str]:
             write(axes, left + side / 2, 0.85, formula, color=tint)
         words = "Stretch the left triangle and shrink the middle one: the labels stay the same."
         write(axes, 5, 0.25, words, color=GRAY, fontsize=SMALL)
-    alt = (
+    return fig, (
         "Three triangles whose corners are the classes. Left: each item is a point, its class probabilities f; the "
         "triangle around the points can be stretched to the corners, which penalty (F) rewards. Middle: the three "
         "rows of an annotator's confusion matrix are the corners of a triangle, which penalty (W) makes large. Right:"
         " the labels' distributions are the items' points seen through the annotator's triangle. CCEM fits only this "
         "product, so a larger left triangle and a smaller middle one can give the same labels."
     )
-    return fig, alt
 
 
 def _corner(left: float, bottom: float, side: float, points: np.ndarray) -> np.ndarray:
@@ -277,13 +246,9 @@ def _corner(left: float, bottom: float, side: float, points: np.ndarray) -> np.n
     return np.asarray(points) @ corners
 
 
-# ---------------------------------------------------------------------- CCC
-
-
 def ccc() -> tuple[Figure, str]:
     """CCC's loop for a batch: virtual, meta and actual step of one network, with the other's meta set."""
-    with in_style():
-        fig, axes = canvas(10, 6.0)
+    with canvas(10, 6.0) as (fig, axes):
         write(axes, 1.5, 5.7, "each epoch", fontweight="bold")
         write(axes, 6.5, 5.7, "each batch, for network 1", fontweight="bold")
         axes.add_patch(Rectangle((0.12, 0.15), 2.86, 5.3, fc="#FAFAFA", ec="#CCCCCC"))
@@ -314,26 +279,22 @@ def ccc() -> tuple[Figure, str]:
         arrow(axes, (8.0, 2.2), (6.65, 1.6), INK, bend=-0.3)
         arrow(axes, (4.3, 2.3), (4.3, 3.6), INK)
         write(axes, 4.45, 2.95, "forget $V$, next batch", ha="left", fontsize=SMALL, color=GRAY)
-        elbow(axes, (2.8, 0.6), (8.9, 2.2), RED)
+        axes.plot([2.8, 8.9], [0.6, 0.6], color=RED, lw=1.8, solid_capstyle="round")
+        arrow(axes, (8.9, 0.6), (8.9, 2.2), RED)
         arrow(axes, (2.85, 4.5), (3.45, 4.5), GRAY)
         write(axes, 8.35, 4.85, "network 2: the same,\nwith meta set 1", fontsize=SMALL, color=GRAY)
-    alt = (
+    return fig, (
         "CCC. Once an epoch, annotators are grouped by K-Means on their matrices T, and each of two networks picks a "
         "meta set of items that it finds easiest. For each batch, network 1 goes round a loop: a virtual step with a "
         "correction V for each group of annotators; a meta step that asks how V should change for network 2's meta "
         "set to fit better; an actual step on the corrected matrices, after which V is forgotten. Network 2 does the "
         "same with the meta set of network 1."
     )
-    return fig, alt
-
-
-# ---------------------------------------------------------------------- KD-Crowd
 
 
 def kd_crowd() -> tuple[Figure, str]:
     """KD-Crowd's three stages: a crowd model teaches a robust student, which then guides a new crowd model."""
-    with in_style():
-        fig, axes = canvas(10, 4.9)
+    with canvas(10, 4.9) as (fig, axes):
         xs, y = (1.65, 5.0, 8.35), 2.35
         names = ("stage 0: teacher", "stage 1: student", "stage 2: final model")
         for x, name in zip(xs, names, strict=True):
@@ -358,27 +319,19 @@ def kd_crowd() -> tuple[Figure, str]:
             write(axes, x, 1.1, loss, fontsize=14)
         words = r"$q$ and $\tilde p$ are soft predictions of all training items. Each stage starts with a new network."
         write(axes, 5.0, 0.35, words, color=GRAY, fontsize=SMALL)
-    alt = (
+    return fig, (
         "KD-Crowd's three stages from left to right. Stage 0: a crowd model, a network with annotators' matrices, is "
         "trained on the labels and hands on its soft predictions q. Stage 1: a robust network without a noise model "
         "and without labels learns from q by information gain and hands on its predictions. Stage 2: a new crowd "
         "model is trained on the labels and guided by the student's predictions."
     )
-    return fig, alt
-
-
-# ---------------------------------------------------------------------- a tagged sentence
 
 
 def tagged_sentence(words: Sequence[str], tags: Mapping[str, Sequence[str]]) -> tuple[Figure, str]:
     """A sentence with its names marked, a line for each annotator.
 
-    Args:
-        words: of the sentence, up to a dozen.
-        tags: by annotator (or "truth"), a BIO tag a word, such as ``B-PER``.
-
-    Raises:
-        ValueError: no words or tags, or a line of another length than the sentence.
+    ``words`` are up to a dozen, ``tags`` by annotator (or "truth") a BIO tag a word, such as ``B-PER``. Raises ValueError
+    without words or tags, or for a line of another length than the sentence.
     """
     if not words or not tags or any(len(line) != len(words) for line in tags.values()):
         raise ValueError(
@@ -392,8 +345,7 @@ def tagged_sentence(words: Sequence[str], tags: Mapping[str, Sequence[str]]) -> 
     legend = ["no box: outside of all names", *(f"{kind}: {kinds[kind][1]}" for kind in used if kind in kinds)]
     legend = textwrap.wrap("; ".join(legend), int((starts[-1] - starts[0]) / 0.1))
     height = 0.9 + 0.5 * len(tags) + 0.25 * len(legend)
-    with in_style():
-        fig, axes = canvas(float(starts[-1]) + 0.2, height)
+    with canvas(float(starts[-1]) + 0.2, height) as (fig, axes):
         for word, left, width in zip(words, starts, widths, strict=False):
             write(axes, left + width / 2, height - 0.42, word, fontweight="bold", va="baseline")
         for place, (name, found) in enumerate(spans.items()):

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
 from lib import paths
@@ -20,8 +18,8 @@ from lib.plotting.legibility import faults
 from lib.storage import write_atomically
 
 __all__ = [
-    "BLUE", "GRAY", "GREEN", "ORANGE", "PAPER", "PURPLE", "RED", "STYLE", "color", "dashes", "in_style", "line", "marker",
-    "save", "style",
+    "BLUE", "GRAY", "GREEN", "ORANGE", "PAPER", "PURPLE", "RED", "STYLE", "color", "in_style", "look", "marker", "save",
+    "style",
 ]  # fmt: skip
 
 STYLE = {
@@ -108,25 +106,29 @@ def style() -> None:
     mpl.rcParams.update(STYLE)
 
 
+def in_style():
+    """The house style for the time of a ``with``."""
+    return plt.rc_context(STYLE)
+
+
+def look(name: str) -> tuple:
+    """A method's color, marker and line, the same in every figure; an unknown name has its own, taken from the palette."""
+    base, added, _ = name.partition("+")
+    if added and base in METHODS:  # under KD-Crowd, or trained as long: in the base's color
+        return (METHODS[base][0], "*", _LINES[3]) if name.endswith("+kd") else (METHODS[base][0], "X", "-.")
+    number = zlib.crc32(name.encode())  # unlike hash(), the same in every process
+    unknown = (_COLORS[number % len(_COLORS)], _MARKERS[number // 8 % len(_MARKERS)], _LINES[number // 128 % len(_LINES)])
+    return METHODS.get(name) or LOSSES.get(name, unknown)
+
+
 def color(name: str) -> str:
-    """A method's color, the same in every figure; an unknown name always gets the same color of the palette."""
-    return _look(name)[0]
+    """A method's color."""
+    return look(name)[0]
 
 
 def marker(name: str) -> str:
     """A method's marker."""
-    return _look(name)[1]
-
-
-def line(name: str) -> str | tuple:
-    """A method's line style."""
-    return _look(name)[2]
-
-
-def dashes(name: str) -> str | tuple:
-    """A method's line style as seaborn wants it: lengths of dashes and gaps."""
-    look = line(name)
-    return look[1] if isinstance(look, tuple) else {"-": "", "--": (3.7, 1.6), "-.": (6.4, 1.6, 1, 1.6)}[look]
+    return look(name)[1]
 
 
 def save(
@@ -134,11 +136,10 @@ def save(
 ) -> None:
     """Write ``figures/<notebook>/<name>.png`` beside ``<name>.csv``, the numbers that were drawn, and ``<name>.alt.txt``.
 
-    The image carries no version or date, so equal figures are equal files.
+    The image carries no version or date, so equal figures are equal files. The figure stays open, to be shown.
 
     Args:
-        fig: stays open, to be shown.
-        notebook: the notebook's name without ending.
+        fig, notebook: the figure, and the notebook's name without ending.
         name: the figure's name: lower case letters, digits, hyphens, underscores; not ``table``.
         data: what was drawn, one line a mark; an index with a name becomes a column. None for a picture of a model, which
             shows no numbers: it has no table, and its name begins with ``model_``.
@@ -159,10 +160,11 @@ def save(
     alt = " ".join(alt.split())
     if len(alt) < 30:
         raise ValueError(f"figure {name!r} needs alt=, one to three sentences that say what it shows; found {alt!r}")
+    unreadable = faults(fig)  # lays the figure out: only then are tick labels known
     if not allow_unlabeled and (unnamed := list(_unnamed_axes(fig))):
         raise ValueError(f"figure {name!r} has axes without a name: {', '.join(unnamed)}")
-    if found := faults(fig):
-        raise ValueError(f"figure {name!r} has words that cannot be read: {'; '.join(found)}")
+    if unreadable:
+        raise ValueError(f"figure {name!r} has words that cannot be read: {'; '.join(unreadable)}")
     image = io.BytesIO()
     fig.savefig(image, format="png", dpi=fig.dpi, metadata={"Software": None})
     folder = paths.figures(notebook)
@@ -170,49 +172,20 @@ def save(
     write_atomically(folder / f"{name}.alt.txt", alt + "\n")
     if no_numbers:
         return
-    data = data.reset_index() if any(level is not None for level in data.index.names) else data
-    text = _without_rounding(data).to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    write_atomically(folder / f"{name}.csv", text)
-
-
-def _without_rounding(data: pd.DataFrame) -> pd.DataFrame:
-    """Zeros for numbers that are nothing beside the largest of their column: another processor rounds otherwise."""
-    numbers, data = data.select_dtypes("floating"), data.copy()
+    data = data.reset_index() if any(level is not None for level in data.index.names) else data.copy()
+    numbers = data.select_dtypes("floating")
     size = numbers.abs()
+    # What is nothing beside the largest number of its column becomes zero: another processor rounds otherwise.
     data[numbers.columns] = numbers.mask(size <= 1e-12 * size[size < math.inf].max(), 0.0)
-    return data
-
-
-def _look(name: str) -> tuple:
-    base, added, _ = name.partition("+")
-    if added and base in METHODS:  # under KD-Crowd, or trained as long: in the base's color
-        return (METHODS[base][0], "*", _LINES[3]) if name.endswith("+kd") else (METHODS[base][0], "X", "-.")
-    if known := METHODS.get(name) or LOSSES.get(name):
-        return known
-    number = zlib.crc32(name.encode())  # unlike hash(), the same in every process
-    return (
-        _COLORS[number % len(_COLORS)],
-        _MARKERS[number // 8 % len(_MARKERS)],
-        _LINES[number // 128 % len(_LINES)],
-    )
+    write_atomically(folder / f"{name}.csv", data.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
 def _unnamed_axes(fig: Figure) -> Iterator[str]:
     """Axes that show tick labels and have no name, neither of their own nor of the whole figure."""
-    fig.canvas.draw()  # only now are tick labels known
-    for number, axes in enumerate(fig.axes):
-        where = f"panel {number + 1}" + (f" ({axes.get_title()!r})" if axes.get_title() else "")
+    for number, axes in enumerate(fig.axes, 1):
+        where = f"panel {number}" + (f" ({axes.get_title()!r})" if axes.get_title() else "")
         for letter, axis, whole in (("x", axes.xaxis, fig.get_supxlabel()), ("y", axes.yaxis, fig.get_supylabel())):
-            if _has_tick_labels(axes, axis) and not (axis.get_label_text() or whole):
+            if axis.get_label_text() or whole or not (axes.get_visible() and axes.axison and axis.get_visible()):
+                continue
+            if any(label.get_visible() and label.get_text() for label in axis.get_ticklabels()):
                 yield f"{letter} axis of {where}"
-
-
-def _has_tick_labels(axes: Axes, axis: Axis) -> bool:
-    if not (axes.get_visible() and axes.axison and axis.get_visible()):
-        return False
-    return any(label.get_visible() and label.get_text() for label in axis.get_ticklabels())
-
-
-def in_style():
-    """The house style for the time of a ``with``."""
-    return plt.rc_context(STYLE)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -175,11 +174,8 @@ def test_options_that_contradict_themselves(tmp_path):
         read(tmp_path, PLAIN, classes=("cat", "dog", "Dog"))
     with pytest.raises(Refusal, match="must be three columns"):
         read(tmp_path, PLAIN, item="label")
-
-
-def test_no_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="there is no file"):
-        read_labels(tmp_path / "labels.csv")
+    with pytest.raises(Refusal, match="no annotator 'cy' to trust"):
+        read(tmp_path, PLAIN, trusted="cy")
 
 
 def test_empty_labels_are_left_out_and_said(tmp_path):
@@ -224,8 +220,6 @@ def test_contradicting_truths_are_refused(tmp_path):
     text = "item,annotator,label,gold\na,ann,cat,cat\na,ben,dog,dog\n" + "b,ann,cat,\n"
     with pytest.raises(Refusal, match="item 'a' has two different known classes"):
         read(tmp_path, text, known_column="gold")
-    with pytest.raises(Refusal, match="no annotator 'cy' to trust"):
-        read(tmp_path, PLAIN, trusted="cy")
 
 
 def test_what_was_understood_in_words(tmp_path):
@@ -233,10 +227,3 @@ def test_what_was_understood_in_words(tmp_path):
     assert "4 labels for 2 items from 2 annotators" in words
     assert "items with two or more: 2" in words
     assert "2 classes: cat (1), dog (3)" in words
-
-
-def test_ties_go_by_the_file_not_by_the_name(tmp_path):
-    first = read(tmp_path, HEADER + "a,ann,cat\na,ben,dog\nb,ann,dog\n").first_said
-    renamed = read(tmp_path, HEADER + "a,ann,xcat\na,ben,dog\nb,ann,dog\n").first_said
-    np.testing.assert_array_equal(first, [0, 1])
-    np.testing.assert_array_equal(renamed, [1, 0])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
@@ -32,12 +31,6 @@ ROWS = [
 FRAME = frame(ROWS)
 
 
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
-
-
 def test_lifts_by_hand():
     table = claims.lifts(FRAME, "test_acc_last", ["dl-em", "ccem", "max-mig"], added)
     assert list(table["method"]) == ["dl-em", "ccem", "ccem"]
@@ -60,15 +53,6 @@ def test_equal_to_the_claims_difference():
 def test_two_values_of_a_seed_are_refused():
     with pytest.raises(ValueError, match=r"on labelme \(real\): name what differs"):
         claims.lifts(frame([*ROWS, row("ccem", 0, 0.3)]), "test_acc_last", ["ccem"], added)
-
-
-def test_mean_over_methods_needs_all_of_them():
-    found = claims.mean_sample(FRAME, "test_acc_last", ["ccem", "dl-em"], dataset="labelme")
-    assert found.values == pytest.approx({0: 70})
-    assert (found.scale, found.unit) == ("quick", "%")
-    assert claims.mean_sample(FRAME, "confusion_error", ["dl-em+kd"]).values == {0: 0.2}
-    assert claims.mean_sample(FRAME, "test_acc_last", ["ccem", "conal"], dataset="labelme").values == {}
-    assert claims.mean_sample(FRAME, "test_acc_last", ["ccem"], dataset="music").values == {}
 
 
 def test_dots_show_the_table():

@@ -1,0 +1,135 @@
+"""From labels to tables and sentences: who guesses, what is tied, how many labels are wrong, and what cannot be told."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib.aggregation import fusion
+from lib.own_data import Options, fit, page, report
+from lib.own_data.intake import read_labels
+
+
+def table(rows) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["item", "annotator", "label"])
+
+
+def labels(per_item=3, n_items=60, seed=0, names=("ann", "ben", "cy", "dee"), classes=("cat", "dog")):
+    """True classes, and labels of annotators of whom each is worse than the one before."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n_items) % len(classes)
+    rows = [
+        (f"item {i}", names[who], classes[y[i] if rng.random() < 0.9 - 0.1 * who else rng.integers(len(classes))])
+        for i in range(n_items)
+        for who in rng.permutation(len(names))[:per_item]
+    ]
+    return y, table(rows)
+
+
+def test_too_little_overlap_is_said_and_nothing_is_claimed():
+    found = fit(labels(per_item=1)[1])
+    told, warned = page.sentences(found)
+    assert "Too few items have two labels" in warned[0]
+    assert any("4 groups that share no items" in text for text in warned)
+    for name, column in (("cleaned_labels", "confidence"), ("annotators", "accuracy"), ("label_quality", "score")):
+        assert found.tables[name][column].isna().all()
+    assert (found.tables["cleaned_labels"]["label"].to_numpy() == found.tables["cleaned_labels"]["majority_vote"]).all()
+    assert not any("right with probability" in text for text in told)
+
+
+def test_ties_are_shown_and_do_not_hang_on_names():
+    sides = [("cat", "dog"), ("dog", "cat")]
+    frame = table([(f"i{n}", who, label) for n in range(40) for who, label in zip("ab", sides[n % 2 - 1], strict=True)])
+    found = fit(frame)
+    first = found.tables["cleaned_labels"]
+    renamed = fit(frame.replace({"label": {"cat": "xcat"}, "annotator": {"a": "z"}})).tables["cleaned_labels"]
+    assert first["tied"].all()
+    assert set(first["majority_vote"]) == {"cat|dog"}
+    assert first.set_index("item")["label"].to_dict() == renamed.replace("xcat", "cat").set_index("item")["label"].to_dict()
+    assert any("no more than by chance" in text for text in page.sentences(found)[1])
+
+
+def test_known_classes_cure_a_shared_error_and_are_not_asked_for_again():
+    y, frame = labels(classes=("a", "b", "c"), n_items=90)
+    shifted = frame.replace({"label": {"a": "b", "b": "c", "c": "a"}})
+    known = {f"item {i}": "abc"[y[i]] for i in range(30)}
+    found = fit(shifted.assign(gold=shifted["item"].map(known).fillna("")), options=Options(known_column="gold"))
+    cleaned = found.tables["cleaned_labels"].set_index("item")
+    assert np.mean([cleaned.loc[f"item {i}", "label"] == "abc"[y[i]] for i in range(90)]) > 0.9
+    assert set(found.tables["to_relabel"]["item"]).isdisjoint(known)
+    assert cleaned["known"].sum() == 30
+
+
+def test_the_number_of_wrong_labels_is_a_range_and_measured_where_classes_are_known():
+    y, frame = labels(per_item=4, n_items=120)
+    found = fit(frame)
+    told, warned = page.sentences(found)
+    low, middle, high = found.wrong()
+    assert 0 <= low < middle < high
+    assert middle == pytest.approx((1 - found.tables["cleaned_labels"]["confidence"]).sum())
+    said = f"About {middle:,.0f} of the 120 cleaned labels are expected to be wrong: from {low:,.0f}, if annotators err indep"
+    assert any(text.startswith(said) for text in told)
+    assert any("find out the classes of 50 or more items" in text for text in warned)
+    known = pd.Series(np.array(["cat", "dog"])[y[:40]], [f"item {i}" for i in range(40)])
+    measured = fit(frame.assign(gold=frame["item"].map(known).fillna("")), options=Options(known_column="gold"))
+    told, warned = page.sentences(measured)
+    assert any("measured by hiding known classes" in text for text in told)
+    assert not any("find out the classes" in text for text in [*told, *warned])
+
+
+def test_shared_errors_that_labels_show_are_said_first():
+    rng = np.random.default_rng(0)
+    rows = []
+    for item in range(400):
+        true, tempting = rng.permutation(5)[:2]
+        for who in range(6):
+            said = tempting if item % 5 == 0 and rng.random() < 0.6 else true if rng.random() < 0.8 else rng.integers(5)
+            rows.append((item, f"w{who}", f"c{said}"))
+    told, _ = page.sentences(fit(table(rows)))
+    assert told[1].startswith("Annotators appear to share errors")
+    assert "--known FILE" in told[1]
+
+
+def test_who_guesses_looks_random_and_who_mixes_up_classes_does_not():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 240)
+    says = {f"good {a}": np.where(rng.random(240) < a, y, rng.integers(0, 3, 240)) for a in (0.9, 0.89, 0.85)}
+    says |= {"swaps": np.array([1, 0, 2])[y], "guesses": rng.integers(0, 3, 240), "constant": np.zeros(240, dtype=int)}
+    frame = table([(i, who, f"c{said[i]}") for who, said in says.items() for i in range(240)])
+    people = fit(frame).tables["annotators"].set_index("annotator")
+    assert people["looks_random"].to_dict() == {who: who in ("guesses", "constant") for who in says}
+    assert "c0 → c1" in people.loc["swaps", "confusions"]
+
+
+def test_who_is_asked_is_the_best_who_has_not_labeled_the_item():
+    frame = labels(per_item=2, n_items=80)[1]
+    found = fit(frame)
+    ranking, people = found.tables["to_relabel"], found.tables["annotators"].set_index("annotator")
+    have = set(frame[["item", "annotator"]].itertuples(index=False, name=None))
+    assert have.isdisjoint(ranking[["item", "ask"]].itertuples(index=False, name=None))
+    best = people["ci_low"].idxmax()
+    free = ~ranking["item"].isin(frame.loc[frame["annotator"] == best, "item"])
+    assert (ranking.loc[free, "ask"] == best).all()
+    assert (np.diff(ranking["gain"]) <= 1e-9).all()
+
+
+def test_an_annotator_may_be_called_classifier():
+    intake = read_labels(labels(names=("classifier", "ben", "cy", "dee"))[1])
+    people = report.annotator_table(intake.crowd, fusion.estimate(intake.crowd), intake.known, np.full((60, 2), 0.5))
+    assert people["annotator"].tolist() == ["ben", "classifier", "cy", "dee", "classifier (trained)"]
+    assert people["looks_random"].dtype == bool
+
+
+def test_where_matrices_would_not_fit_there_is_one_accuracy_an_annotator(monkeypatch):
+    monkeypatch.setattr(fusion, "NUMBERS_AT_MOST", 3 * 3 * 4 - 1)
+    monkeypatch.setattr(report, "NUMBERS_AT_MOST", 3 * 3 * 4 - 1)
+    y = np.arange(300) % 3
+    frame = table([(i, f"w{k}", f"c{(y[i] + (k == 3)) % 3}") for i in range(300) for k in range(4)])  # the last is always wrong
+    found = fit(frame)
+    assert found.estimate.model == "one coin"
+    people = found.tables["annotators"]
+    assert people["p_guessing"].isna().all()
+    assert (people["confusions"] == "").all()
+    monkeypatch.undo()
+    assert fit(frame).estimate.model == "full matrices"
