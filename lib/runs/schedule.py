@@ -15,8 +15,6 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from lib.runs.config import RunConfig, as_read
 
-__all__ = ["Queue"]
-
 _CROWD = {"crowd", "crowd_seed", "crowd_options", "seed"}  # options of data that hardly change the time
 
 
