@@ -1,6 +1,6 @@
 """One pass over the notebooks: running them, and going on where a killed pass stopped.
 
-**What is fresh is in the pass's own ledger folder**, ``passes/<hash of what was asked for>`` beside the user's rows. The same
+What is fresh is in the pass's own ledger folder, ``passes/<hash of what was asked for>`` beside the user's rows. The same
 command finds the same folder: after a crash it goes on there, and two at once share the work. When a pass ends, its rows go
 to the user's own ledger; when it is complete, the folder goes. No clock has a part in it.
 """
@@ -30,19 +30,15 @@ from lib.storage import in_use, locked, remove_unused, write_atomically
 
 
 class Pass:
-    """A fresh pass and its ledger folder; a context in which it is in use.
+    """A fresh pass and its ledger ``folder``; a context in which it is in use. Raises NotWritable.
 
     Args:
         about: what was asked for; another selection is another pass.
         begin_again: do not go on with a pass that was interrupted.
 
     Attributes:
-        folder: its ledger.
         resumed: whether there are rows of an unfinished pass about the same.
         complete: set it when all went well.
-
-    Raises:
-        NotWritable: the ledger's folder cannot be written.
     """
 
     def __init__(self, about: Mapping[str, object], begin_again: bool = False) -> None:
@@ -99,11 +95,7 @@ def run_notebooks(chosen: Sequence[Notebook], workers: int | None = None, **how)
 
     Each in a process of its own, since papermill changes the folder of the process it runs in, and since one that is killed
     then takes no other with it. When this process ends, in whatever way, they and their kernels end too.
-
-    Args:
-        chosen: the notebooks.
-        workers: how many at once, by default one per processor.
-        how: see :func:`perform`.
+    By default as many at once as there are processors; for ``how`` see :func:`perform`.
     """
     if not chosen:
         return
@@ -158,9 +150,7 @@ def perform(
     """Run one notebook. Its copy and figures go to a folder of the pass, and are published together after a complete run.
 
     Args:
-        notebook: what to run.
-        staging: the folder of the pass.
-        parameters: what to inject.
+        notebook, staging, parameters: what to run, the folder of the pass, and what to inject.
         runs: the ledger folder whose rows it reads, by default the user's own.
         in_place: read the reference alone, and make the committed notebook and its figures folder again from this run.
 

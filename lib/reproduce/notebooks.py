@@ -76,11 +76,7 @@ class Notebook:
 
 
 def discover() -> list[Notebook]:
-    """Every committed notebook, sorted by name; files that do not start with digits are none of ours.
-
-    Raises:
-        NotebookError: a file that is no notebook, or a parameters cell with something other than literals.
-    """
+    """Every committed notebook, sorted by name; files that do not start with digits are none of ours. Raises as inspect."""
     return [inspect(path) for path in sorted(paths.NOTEBOOKS.glob("[0-9]*_*.ipynb"))]
 
 
@@ -214,11 +210,8 @@ def execute(notebook: Notebook, parameters: Mapping[str, object], output: Path, 
     Args:
         notebook: what to run; its file is only read.
         parameters: values for its parameters cell, see :func:`check_parameters`.
-        output: the executed copy, written cell by cell; empty after a failure before the first.
+        output: the executed copy, written cell by cell and returned; empty after a failure before the first.
         environment: variables for the kernel beside or instead of those of :func:`kernel_environment`.
-
-    Returns:
-        ``output``.
 
     Raises:
         NotebookFailed: a cell raised, or the kernel died.
@@ -254,18 +247,12 @@ INJECTED_TAG = "injected-parameters"
 
 
 def normalize(notebook: dict) -> dict:
-    """A copy without traces of its making; doing it twice changes nothing.
+    """A copy of a notebook of format 4, without traces of its making; doing it twice changes nothing.
 
     Papermill's stamps, execution times, injected parameters, widget states and all notebook metadata but ``companion``
     go; a cell keeps its tags, its folding and its place among slides. The kernel is ``python3``, without a version, so that
     all Pythons write the same file; execution counts are 1..n; stream output that came in pieces is one piece. A cell's id is
     a hash of its source: regenerating a notebook keeps the ids, inserting a cell does not rename the others.
-
-    Args:
-        notebook: notebook of format 4 as a dictionary (an ``nbformat.NotebookNode`` is one); it is not changed.
-
-    Returns:
-        A dictionary of format 4.5.
     """
     import nbformat.v4
 

@@ -39,11 +39,7 @@ def source_digest() -> str:
 
 @contextmanager
 def connected(address: str, datasets: Iterable[str]) -> Iterator[Cluster]:
-    """A cluster, for runs on some data sets.
-
-    Raises:
-        ClusterError: Dask is not installed, no scheduler answers, or none of its workers is fit.
-    """
+    """A cluster, for runs on some data sets. Raises ClusterError, also where Dask is not installed."""
     try:
         import dask
         from distributed import Client
@@ -87,11 +83,8 @@ class Cluster(Executor):
         return sum(self._fit().values())
 
     def submit(self, fn: Callable, /, config, *args, **kwargs) -> Future:
-        """``fn(config, ...)`` on a worker that can have the configuration's data set; fails where there is none.
-
-        Raises:
-            ClusterError: the scheduler is gone.
-        """
+        """``fn(config, ...)`` on a worker that can have the configuration's data set; fails where there is none. Raises
+        ClusterError where the scheduler is gone."""
         able = [address for address in self._fit() if config.dataset not in self._lacks[address]]
         if not able:
             reasons = [lacks[config.dataset] for lacks in self._lacks.values() if config.dataset in lacks]

@@ -3,7 +3,7 @@
 import pytest
 
 from lib.reproduce import execution
-from tests.toys import toy_project
+from tests.toys import toy_project, write_notebook
 
 
 @pytest.fixture
@@ -13,6 +13,7 @@ def project(tmp_path, monkeypatch):
 
 @pytest.fixture
 def stubbed(project, monkeypatch):
-    """The project, where notebooks are not really run: that takes seconds each."""
+    """The project with one notebook; notebooks are not really run, which takes seconds each."""
+    write_notebook("10_one")
     monkeypatch.setattr(execution, "run_notebooks", project.stubbed)
     return project

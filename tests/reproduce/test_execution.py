@@ -136,14 +136,12 @@ def test_a_pass_writes_down_its_minutes_and_merge_takes_them_in(stubbed, capsys)
 
 @pytest.mark.parametrize("words", [["--keep"], ["--seeds", "7"], ["--only", "10"]])
 def test_only_a_whole_fresh_pass_is_measured_as_a_whole(stubbed, words):
-    write_notebook("10_one")
     assert stubbed.run(*words) == 0
     took = [line.what for line in minutes.read(paths.build() / "minutes.csv")]
     assert took == (["10_one"] if words[0] == "--only" else [])
 
 
 def test_a_notebook_takes_the_seconds_of_its_runs_shared_by_the_workers(stubbed, monkeypatch):
-    write_notebook("10_one")
     monkeypatch.setattr(sweep, "train", lambda config, *_, **__: (toy_row(config) | {"seconds": 120.0}, None))
     assert stubbed.run("--only", "10") == 0
     (took,) = minutes.read(paths.build() / "minutes.csv")
@@ -151,7 +149,6 @@ def test_a_notebook_takes_the_seconds_of_its_runs_shared_by_the_workers(stubbed,
 
 
 def test_a_complete_pass_is_done_the_next_begins_anew(stubbed):
-    write_notebook("10_one")
     for _ in range(2):
         stubbed.trained.clear()
         assert stubbed.run() == 0
@@ -160,7 +157,6 @@ def test_a_complete_pass_is_done_the_next_begins_anew(stubbed):
 
 
 def test_keep_trains_only_what_is_missing(stubbed):
-    write_notebook("10_one")
     write_reference([0])
     for _ in range(2):
         assert stubbed.run("--keep") == 0
@@ -170,7 +166,6 @@ def test_keep_trains_only_what_is_missing(stubbed):
 
 def test_a_pass_that_was_interrupted_goes_on_whatever_clocks_say(stubbed, capsys, monkeypatch):
     """Set back by years in the middle, or a worker's behind: it trains nothing twice. Its rows are the user's own at once."""
-    write_notebook("10_one")
     write_reference([0, 1], 0.1)
     stubbed.interrupting.add(1)
     assert stubbed.run() == 130
@@ -187,7 +182,6 @@ def test_a_pass_that_was_interrupted_goes_on_whatever_clocks_say(stubbed, capsys
 
 
 def test_fresh_gives_an_interrupted_pass_up(stubbed):
-    write_notebook("10_one")
     stubbed.interrupting.add(1)
     assert stubbed.run() == 130
     stubbed.interrupting.clear()
@@ -196,7 +190,6 @@ def test_fresh_gives_an_interrupted_pass_up(stubbed):
 
 
 def test_another_selection_is_another_pass(stubbed):
-    write_notebook("10_one")
     write_notebook("11_two")
     stubbed.failing.add(1)
     assert stubbed.run("--only", "10") == 1
@@ -208,7 +201,6 @@ def test_another_selection_is_another_pass(stubbed):
 
 
 def test_a_broken_row_of_an_unfinished_pass_is_trained_again(stubbed):
-    write_notebook("10_one")
     stubbed.failing.add(1)
     assert stubbed.run() == 1
     (file,) = unfinished()[0].glob("toy/*.json")
@@ -235,7 +227,6 @@ def test_the_same_pass_twice_at_once_is_one_pass(project):
 
 def test_a_failing_run_is_named_and_only_its_notebooks_are_left_out(stubbed, capsys):
     write_notebook("00_start")
-    write_notebook("10_one")
     stubbed.failing.add(1)
     assert stubbed.run() == 1
     printed = capsys.readouterr().out
@@ -269,7 +260,6 @@ def test_missing_data_skips_by_name_in_one_table_at_the_end(stubbed, capsys, mon
 
 def test_budget_leaves_the_rest_for_the_same_command(stubbed, capsys):
     write_notebook("00_start")
-    write_notebook("10_one")
     write_reference([0, 1], seconds=1000.0)
     assert stubbed.run("--budget", "1m") == 0
     assert stubbed.trained == []

@@ -200,7 +200,6 @@ def test_a_terminated_and_killed_pass_goes_on_without_losing_a_finished_run(proj
 
 @pytest.mark.parametrize("variable", ["CROWDS_RUNS", "CROWDS_BUILD", "CROWDS_REFERENCE"])
 def test_a_folder_that_cannot_be_written_is_one_sentence(stubbed, capsys, monkeypatch, variable):
-    write_notebook("10_one")
     file = stubbed.root / "file"
     file.write_text("in the way")
     out = stubbed.root / "out"
@@ -216,8 +215,6 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(stubbed, capsys, monkey
 
 
 def test_a_full_disk_stops_a_pass_at_its_first_row(stubbed, capsys, monkeypatch):
-    write_notebook("10_one")
-
     def full(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -232,7 +229,6 @@ def test_a_full_disk_stops_a_pass_at_its_first_row(stubbed, capsys, monkeypatch)
 
 
 def test_a_reference_row_that_is_damaged_is_one_sentence_with_the_remedy(stubbed, capsys):
-    write_notebook("10_one")
     write_reference([0, 1])
     file = paths.reference() / "toy.jsonl"
     file.write_bytes(file.read_bytes().replace(b"0.8", b"0.9", 1))
@@ -261,7 +257,6 @@ def test_a_closed_pipe_is_one_sentence(stubbed, capsys, monkeypatch):
 
 
 def test_shards_are_apart_and_together_all_runs(stubbed, capsys):
-    write_notebook("10_one")
     seeds, trained = list(range(12)), []
     for part in (1, 2, 3):
         stubbed.trained.clear()
