@@ -33,16 +33,8 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     config.stash[BEGUN] = time.monotonic()
     scratch = config.stash[SCRATCH] = tempfile.mkdtemp(prefix="learning-from-crowds-")
-    environment = notebooks.kernel_environment(
-        CROWDS_LEDGER="reference",
-        CROWDS_FIGURES=str(Path(scratch, "figures")),
-        CROWDS_RUNS=str(Path(scratch, "runs")),
-    )
-    for name, value in environment.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
+    folders = {f"CROWDS_{name}": str(Path(scratch, name.lower())) for name in ("FIGURES", "RUNS")}
+    os.environ.update(notebooks.kernel_environment(CROWDS_LEDGER="reference", **folders))
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -81,35 +73,29 @@ def _reason(name: str) -> str | None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test or a notebook's cell whose data cannot be had; first, so that no kernel starts for nothing."""
     names = [name for mark in item.iter_markers("needs_data") for name in mark.args]
-    if item.path.suffix == ".ipynb":
-        names.extend(_needs(item.path))
+    names += _needs(item.path) if item.path.suffix == ".ipynb" else ()
     missing = {name: reason for name in names if (reason := _reason(name)) is not None}
     if missing:
         item.user_properties.append((MISSING, list(missing.items())))
         pytest.skip(f"needs the data of {', '.join(missing)}")
 
 
-def _place(nodeid: str) -> str:
-    """The notebook that a cell belongs to, or the test that a case belongs to."""
-    return nodeid.split("::")[0] if ".ipynb::" in nodeid else nodeid.split("[")[0]
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The one table of everything that was skipped for want of data."""
+    """The one table of everything that was skipped for want of data: notebooks and tests, not their cells and cases."""
     skipped: dict[str, Counter[str]] = defaultdict(Counter)
     reasons: dict[str, str] = {}
     for report in terminalreporter.stats.get("skipped", ()):
         for name, reason in dict(report.user_properties).get(MISSING, ()):
-            skipped[name][_place(report.nodeid)] += 1
+            skipped[name][report.nodeid.split("::" if ".ipynb::" in report.nodeid else "[")[0]] += 1
             reasons[name] = reason
     if not skipped:
         return
     terminalreporter.section("skipped: data that this machine does not have")
-    row = "{:<20s}  {}".format
-    terminalreporter.line(row("data set", "what was skipped; why, and how to get the data"))
     width = max(shutil.get_terminal_size((120, 24)).columns - 22, 40)
+    lines = [("data set", "what was skipped; why, and how to get the data")]
     for name in sorted(skipped):
         what = [f"{place} ({count})" if count > 1 else place for place, count in sorted(skipped[name].items())]
         why = textwrap.wrap(reasons[name], width - 2, break_long_words=False, break_on_hyphens=False)
-        for label, text in zip_longest([name], [*what, *(f"  {line}" for line in why)], fillvalue=""):
-            terminalreporter.line(row(label, text))
+        lines += zip_longest([name], [*what, *(f"  {line}" for line in why)], fillvalue="")
+    for label, text in lines:
+        terminalreporter.line(f"{label:<20s}  {text}")

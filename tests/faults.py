@@ -25,36 +25,32 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import nbformat
 import numpy as np
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from lib import paths, storage
 from lib.reproduce import notebooks
 from lib.runs import ledger
+from tests.toys import write_notebook
 
 Trials = Iterator[str | None]  # of each trial what went wrong, or None
 MOVED = ("RUNS", "REFERENCE", "FIGURES", "BUILD", "CACHE")  # every trial has folders of its own
-DAMAGES = ("a bit", "a piece lost", "a piece doubled", "a digit", "cut off", "zeros")
 
 
 def damaged(content: bytes, rng: random.Random) -> bytes:
     """As a bad disk or a careless hand leaves a file."""
-    kind, place = rng.choice(DAMAGES), rng.randrange(len(content))
+    place = rng.randrange(len(content))
     end = place + rng.randrange(1, 40)
-    if kind == "a bit":
-        return content[:place] + bytes([content[place] ^ 1 << rng.randrange(8)]) + content[place + 1 :]
-    if kind == "a piece lost":
-        return content[:place] + content[end:]
-    if kind == "a piece doubled":
-        return content[:end] + content[place:]
-    if kind == "zeros":
-        return content[:place] + b"\0" * (end - place) + content[end:]
-    digits = [at for at, byte in enumerate(content) if chr(byte).isdigit()]
-    if kind == "cut off" or not digits:
-        return content[:place]
-    at = rng.choice(digits)
-    return content[:at] + str((content[at] - 48 + rng.randrange(1, 10)) % 10).encode() + content[at + 1 :]
+    digits = [at for at, byte in enumerate(content) if chr(byte).isdigit()] or [place]
+    digit = rng.choice(digits)
+    kinds = [
+        content[:place] + bytes([content[place] ^ 1 << rng.randrange(8)]) + content[place + 1 :],  # a bit
+        content[:place] + content[end:],  # a piece lost
+        content[:end] + content[place:],  # a piece doubled
+        content[:place] + b"\0" * (end - place) + content[end:],  # zeros
+        content[:digit] + b"%d" % ((content[digit] - 48 + rng.randrange(1, 10)) % 10) + content[digit + 1 :],  # a digit
+        content[:place],  # cut off
+    ]
+    return rng.choice(kinds)
 
 
 def some_rows(count: int) -> list[dict]:
@@ -68,36 +64,85 @@ def some_rows(count: int) -> list[dict]:
 # ---------------------------------------------------------------------- files
 
 
+def _damage(
+    files: list[Path], times: int, rng: random.Random, read: Callable[[], object], right: Callable, *words: str
+) -> Trials:
+    """Damage one of the files and read: what is read is right, or there is an error that says all of the words."""
+    contents = {file: file.read_bytes() for file in files}
+    for _ in range(times):
+        file = rng.choice(files)
+        file.write_bytes(damaged(contents[file], rng))
+        try:
+            yield None if right(read(), file) else f"believed a damaged {file.name}"
+        except (ledger.LedgerError, notebooks.NotebookError) as error:
+            yield None if all(word in str(error) for word in words) else f"says only {error}"
+        file.write_bytes(contents[file])
+
+
 def own_rows(times: int, rng: random.Random) -> Trials:
     """The user's own rows: believed as they were, or set aside."""
     rows = {row["key"]: ledger.write(row) for row in some_rows(20)}
-    folder = paths.runs() / "music"
-    contents = {key: (folder / f"{key}.json").read_bytes() for key in rows}
-    for _ in range(times):
-        key = rng.choice(list(rows))
-        (folder / f"{key}.json").write_bytes(damaged(contents[key], rng))
-        found = {row["key"]: row for row in ledger.own_rows("music")}
-        wrong = [name for name, row in found.items() if row != rows.get(name)]
-        lost = rows.keys() - found.keys() - {key}
-        yield f"believed {wrong}, lost {sorted(lost)}" if wrong or lost else None
-        (folder / f"{key}.json").write_bytes(contents[key])
+
+    def right(found: list[dict], file: Path) -> bool:
+        lost = rows.keys() - {row["key"] for row in found}
+        return all(row == rows.get(row["key"]) for row in found) and lost <= {file.stem}
+
+    files = [paths.runs() / "music" / f"{key}.json" for key in rows]
+    return _damage(files, times, rng, lambda: ledger.own_rows("music"), right)
 
 
 def reference_rows(times: int, rng: random.Random) -> Trials:
     """The committed rows: as they were, or an error with file, line and remedy."""
-    rows = some_rows(20)
-    ledger.write_reference("music", rows)
+    ledger.write_reference("music", some_rows(20))
     rows = ledger.reference_rows("music")
-    files = [paths.reference() / f"music.{kind}" for kind in ("jsonl", "digests")]
-    contents = {file: file.read_bytes() for file in files}
-    for _ in range(times):
-        file = rng.choices(files, [4, 1])[0]
-        file.write_bytes(damaged(contents[file], rng))
-        try:
-            yield None if ledger.reference_rows("music") == rows else f"believed a damaged {file.name}"
-        except ledger.LedgerError as error:
-            yield None if "music.jsonl" in str(error) and "git checkout --" in str(error) else f"says only {error}"
-        file.write_bytes(contents[file])
+    files = [paths.reference() / f"music.{kind}" for kind in ("jsonl", "jsonl", "jsonl", "digests")]
+    words = ("music.jsonl", "git checkout --")
+    return _damage(files, times, rng, lambda: ledger.reference_rows("music"), lambda found, _: found == rows, *words)
+
+
+def arrays(times: int, rng: random.Random) -> Trials:
+    """Arrays beside a row: as they were, or an error that names the row."""
+    kept = np.arange(300, dtype=np.float32)
+    row = ledger.write(some_rows(1)[0] | {"arrays": {"confusion": kept}})
+    files = [paths.runs() / "music" / f"{row['key']}.npz"]
+    same = lambda found, _: np.array_equal(found["confusion"], kept)  # noqa: E731
+    return _damage(files, times, rng, lambda: ledger.arrays(row), same, row["key"])
+
+
+def notebook_files(times: int, rng: random.Random) -> Trials:
+    """Notebooks: read, or an error that names the notebook."""
+    paths.NOTEBOOKS = paths.runs().parent
+    file = write_notebook("10_one", data=["digits"])
+    return _damage([file], times, rng, lambda: notebooks.inspect(file), lambda *_: True, file.name)
+
+
+def caches(times: int, rng: random.Random) -> Trials:
+    """Derived arrays: as they were, made again where damaged, healed afterwards."""
+    made: list[int] = []
+    arrays = {"images": np.arange(600, dtype=np.uint8), "labels": np.arange(7)}
+
+    def make() -> dict[str, np.ndarray]:
+        made.append(1)
+        return arrays
+
+    def read() -> tuple:
+        made.clear()
+        several = storage.cached_arrays(paths.cache(), "several", make)
+        one = storage.cached_array(paths.cache(), "one", lambda: make()["images"])
+        tries = len(made)
+        for _ in range(2):
+            storage.cached_arrays(paths.cache(), "several", make)
+            storage.cached_array(paths.cache(), "one", lambda: make()["images"])
+        return {**several, "one": one}, tries, len(made)
+
+    def right(found: tuple, file: Path) -> bool:
+        values, tries, all_tries = found
+        expected = arrays | {"one": arrays["images"]}
+        return all(np.array_equal(values[name], expected[name]) for name in expected) and all_tries == tries <= 1
+
+    read()
+    files = [file for file in sorted(paths.cache().iterdir()) if file.suffix != ".lock"]
+    return _damage(files, times, rng, read, right)
 
 
 def merges(times: int, rng: random.Random) -> Trials:
@@ -120,7 +165,8 @@ def merges(times: int, rng: random.Random) -> Trials:
             with contextlib.suppress(ValueError, AttributeError):
                 changed = json.loads(content)
                 changed.pop("digest", None)
-                content = json.dumps(changed | {"digest": ledger.digest(changed)}, sort_keys=True).encode()
+                sealed = changed | {"digest": ledger.digest(json.dumps(changed, sort_keys=True))}
+                content = json.dumps(sealed, sort_keys=True).encode()
         file.write_bytes(content)
         try:
             ledger.merge(out)
@@ -135,103 +181,26 @@ def merges(times: int, rng: random.Random) -> Trials:
         yield f"merged {wrong}" if wrong else None
 
 
-def caches(times: int, rng: random.Random) -> Trials:
-    """Derived arrays: as they were, made again where damaged, healed afterwards."""
-    folder, one = paths.cache(), np.arange(500, dtype=np.float32)
-    several = {"images": np.arange(600, dtype=np.uint8), "labels": np.arange(7)}
-    for number in range(times):
-        made: list[int] = []
-
-        def again(value, made=made):
-            made.append(1)
-            return value
-
-        if number % 2:
-            read = lambda: storage.cached_array(folder, "one", lambda: again(one))  # noqa: E731
-        else:
-            read = lambda: storage.cached_arrays(folder, "several", lambda: again(several))  # noqa: E731
-        read()
-        made.clear()
-        file = rng.choice(list(folder.glob("one.[ns]*" if number % 2 else "several.[ns]*")))
-        file.write_bytes(damaged(file.read_bytes(), rng))
-        found, tries = read(), len(made)
-        read()
-        same = np.array_equal(found, one) if number % 2 else all(np.array_equal(found[k], v) for k, v in several.items())
-        yield None if same and len(made) == tries <= 1 else f"{file.name}: same {same}, made {tries} and {len(made)} times"
-
-
-def arrays(times: int, rng: random.Random) -> Trials:
-    """Arrays beside a row: as they were, or an error that names the row."""
-    kept = {"confusion": np.arange(300, dtype=np.float32)}
-    row = ledger.write(some_rows(1)[0] | {"arrays": kept})
-    file = paths.runs() / "music" / f"{row['key']}.npz"
-    content = file.read_bytes()
-    for _ in range(times):
-        file.write_bytes(damaged(content, rng))
-        try:
-            yield None if np.array_equal(ledger.arrays(row)["confusion"], kept["confusion"]) else "believed other arrays"
-        except ledger.LedgerError as error:
-            yield None if row["key"] in str(error) else f"says only {error}"
-
-
-def notebook_files(times: int, rng: random.Random) -> Trials:
-    """Notebooks: read, or an error that names the notebook."""
-    cells = [new_markdown_cell("# One"), new_code_cell('scale: str = "quick"', metadata={"tags": ["parameters"]})]
-    file = paths.runs().parent / "10_one.ipynb"
-    nbformat.write(new_notebook(cells=cells, metadata={"companion": {"data": ["digits"]}}), file)
-    content = file.read_bytes()
-    for _ in range(times):
-        file.write_bytes(damaged(content, rng))
-        try:
-            notebooks.inspect(file)
-            yield None
-        except notebooks.NotebookError as error:
-            yield None if file.name in str(error) else f"says only {error}"
-
-
 # ---------------------------------------------------------------------- passes
 
-PROGRAM = """
-import os, pathlib, sys, time
-from lib import paths, protocols
-from lib.reproduce import __main__ as reproduce
-from lib.runs import sweep
-from tests.toys import toy_grid, toy_row
-
-root = pathlib.Path(sys.argv[1])
-paths.NOTEBOOKS, paths.README = root / "notebooks", root / "README.md"
-protocols.grid = toy_grid
-
-def train(config, device="cpu", progress=False):
-    with (root / "trained").open("a") as file:
-        file.write(f"{config.scale} {config.seed}\\n")
-    time.sleep(0.05)
-    return toy_row(config), None
-
-sweep.train = train  # at the top level, so that the workers have it too
-if __name__ == "__main__":
-    sys.exit(reproduce.main(sys.argv[2:]))
-"""
 SEEDS = 16
 
 
 def _project(root: Path) -> Callable[..., subprocess.Popen]:
-    from tests.toys import write_notebook
-
     for name in ("RUNS", "REFERENCE", "FIGURES", "BUILD"):
         os.environ[f"CROWDS_{name}"] = str(root / name.lower())
     paths.NOTEBOOKS = root / "notebooks"
     paths.NOTEBOOKS.mkdir(parents=True)
     write_notebook("10_one")
-    (root / "program.py").write_text(PROGRAM)
-    command = [sys.executable, str(root / "program.py"), str(root), "--workers", "2", "--seeds", *map(str, range(SEEDS))]
-    environment = os.environ | {"PYTHONPATH": str(paths.ROOT)}
-    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return lambda *words: subprocess.Popen([*command, *words], env=environment, start_new_session=True, **quiet)
+    command = [sys.executable, "-m", "tests.toy_program", str(root), "--workers", "2", "--seeds", *map(str, range(SEEDS))]
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": paths.ROOT}
+    return lambda *words: subprocess.Popen([*command, *words], start_new_session=True, **quiet)
 
 
 def _trained(root: Path) -> list[str]:
-    return (root / "trained").read_text().splitlines() if (root / "trained").exists() else []
+    """Scale and seed of each run that was begun."""
+    lines = (root / "trained").read_text().splitlines() if (root / "trained").exists() else []
+    return [line.rpartition(" ")[0] for line in lines]
 
 
 def _numbers(root: Path) -> str:

@@ -1,4 +1,4 @@
-"""One list of versions for everybody, a library that a bare machine can import, and no trace of any machine."""
+"""One list of versions for everybody, commands that make the environment, and no trace of any machine."""
 
 from __future__ import annotations
 
@@ -17,24 +17,23 @@ from packaging.utils import canonicalize_name
 
 from lib import paths
 
-LOCK = paths.ROOT / "requirements.txt"
+LOCK, SITE_LOCK = paths.ROOT / "requirements.txt", paths.ROOT / "requirements-site.txt"
 SITE = paths.ROOT / "lib" / "site"  # has packages of its own, in requirements-site.in
 FILES = sorted(file for file in (paths.ROOT / "lib").rglob("*.py") if SITE not in file.parents)
-MODULES = [".".join(file.relative_to(paths.ROOT).with_suffix("").parts).removesuffix(".__init__") for file in FILES]
 
 
 @cache
-def asked() -> list[Requirement]:
-    lines = (line.split("#")[0].strip() for line in (paths.ROOT / "requirements.in").read_text().splitlines())
+def asked(name: str = "requirements.in") -> list[Requirement]:
+    lines = (line.split("#")[0].strip() for line in (paths.ROOT / name).read_text().splitlines())
     return [Requirement(line) for line in lines if line]
 
 
 @cache
-def locked() -> dict[str, list[Requirement]]:
+def locked(lock: Path = LOCK) -> dict[str, list[Requirement]]:
     """Name to its pins, one for each marker it is split by."""
     pins: dict[str, list[Requirement]] = {}
-    for line in LOCK.read_text().splitlines():
-        if not line.startswith((" ", "#")):
+    for line in lock.read_text().splitlines():
+        if line and not line.startswith((" ", "#")):
             pin = Requirement(line.removesuffix("\\"))
             pins.setdefault(canonicalize_name(pin.name), []).append(pin)
     return pins
@@ -58,11 +57,7 @@ def test_conda_users_get_python_pip_and_the_lock():
     recipe = yaml.safe_load((paths.ROOT / "environment.yml").read_text())
     assert recipe["channels"] == ["conda-forge"]
     assert recipe["dependencies"] == ["python >=3.11,<3.13", "pip", {"pip": ["-r requirements.txt"]}]
-
-
-def test_pyproject_names_the_same_pythons_as_the_conda_recipe():
-    project = (paths.ROOT / "pyproject.toml").read_text()
-    assert 'requires-python = ">=3.11,<3.13"' in project
+    assert 'requires-python = ">=3.11,<3.13"' in (paths.ROOT / "pyproject.toml").read_text()
 
 
 @pytest.mark.parametrize("python", ["3.11", "3.12"])
@@ -73,10 +68,11 @@ def test_each_package_asked_for_is_locked_once_and_within_its_bounds(python):
         assert wish.specifier.contains(version(pins[0])), f"locked {pins[0]} does not fit {wish}"
 
 
-def test_the_lock_is_hashed_and_does_not_say_where_packages_come_from():
-    text = LOCK.read_text()
+@pytest.mark.parametrize("lock", [LOCK, SITE_LOCK], ids=lambda lock: lock.name)
+def test_a_lock_is_hashed_and_does_not_say_where_packages_come_from(lock):
+    text = lock.read_text()
     for word in ("://", "--index", "--extra-index", "--find-links", "--trusted-host", " @ ", "file:"):
-        assert word not in text, f"{LOCK.name} holds {word!r}"
+        assert word not in text, f"{lock.name} holds {word!r}"
     entries = re.split(r"\n(?=[^\s#])", text.split("\n", 2)[2])
     bare = [entry.split()[0] for entry in entries if "--hash=sha256:" not in entry]
     assert not bare, f"no hash for {bare}"
@@ -126,75 +122,25 @@ def test_each_package_that_lib_imports_is_asked_for():
     assert not strangers, f"add to requirements.in: {strangers}"
 
 
-def test_the_sites_lock_pins_with_hashes_what_is_asked_for_and_names_no_address():
+def test_the_site_asks_for_what_it_imports_and_has_it_locked():
     names = {"docutils": "sphinx", "PIL": "pillow", "markdown_it": "markdown-it-py"}  # a module and what brings it
-    text = (paths.ROOT / "requirements-site.txt").read_text()
-    pins = [block for block in text.split("\n") if block and not block.startswith((" ", "#"))]
-    assert text.count("--hash=sha256:") >= len(pins) > 20
-    assert "://" not in text
-    lines = (line.split("#")[0].strip() for line in (paths.ROOT / "requirements-site.in").read_text().splitlines())
-    wishes = {canonicalize_name(Requirement(line).name) for line in lines if line}
-    assert wishes <= {canonicalize_name(Requirement(pin.removesuffix("\\")).name) for pin in pins}
+    wishes = {canonicalize_name(wish.name) for wish in asked("requirements-site.in")}
+    assert wishes <= locked(SITE_LOCK).keys()
     imported = {name for file in SITE.rglob("*.py") for name in imports(file)} - set(sys.stdlib_module_names) - {"lib"}
     assert {canonicalize_name(names.get(name, name)) for name in imported} <= wishes
-
-
-BARE = """
-import importlib, importlib.abc, sys
-
-blocked, modules = set(sys.argv[1].split(",")), sys.argv[2].split(",")
-
-class Absent(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in blocked:
-            raise ModuleNotFoundError(f"No module named {name!r} on this machine", name=name)
-
-sys.meta_path.insert(0, Absent())
-for module in modules:
-    try:
-        importlib.import_module(module)
-    except ImportError as error:
-        print(f"{module}: {error}")
-"""
-
-
-def import_without(blocked: list[str], modules: list[str]) -> str:
-    """What cannot be imported on a machine that lacks some packages: one line a module, usually none."""
-    command = [sys.executable, "-c", BARE, ",".join(blocked), ",".join(modules)]
-    done = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_lib_imports_on_a_machine_that_only_trains():
-    absent = "papermill nbclient nbval nbformat nbconvert pooch requests crowdkit distributed dask torchvision IPython"
-    assert import_without(absent.split(), MODULES) == ""
-
-
-def test_the_blocked_packages_are_really_blocked():
-    assert "lib.nowhere" in import_without(["numpy"], ["lib.nowhere"])
-    assert "No module named 'numpy'" in import_without(["numpy"], ["lib.crowd.labels"])
 
 
 # ---------------------------------------------------------------------- the two commands, and no trace of a machine
 
 
-def targets() -> set[str]:
-    return set(re.findall(r"^([a-z]+):", (paths.ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-
-
-def test_the_commands_of_the_readme_are_in_the_makefile():
-    readme = paths.README.read_text(encoding="utf-8")
+def test_the_commands_of_the_readme_are_in_the_makefile_and_make_the_environment_first():
+    readme, makefile = paths.README.read_text(encoding="utf-8"), (paths.ROOT / "Makefile").read_text()
     code = re.findall(r"```.*?```|`[^`]*`|^ {4}[^\n]*", readme, flags=re.DOTALL | re.MULTILINE)
     named = set(re.findall(r"\bmake ([a-z]+)", "\n".join(code)))
     assert {"reproduce", "test"} <= named
-    assert named <= targets(), f"the Makefile does not know {sorted(named - targets())}"
-
-
-@pytest.mark.parametrize("target", ["reproduce", "test", "lab", "bench"])
-def test_each_command_makes_the_environment_first(target):
-    makefile = (paths.ROOT / "Makefile").read_text()
-    assert re.search(rf"^{target}: \$\(READY\)", makefile, flags=re.MULTILINE)
+    assert named <= set(re.findall(r"^([a-z]+):", makefile, flags=re.MULTILINE))
+    for target in ("reproduce", "test", "lab", "bench"):
+        assert re.search(rf"^{target}: \$\(READY\)", makefile, flags=re.MULTILINE)
     assert re.search(r"^\$\(READY\): \$\(LOCK\)$", makefile, flags=re.MULTILINE)
 
 
@@ -262,15 +208,7 @@ def test_what_differs_from_run_to_run_is_overlooked(text, left):
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        "86.9 ± 0.6 (n=10)",
-        "accuracy 0.845",
-        "1000 items, 59 annotators, 2547 labels",
-        "mean/std/n",
-        "min  0.25",
-        "3/10",
-    ],
+    "text", ["86.9 ± 0.6 (n=10)", "accuracy 0.845", "1000 items, 2547 labels", "mean/std/n", "min  0.25", "3/10"]
 )
 def test_no_result_is_overlooked(text):
     assert sanitize(text) == text

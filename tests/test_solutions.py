@@ -7,10 +7,9 @@ import re
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
 from lib import datasets, paths
-from lib.reproduce import notebooks
+from tests import smoke
 
 FOUND = sorted([*paths.NOTEBOOKS.glob("solutions/*.ipynb"), *paths.NOTEBOOKS.glob("lessons/*.ipynb")])
 PLANS = sorted(paths.NOTEBOOKS.glob("lessons/*.md"))
@@ -23,6 +22,10 @@ def read(path):
     return nbformat.read(path, as_version=4)
 
 
+def words(path):
+    return "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+
+
 def needs(path):
     return pytest.param(
         path, marks=pytest.mark.needs_data(*read(path).metadata.companion["data"]), id=f"{path.parent.name}/{path.stem}"
@@ -33,21 +36,18 @@ each = pytest.mark.parametrize("path", FOUND, ids=lambda path: f"{path.parent.na
 each_solution = pytest.mark.parametrize("path", SOLVED, ids=lambda path: path.stem)
 
 
+@pytest.fixture(scope="module")
+def run():
+    with smoke.one_process() as run:
+        yield run
+
+
 @pytest.mark.parametrize("path", [needs(path) for path in FOUND])
-@pytest.mark.usefixtures("one_processor")
-def test_it_runs_at_smoke(path, tmp_path, monkeypatch):
-    for name, value in notebooks.kernel_environment(CROWDS_RUNS=str(tmp_path), CROWDS_FIGURES=str(tmp_path)).items():
-        if value is None:
-            monkeypatch.delenv(name, raising=False)
-        else:
-            monkeypatch.setenv(name, value)
-    notebook = read(path)
-    (parameters,) = (cell for cell in notebook.cells if notebooks.PARAMETERS_TAG in cell.metadata.get("tags", ()))
-    assert '"quick"' in parameters.source
-    parameters.source = parameters.source.replace('"quick"', '"smoke"')
-    NotebookClient(
-        notebook, timeout=300, resources={"metadata": {"path": str(path.parent)}}
-    ).execute()  # raises what a cell raises
+def test_it_runs_at_smoke(path, run, tmp_path):
+    failure = run(
+        path, {"scale": "smoke"}, {"CROWDS_LEDGER": "", "CROWDS_RUNS": str(tmp_path), "CROWDS_FIGURES": str(tmp_path)}
+    )
+    assert failure is None, failure
 
 
 @each
@@ -66,23 +66,19 @@ def test_it_is_committed_with_its_outputs(path):
 def test_each_exercise_is_linked_predicted_and_solved(path):
     exercises = (paths.NOTEBOOKS / path.name).read_text(encoding="utf-8")
     assert f"(solutions/{path.name})" in exercises, "its notebook must link to it"
-    words = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
-    assert f"(../{path.name})" in words, "it must link to its notebook"
-    titles = re.findall(r"^## (\d) · (.+)$", words, re.MULTILINE)
+    text = words(path)
+    assert f"(../{path.name})" in text, "it must link to its notebook"
+    titles = re.findall(r"^## (\d) · (.+)$", text, re.MULTILINE)
     assert 3 <= len(titles) <= 5
     assert [int(number) for number, _ in titles] == list(range(1, len(titles) + 1))
-    assert words.count("*Predict first:*") == words.count("**Solution.**") == len(titles)
+    assert text.count("*Predict first:*") == text.count("**Solution.**") == len(titles)
     assert sum(title.startswith("Paper and pencil") for _, title in titles) == 1
 
 
 @pytest.mark.parametrize("path", [*FOUND, *PLANS], ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_links_to_other_files_lead_somewhere(path):
-    cells = (
-        [path.read_text(encoding="utf-8")]
-        if path in PLANS
-        else [c.source for c in read(path).cells if c.cell_type == "markdown"]
-    )
-    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", "\n".join(cells))
+    text = path.read_text(encoding="utf-8") if path in PLANS else words(path)
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
     assert targets
     assert [target for target in targets if not (path.parent / target).exists()] == []
 

@@ -1,7 +1,5 @@
 """A toy project for the tests of the command line: notebooks of three cells, runs that take no time."""
 
-from datetime import UTC, datetime
-
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
@@ -23,25 +21,28 @@ figures.mkdir(parents=True, exist_ok=True)
 (figures / "numbers.csv").write_text(str(sorted(row["metrics"]["test_acc_last"] for row in rows)))
 print(len(rows), "rows", seeds)
 """
+MADE = "2026-01-02T03:04:05+00:00"  # what a row says of when it was made
 
 
 def write_notebook(stem, *code, data=(), parameters=PARAMETERS):
-    """A toy notebook in the notebooks folder."""
+    """A toy notebook in the notebooks folder: a title, its parameters cell, then one cell for each text in ``code``."""
     cells = [new_markdown_cell(f"# Toy {stem}"), new_code_cell(parameters, metadata={"tags": ["parameters"]})]
     cells += [new_code_cell(source) for source in code or [READ.replace("{stem}", stem)]]
     companion = {"reproduces": f"Table of {stem}", "data": list(data)}
-    nbformat.write(new_notebook(cells=cells, metadata={"companion": companion}), paths.NOTEBOOKS / f"{stem}.ipynb")
+    path = paths.NOTEBOOKS / f"{stem}.ipynb"
+    nbformat.write(new_notebook(cells=cells, metadata={"companion": companion}), path)
+    return path
 
 
-def now():
-    """What a row says of when it was made."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def toy_config(seed=0, method="majority-vote", experiment="toy", dataset="digits", **changes):
+    """A run that nobody has to train."""
+    return RunConfig(experiment, dataset, method, seed=seed, **changes)
 
 
 def toy_row(config, value=None):
     """A finished run that took no time."""
     value = 0.8 + 0.01 * config.seed if value is None else value
-    made = {"made": now(), "code": "toy", "data": "toy", "torch": "toy"}
+    made = {"made": MADE, "code": "toy", "data": "toy", "torch": "toy"}
     history, metrics = {"test_acc": [value]}, {"test_acc_last": value}
     return {"key": config.key(), "config": as_read(config), "metrics": metrics, "history": history, "seconds": 0.1,
             "provenance": made}  # fmt: skip
@@ -50,7 +51,7 @@ def toy_row(config, value=None):
 def toy_grid(stem, scale, seeds):
     """Two notebooks share these runs; a third has none."""
     protocols.check_scale(scale)
-    shared = [RunConfig("toy", "digits", "majority-vote", scale=scale, seed=seed) for seed in seeds]
+    shared = [toy_config(seed, scale=scale) for seed in seeds]
     return {"10_one": shared, "11_two": shared}.get(stem, [])
 
 
@@ -86,11 +87,11 @@ class Project:
         self.trained.append(config.seed)
         return toy_row(config), None
 
-    def stubbed(self, orders, workers=None):
+    def stubbed(self, chosen, workers=None, **how):
         """In place of running notebooks, which takes seconds each."""
-        for order in orders:
-            self.read.append(order.notebook.stem)
-            yield execution.Outcome(order.notebook.stem, 0.0)
+        for notebook in chosen:
+            self.read.append(notebook.stem)
+            yield execution.Outcome(notebook.stem, 0.0)
 
 
 def toy_project(root, monkeypatch):

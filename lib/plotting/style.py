@@ -160,7 +160,8 @@ def save(
     alt = " ".join(alt.split())
     if len(alt) < 30:
         raise ValueError(f"figure {name!r} needs alt=, one to three sentences that say what it shows; found {alt!r}")
-    unreadable = faults(fig)  # lays the figure out: only then are tick labels known
+    fig.canvas.draw()  # the layout settles in two passes; only then are tick labels known
+    unreadable = faults(fig)
     if not allow_unlabeled and (unnamed := list(_unnamed_axes(fig))):
         raise ValueError(f"figure {name!r} has axes without a name: {', '.join(unnamed)}")
     if unreadable:

@@ -21,8 +21,8 @@ import sys
 import textwrap
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from tqdm import tqdm
@@ -30,72 +30,50 @@ from tqdm import tqdm
 from lib import paths
 from lib.reproduce import execution, notebooks
 from lib.reproduce.flags import UsageError, check, parser
-from lib.reproduce.notebooks import Notebook, dumps, normalize
+from lib.reproduce.notebooks import Notebook, NotebookError, dumps, normalize
 from lib.runs import ledger
 from lib.storage import drop_output, write_atomically
 
 NEWS_EVERY = 30  # seconds between lines about runs where no terminal shows a bar
 
 
-class Failure(RuntimeError):
-    """A command cannot go on; the message is all there is to say."""
-
-
-class Terminated(BaseException):
-    """Somebody ended this process by SIGTERM."""
-
-
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the command line.
-
-    Args:
-        words: what follows the program's name (default: those of this process).
-
-    Returns:
-        The exit code; see the module.
-    """
+    """Run the command line on some words, by default those of this process; returns the exit code, see the module."""
     given = list(sys.argv[1:] if words is None else words)
-    again = shlex.join(["python", "-m", "lib.reproduce", *[word for word in given if word != "--fresh"]])
-    code = 1
+    code, told, go_on = 1, "", True
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
         options = parser().parse_args(given)
         check(options)
-        with _terminates():
-            code = _mode(options)(options)
-            sys.stdout.flush()  # here, where a reader that has gone is noticed
-            return code
+        code = _mode(options)(options)
+        sys.stdout.flush()  # here, where a reader that has gone is noticed
+        return code
     except SystemExit as stop:  # argparse: --help or a mistake, which it has told already
         return int(stop.code or 0)
-    except (UsageError, notebooks.NotebookError) as error:
-        code, told = 2, f"error: {error}"
+    except (UsageError, NotebookError) as error:
+        code, told, go_on = 2, f"error: {error}", False
+    except ledger.LedgerError as error:
+        told, go_on = f"error: {error}", False
     except BrokenPipeError:
         drop_output()
-        code, told = 141, f"The reader of the output has gone. Finished runs are kept; to go on from here: {again}"
-    except ledger.LedgerError as error:
-        told = f"error: {error}"
-    except (Failure, OSError) as error:
-        told = f"error: {error}. Finished runs are kept; to go on from here: {again}"
-    except KeyboardInterrupt:
-        code, told = 130, f"\nInterrupted. Finished runs are kept; to go on from here: {again}"
-    except Terminated:
-        code, told = 143, f"\nTerminated. Finished runs are kept; to go on from here: {again}"
+        code, told = 141, "The reader of the output has gone."
+    except OSError as error:
+        code, told = 1, f"error: {error}."
+    except KeyboardInterrupt as stop:
+        code, told = (143, "\nTerminated.") if stop.args else (130, "\nInterrupted.")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if go_on:
+        again = shlex.join(["python", "-m", "lib.reproduce", *[word for word in given if word != "--fresh"]])
+        told += f" Finished runs are kept; to go on from here: {again}"
     with suppress(OSError):
         print(told, file=sys.stderr)
     return code
 
 
-@contextmanager
-def _terminates() -> Iterator[None]:
+def _terminate(number, frame) -> None:
     """SIGTERM, which batch systems send, ends a command as Ctrl-C does: in order, and with a word."""
-
-    def terminate(number, frame) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    raise KeyboardInterrupt(signal.SIGTERM)
 
 
 def _mode(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
@@ -104,6 +82,15 @@ def _mode(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
     if options.merge:
         return _merge
     return _make_in_place if options.in_place else _pass
+
+
+@contextmanager
+def _asked() -> Iterator[None]:
+    """What is wrong in here is wrong with what was asked for."""
+    try:
+        yield
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 # ---------------------------------------------------------------------- the short modes
@@ -125,39 +112,34 @@ def _list(options: argparse.Namespace) -> int:
 
 def _verdicts(notebook: Notebook) -> str:
     path = paths.figures(notebook.stem) / "claims.json"
-    if not path.exists():
-        return "-"
     try:
         counts = Counter(claim["verdict"] for claim in json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return ""
     except (ValueError, KeyError, TypeError):
         return f"cannot read {path.name}"
-    return ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())) or "-"
+    return ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
 
 
 def _merge(options: argparse.Namespace) -> int:
     from lib.results import minutes
 
-    if options.merge.suffix == ".csv":
+    with _asked():
+        if options.merge.suffix != ".csv":
+            summary = ledger.merge(options.merge)
+            print(f"Rows added to the reference: {summary['added']}, there already: {summary['already']}")
+            return 0
         if not options.merge.exists():
             raise UsageError(f"{options.merge} does not exist")
-        try:
-            taken = minutes.take_in(minutes.read(options.merge))
-        except ValueError as error:
-            raise UsageError(str(error)) from error
-        print(f"Measured minutes taken in: {taken}; python -m lib.reproduce --in-place shows them")
-        return 0
-    try:
-        summary = ledger.merge(options.merge)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    print(f"Rows added to the reference: {summary['added']}, there already: {summary['already']}")
+        taken = minutes.take_in(minutes.read(options.merge))
+    print(f"Measured minutes taken in: {taken}; python -m lib.reproduce --in-place shows them")
     return 0
 
 
 def _make_in_place(options: argparse.Namespace) -> int:
     chosen = notebooks.select(options.only)
     missing = execution.without_data(chosen)
-    _, failed = _follow(execution.in_place([n for n in chosen if n.stem not in missing]), options.workers)
+    _, failed = _follow([n for n in chosen if n.stem not in missing], options.workers, in_place=True)
     _tell_skipped(missing)
     _tell_failed(failed)
     written = _write_pages() if not failed else []
@@ -172,9 +154,8 @@ def _write_pages() -> list[str]:
 
     if not paths.README.exists() or "<!-- generated:" not in paths.README.read_text(encoding="utf-8"):
         return []
-    try:
-        project = pages.Project()
-        changed = []
+    with _asked():
+        project, changed = pages.Project(), []
         for stem, source in pages.headers(project).items():
             path = paths.NOTEBOOKS / f"{stem}.ipynb"
             text = dumps(normalize(pages.with_header(project.notebooks[stem], source)))
@@ -182,125 +163,103 @@ def _write_pages() -> list[str]:
                 write_atomically(path, text)
                 changed.append(path.name)
         return changed + pages.write_pages(pages.Project())
-    except ValueError as error:
-        raise UsageError(str(error)) from error
 
 
 # ---------------------------------------------------------------------- a pass
 
 
 def _pass(options: argparse.Namespace) -> int:
-    """Train the union of the grids, run the notebooks, report drift; what is missing or fails is told at the end."""
-    scale = options.scale or "quick"
-    chosen, missing, grids = _prepare(options, scale)
-    if options.keep or options.runs_only:
-        return _work(options, scale, chosen, missing, grids, None)
-    about = {"notebooks": [n.stem for n in chosen], "scale": scale, "seeds": options.seeds}
-    with execution.Pass(about, options.fresh) as fresh:
-        if fresh.resumed:
-            print(f"Going on with the unfinished pass in {fresh.folder} (--fresh begins again)", flush=True)
-        return _work(options, scale, chosen, missing, grids, fresh)
+    """Train the union of the grids, so that runs which several notebooks share are made once; run the notebooks, each with the
+    fresh rows; report drift; tell at the end what is missing or failed."""
+    from lib.runs.config import each_once
 
-
-def _work(options, scale: str, chosen: list[Notebook], missing: dict, grids: dict, fresh: execution.Pass | None) -> int:
-    begun, folder = time.monotonic(), fresh.folder if fresh else None
-    configs = execution.union(grids)
+    begun, scale = time.monotonic(), options.scale or "quick"
+    asked = {"seeds": options.seeds, "device": options.device}  # or the notebooks' defaults
+    given = {name: value for name, value in asked.items() if value is not None} | dict(options.parameter or ())
+    chosen, missing, grids = _prepare(options, scale, {"scale": scale} | given)
+    configs = each_once(config for grid in grids.values() for config in grid)
     if options.shard:
         part, parts = options.shard
         configs = {key: config for key, config in configs.items() if int(key, 16) % parts == part - 1}
     deadline = None if options.budget is None else time.time() + options.budget
-    done = len(_there(configs, folder))
-    print(f"Scale {scale}, notebooks: {len(grids)}, runs: {len(configs)}, done before: {done}", flush=True)
-    failed = _train(options, configs, folder, deadline, done)
-    there = _there(configs, folder)
-    left = {
-        stem: count for stem, grid in grids.items() if (count := len({c.key() for c in grid} & configs.keys() - there.keys()))
-    }
-    if not options.runs_only:
-        late = deadline is not None and time.time() > deadline
-        ready = [n for n in chosen if n.stem in grids and n.stem not in left and not late]
-        left |= {stem: 0 for stem in grids if late and stem not in left}
-        seconds, broken = _follow(execution.orders(ready, _given(options), scale, _figures(scale), folder), options.workers)
-        failed += broken
-        _tell_drift(configs, folder)
-        if fresh and not _given(options) and not options.scheduler:
-            whole = not done and not failed and not left and not missing and options.only is None
-            _keep_minutes(options, scale, grids, there, seconds, time.monotonic() - begun if whole else None)
-    _tell_skipped(missing)
-    _tell_left(left, deadline)
-    _tell_failed(failed)
-    if fresh:
-        fresh.complete = not failed and not left
+    about = {"notebooks": [n.stem for n in chosen], "scale": scale, "seeds": options.seeds}
+    with nullcontext() if options.keep or options.runs_only else execution.Pass(about, options.fresh) as fresh:
+        folder = fresh.folder if fresh else None
+        if fresh and fresh.resumed:
+            print(f"Going on with the unfinished pass in {folder} (--fresh begins again)", flush=True)
+        done = len(ledger.finished(configs, folder))
+        print(f"Scale {scale}, notebooks: {len(grids)}, runs: {len(configs)}, done before: {done}", flush=True)
+        failed = _train(options, configs, folder, deadline, len(configs) - done)
+        rows = ledger.finished(configs, folder)
+        absent = {stem: len({c.key() for c in grid} & configs.keys() - rows.keys()) for stem, grid in grids.items()}
+        late = deadline is not None and time.time() > deadline and not options.runs_only
+        left = {stem: count for stem, count in absent.items() if count or late}
+        if not options.runs_only:
+            ready = [n for n in chosen if n.stem in grids and n.stem not in left]
+            seconds, broken = _follow(ready, options.workers, parameters={"scale": scale} | given, runs=folder)
+            failed += broken
+            _tell_drift(configs, folder)
+            if fresh and not given and not options.scheduler:
+                whole = not (done or failed or left or missing or options.only)
+                training = {stem: sum(rows[key]["seconds"] for key in {c.key() for c in grids[stem]}) for stem in seconds}
+                _keep_minutes(options, scale, seconds, training, time.monotonic() - begun if whole else None)
+        _tell_skipped(missing)
+        _tell_left(left, deadline)
+        _tell_failed(failed)
+        if fresh:
+            fresh.complete = not failed and not left
     return 1 if failed or (left and deadline is None) else 0
 
 
-def _prepare(options: argparse.Namespace, scale: str) -> tuple[list[Notebook], dict, dict]:
-    """Check all that was asked for before anything runs: the notebooks, those without data, and the others' grids."""
+def _prepare(options: argparse.Namespace, scale: str, parameters: Mapping) -> tuple[list[Notebook], dict, dict]:
+    """Check all that was asked for before anything runs: the notebooks, those without data, and the runs of each other one."""
     from lib import protocols
     from lib.training.device import check_device
 
     chosen = notebooks.select(options.only)
-    try:
+    with _asked():
         protocols.check_scale(scale)
         if options.scheduler is None:
             check_device(options.device or "cpu")
-        if not options.runs_only:
-            execution.orders(chosen, _given(options), scale)
+        for notebook in chosen:
+            notebooks.check_parameters(notebook, parameters)
         missing = execution.without_data(chosen)
-        grids = execution.plan([n for n in chosen if n.stem not in missing], scale, options.seeds)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+        able = [notebook for notebook in chosen if notebook.stem not in missing]
+        grids = {n.stem: protocols.grid(n.stem, scale, options.seeds or n.default("seeds")) for n in able}
     return chosen, missing, grids
 
 
-def _given(options: argparse.Namespace) -> dict[str, object]:
-    """The parameters to inject besides the scale: only what was asked for, so that the notebooks' defaults hold."""
-    asked = {"seeds": options.seeds, "device": options.device}
-    return {name: value for name, value in asked.items() if value is not None} | dict(options.parameter or ())
-
-
-def _keep_minutes(options, scale: str, grids: dict, rows: dict, seconds: dict[str, float], whole: float | None) -> None:
+def _keep_minutes(options, scale: str, seconds: dict[str, float], training: dict[str, float], whole: float | None) -> None:
     """Write down how long the pass's notebooks took, each as if alone, and the whole pass where nothing was done before."""
     from lib.results import minutes
     from lib.runs.workers import processors
 
     workers = options.workers or processors()
-    lines = []
-    for stem, own in seconds.items():
-        training = sum(rows[key]["seconds"] for key in {config.key() for config in grids[stem]})
-        lines.append(minutes.measured(stem, scale, training / workers + own, workers))
-    lines += [minutes.measured(minutes.EVERYTHING, scale, whole, workers)] if whole is not None else []
-    if lines:
+    took = {stem: training[stem] / workers + own for stem, own in seconds.items()}
+    took |= {minutes.EVERYTHING: whole} if whole is not None else {}
+    if took:
         path = paths.build() / minutes.NAME
-        minutes.take_in(lines, path)
+        minutes.take_in([minutes.measured(what, scale, spent, workers) for what, spent in took.items()], path)
         print(f"Minutes of each notebook: {path}")
 
 
-def _figures(scale: str) -> Callable[[str], Path]:
-    # Smoke numbers mean nothing, so they do not go where the committed figures are.
-    return (lambda stem: paths.build() / "figures" / stem) if scale == "smoke" else paths.figures
-
-
-def _there(configs: dict, folder: Path | None) -> dict[str, dict]:
-    """The rows of the runs that need not be trained any more, by the same rule as ``sweep``."""
-    experiments = sorted({config.experiment for config in configs.values()})
-    if folder is None:
-        rows = ledger.lookup(experiments)
-    else:
-        rows = {row["key"]: row for name in experiments for row in ledger.own_rows(name, folder)}
-    return {key: rows[key] for key, config in configs.items() if key in rows and ledger.has_arrays(rows[key], config.keep)}
-
-
-def _train(options: argparse.Namespace, configs: dict, folder: Path | None, deadline: float | None, done: int) -> list[str]:
+def _train(options: argparse.Namespace, configs: dict, folder: Path | None, deadline: float | None, total: int) -> list[str]:
     """Train what is not there; returns the messages of what failed."""
     from lib.runs import sweep
 
     if not configs:
         return []
-    begun = time.monotonic()
-    watched = sys.stderr.isatty()
-    trained = _OnRow(options.out, folder, len(configs) - done, quiet=watched)
-    failed = []
+    begun, watched = time.monotonic(), sys.stderr.isatty()
+    trained, told, failed = [], [begun], []
+
+    def on_row(row: dict) -> None:
+        trained.append(row["key"])
+        if options.out is not None:  # at once, since a borrowed machine may be gone any moment
+            ledger.copy(row, folder, options.out)
+        if not watched and time.monotonic() - told[-1] > NEWS_EVERY:
+            told.append(time.monotonic())
+            print(f"  {len(trained)} of {total} runs", flush=True)
+
     try:
         with _executor(options.scheduler, {config.dataset for config in configs.values()}) as executor:
             sweep.sweep(
@@ -311,41 +270,24 @@ def _train(options: argparse.Namespace, configs: dict, folder: Path | None, dead
                 device=options.device or "cpu",
                 progress=watched,
                 deadline=deadline,
-                on_row=trained,
+                on_row=on_row,
             )
     except sweep.RunFailed as error:
         failed = [str(error)]
-    if trained.count:
-        print(f"Runs trained: {trained.count} in {time.monotonic() - begun:.0f} s", flush=True)
-    if options.out is not None:
-        _hand_out(configs, folder, options.out)
+    if trained:
+        print(f"Runs trained: {len(trained)} in {time.monotonic() - begun:.0f} s", flush=True)
+    if options.out is not None:  # also the rows that an earlier, interrupted command has made and that the reference lacks
+        known = {row["key"] for row in ledger.reference_rows()} if folder is None else set()
+        new = [row for row in _own_rows(configs, folder) if row["key"] not in known]
+        for row in new:
+            ledger.copy(row, folder, options.out)
+        print(f"Ledger rows in {options.out}: {len(new)}; python -m lib.reproduce --merge takes them in")
     return failed
 
 
-class _OnRow:
-    """Called with each row that was trained: hands it out at once, since a borrowed machine may be gone any moment."""
-
-    def __init__(self, out: Path | None, folder: Path | None, total: int, quiet: bool) -> None:
-        self.out, self.folder, self.total, self.quiet = out, folder, total, quiet
-        self.count, self.told = 0, time.monotonic()
-
-    def __call__(self, row: dict) -> None:
-        self.count += 1
-        if self.out is not None:
-            ledger.copy(row, self.folder, self.out)
-        if not self.quiet and time.monotonic() - self.told > NEWS_EVERY:
-            self.told = time.monotonic()
-            print(f"  {self.count} of {self.total} runs", flush=True)
-
-
-def _hand_out(configs: dict, folder: Path | None, out: Path) -> None:
-    """Also the rows that an earlier, interrupted command has made and that the reference lacks."""
-    known = {row["key"] for row in ledger.reference_rows()} if folder is None else set()
-    rows = [row for name in sorted({c.experiment for c in configs.values()}) for row in ledger.own_rows(name, folder)]
-    new = [row for row in rows if row["key"] in configs.keys() - known]
-    for row in new:
-        ledger.copy(row, folder, out)
-    print(f"Ledger rows in {out}: {len(new)}; python -m lib.reproduce --merge takes them in")
+def _own_rows(configs: dict, folder: Path | None) -> list[dict]:
+    experiments = sorted({config.experiment for config in configs.values()})
+    return [row for name in experiments for row in ledger.own_rows(name, folder) if row["key"] in configs]
 
 
 @contextmanager
@@ -356,26 +298,23 @@ def _executor(address: str | None, datasets: set[str]) -> Iterator:
         return
     from lib.runs import cluster
 
-    reached = False
-    try:
-        with cluster.connected(address, datasets) as executor:
-            reached = True
-            yield executor
-    except ImportError as error:
-        raise UsageError("--scheduler needs the package distributed (see requirements.txt)") from error
-    except cluster.ClusterError as error:
-        raise (Failure if reached else UsageError)(str(error)) from error
+    with ExitStack() as stack:
+        try:
+            executor = stack.enter_context(cluster.connected(address, datasets))
+        except cluster.ClusterError as error:
+            raise UsageError(str(error)) from error
+        yield executor
 
 
 # ---------------------------------------------------------------------- telling
 
 
-def _follow(todo: Sequence[execution.Order], workers: int | None) -> tuple[dict[str, float], list[str]]:
+def _follow(chosen: Sequence[Notebook], workers: int | None, **how) -> tuple[dict[str, float], list[str]]:
     """Run notebooks and say how each ended; returns the seconds of those that ended well, and the messages of the others."""
     seconds, failed = {}, []
-    width = max((len(order.notebook.stem) for order in todo), default=0)
-    with tqdm(total=len(todo), desc="notebooks", disable=None) as bar:  # None: only at a terminal
-        for outcome in execution.run_notebooks(todo, workers):
+    width = max((len(notebook.stem) for notebook in chosen), default=0)
+    with tqdm(total=len(chosen), desc="notebooks", disable=None) as bar:  # None: only at a terminal
+        for outcome in execution.run_notebooks(chosen, workers, **how):
             word = "FAILED" if outcome.error else f"ok  {outcome.seconds:5.1f} s"
             tqdm.write(f"  {outcome.stem.ljust(width)}  {word}")
             sys.stdout.flush()
@@ -388,12 +327,11 @@ def _follow(todo: Sequence[execution.Order], workers: int | None) -> tuple[dict[
 
 
 def _tell_drift(configs: dict, folder: Path | None) -> None:
-    experiments = sorted({config.experiment for config in configs.values()})
-    rows = [row for name in experiments for row in ledger.own_rows(name, folder) if row["key"] in configs]
-    if not rows:
+    if not (rows := _own_rows(configs, folder)):
         return
     from lib.results import drift
 
+    experiments = sorted({row["config"]["experiment"] for row in rows})
     frame = drift.compare(rows, [row for name in experiments for row in ledger.reference_rows(name)])
     drift.write(frame, paths.build() / "drift.csv")
     print("\n" + "\n".join(part for part in (drift.table(frame), drift.summary(frame)) if part))
@@ -417,8 +355,7 @@ def _tell_left(left: dict[str, int], deadline: float | None) -> None:
         _table(f"Not run: {why}", [("notebook", "state"), *lines])
 
 
-def _tell_failed(failed: Iterable[str]) -> None:
-    failed = list(failed)
+def _tell_failed(failed: Sequence[str]) -> None:
     if failed:
         print(f"\nFailed: {len(failed)}")
     for message in failed:

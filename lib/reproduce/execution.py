@@ -1,54 +1,44 @@
-"""One pass over the notebooks: which runs they need, running them, and going on where a killed pass stopped.
+"""One pass over the notebooks: running them, and going on where a killed pass stopped.
 
-A pass first computes the union of all grids in one pool, so that runs which several notebooks share are made once and
-no processor waits for another notebook. Then the notebooks run, each in a process of its own, and read the fresh rows.
-
-**What is fresh is in the pass's own ledger folder**, ``passes/<hash of what was asked for>`` beside the user's rows. The same
+What is fresh is in the pass's own ledger folder, ``passes/<hash of what was asked for>`` beside the user's rows. The same
 command finds the same folder: after a crash it goes on there, and two at once share the work. When a pass ends, its rows go
 to the user's own ledger; when it is complete, the folder goes. No clock has a part in it.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import multiprocessing
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from lib import paths
 from lib.reproduce import notebooks
 from lib.reproduce.notebooks import Notebook, NotebookError, NotebookFailed, dumps, is_complete, normalize
+from lib.runs import ledger
 from lib.runs.workers import processes, processors
 from lib.storage import in_use, locked, remove_unused, write_atomically
 
-__all__ = ["Order", "Outcome", "Pass", "in_place", "orders", "plan", "run_notebooks", "union", "without_data"]
-
-
-# ---------------------------------------------------------------------- what a pass is about
-
 
 class Pass:
-    """A fresh pass and its ledger folder; a context in which it is in use.
+    """A fresh pass and its ledger ``folder``; a context in which it is in use. Raises NotWritable.
 
     Args:
         about: what was asked for; another selection is another pass.
         begin_again: do not go on with a pass that was interrupted.
 
     Attributes:
-        folder: its ledger.
         resumed: whether there are rows of an unfinished pass about the same.
         complete: set it when all went well.
-
-    Raises:
-        NotWritable: the ledger's folder cannot be written.
     """
 
     def __init__(self, about: Mapping[str, object], begin_again: bool = False) -> None:
@@ -67,9 +57,8 @@ class Pass:
     def __exit__(self, *error) -> None:
         with locked(self._lock):
             self._use.close()
-            for kind in ("npz", "json"):  # a row says that its arrays are there
-                for path in self.folder.glob(f"*/*.{kind}"):
-                    write_atomically(paths.runs() / path.relative_to(self.folder), path.read_bytes())
+            for row in ledger.own_rows(folder=self.folder):
+                ledger.copy(row, self.folder, paths.runs())
             if self.complete:
                 remove_unused(self.folder)
 
@@ -82,62 +71,18 @@ def without_data(chosen: Sequence[Notebook]) -> dict[str, list[tuple[str, str]]]
     """
     from lib import datasets
 
-    reasons: dict[str, str | None] = {}
+    reason, missing = functools.cache(datasets.missing), {}
     for notebook in chosen:
-        for name in notebook.data:
-            if name not in reasons:
-                try:
-                    reasons[name] = datasets.missing(name)
-                except ValueError as error:
-                    raise NotebookError(f"{notebook.stem}: {error}") from error
-    missing = {n.stem: [(name, reasons[name]) for name in n.data if reasons[name] is not None] for n in chosen}
-    return {stem: pairs for stem, pairs in missing.items() if pairs}
+        try:
+            pairs = [(name, why) for name in notebook.data if (why := reason(name)) is not None]
+        except ValueError as error:
+            raise NotebookError(f"{notebook.stem}: {error}") from error
+        if pairs:
+            missing[notebook.stem] = pairs
+    return missing
 
 
-def plan(chosen: Sequence[Notebook], scale: str, seeds: Sequence[int] | None) -> dict[str, list]:
-    """The runs that each notebook will ask for: stem to RunConfigs; seeds default to those of the notebook."""
-    from lib import protocols
-
-    grids = {}
-    for notebook in chosen:
-        own_seeds = notebook.default("seeds") if seeds is None else seeds
-        grids[notebook.stem] = protocols.grid(notebook.stem, scale, list(own_seeds or [0]))
-    return grids
-
-
-def union(grids: Mapping[str, Sequence]) -> dict[str, object]:
-    """The runs of all notebooks, each once, by key, with all the arrays that any of them reads."""
-    from lib.runs.config import each_once
-
-    return each_once(config for grid in grids.values() for config in grid)
-
-
-# ---------------------------------------------------------------------- running notebooks
-
-
-@dataclass(frozen=True)
-class Order:
-    """One notebook to run in a worker process.
-
-    Args:
-        notebook: what to run.
-        output: where the executed copy goes.
-        figures: where its figures and tables go, once all of it ran.
-        parameters: what to inject.
-        environment: variables for its kernel.
-        replace: make the committed notebook and its figures folder again from this run.
-    """
-
-    notebook: Notebook
-    output: Path
-    figures: Path
-    parameters: Mapping[str, object] = field(default_factory=dict)
-    environment: Mapping[str, str] = field(default_factory=dict)
-    replace: bool = False
-
-
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How a notebook's run ended: its stem, seconds, and the error message of a failed one."""
 
     stem: str
@@ -145,63 +90,17 @@ class Outcome:
     error: str | None = None
 
 
-def orders(
-    chosen: Sequence[Notebook],
-    given: Mapping[str, object],
-    scale: str,
-    figures: Callable[[str], Path] = paths.figures,
-    runs: Path | None = None,
-) -> list[Order]:
-    """What to run in a pass: rows come from the ledger folder that the pass has just filled.
-
-    Args:
-        chosen: the notebooks.
-        given: parameters that were asked for; a notebook without one of them is an error.
-        scale: injected too where a notebook has it, whatever its default.
-        figures: notebook stem to the folder for its figures.
-        runs: the pass's ledger folder; by default the user's own.
-
-    Raises:
-        NotebookError: an unknown or ill-typed parameter.
-    """
-    made = []
-    for notebook in chosen:
-        parameters = dict(given)
-        if any(parameter.name == "scale" for parameter in notebook.parameters):
-            parameters["scale"] = scale
-        notebooks.check_parameters(notebook, parameters)
-        output = paths.build() / "notebooks" / notebook.path.name
-        made.append(Order(notebook, output, figures(notebook.stem), parameters, _ledgers("own", runs)))
-    return made
-
-
-def in_place(chosen: Sequence[Notebook]) -> list[Order]:
-    """What makes the committed notebooks: default parameters, reference rows only."""
-    folder, environment = paths.build() / "in-place", _ledgers("reference")
-    return [
-        Order(notebook, folder / notebook.path.name, paths.figures(notebook.stem), {}, environment, replace=True)
-        for notebook in chosen
-    ]
-
-
-def _ledgers(order: str, runs: Path | None = None) -> dict[str, str]:
-    # A kernel works in another folder than we do, so a relative path in our environment must not reach it.
-    folders = {"CROWDS_RUNS": runs or paths.runs(), "CROWDS_REFERENCE": paths.reference(), "CROWDS_CACHE": paths.cache()}
-    if (mirror := paths.mirror()) is not None:
-        folders["CROWDS_MIRROR"] = mirror
-    return {"CROWDS_LEDGER": order} | {name: str(folder.resolve()) for name, folder in folders.items()}
-
-
-def run_notebooks(todo: Sequence[Order], workers: int | None = None) -> Iterator[Outcome]:
+def run_notebooks(chosen: Sequence[Notebook], workers: int | None = None, **how) -> Iterator[Outcome]:
     """Run notebooks in worker processes, in the order given, and tell of each as it ends; a failed one stops no other.
 
     Each in a process of its own, since papermill changes the folder of the process it runs in, and since one that is killed
     then takes no other with it. When this process ends, in whatever way, they and their kernels end too.
+    By default as many at once as there are processors; for ``how`` see :func:`perform`.
     """
-    if not todo:
+    if not chosen:
         return
-    with _staging() as staging, ThreadPoolExecutor(min(workers or processors(), len(todo))) as threads:
-        started = {threads.submit(_alone, order, staging): order.notebook.stem for order in todo}
+    with _staging() as staging, ThreadPoolExecutor(min(workers or processors(), len(chosen))) as threads:
+        started = {threads.submit(_alone, notebook, staging, how): notebook.stem for notebook in chosen}
         try:
             for future in as_completed(started):
                 error = future.exception()
@@ -220,21 +119,19 @@ def _staging() -> Iterator[Path]:
     """A folder of this pass, for what is not complete yet; those of passes that were killed are removed."""
     folder = paths.build() / "staging"
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder.with_suffix(".lock")):
-        for old in folder.iterdir():
-            remove_unused(old)
-        staging, use = Path(tempfile.mkdtemp(dir=folder)), ExitStack()
-        use.enter_context(in_use(staging))
-    try:
-        with use:
-            yield staging
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    with ExitStack() as use:
+        with locked(folder.with_suffix(".lock")):
+            for old in folder.iterdir():
+                remove_unused(old)
+            staging = Path(tempfile.mkdtemp(dir=folder))
+            use.callback(shutil.rmtree, staging, ignore_errors=True)
+            use.enter_context(in_use(staging))
+        yield staging
 
 
-def _alone(order: Order, staging: Path) -> Outcome:
+def _alone(notebook: Notebook, staging: Path, how: Mapping) -> Outcome:
     with processes(1) as process:
-        return process.submit(perform, order, staging).result()
+        return process.submit(perform, notebook, staging, **how).result()
 
 
 def _words(stem: str, error: BaseException) -> str:
@@ -243,35 +140,62 @@ def _words(stem: str, error: BaseException) -> str:
     return str(error) if isinstance(error, NotebookFailed) else f"{stem}: {type(error).__name__}: {error}"
 
 
-def perform(order: Order, staging: Path) -> Outcome:
+def perform(
+    notebook: Notebook,
+    staging: Path,
+    parameters: Mapping[str, object] | None = None,
+    runs: Path | None = None,
+    in_place: bool = False,
+) -> Outcome:
     """Run one notebook. Its copy and figures go to a folder of the pass, and are published together after a complete run.
 
+    Args:
+        notebook, staging, parameters: what to run, the folder of the pass, and what to inject.
+        runs: the ledger folder whose rows it reads, by default the user's own.
+        in_place: read the reference alone, and make the committed notebook and its figures folder again from this run.
+
     Raises:
-        NotebookFailed: see ``notebooks.execute``; nothing that is committed has been touched.
+        NotebookFailed: see :func:`lib.reproduce.notebooks.execute`; nothing that is committed has been touched.
     """
-    started, stem = time.monotonic(), order.notebook.stem
-    made = staging / stem
-    environment = {**order.environment, "CROWDS_FIGURES": str((made / "figures").resolve())}
-    output = notebooks.execute(
-        order.notebook, order.parameters, made / order.output.name, environment=environment, failed=order.output.parent
-    )
-    clean = None
-    if order.replace:
-        clean = normalize(json.loads(output.read_text(encoding="utf-8")))
-        if not is_complete(clean):
-            raise NotebookFailed(f"{stem}: it ended before its last cell, so the committed notebook stays as it is")
+    started, stem, made, parameters = time.monotonic(), notebook.stem, staging / notebook.stem, parameters or {}
+    output = paths.build() / ("in-place" if in_place else "notebooks") / notebook.path.name
+    partial = output.with_name(f"{stem}.partial.ipynb")
+    # Smoke numbers mean nothing, so they do not go where the committed figures are.
+    figures = paths.build() / "figures" / stem if parameters.get("scale") == "smoke" else paths.figures(stem)
+    folders = {
+        "FIGURES": made / "figures",
+        "RUNS": runs or paths.runs(),
+        "REFERENCE": paths.reference(),
+        "CACHE": paths.cache(),
+    }
+    folders |= {"MIRROR": mirror} if (mirror := paths.mirror()) else {}
+    # The kernel works in another folder than we do, so a relative path in our environment must not reach it.
+    environment = {f"CROWDS_{name}": str(folder.resolve()) for name, folder in folders.items()}
+    environment["CROWDS_LEDGER"] = "reference" if in_place else "own"
+    copy, clean = made / output.name, {}
+    try:
+        notebooks.execute(notebook, parameters, copy, environment)
+        if in_place:
+            clean = normalize(json.loads(copy.read_text(encoding="utf-8")))
+            if not is_complete(clean):
+                raise NotebookFailed(f"{stem}: it ended before its last cell, so the committed notebook stays as it is")
+    except NotebookFailed as error:
+        if not (ran := copy.read_bytes()):
+            raise
+        write_atomically(partial, ran)
+        raise NotebookFailed(f"{error}; what ran is in {partial}") from error.__cause__
     with locked(paths.build() / "locks" / f"{stem}.lock"):  # so that files of two passes do not mix
-        _publish(made / "figures" / stem, order.figures, prune=order.replace)
-        write_atomically(order.output, output.read_bytes())
-        order.output.with_name(f"{order.output.stem}.partial.ipynb").unlink(missing_ok=True)
-        if clean is not None:
-            write_atomically(order.notebook.path, dumps(clean))
+        _publish(made / "figures" / stem, figures, prune=in_place)
+        write_atomically(output, copy.read_bytes())
+        partial.unlink(missing_ok=True)
+        if in_place:
+            write_atomically(notebook.path, dumps(clean))
     return Outcome(stem, time.monotonic() - started)
 
 
-def _publish(made: Path, target: Path, prune: bool = False) -> None:
+def _publish(made: Path, target: Path, prune: bool) -> None:
     """Put new figures into place one by one; with ``prune`` also remove what the notebook does not make any more."""
-    files = [path for path in sorted(made.rglob("*")) if path.is_file()] if made.is_dir() else []
+    files = [path for path in sorted(made.rglob("*")) if path.is_file()]
     for path in files:
         write_atomically(target / path.relative_to(made), path.read_bytes())
     kept = {path.relative_to(made) for path in files}

@@ -7,8 +7,6 @@ import ast
 import re
 from pathlib import Path
 
-__all__ = ["UsageError", "check", "parser"]
-
 FLAGS_OF_A_PASS = ("scale", "seeds", "device", "workers", "budget", "out", "scheduler", "shard", "keep", "fresh", "parameter")
 
 
@@ -82,11 +80,7 @@ def _assignment(text: str) -> tuple[str, object]:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Refuse flags that do not go together.
-
-    Raises:
-        UsageError: names the flags.
-    """
+    """Raises UsageError where flags do not go together; names them."""
     given = [name for name in FLAGS_OF_A_PASS if getattr(options, name) not in (None, False)]
     unfit = {
         "--list": given if options.list else [],

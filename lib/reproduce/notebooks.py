@@ -14,6 +14,7 @@ import ast
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,22 +23,6 @@ from pathlib import Path
 from lib import paths
 from lib.registry import unknown
 from lib.storage import write_atomically
-
-__all__ = [
-    "Notebook",
-    "NotebookError",
-    "NotebookFailed",
-    "Parameter",
-    "check_parameters",
-    "discover",
-    "dumps",
-    "execute",
-    "inspect",
-    "is_complete",
-    "kernel_environment",
-    "normalize",
-    "select",
-]
 
 PARAMETERS_TAG = "parameters"
 CELL_TYPES = ("code", "markdown", "raw")
@@ -64,25 +49,23 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Notebook:
-    """What is known about a notebook without running it.
+    """What is known about a notebook without running it; ``reproduces`` is the paper's table or figure, empty for none."""
 
-    Args:
-        stem: the file name without ``.ipynb``, such as ``10_crowdlayer_labelme``.
-        number: the digits in front, such as ``10``.
-        path: the file.
-        title: its first heading.
-        reproduces: the paper's table or figure, empty for a notebook that reproduces none.
-        data: names of the data sets it needs.
-        parameters: its parameters, in order.
-    """
-
-    stem: str
-    number: str
     path: Path
     title: str
-    reproduces: str = ""
-    data: tuple[str, ...] = ()
-    parameters: tuple[Parameter, ...] = ()
+    reproduces: str
+    data: tuple[str, ...]  # names of the data sets it needs
+    parameters: tuple[Parameter, ...]
+
+    @property
+    def stem(self) -> str:
+        """The file name without ``.ipynb``, such as ``10_crowdlayer_labelme``."""
+        return self.path.stem
+
+    @property
+    def number(self) -> str:
+        """The digits in front, such as ``10``."""
+        return self.stem.split("_")[0]
 
     def default(self, name: str) -> object:
         """The default of a parameter; None where the notebook has no such parameter."""
@@ -93,11 +76,7 @@ class Notebook:
 
 
 def discover() -> list[Notebook]:
-    """Every committed notebook, sorted by name; files that do not start with digits are none of ours.
-
-    Raises:
-        NotebookError: a file that is no notebook, or a parameters cell with something other than literals.
-    """
+    """Every committed notebook, sorted by name; files that do not start with digits are none of ours. Raises as inspect."""
     return [inspect(path) for path in sorted(paths.NOTEBOOKS.glob("[0-9]*_*.ipynb"))]
 
 
@@ -115,17 +94,13 @@ def inspect(path: Path) -> Notebook:
             raise ValueError(f"cell_type must be one of {', '.join(CELL_TYPES)}")
         if not all(isinstance(name, str) for name in data):
             raise ValueError(f"data must be names, found {data}")
+        words = (line for cell in cells if cell["cell_type"] == "markdown" for line in "".join(cell["source"]).splitlines())
+        title = next((line.removeprefix("# ").strip() for line in words if line.startswith("# ")), path.stem)
+        return Notebook(path, title, companion.get("reproduces") or "", data, tuple(_parameters(cells, path.name)))
+    except NotebookError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise NotebookError(f"{path.name} is no notebook of format 4: {error!r}") from error
-    return Notebook(
-        stem=path.stem,
-        number=path.stem.split("_")[0],
-        path=path,
-        title=_title(cells) or path.stem,
-        reproduces=companion.get("reproduces") or "",
-        data=data,
-        parameters=tuple(_parameters(cells, path.name)),
-    )
 
 
 def select(patterns: Iterable[str] | None) -> list[Notebook]:
@@ -153,95 +128,50 @@ def check_parameters(notebook: Notebook, values: Mapping[str, object]) -> None:
     Raises:
         NotebookError: a name that the notebook has not, or a value that does not fit the type declared there.
     """
-    known = {parameter.name: parameter for parameter in notebook.parameters}
+    known = {parameter.name: parameter.annotation for parameter in notebook.parameters}
     for name, value in values.items():
         if name not in known:
             raise NotebookError(f"{notebook.stem}: {unknown('parameter', name, list(known))}")
-        annotation = known[name].annotation
-        if not _fits(value, ast.parse(annotation, mode="eval").body):
+        expected = _TYPES.get(known[name], object)
+        boolean = isinstance(value, bool)  # in Python a bool is an int; here True is no number of seeds
+        if not isinstance(value, expected) or (boolean and expected not in (bool, object)):
             found = f"{value!r} ({type(value).__name__})"
-            raise NotebookError(f"{notebook.stem}: the parameter {name!r} must be {annotation}, found {found}")
+            raise NotebookError(f"{notebook.stem}: the parameter {name!r} must be {known[name]}, found {found}")
 
 
-def _text(value: str | list[str]) -> str:
-    return value if isinstance(value, str) else "".join(value)
-
-
-def _title(cells: list[dict]) -> str:
-    lines = (line for cell in cells if cell["cell_type"] == "markdown" for line in _text(cell.get("source", "")).splitlines())
-    return next((line.removeprefix("# ").strip() for line in lines if line.startswith("# ")), "")
+_TYPES = {"str": str, "bool": bool, "int": int, "float": (int, float), "list": (list, tuple)}  # others are not checked
 
 
 def _parameters(cells: list[dict], name: str) -> Iterator[Parameter]:
     for cell in cells:
-        if cell["cell_type"] != "code" or PARAMETERS_TAG not in cell.get("metadata", {}).get("tags", ()):
-            continue
-        source = _text(cell.get("source", ""))
-        try:
-            statements = ast.parse(source).body
-        except SyntaxError as error:
-            raise NotebookError(f"{name}: the parameters cell is no Python: {error}") from error
-        for statement in statements:
-            yield _parameter(statement, source, name)
-
-
-def _parameter(statement: ast.stmt, source: str, name: str) -> Parameter:
-    target = statement.target if isinstance(statement, ast.AnnAssign) else None
-    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
-        target = statement.targets[0]
-    try:
-        if not isinstance(target, ast.Name):
-            raise ValueError("expected `name: type = literal`")
-        default = ast.literal_eval(statement.value)
-    except (ValueError, TypeError) as error:
-        found = ast.get_source_segment(source, statement)
-        # Values are injected after the cell, so anything computed in it would keep its default unnoticed.
-        raise NotebookError(f"{name}: the parameters cell may hold literals only, found {found!r}: {error}") from error
-    annotated = isinstance(statement, ast.AnnAssign)
-    annotation = ast.unparse(statement.annotation) if annotated else type(default).__name__
-    # The column counts bytes, so the line is cut as bytes.
-    rest = source.splitlines()[statement.end_lineno - 1].encode()[statement.end_col_offset :].decode()
-    return Parameter(target.id, annotation, default, rest.strip().removeprefix("#").strip())
-
-
-_TYPES = {
-    "str": str,
-    "bool": bool,
-    "int": int,
-    "float": (int, float),
-    "list": (list, tuple),
-    "tuple": (list, tuple),
-    "dict": dict,
-    "None": type(None),
-    "NoneType": type(None),
-}
-
-
-def _fits(value: object, annotation: ast.expr) -> bool:
-    if isinstance(annotation, ast.BinOp):  # a union: str | None
-        return _fits(value, annotation.left) or _fits(value, annotation.right)
-    if isinstance(annotation, ast.Subscript):  # list[int]: the items are checked too where there is one type for them
-        items = value if isinstance(value, list | tuple) and isinstance(annotation.slice, ast.Name) else ()
-        return _fits(value, annotation.value) and all(_fits(item, annotation.slice) for item in items)
-    expected = _TYPES.get(ast.unparse(annotation), object)
-    if isinstance(value, bool):  # in Python a bool is an int; here True is no number of seeds
-        return expected in (bool, object)
-    return isinstance(value, expected)
+        if cell["cell_type"] == "code" and PARAMETERS_TAG in cell.get("metadata", {}).get("tags", ()):
+            source = "".join(cell["source"])
+            try:
+                for statement in ast.parse(source).body:
+                    default = ast.literal_eval(statement.value)
+                    # The column counts bytes, so the line is cut as bytes.
+                    rest = source.splitlines()[statement.end_lineno - 1].encode()[statement.end_col_offset :].decode()
+                    words = rest.strip().removeprefix("#").strip()
+                    yield Parameter(ast.unparse(statement.target), ast.unparse(statement.annotation), default, words)
+            except (SyntaxError, ValueError, AttributeError) as error:
+                # Values are injected after the cell, so anything computed in it would keep its default unnoticed.
+                raise NotebookError(
+                    f"{name}: the parameters cell may hold lines `name: type = literal` only, found {source!r}"
+                ) from error
 
 
 # ---------------------------------------------------------------------- running
 
 
-def kernel_environment(**more: str) -> dict[str, str | None]:
-    """The environment in which kernels run, the same for everyone; None takes a variable away.
+def kernel_environment(**more: str) -> dict[str, str]:
+    """The environment in which kernels run, the same for everyone, and ``more``.
 
     One thread a kernel and a fixed hash seed keep outputs equal from run to run. No progress bars, since stderr is an
     output too. ``lib`` is importable from everywhere. IPython gets a folder of its own, so that neither a user's
     start-up files nor ipykernel's notice about its TCP transport end up in a notebook.
     """
     build = paths.build().resolve()
-    ipython = build / "ipython"
-    config = ipython / "profile_default" / "ipython_kernel_config.py"
+    config = build / "ipython" / "profile_default" / "ipython_kernel_config.py"
     text = "c = get_config()\nc.IPKernelApp.log_level = 50\nc.HistoryManager.enabled = False\n"
     if not config.exists() or config.read_text() != text:
         write_atomically(config, text)
@@ -251,10 +181,10 @@ def kernel_environment(**more: str) -> dict[str, str | None]:
         "OMP_NUM_THREADS": "1",
         "PYTHONHASHSEED": "0",
         "TQDM_DISABLE": "1",
-        "MPLBACKEND": None,  # ipykernel then chooses its inline backend
+        "MPLBACKEND": "",  # ipykernel then chooses its inline backend
         "PYTHONPATH": os.pathsep.join(search),
         # Where there is no home folder, or a full or read-only one, these would be missed.
-        "IPYTHONDIR": str(ipython),
+        "IPYTHONDIR": str(build / "ipython"),
         "JUPYTER_RUNTIME_DIR": str(build / "jupyter"),
         "MPLCONFIGDIR": str(build / "matplotlib"),
         "CROWDS_BUILD": str(build),
@@ -264,129 +194,107 @@ def kernel_environment(**more: str) -> dict[str, str | None]:
 
 
 @contextmanager
-def _environment(values: Mapping[str, str | None]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-
-    def put(mapping: Mapping[str, str | None]) -> None:
-        for name, value in mapping.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-    put(values)
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = os.environ.copy()
+    os.environ.update(values)
     try:
         yield
     finally:
-        put(before)
+        os.environ.clear()
+        os.environ.update(before)
 
 
-def execute(
-    notebook: Notebook,
-    parameters: Mapping[str, object] | None = None,
-    output: Path | None = None,
-    timeout: float | None = None,
-    environment: Mapping[str, str | None] | None = None,
-    failed: Path | None = None,
-) -> Path:
+def execute(notebook: Notebook, parameters: Mapping[str, object], output: Path, environment: Mapping[str, str]) -> Path:
     """Run a notebook from top to bottom in a fresh kernel, with ``notebooks/`` as its working folder.
 
     Args:
         notebook: what to run; its file is only read.
-        parameters: values for its parameters cell, checked by name and type before anything starts.
-        output: where the executed copy goes (default ``build/notebooks/``), only after a complete run. While it runs,
-            the copy is beside it as ``<name>.partial.ipynb``.
-        timeout: seconds that one cell may take (default: no limit).
-        environment: variables for the kernel beside or instead of those of ``kernel_environment``; None removes one.
-        failed: the folder for the partial copy of a run that fails (default: where it is).
-
-    Returns:
-        The path of the executed copy.
+        parameters: values for its parameters cell, see :func:`check_parameters`.
+        output: the executed copy, written cell by cell and returned; empty after a failure before the first.
+        environment: variables for the kernel beside or instead of those of :func:`kernel_environment`.
 
     Raises:
-        NotebookError: an unknown or ill-typed parameter.
-        NotebookFailed: a cell raised, ran out of time, or the kernel died; says where the partial copy is.
-        NotWritable: the build folder is full or read-only.
+        NotebookFailed: a cell raised, or the kernel died.
+        NotWritable: the folder of ``output`` is full or read-only.
     """
-    parameters = dict(parameters or {})
-    check_parameters(notebook, parameters)
-    output = output or paths.build() / "notebooks" / notebook.path.name
-    partial = output.with_name(f"{output.stem}.partial.ipynb")
-    write_atomically(partial, "")
-    try:
-        with _environment({**kernel_environment(), **(environment or {})}):
-            _papermill(notebook, parameters, partial, timeout)
-    except NotebookFailed as error:
-        if not (ran := partial.read_bytes()):
-            partial.unlink()
-            raise
-        kept = (failed or output.parent) / partial.name
-        write_atomically(kept, ran)
-        raise NotebookFailed(f"{error}; what ran before it is in {kept}") from error.__cause__
-    partial.replace(output)
-    return output
-
-
-def _papermill(notebook: Notebook, parameters: dict, output: Path, timeout: float | None) -> None:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
+    write_atomically(output, "")
     try:
-        papermill.execute_notebook(
-            notebook.path,
-            output,
-            parameters=parameters,
-            cwd=notebook.path.parent,
-            kernel_name="python3",
-            language="python",
-            progress_bar=False,
-            start_timeout=START_TIMEOUT,
-            execution_timeout=timeout,
-        )
+        with _environment(kernel_environment(**environment)):
+            papermill.execute_notebook(
+                notebook.path,
+                output,
+                parameters=dict(parameters),
+                cwd=notebook.path.parent,
+                kernel_name="python3",
+                language="python",
+                progress_bar=False,
+                start_timeout=START_TIMEOUT,
+            )
     except PapermillExecutionError as error:
         raise NotebookFailed(f"{notebook.stem}: cell In [{error.exec_count}] raised {error.ename}: {error.evalue}") from error
-    except Exception as error:  # a kernel that does not start or dies, a cell out of time, a full disk
+    except Exception as error:  # a kernel that does not start or dies, a full disk
         raise NotebookFailed(f"{notebook.stem}: {type(error).__name__}: {str(error).strip() or 'no message'}") from error
+    return output
 
 
 # ---------------------------------------------------------------------- what a committed notebook looks like
 
-KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
-LANGUAGE_INFO = {"name": "python", "pygments_lexer": "ipython3"}  # no version: 3.11 and 3.12 write the same file
-KEPT_METADATA = ("companion",)
 KEPT_CELL_METADATA = ("tags", "jupyter", "slideshow")
 INJECTED_TAG = "injected-parameters"
 
 
 def normalize(notebook: dict) -> dict:
-    """A copy without traces of its making; doing it twice changes nothing.
+    """A copy of a notebook of format 4, without traces of its making; doing it twice changes nothing.
 
     Papermill's stamps, execution times, injected parameters, widget states and all notebook metadata but ``companion``
-    go; a cell keeps its tags, its folding and its place among slides. The kernel is ``python3``; execution counts are
-    1..n; stream output that came in pieces is one piece. A cell's id is a hash of its source: regenerating a notebook
-    keeps the ids, inserting a cell does not rename the others.
-
-    Args:
-        notebook: notebook of format 4 as a dictionary (an ``nbformat.NotebookNode`` is one); it is not changed.
-
-    Returns:
-        A plain dictionary of format 4.5.
+    go; a cell keeps its tags, its folding and its place among slides. The kernel is ``python3``, without a version, so that
+    all Pythons write the same file; execution counts are 1..n; stream output that came in pieces is one piece. A cell's id is
+    a hash of its source: regenerating a notebook keeps the ids, inserting a cell does not rename the others.
     """
-    source = json.loads(json.dumps(notebook))
-    kept = [cell for cell in source["cells"] if INJECTED_TAG not in cell.get("metadata", {}).get("tags", ())]
-    cells, seen, count = [], {}, 0
-    for cell in kept:
-        text = _text(cell.get("source", ""))
-        if cell["cell_type"] == "code" and text.strip():
-            count += 1
-        clean = _clean_cell(cell, text, count)
-        digest = hashlib.sha256(f"{cell['cell_type']}\n{text}".encode()).hexdigest()[:8]
-        seen[digest] = seen.get(digest, 0) + 1
-        clean["id"] = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
+    import nbformat.v4
+
+    source = nbformat.v4.reads(json.dumps(notebook))  # a copy, texts joined from their lines
+    cells, seen, count = [], Counter(), 0
+    for cell in source.cells:
+        if INJECTED_TAG in cell.metadata.get("tags", ()):
+            continue
+        digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:8]
+        seen[digest] += 1
+        clean = {
+            "cell_type": cell.cell_type,
+            "id": digest if seen[digest] == 1 else f"{digest}-{seen[digest]}",
+            "metadata": {name: cell.metadata[name] for name in KEPT_CELL_METADATA if cell.metadata.get(name)},
+            "source": cell.source,
+        }
+        if "attachments" in cell:
+            clean["attachments"] = cell.attachments
+        if cell.cell_type == "code":
+            filled = bool(cell.source.strip())
+            count += filled
+            clean["execution_count"] = count if filled and cell.execution_count is not None else None
+            clean["outputs"] = _clean_outputs(cell.outputs, clean["execution_count"])
         cells.append(clean)
-    metadata = {name: source["metadata"][name] for name in KEPT_METADATA if name in source["metadata"]}
-    metadata |= {"kernelspec": dict(KERNELSPEC), "language_info": dict(LANGUAGE_INFO)}
+    metadata = {name: kept for name, kept in source.metadata.items() if name == "companion"}
+    metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
     return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+
+
+def _clean_outputs(outputs: list[dict], count: int | None) -> list[dict]:
+    """Merge neighboring pieces of one stream: where the kernel cut them depends on timing."""
+    clean: list[dict] = []
+    for output in outputs:
+        before = clean[-1] if clean else {}
+        if output["output_type"] == "execute_result":
+            output["execution_count"] = count
+        if output["output_type"] == "stream" and before.get("name") == output["name"]:
+            before["text"] += output["text"]
+        else:
+            clean.append(output)
+    return clean
 
 
 def dumps(notebook: dict) -> str:
@@ -404,40 +312,6 @@ def dumps(notebook: dict) -> str:
 
 def is_complete(notebook: dict) -> bool:
     """Whether every code cell that is not empty ran, once and in order, and none of them raised."""
-    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code" and _text(cell["source"]).strip()]
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code" and "".join(cell["source"]).strip()]
     raised = any(output["output_type"] == "error" for cell in code for output in cell["outputs"])
     return not raised and [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
-
-
-def _clean_cell(cell: dict, text: str, count: int) -> dict:
-    metadata = {name: cell["metadata"][name] for name in KEPT_CELL_METADATA if cell.get("metadata", {}).get(name)}
-    clean = {"cell_type": cell["cell_type"], "metadata": metadata, "source": text}
-    if "attachments" in cell:
-        clean["attachments"] = cell["attachments"]
-    if cell["cell_type"] == "code":
-        ran = bool(text.strip()) and cell.get("execution_count") is not None
-        clean["execution_count"] = count if ran else None
-        clean["outputs"] = _clean_outputs(cell.get("outputs", []), clean["execution_count"])
-    return clean
-
-
-def _clean_outputs(outputs: list[dict], count: int | None) -> list[dict]:
-    """Merge neighboring pieces of one stream: where the kernel cut them depends on timing."""
-    clean: list[dict] = []
-    for output in outputs:
-        output = dict(output)
-        if "text" in output:
-            output["text"] = _text(output["text"])
-        if "data" in output:
-            output["data"] = {
-                kind: _text(value) if isinstance(value, list) and not kind.endswith("json") else value
-                for kind, value in output["data"].items()
-            }
-        if output["output_type"] == "execute_result":
-            output["execution_count"] = count
-        before = clean[-1] if clean else {}
-        if output["output_type"] == "stream" and before.get("name") == output["name"]:
-            before["text"] += output["text"]
-        else:
-            clean.append(output)
-    return clean

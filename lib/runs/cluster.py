@@ -18,14 +18,12 @@ import torch
 
 from lib import paths
 
-__all__ = ["Cluster", "ClusterError", "connected", "source_digest"]
-
 log = logging.getLogger(__name__)
 
 TIMEOUT = 10  # seconds for a scheduler to answer, for its first worker, and for a lost scheduler to come back
 
 
-class ClusterError(RuntimeError):
+class ClusterError(ConnectionError):
     """No scheduler answers, it is lost, or none of its workers is fit; the message says which."""
 
 
@@ -41,14 +39,12 @@ def source_digest() -> str:
 
 @contextmanager
 def connected(address: str, datasets: Iterable[str]) -> Iterator[Cluster]:
-    """A cluster, for runs on some data sets.
-
-    Raises:
-        ImportError: Dask's package ``distributed`` is not installed.
-        ClusterError: no scheduler answers there, or none of its workers is fit.
-    """
-    import dask
-    from distributed import Client
+    """A cluster, for runs on some data sets. Raises ClusterError, also where Dask is not installed."""
+    try:
+        import dask
+        from distributed import Client
+    except ImportError as error:
+        raise ClusterError("a cluster needs the package distributed (see requirements.txt)") from error
 
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # we report ourselves
     dask.config.set({"distributed.comm.timeouts.connect": f"{TIMEOUT}s"})
@@ -84,16 +80,12 @@ class Cluster(Executor):
 
     def slots(self) -> int:
         """How many runs can be under way at once."""
-        return sum(threads for address, threads in self._threads().items() if address in self._lacks)
+        return sum(self._fit().values())
 
     def submit(self, fn: Callable, /, config, *args, **kwargs) -> Future:
-        """``fn(config, ...)`` on a worker that can have the configuration's data set; fails where there is none.
-
-        Raises:
-            ClusterError: the scheduler is gone.
-        """
-        threads = self._threads()
-        able = [address for address, lacks in self._lacks.items() if address in threads and config.dataset not in lacks]
+        """``fn(config, ...)`` on a worker that can have the configuration's data set; fails where there is none. Raises
+        ClusterError where the scheduler is gone."""
+        able = [address for address in self._fit() if config.dataset not in self._lacks[address]]
         if not able:
             reasons = [lacks[config.dataset] for lacks in self._lacks.values() if config.dataset in lacks]
             future: Future = Future()
@@ -107,8 +99,8 @@ class Cluster(Executor):
         if self.client.status != "running":
             raise ClusterError("the Dask scheduler is gone, or its network")
 
-    def _threads(self) -> dict[str, int]:
-        """How many threads each worker has; those that are new are asked what they are."""
+    def _fit(self) -> dict[str, int]:
+        """How many threads each fit worker has; those that are new are asked what they are."""
         self.check()
         threads = self.client.nthreads()
         new = [address for address in threads if address not in self._lacks and address not in self.unfit]
@@ -120,7 +112,7 @@ class Cluster(Executor):
                 self._lacks[address] = {name: f"{worker['host']}: {why}" for name, why in worker["missing"].items() if why}
                 for why in self._lacks[address].values():
                     log.warning("A worker gets no runs on a data set: %s", why)
-        return threads
+        return {address: count for address, count in threads.items() if address in self._lacks}
 
 
 def _asker(names: list[str]) -> Callable[[], dict]:
@@ -147,10 +139,13 @@ def _asker(names: list[str]) -> Callable[[], dict]:
 def _problem(worker: dict) -> str | None:
     if "error" in worker:
         return f"it cannot import the project ({worker['error']}); start it in the project's folder, not in {worker['folder']}"
-    for what, ours in (("source", source_digest()), ("torch", str(torch.__version__))):
-        if worker[what] != ours:
-            name = {"source": "source code of lib", "torch": "version of torch"}[what]
-            return f"it has another {name} ({worker[what]}) than this machine ({ours})"
+    named = {
+        "source code of lib": (worker["source"], source_digest()),
+        "version of torch": (worker["torch"], str(torch.__version__)),
+    }
+    for what, (theirs, ours) in named.items():
+        if theirs != ours:
+            return f"it has another {what} ({theirs}) than this machine ({ours})"
     return None
 
 

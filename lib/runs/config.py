@@ -18,15 +18,10 @@ class RunConfig:
 
     Attributes:
         experiment: the ledger's file; experiments that share runs share rows.
-        dataset: name, with ``dataset_options``.
-        method: name, with ``method_options``.
-        backbone: name, with ``backbone_options``.
-        recipe: how to train.
+        dataset, method, backbone: names, each with its options.
         case: a variant of the experiment that tables show as a column of its own.
-        scale: ``smoke``, ``quick``, ... as the experiments define them.
         seed: of network, batch order and dropout. A simulated crowd has its own seed among ``dataset_options``.
-        keep: arrays to keep beside the row, see :func:`lib.runs.sweep.arrays`. They decide no number, so they are no part of
-            the key.
+        keep: arrays to keep beside the row, see :func:`lib.runs.sweep.arrays`: they decide no number and are not in the key.
     """
 
     experiment: str
@@ -43,9 +38,8 @@ class RunConfig:
     keep: tuple[str, ...] = field(default=(), compare=False)
 
     def key(self) -> str:
-        """16 hexadecimal digits over all that differs from its default, the method's revision and the data's fingerprint.
-
-        Defaults are left out, so a field or an option that is added later moves no key.
+        """16 hexadecimal digits over the method's revision, the data's fingerprint, and all that differs from its default: a
+        field or an option that is added later moves no key.
 
         Raises:
             ValueError: an unknown data set, method or backbone, or an unknown option of the data set.

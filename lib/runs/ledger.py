@@ -1,8 +1,9 @@
 """The ledger: one row per finished run, never half a row, and none that is not what was written.
 
 The user's own ledger (``data/runs``, ignored by git) holds one small JSON file per run, ``<experiment>/<key>.json``, written by
-the worker that made it. The committed reference (``data/reference``) holds one JSONL file per experiment. ``CROWDS_LEDGER``
-says which are read: the reference first, then own rows (default), ``own`` rows first, or ``reference`` rows alone.
+the worker that made it; functions that take a ``folder`` look into another of this layout instead. The committed reference
+(``data/reference``) holds one JSONL file per experiment. ``CROWDS_LEDGER`` says which are read: the reference first, then own
+rows (default), ``own`` rows first, or ``reference`` rows alone.
 
 Every row has a digest of its content: a row of the user's ledger inside its file, the rows of ``<experiment>.jsonl`` in
 ``<experiment>.digests`` beside them. File, key and digest agree, or the row is not believed: one of the user's ledger is set
@@ -19,8 +20,9 @@ import logging
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from filelock import FileLock
@@ -28,24 +30,8 @@ from filelock import FileLock
 from lib import paths
 from lib.storage import locked, try_lock, write_atomically
 
-__all__ = [
-    "LedgerError",
-    "arrays",
-    "claim",
-    "copy",
-    "digest",
-    "has_arrays",
-    "lookup",
-    "merge",
-    "names",
-    "order",
-    "own_row",
-    "own_rows",
-    "reference_rows",
-    "seal",
-    "write",
-    "write_reference",
-]
+if TYPE_CHECKING:
+    from lib.runs.config import RunConfig  # torch, which reading does not need
 
 log = logging.getLogger(__name__)
 
@@ -61,22 +47,15 @@ class LedgerError(ValueError):
 # ---------------------------------------------------------------------- the user's own ledger
 
 
-def digest(row: dict) -> str:
-    """32 hexadecimal digits over a row's content, from its JSON with sorted keys: what a line of the reference is."""
-    return _digest(json.dumps(row, sort_keys=True))
-
-
-def _digest(line: str) -> str:
+def digest(line: str) -> str:
+    """32 hexadecimal digits over a row's content, as JSON with sorted keys: what a line of the reference is."""
     return hashlib.sha256(line.encode()).hexdigest()[:32]
 
 
 def write(row: dict, folder: Path | None = None) -> dict:
-    """Put a row into the user's own ledger (or another folder of the same layout), whole or not at all.
+    """Put a row into the user's own ledger, whole or not at all; returns it as it will be read.
 
     Its arrays go first, into ``<key>.npz`` beside it; the row then holds their names and the file's SHA-256.
-
-    Returns:
-        The row as it will be read.
 
     Raises:
         NotWritable: the disk is full or read-only; names the file.
@@ -88,12 +67,13 @@ def write(row: dict, folder: Path | None = None) -> dict:
         write_atomically(path.with_suffix(".npz"), content.getvalue())
         row = row | {"arrays": {"names": sorted(kept), "sha256": hashlib.sha256(content.getvalue()).hexdigest()}}
     row = json.loads(json.dumps(row))
-    write_atomically(path, json.dumps(row | {"digest": digest(row)}, sort_keys=True) + "\n")
+    sealed = row | {"digest": digest(json.dumps(row, sort_keys=True))}
+    write_atomically(path, json.dumps(sealed, sort_keys=True) + "\n")
     return row
 
 
 def copy(row: dict, folder: Path | None, target: Path) -> None:
-    """Put a row of a ledger folder (by default the user's own) into another, with its arrays. Raises NotWritable."""
+    """Put a row of the user's own ledger into another folder, with its arrays. Raises NotWritable."""
     if "arrays" in row:
         source, copied = (_place(row["config"]["experiment"], row["key"], place) for place in (folder, target))
         write_atomically(copied.with_suffix(".npz"), source.with_suffix(".npz").read_bytes())
@@ -105,13 +85,13 @@ def _place(experiment: str, key: str, folder: Path | None) -> Path:
 
 
 def own_rows(experiment: str | None = None, folder: Path | None = None) -> list[dict]:
-    """Rows of the user's own ledger (or another folder of the same layout); broken ones are set aside, with a warning."""
+    """Rows of the user's own ledger; broken ones are set aside, with a warning."""
     files = sorted((folder or paths.runs()).glob(f"{experiment or '*'}/*.json"))
     return [row for path in files if (row := _believed(path)) is not None]
 
 
 def own_row(experiment: str, key: str, folder: Path | None = None) -> dict | None:
-    """One row of the user's own ledger (or another folder), or None."""
+    """One row of the user's own ledger, or None."""
     return _believed(_place(experiment, key, folder))
 
 
@@ -128,30 +108,32 @@ def _believed(path: Path) -> dict | None:
 
 
 def _read(path: Path) -> dict:
-    """The row of a file. Raises LedgerError where it is not what was written there."""
-    text = path.read_text(encoding="utf-8", errors="replace").strip()
-    row = _parsed(text, f"{path}, line 1")
-    stated = row.pop("digest", None)
-    if stated != (expected := digest(row)):
-        raise LedgerError(f"{path}, line 1: the row says its digest is {stated}, its content has {expected}")
-    for what, name, place in (("key", row["key"], path.stem), ("experiment", _experiment(row), path.parent.name)):
-        if name != place:
-            raise LedgerError(f"{path}, line 1: the {what} must be that of the file, {place!r}, found {name!r}")
+    where = f"{path}, line 1"
+    row = _parsed(path.read_text(encoding="utf-8", errors="replace").strip(), where)
+    stated, expected = row.pop("digest", None), digest(json.dumps(row, sort_keys=True))
+    _require(stated == expected, where, f"the digest of its content is {expected}", stated)
+    _require(row["key"] == path.stem, where, f"the key must be that of the file, {path.stem!r}", row["key"])
+    _require_experiment(row, where, path.parent.name)
     return row
 
 
 def _parsed(text: str, where: str) -> dict:
-    try:
+    row = None
+    with contextlib.suppress(ValueError, RecursionError):
         row = json.loads(text)
-        if isinstance(row, dict) and row.keys() >= _PARTS and isinstance(row["config"], dict):
-            return row
-    except (ValueError, RecursionError):
-        pass
-    raise LedgerError(f"{where}: expected a ledger row in JSON, found {text[:60]!r}")
+    whole = isinstance(row, dict) and row.keys() >= _PARTS and isinstance(row["config"], dict)
+    _require(whole, where, "expected a ledger row in JSON", text[:60])
+    return row
 
 
-def _experiment(row: dict) -> object:
-    return row["config"].get("experiment")
+def _require_experiment(row: dict, where: str, name: str) -> None:
+    found = row["config"].get("experiment")
+    _require(found == name, where, f"the experiment must be that of the file, {name!r}", found)
+
+
+def _require(right: object, where: str, rule: str, found: object) -> None:
+    if not right:
+        raise LedgerError(f"{where}: {rule}, found {found!r}")
 
 
 def claim(key: str, folder: Path | None = None) -> FileLock | None:
@@ -177,22 +159,18 @@ def has_arrays(row: dict, keep: Iterable[str]) -> bool:
 
 
 def arrays(row: dict, folder: Path | None = None) -> dict[str, np.ndarray]:
-    """What is kept beside a row, by name; empty where it was made without.
-
-    Args:
-        row: of the ledger.
-        folder: the ledger folder to look in besides the reference; by default the user's own.
+    """What is kept beside a row, in the reference or the user's own ledger, by name; empty where it was made without.
 
     Raises:
         LedgerError: the file is not there, or is not the one that the row names; says where it was looked for.
     """
     if "arrays" not in row:
         return {}
-    name, looked = f"{row['config']['experiment']}/{row['key']}.npz", []
-    for place in (paths.reference() / "arrays", folder or paths.runs()):
-        looked.append(place / name)
+    name = f"{row['config']['experiment']}/{row['key']}.npz"
+    looked = [place / name for place in (paths.reference() / "arrays", folder or paths.runs())]
+    for path in looked:
         with contextlib.suppress(FileNotFoundError):
-            content = looked[-1].read_bytes()
+            content = path.read_bytes()
             if hashlib.sha256(content).hexdigest() == row["arrays"]["sha256"]:
                 with np.load(io.BytesIO(content), allow_pickle=False) as stored:
                     return dict(stored)
@@ -215,34 +193,27 @@ def reference_rows(experiment: str | None = None) -> list[dict]:
 def _reference(path: Path) -> list[dict]:
     seals = path.with_suffix(".digests")
     try:
-        return list(_lines(path, _read_seals(seals)))
+        return list(_lines(path, seals))
     except LedgerError as error:
-        if (begun := seals.with_suffix(".new")).exists():  # of a merge that was killed between its two files
-            with contextlib.suppress(LedgerError):
-                return list(_lines(path, _read_seals(begun)))
+        with contextlib.suppress(LedgerError):  # of a merge that was killed between its two files
+            return list(_lines(path, path.with_suffix(".new")))
         raise LedgerError(
             f"{error}; to restore both files: git checkout -- {path} {seals} (after a merge of branches: ledger.seal)"
         ) from error
 
 
-def _read_seals(path: Path) -> dict[str, str]:
-    """Digests of a file's rows, by key."""
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
-        return {}
-    return {key: found for key, _, found in (line.partition(" ") for line in lines)}
-
-
-def _lines(path: Path, seals: dict[str, str] | None) -> Iterator[dict]:
-    """The rows of a reference file, whatever they are where ``seals`` is None."""
-    missing = dict(seals or {})
+def _lines(path: Path, seals: Path | None) -> Iterator[dict]:
+    """The rows of a reference file, each with the digest that ``seals`` has for its key, or any where that is None."""
+    missing: dict[str, str] = {}
+    if seals is not None and seals.exists():
+        digests = seals.read_text(encoding="utf-8", errors="replace").splitlines()
+        missing = {key: found for key, _, found in (line.partition(" ") for line in digests)}
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-        row = _parsed(line, f"{path}, line {number}")
-        if _experiment(row) != path.stem:
-            raise LedgerError(f"{path}, line {number}: the experiment must be that of the file, found {_experiment(row)!r}")
-        if seals is not None and missing.pop(row["key"], None) != _digest(line):
-            raise LedgerError(f"{path}, line {number}: the row is not the one whose digest is in {path.stem}.digests")
+        where = f"{path}, line {number}"
+        row = _parsed(line, where)
+        _require_experiment(row, where, path.stem)
+        if seals is not None and missing.pop(row["key"], None) != digest(line):
+            raise LedgerError(f"{where}: the row is not the one whose digest is in {path.stem}.digests")
         yield row
     if missing:
         raise LedgerError(f"{path}: {len(missing)} rows of {path.stem}.digests are missing, the first: {min(missing)}")
@@ -252,15 +223,13 @@ def write_reference(experiment: str, rows: list[dict]) -> None:
     """Replace an experiment's committed rows, in an order that keeps differences between versions readable."""
 
     def place(row: dict) -> tuple:
-        config = row["config"]
-        return (config["scale"], config["dataset"], config["case"], config["method"], config["seed"], row["key"])
+        return (*(row["config"][name] for name in ("scale", "dataset", "case", "method", "seed")), row["key"])
 
-    rows, path = sorted(rows, key=place), paths.reference() / f"{experiment}.jsonl"
-    lines = [json.dumps(row, sort_keys=True) for row in rows]
-    seals = sorted(f"{row['key']} {_digest(line)}" for row, line in zip(rows, lines, strict=True))
+    path = paths.reference() / f"{experiment}.jsonl"
+    lines = {row["key"]: json.dumps(row, sort_keys=True) for row in sorted(rows, key=place)}
     begun = path.with_suffix(".new")
-    write_atomically(begun, "\n".join(seals) + "\n")
-    write_atomically(path, "\n".join(lines) + "\n")
+    write_atomically(begun, "".join(sorted(f"{key} {digest(line)}\n" for key, line in lines.items())))
+    write_atomically(path, "\n".join(lines.values()) + "\n")
     begun.replace(path.with_suffix(".digests"))
 
 
@@ -288,29 +257,35 @@ def order() -> str:
     return value
 
 
-def lookup(experiments: Iterable[str]) -> dict[str, dict]:
-    """All rows of some experiments, by key, as ``CROWDS_LEDGER`` orders the two ledgers. A row with more arrays goes before its
-    like.
+def lookup(experiments: Iterable[str], folder: Path | None = None) -> dict[str, dict]:
+    """All rows of some experiments, by key: those of a folder alone, or of both ledgers as ``CROWDS_LEDGER`` orders them, where
+    a row with more arrays goes before its like.
 
     Raises:
         LedgerError: see :func:`reference_rows`.
     """
+    orders = {"": (own_rows, reference_rows), "own": (reference_rows, own_rows), "reference": (reference_rows,)}
     by_key: dict[str, dict] = {}
     for experiment in sorted(set(experiments)):
-        sources = {"": (own_rows, reference_rows), "own": (reference_rows, own_rows), "reference": (reference_rows,)}
-        for rows in sources[order()]:  # a later one overwrites an earlier one
+        if folder is not None:
+            by_key |= {row["key"]: row for row in own_rows(experiment, folder)}
+            continue
+        for rows in orders[order()]:  # a later one overwrites an earlier one
             by_key |= {row["key"]: row for row in rows(experiment) if not names(row) < names(by_key.get(row["key"], {}))}
     return by_key
+
+
+def finished(configs: Mapping[str, RunConfig], folder: Path | None = None) -> dict[str, dict]:
+    """The rows, by key, of the runs that need not be trained any more; see :func:`lookup`."""
+    rows = lookup({config.experiment for config in configs.values()}, folder)
+    return {key: rows[key] for key, config in configs.items() if key in rows and has_arrays(rows[key], config.keep)}
 
 
 # ---------------------------------------------------------------------- taking in what was made elsewhere
 
 
-def merge(folder: Path | str) -> dict[str, int]:
-    """Take rows made elsewhere into the reference.
-
-    Args:
-        folder: of the own ledger's layout (``<experiment>/<key>.json``).
+def merge(folder: Path) -> dict[str, int]:
+    """Take rows made elsewhere, in a folder of the own ledger's layout, into the reference.
 
     Returns:
         How many rows were ``added`` and how many were there ``already``. A row that was there without its arrays, or with
@@ -321,7 +296,6 @@ def merge(folder: Path | str) -> dict[str, int]:
             differs in its numbers from the reference row of the same key. Then nothing is taken.
         NotWritable: the reference cannot be written.
     """
-    folder = Path(folder)
     files = sorted(folder.glob("*/*.json"))
     if not files:
         raise LedgerError(f"no ledger rows in {folder}; expected files <experiment>/<key>.json")
@@ -346,45 +320,36 @@ def merge(folder: Path | str) -> dict[str, int]:
         for row in (row for row in new if "arrays" in row):
             name = f"{row['config']['experiment']}/{row['key']}.npz"
             write_atomically(paths.reference() / "arrays" / name, (folder / name).read_bytes())
+        known |= {row["key"]: row for row in new}
         for experiment in sorted({row["config"]["experiment"] for row in new}):
-            rows = {row["key"]: row for row in new if row["config"]["experiment"] == experiment}
-            write_reference(experiment, list(({row["key"]: row for row in reference_rows(experiment)} | rows).values()))
+            write_reference(experiment, [row for row in known.values() if row["config"]["experiment"] == experiment])
     return {"added": len(new), "already": len(arrived) - len(new)}
 
 
 def _sound(row: dict, where: str, beside: Path) -> dict:
     """A row of another machine that this code would have made under the same key, with numbers and arrays to it."""
+    from lib.runs.config import from_row
 
-    from lib.runs.config import from_row  # torch, which reading does not need
-
-    def refuse(what: str, found: object) -> LedgerError:
-        return LedgerError(f"{where}: {what}, found {found!r}")
-
-    if not (_NAME.fullmatch(str(_experiment(row))) and _KEY.fullmatch(str(row["key"]))):
-        raise refuse("an experiment is named by a-z, 0-9 and _, a key by 16 hexadecimal digits", (_experiment(row), row["key"]))
-    metrics, provenance = row["metrics"], row["provenance"]
-    if not isinstance(metrics, dict) or not all(map(_is_number, metrics.values())):
-        raise refuse("metrics must be finite numbers by name", metrics)
-    if not _is_number(row["seconds"]) or row["seconds"] < 0:
-        raise refuse("seconds must be a number from 0 on", row["seconds"])
-    if not isinstance(provenance, dict) or not {"made", "code", "data", "torch"} <= provenance.keys():
-        raise refuse("provenance must say when, by which code, data and torch a row was made", provenance)
+    config, metrics, seconds, provenance = (row[name] for name in ("config", "metrics", "seconds", "provenance"))
+    name = str(config.get("experiment")), str(row["key"])
+    named = _NAME.fullmatch(name[0]) and _KEY.fullmatch(name[1])
+    _require(named, where, "an experiment is named by a-z, 0-9 and _, a key by 16 hexadecimal digits", name)
+    numbers = isinstance(metrics, dict) and all(map(_is_number, metrics.values()))
+    _require(numbers, where, "metrics must be finite numbers by name", metrics)
+    _require(_is_number(seconds) and seconds >= 0, where, "seconds must be a number from 0 on", seconds)
+    known = isinstance(provenance, dict) and provenance.keys() >= {"made", "code", "data", "torch"}
+    _require(known, where, "provenance must say when, by which code, data and torch a row was made", provenance)
     try:
         key = from_row(row).key()
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise refuse("the configuration must be one that this code knows", str(error)) from error
-    if key != row["key"]:
-        raise refuse(f"the key of this configuration is {key} by this code and data", row["key"])
+        raise LedgerError(f"{where}: the configuration must be one that this code knows, found {str(error)!r}") from error
+    _require(key == row["key"], where, f"the key of this configuration is {key} by this code and data", row["key"])
     if "arrays" in row:
-        stated = row["arrays"]
-        if not isinstance(stated, dict) or {"names": list, "sha256": str} != {name: type(stated[name]) for name in stated}:
-            raise refuse("arrays must have names, and the SHA-256 of their file", stated)
-        try:
-            content = beside.read_bytes()
-        except OSError as error:
-            raise refuse("the row's arrays must be there", str(error)) from error
-        if hashlib.sha256(content).hexdigest() != stated["sha256"]:
-            raise LedgerError(f"{beside} has another SHA-256 than its row says")
+        kept = row["arrays"]
+        named = isinstance(kept, dict) and {name: type(kept[name]) for name in kept} == {"names": list, "sha256": str}
+        _require(named, where, "arrays must have names, and the SHA-256 of their file", kept)
+        found = hashlib.sha256(beside.read_bytes()).hexdigest() if beside.is_file() else "no file"
+        _require(found == kept["sha256"], str(beside), f"the SHA-256 of the row's arrays is {kept['sha256']}", found)
     return row
 
 

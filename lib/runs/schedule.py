@@ -15,20 +15,12 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from lib.runs.config import RunConfig, as_read
 
-__all__ = ["Queue"]
-
 _CROWD = {"crowd", "crowd_seed", "crowd_options", "seed"}  # options of data that hardly change the time
 
 
 class Queue:
-    """Runs by key, in the order of a grid.
-
-    Args:
-        configs: what is still to start.
-        finished: ledger rows, of these and other runs.
-        deadline: UNIX time, or None.
-        device: where the runs will be trained.
-    """
+    """Runs by key that wait to be trained on a device until a deadline (UNIX time, or None); rows that are finished tell how
+    long they take."""
 
     def __init__(
         self, configs: Mapping[str, RunConfig], finished: Iterable[dict], deadline: float | None = None, device: str = "cpu"

@@ -1,8 +1,5 @@
-"""Runs: one configuration, one key, one row.
-
-A :class:`RunConfig` says everything that decides a number; its hash is the key of its row in the ledger. :func:`sweep`
-takes the rows that exist and trains the others, each written by the worker that made it, so that a killed sweep goes on
-where it stopped.
+"""Runs: :func:`sweep` takes the rows that exist and trains the others, each written by the worker that made it, so that a
+killed sweep goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -16,8 +13,8 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -27,20 +24,20 @@ import numpy as np
 import torch
 
 from lib import datasets, methods, networks, paths
-from lib.datasets.kinds import CrowdData, CrowdDataset
+from lib.datasets.kinds import CrowdData
 from lib.methods.base import Method
 from lib.networks.predict import as_numpy
 from lib.runs import ledger
+from lib.runs.cluster import Cluster
 from lib.runs.config import RunConfig, as_read, each_once
 from lib.runs.schedule import Queue
-from lib.runs.workers import processors, workers_for
+from lib.runs.workers import InThisProcess, processes, processors
 from lib.storage import NotWritable
 from lib.training import scoring
 from lib.training.device import check_device
 from lib.training.loop import Fit, fit
 
 log = logging.getLogger(__name__)
-__all__ = ["RunFailed", "find", "processor", "sweep", "train"]
 
 
 # ---------------------------------------------------------------------- training one run
@@ -93,7 +90,7 @@ def train(config: RunConfig, device: str = "cpu", progress: bool = False) -> tup
             "metrics": {name: round(value, 6) for name, value in scoring.summary(method, data, fitted.history).items()},
             "history": {name: [round(value, 5) for value in values] for name, values in fitted.history.items()},
             "seconds": round(fitted.seconds, 2),
-            "provenance": _provenance(config, device) | _test_images(data),
+            "provenance": _provenance(config, device, data),
         }
         if config.keep:
             row["arrays"] = arrays(config.keep, method, data, fitted)
@@ -104,7 +101,7 @@ KEEP = ("correct", "confusion", "weight", "bias", "predictions")
 
 
 def arrays(keep: Sequence[str], method: Method, data: CrowdData, fitted: Fit) -> dict[str, np.ndarray]:
-    """What is kept beside a row, numbers as float32.
+    """What is kept beside a row of a trained method, numbers as float32.
 
     Args:
         keep: some of :data:`KEEP`. ``correct``: the arrays ``correct_last``, ``correct_best`` and ``correct_selected``, which
@@ -112,9 +109,6 @@ def arrays(keep: Sequence[str], method: Method, data: CrowdData, fitted: Fit) ->
             ``confusion``: the method's matrices ``[annotators, true class, label]``; ``weight``: a crowd layer's own, as its
             variant has them; ``bias``: ``[annotators]`` of a method for ratings; ``predictions``: the class probabilities
             ``predictions_train`` and ``predictions_test`` ``[items, classes]`` after the last epoch.
-        method: trained.
-        data: what it was trained on.
-        fitted: its training.
 
     Raises:
         ValueError: another name, or an array that this method does not have.
@@ -125,31 +119,26 @@ def arrays(keep: Sequence[str], method: Method, data: CrowdData, fitted: Fit) ->
             epochs = scoring.reported_epochs(fitted.history, "acc", method.warmup_epochs)
             kept |= {f"correct_{which}": np.packbits(fitted.correct[epoch]) for which, epoch in epochs.items()}
         elif name == "predictions" and method.task == "classification":
-            splits = {"train": data.x, "test": data.x_test}
-            kept |= {
-                f"predictions_{split}": as_numpy(method.predict_proba, x, method).astype(np.float32)
-                for split, x in splits.items()
-                if x is not None
-            }
-        elif name in ("confusion", "weight", "bias") and (array := _array(method, name)) is not None:
-            kept[name] = array
+            for split, x in (("train", data.x), ("test", data.x_test)):
+                if x is not None:
+                    kept[f"predictions_{split}"] = as_numpy(method.predict_proba, x, method).astype(np.float32)
+        elif name in ("confusion", "weight", "bias") and isinstance(found := _attribute(method, name), torch.Tensor):
+            kept[name] = found.detach().float().cpu().numpy()
         else:
-            known = ", ".join(KEEP)
-            raise ValueError(
-                f"keep must name arrays that the method has, of {known}; found {name!r} of {type(method).__name__}"
-            )
+            known, kind = ", ".join(KEEP), type(method).__name__
+            raise ValueError(f"keep must name arrays that the method has, of {known}; found {name!r} of {kind}")
     return kept
 
 
-def _array(method: Method, name: str) -> np.ndarray | None:
-    """A method's tensor of that name, or what its function of that name returns; None where it has neither."""
+def _attribute(method: Method, name: str) -> object:
     value = getattr(method, name, None)
-    value = value() if callable(value) else value
-    return value.detach().float().cpu().numpy() if isinstance(value, torch.Tensor) else None  # some have a weight of a penalty
+    return value() if callable(value) else value
 
 
-def _provenance(config: RunConfig, device: str) -> dict[str, str]:
-    return {
+def _provenance(config: RunConfig, device: str, data: CrowdData) -> dict[str, str]:
+    kinds = Counter(np.asarray(data.extra.get("test_kind", [])).tolist())  # where an accuracy is of several kinds of images
+    tested = {"test": ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))} if kinds else {}
+    return tested | {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "code": _code_version(),
         "data": datasets.fingerprint(config.dataset, **config.dataset_options),
@@ -159,12 +148,6 @@ def _provenance(config: RunConfig, device: str) -> dict[str, str]:
         "numpy": np.__version__,
         "python": platform.python_version(),
     }
-
-
-def _test_images(data: CrowdDataset) -> dict[str, str]:
-    """Which test images an accuracy is of, where there are several kinds of them."""
-    kinds = Counter(np.asarray(data.extra.get("test_kind", [])).tolist())
-    return {"test": ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))} if kinds else {}
 
 
 @functools.cache
@@ -191,7 +174,6 @@ def _code_version() -> str:
 # ---------------------------------------------------------------------- training many
 
 
-WORKER_DIED = "a worker process died (killed, or out of memory). Finished runs are in the ledger: run again to go on."
 _LOOK_AGAIN = 0.5  # seconds between two looks at what other processes, or a cluster, are doing
 
 
@@ -214,7 +196,7 @@ def sweep(
     device: str = "cpu",
     progress: bool = True,
     deadline: float | None = None,
-    on_row: Callable[[dict], None] | None = None,
+    on_row: Callable[[dict], None] = lambda row: None,
 ) -> list[dict | None]:
     """Rows of many configurations: taken from the ledger where they are, trained and written where they are not.
 
@@ -243,28 +225,22 @@ def sweep(
     """
     if executor is None:  # another machine's devices are not ours to check
         device = str(check_device(device))
-    keys = [config.key() for config in configs]
     wanted = each_once(configs)
-    experiments = {config.experiment for config in configs}
-    stored = ledger.lookup(experiments)
-    own = stored if folder is None else {row["key"]: row for name in experiments for row in ledger.own_rows(name, folder)}
-    rows = {key: row for key, row in own.items() if key in wanted and ledger.has_arrays(row, wanted[key].keep)}
-    if recompute:
-        rows = {}
+    rows = {} if recompute else ledger.finished(wanted, folder)
     missing = {key: config for key, config in wanted.items() if key not in rows}
     if missing and folder is None and ledger.order() == "reference":
-        config = next(iter(missing.values()))
         raise ValueError(
             f"CROWDS_LEDGER is 'reference', and {len(missing)} of {len(wanted)} runs are not in the reference ledger "
-            f"{paths.reference()} or are to be retrained, the first: {config.describe()}. Unset it to train them."
+            f"{paths.reference()} or are to be retrained, the first: {next(iter(missing.values())).describe()}. "
+            "Unset it to train them."
         )
     if missing:
-        queue = Queue(missing, stored.values(), deadline, device)
-        old = {key: ledger.own_row(config.experiment, key, folder) for key, config in missing.items()} if recompute else {}
-        workers = workers or (processors() if device == "cpu" else 1)
-        with contextlib.nullcontext(executor) if executor else workers_for(len(missing), workers) as pool:
-            rows |= _train_all(queue, pool, device, folder, old, progress, on_row)
-    return [rows.get(key) for key in keys]
+        queue = Queue(missing, ledger.lookup(config.experiment for config in configs).values(), deadline, device)
+        count = min(workers or (processors() if device == "cpu" else 1), len(missing))
+        own = processes(count) if count > 1 and not executor else contextlib.nullcontext(executor or InThisProcess())
+        with own as pool:
+            rows |= _train_all(queue, pool, device, folder, recompute, progress, on_row)
+    return [rows.get(config.key()) for config in configs]
 
 
 def _train_all(
@@ -272,88 +248,73 @@ def _train_all(
     pool: Executor,
     device: str,
     folder: Path | None,
-    old: Mapping[str, dict | None],
+    recompute: bool,
     progress: bool,
-    on_row: Callable[[dict], None] | None,
+    on_row: Callable[[dict], None],
 ) -> dict[str, dict]:
     from tqdm.auto import tqdm
 
+    remote = isinstance(pool, Cluster)
     rows, failures, running = {}, [], {}
-    with tqdm(total=len(queue.waiting), desc="runs", disable=not progress) as bar, contextlib.ExitStack() as claims:
-        while True:
-            elsewhere = False  # whether another process is at work on a run that we wait for
-            for key in queue.fitting():
-                # A run is weighed against the deadline only when a worker is free for it.
-                if len(running) >= _slots(pool):
+    try:
+        with tqdm(total=len(queue.waiting), desc="runs", disable=not progress) as bar, contextlib.ExitStack() as claims:
+            while True:
+                elsewhere = False  # whether another process is at work on a run that we wait for
+                for key in queue.fitting():
+                    # A run is weighed against the deadline only when a worker is free for it; a cluster's size changes.
+                    if len(running) >= (pool.slots() if remote else getattr(pool, "_max_workers", processors())):
+                        break
+                    if (claim := ledger.claim(key, folder)) is None:
+                        elsewhere = True
+                        continue
+                    claims.callback(claim.release)
+                    config = queue.waiting.pop(key)
+                    row = None if recompute else ledger.own_row(config.experiment, key, folder)
+                    if row is not None and ledger.has_arrays(row, config.keep):  # another process has just finished it
+                        rows[key] = row
+                        claim.release()
+                        bar.update()
+                        continue
+                    begun = time.time()  # before, since an executor may train at once
+                    running[pool.submit(_train_one, config, device, folder, remote)] = config, claim, begun
+                if not running and not elsewhere:
                     break
-                config = queue.waiting[key]
-                if (claim := ledger.claim(key, folder)) is None:
-                    elsewhere = True
+                if not running:
+                    time.sleep(_LOOK_AGAIN)
                     continue
-                del queue.waiting[key]
-                row = ledger.own_row(config.experiment, key, folder)  # another process may just have finished it
-                if row is not None and row != old.get(key) and ledger.has_arrays(row, config.keep):
-                    rows[key] = row
+                done, _ = wait(running, timeout=_LOOK_AGAIN if elsewhere else None, return_when=FIRST_COMPLETED)
+                for future in done:
+                    config, claim, begun = running[future]
+                    try:
+                        row = future.result()
+                    except (NotWritable, BrokenProcessPool):
+                        raise
+                    except Exception as error:
+                        if remote:
+                            pool.check()  # a lost cluster is no fault of a run
+                        log.error("%s failed: %s", config.describe(), error)
+                        failures.append((config, error))
+                    else:
+                        rows[row["key"]] = row = ledger.write(row, folder) if remote else row
+                        queue.learn(row, time.time() - begun)
+                        on_row(row)
+                    del running[future]
                     claim.release()
                     bar.update()
-                    continue
-                claims.callback(claim.release)
-                begun = time.time()  # before, since an executor may train at once
-                running[_submit(pool, config, device, folder)] = (config, claim, begun)
-            if not running:
-                if not elsewhere:
-                    break
-                time.sleep(_LOOK_AGAIN)
-                continue
-            done, _ = wait(running, timeout=_LOOK_AGAIN if elsewhere else None, return_when=FIRST_COMPLETED)
-            under_way = [config.describe() for config, _, _ in running.values()]
-            for future in done:
-                config, claim, begun = running.pop(future)
-                try:
-                    row = future.result()
-                except BrokenProcessPool as error:
-                    raise RunFailed(f"{WORKER_DIED} It was at work on one of these: {'; '.join(under_way)}") from error
-                except NotWritable:
-                    raise
-                except Exception as error:
-                    if hasattr(pool, "check"):
-                        pool.check()  # a lost cluster is no fault of a run
-                    log.error("%s failed: %s", config.describe(), error)
-                    failures.append((config, error))
-                else:
-                    # Written again, for a run of another machine; the same bytes otherwise.
-                    row = rows[row["key"]] = ledger.write(row, folder)
-                    queue.learn(row, time.time() - begun)
-                    if on_row is not None:
-                        on_row(row)
-                claim.release()
-                bar.update()
+    except BrokenProcessPool as error:
+        at_work = "; ".join(config.describe() for config, _, _ in running.values())
+        raise RunFailed(
+            "a worker process died (killed, or out of memory). Finished runs are in the ledger: run again to go on. "
+            f"It was at work on one of these: {at_work}"
+        ) from error
     if failures:
         config, error = failures[0]
         raise RunFailed(f"{len(failures)} runs failed, the first: {config.describe()}: {error}") from error
     return rows
 
 
-def _slots(pool: Executor) -> int:
-    """How many runs an executor can have under way; a cluster's size changes."""
-    return pool.slots() if hasattr(pool, "slots") else getattr(pool, "_max_workers", processors())
-
-
-def _submit(pool: Executor, config: RunConfig, device: str, folder: Path | None) -> Future:
-    try:
-        if hasattr(pool, "slots"):
-            return pool.submit(_train_elsewhere, config, device)
-        return pool.submit(_train_and_write, config, device, folder)
-    except BrokenProcessPool as error:
-        raise RunFailed(WORKER_DIED) from error
-
-
-def _train_and_write(config: RunConfig, device: str, folder: Path | None) -> dict:
-    """Written by the worker, so that a finished run is not lost with the process that asked for it."""
+def _train_one(config: RunConfig, device: str, folder: Path | None, remote: bool) -> dict:
+    """Written by the worker, so that a finished run is not lost with the process that asked for it; on another machine, whose
+    ledger is none of ours, the arrays come along with the row."""
     row, _ = train(config, device)
-    return ledger.write(row, folder)
-
-
-def _train_elsewhere(config: RunConfig, device: str) -> dict:
-    """On another machine, whose ledger is none of ours: the arrays come along with the row."""
-    return train(config, device)[0]
+    return row if remote else ledger.write(row, folder)

@@ -10,33 +10,14 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 
-__all__ = ["InThisProcess", "processes", "processors", "workers_for"]
-
 
 def processors() -> int:
     """How many processors this process may use; fewer than the machine has in a container or under a batch system."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _end_with_parent() -> None:
-    """Let a worker die with the process that started it, and leave Ctrl-C and the like to that process.
-
-    After kill -9 nobody tells the workers to stop: each holds both ends of the pipe that it reads, so none of them ever
-    sees it closed. A thread waits for the parent instead.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; a traceback from each says nothing
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    if parent is not None:
-        threading.Thread(target=watch, daemon=True, name="end-with-parent").start()
-
-
 class InThisProcess(Executor):
-    """Calls at once, in the caller's process: where there is one job or one worker, a pool would only cost its start."""
+    """Calls at once, in the caller's process: for one job or one worker a pool would only cost its start."""
 
     _max_workers = 1
 
@@ -52,7 +33,8 @@ class InThisProcess(Executor):
 
 @contextmanager
 def processes(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Worker processes. Where the block ends by an exception they end at once: a run under way may take an hour."""
+    """Worker processes. Jobs that wait at the block's end are given up; after an exception those under way end at once too,
+    since a run may take an hour."""
     # Spawned, not forked: a fork copies torch's thread pools in an unusable state, and other systems have none.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
@@ -66,11 +48,16 @@ def processes(workers: int) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-@contextmanager
-def workers_for(jobs: int, workers: int) -> Iterator[Executor]:
-    """An executor for so many jobs: processes, or this one alone. Jobs that wait at its end are given up."""
-    if min(workers, jobs) == 1:
-        yield InThisProcess()
-        return
-    with processes(min(workers, jobs)) as pool:
-        yield pool
+def _end_with_parent() -> None:
+    """Let a worker die with the process that started it, and leave Ctrl-C to that process.
+
+    After kill -9 nobody tells the workers to stop: each holds both ends of the pipe that it reads and never sees it closed.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; a traceback from each says nothing
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

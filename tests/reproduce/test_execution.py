@@ -1,8 +1,11 @@
 """A pass over toy notebooks: what it trains, what it runs, and how it ends when something is missing or fails."""
 
+import io
+import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import nbformat
@@ -13,22 +16,9 @@ from lib.reproduce import __main__ as reproduce
 from lib.reproduce import execution, notebooks
 from lib.results import minutes
 from lib.runs import ledger, sweep
-from lib.runs.config import RunConfig
 from lib.storage import write_atomically
 from tests import toys
-from tests.toys import PARAMETERS, READ, toy_project, toy_row, write_notebook, write_reference
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    return toy_project(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def stubbed(project, monkeypatch):
-    """The project, where notebooks are not really run: that takes seconds each."""
-    monkeypatch.setattr(execution, "run_notebooks", project.stubbed)
-    return project
+from tests.toys import PARAMETERS, READ, toy_config, toy_project, toy_row, write_notebook, write_reference
 
 
 def unfinished():
@@ -36,22 +26,100 @@ def unfinished():
     return [folder for folder in (paths.runs() / "passes").glob("*") if folder.is_dir()]
 
 
-def test_a_pass_trains_the_union_runs_the_notebooks_and_reports_drift(project, capsys):
-    write_notebook("00_start", "print('hello')")
-    write_notebook("10_one")
-    write_notebook("11_two")
-    write_reference([0, 1], 0.1)
-    assert project.run() == 0
-    assert sorted(project.trained) == [0, 1]  # the reference has them, but a pass makes them anew; shared ones once
-    printed = capsys.readouterr().out
-    assert "Scale quick, notebooks: 3, runs: 2, done before: 0" in printed
-    assert "Outside their tolerance: 1 of 1" in printed  # told, and no failure
-    assert (paths.build() / "drift.csv").exists()
-    executed = paths.build() / "notebooks"
-    assert sorted(path.name for path in executed.iterdir()) == ["00_start.ipynb", "10_one.ipynb", "11_two.ipynb"]
+# ---------------------------------------------------------------------- one pass, with kernels
+
+
+@pytest.fixture(scope="module")
+def passed(tmp_path_factory):
+    """A pass over notebooks that end in all ways there are; ``.code``, ``.printed``, and what it left in ``.root``.
+
+    The folder of the ledger is relative, which a kernel, at work in another folder, must not take for its own.
+    """
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as out:
+        project = toy_project(tmp_path_factory.mktemp("pass"), patch)
+        patch.chdir(project.root)
+        patch.setenv("CROWDS_RUNS", "my-runs")
+        write_notebook("00_start", "print('hello')")
+        write_notebook("10_one")
+        write_notebook("11_two", READ.replace("{stem}", "11_two"), "1 / 0")
+        write_notebook("12_dead", "import os\nos._exit(3)")
+        write_notebook("13_killed", "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)")
+        (paths.figures("11_two")).mkdir(parents=True)
+        (paths.figures("11_two") / "numbers.csv").write_text("before")
+        write_reference([0, 1], 0.1)
+        project.code = project.run()
+    project.printed = out.getvalue()
+    return project
+
+
+def test_a_pass_trains_the_union_runs_the_notebooks_and_reports_drift(passed):
+    assert sorted(passed.trained) == [0, 1]  # the reference has them, but a pass makes them anew; shared ones once
+    assert "Scale quick, notebooks: 5, runs: 2, done before: 0" in passed.printed
+    assert "Outside their tolerance: 1 of 1" in passed.printed  # told, and no failure
+    assert (passed.root / "build" / "drift.csv").exists()
+    executed = passed.root / "build" / "notebooks"
     assert nbformat.read(executed / "00_start.ipynb", 4).cells[-1].outputs[0].text == "hello\n"
-    assert (paths.figures("11_two") / "numbers.csv").read_text() == "[0.8, 0.81]"  # fresh rows, not the reference
+    numbers = passed.root / "figures" / "10_one" / "numbers.csv"
+    assert numbers.read_text() == "[0.8, 0.81]"  # fresh rows, not the reference
+
+
+def test_a_notebook_that_fails_is_named_stops_no_other_and_leaves_its_figures(passed):
+    assert passed.code == 1
+    assert "Failed: 3\n" in passed.printed
+    assert "  11_two: cell In [4] raised ZeroDivisionError: division by zero; what ran is in" in passed.printed
+    partial = passed.root / "build" / "notebooks" / "11_two.partial.ipynb"
+    assert str(partial) in passed.printed
+    assert "2 rows [0, 1]" in partial.read_text()
+    assert (passed.root / "figures" / "11_two" / "numbers.csv").read_text() == "before"
+    assert "  12_dead: DeadKernelError" in passed.printed
+    assert "  13_killed: the process that ran it was killed, or out of memory" in passed.printed
+    complete = {"00_start.ipynb", "10_one.ipynb"}
+    assert {path.name for path in partial.parent.glob("*.ipynb") if ".partial." not in path.name} == complete
+    assert len(list((passed.root / "my-runs" / "passes").glob("*/toy"))) == 1  # the same command goes on: rows are still fresh
+
+
+def test_scale_seeds_and_parameters_reach_grid_and_notebook(project):
+    parameters = PARAMETERS + '\nword: str = "a"\ncount: int = 1'
+    write_notebook("10_one", READ.replace("{stem}", "10_one"), "print(scale, device, word, count)", parameters=parameters)
+    words = ["--scale", "smoke", "--seeds", "7", "8", "-p", "word=some words", "-p", "count=3"]
+    assert project.run(*words) == 0
+    assert sorted(project.trained) == [7, 8]
+    executed = (paths.build() / "notebooks" / "10_one.ipynb").read_text(encoding="utf-8")
+    assert "smoke cpu some words 3" in executed
+    assert "2 rows [7, 8]" in executed
+    # Smoke numbers mean nothing: they stay away from the committed figures.
+    assert (paths.build() / "figures" / "10_one" / "numbers.csv").exists()
+    assert not paths.figures().exists()
     assert unfinished() == []
+
+
+def test_in_place_makes_the_committed_notebooks_from_reference_rows(project, capsys):
+    write_notebook("10_one", READ.replace("{stem}", "10_one"), "print({'a', 'b'})\nprint(1)")
+    before = write_notebook("11_two", READ.replace("{stem}", "11_two"), "raise SystemExit", "print('never')").read_bytes()
+    write_reference([0, 1], 0.5)
+    for seed in range(3):
+        ledger.write(toy_row(toy_config(seed), 0.1))
+    stale = paths.figures("10_one") / "old.png"
+    stale.parent.mkdir(parents=True)
+    stale.write_bytes(b"of a figure that is made no more")
+    assert project.run("--in-place") == 1
+    assert "Failed: 1\n  11_two: it ended before its last cell" in capsys.readouterr().out
+    assert (paths.NOTEBOOKS / "11_two.ipynb").read_bytes() == before
+    assert not paths.figures("11_two").exists()
+    first = (paths.NOTEBOOKS / "10_one.ipynb").read_text(encoding="utf-8")
+    notebook = json.loads(first)
+    assert notebooks.dumps(notebooks.normalize(notebook)) == first
+    assert notebooks.is_complete(notebook)
+    assert notebook["cells"][-2]["outputs"][0]["text"] == ["2 rows [0, 1]\n"]
+    assert notebook["metadata"]["companion"]["reproduces"] == "Table of 10_one"
+    assert (paths.figures("10_one") / "numbers.csv").read_text() == "[0.5, 0.5]"
+    assert not stale.exists()
+    assert project.trained == []
+    assert project.run("--in-place", "--only", "10") == 0
+    assert (paths.NOTEBOOKS / "10_one.ipynb").read_text(encoding="utf-8") == first
+
+
+# ---------------------------------------------------------------------- with stubbed notebooks
 
 
 def test_a_pass_writes_down_its_minutes_and_merge_takes_them_in(stubbed, capsys):
@@ -68,62 +136,19 @@ def test_a_pass_writes_down_its_minutes_and_merge_takes_them_in(stubbed, capsys)
 
 @pytest.mark.parametrize("words", [["--keep"], ["--seeds", "7"], ["--only", "10"]])
 def test_only_a_whole_fresh_pass_is_measured_as_a_whole(stubbed, words):
-    write_notebook("10_one")
     assert stubbed.run(*words) == 0
     took = [line.what for line in minutes.read(paths.build() / "minutes.csv")]
     assert took == (["10_one"] if words[0] == "--only" else [])
 
 
 def test_a_notebook_takes_the_seconds_of_its_runs_shared_by_the_workers(stubbed, monkeypatch):
-    write_notebook("10_one")
     monkeypatch.setattr(sweep, "train", lambda config, *_, **__: (toy_row(config) | {"seconds": 120.0}, None))
     assert stubbed.run("--only", "10") == 0
     (took,) = minutes.read(paths.build() / "minutes.csv")
     assert took.minutes == 4.0
 
 
-def test_a_failing_notebook_is_named_stops_no_other_and_leaves_its_figures(project, capsys):
-    write_notebook("10_one", READ.replace("{stem}", "10_one"), "1 / 0")
-    write_notebook("11_two")
-    before = paths.figures("10_one") / "numbers.csv"
-    before.parent.mkdir(parents=True)
-    before.write_text("before")
-    assert project.run() == 1
-    printed = capsys.readouterr().out
-    assert "Failed: 1\n  10_one: cell In [4] raised ZeroDivisionError: division by zero" in printed
-    assert "10_one.partial.ipynb" in printed
-    assert before.read_text() == "before"
-    assert (paths.figures("11_two") / "numbers.csv").exists()
-    assert len(unfinished()) == 1  # the same command goes on: its rows are still fresh
-
-
-def test_scale_seeds_and_parameters_reach_grid_and_notebook(project):
-    parameters = PARAMETERS + '\nword: str = "a"\ncount: int = 1'
-    write_notebook("10_one", READ.replace("{stem}", "10_one"), "print(scale, device, word, count)", parameters=parameters)
-    words = ["--scale", "smoke", "--seeds", "7", "8", "-p", "word=some words", "-p", "count=3"]
-    assert project.run(*words) == 0
-    assert sorted(project.trained) == [7, 8]
-    executed = (paths.build() / "notebooks" / "10_one.ipynb").read_text(encoding="utf-8")
-    assert "smoke cpu some words 3" in executed
-    assert "2 rows [7, 8]" in executed
-    # Smoke numbers mean nothing: they stay away from the committed figures.
-    assert (paths.build() / "figures" / "10_one" / "numbers.csv").exists()
-    assert not paths.figures().exists()
-
-
-def test_a_relative_folder_in_the_environment_reaches_the_kernel_right(project, monkeypatch):
-    monkeypatch.chdir(project.root)
-    monkeypatch.setenv("CROWDS_RUNS", "my-runs")
-    write_notebook("10_one")
-    assert project.run() == 0
-    assert (paths.figures("10_one") / "numbers.csv").read_text() == "[0.8, 0.81]"
-
-
-# ---------------------------------------------------------------------- with stubbed notebooks
-
-
 def test_a_complete_pass_is_done_the_next_begins_anew(stubbed):
-    write_notebook("10_one")
     for _ in range(2):
         stubbed.trained.clear()
         assert stubbed.run() == 0
@@ -132,7 +157,6 @@ def test_a_complete_pass_is_done_the_next_begins_anew(stubbed):
 
 
 def test_keep_trains_only_what_is_missing(stubbed):
-    write_notebook("10_one")
     write_reference([0])
     for _ in range(2):
         assert stubbed.run("--keep") == 0
@@ -140,21 +164,24 @@ def test_keep_trains_only_what_is_missing(stubbed):
     assert unfinished() == []
 
 
-def test_a_pass_that_was_interrupted_goes_on(stubbed, capsys):
-    write_notebook("10_one")
+def test_a_pass_that_was_interrupted_goes_on_whatever_clocks_say(stubbed, capsys, monkeypatch):
+    """Set back by years in the middle, or a worker's behind: it trains nothing twice. Its rows are the user's own at once."""
+    write_reference([0, 1], 0.1)
     stubbed.interrupting.add(1)
     assert stubbed.run() == 130
     told = capsys.readouterr().err
     assert "Interrupted. Finished runs are kept; to go on from here: python -m lib.reproduce --workers 1\n" in told
+    assert [row["config"]["seed"] for row in ledger.own_rows("toy")] == [0]
     stubbed.interrupting.clear()
+    monkeypatch.setattr(toys, "MADE", "1999-01-01T00:00:00+00:00")
     assert stubbed.run() == 0
     assert stubbed.trained == [0, 1]  # 0 from before, 1 from now
     assert "Going on with the unfinished pass in" in capsys.readouterr().out
+    assert sorted(row["config"]["seed"] for row in ledger.own_rows("toy")) == [0, 1]
     assert unfinished() == []
 
 
 def test_fresh_gives_an_interrupted_pass_up(stubbed):
-    write_notebook("10_one")
     stubbed.interrupting.add(1)
     assert stubbed.run() == 130
     stubbed.interrupting.clear()
@@ -163,7 +190,6 @@ def test_fresh_gives_an_interrupted_pass_up(stubbed):
 
 
 def test_another_selection_is_another_pass(stubbed):
-    write_notebook("10_one")
     write_notebook("11_two")
     stubbed.failing.add(1)
     assert stubbed.run("--only", "10") == 1
@@ -174,32 +200,7 @@ def test_another_selection_is_another_pass(stubbed):
     assert len(unfinished()) == 1  # the first pass is unfinished still
 
 
-def test_clocks_have_no_part_in_what_is_fresh(stubbed, monkeypatch):
-    """Set back by a year in the middle, or a worker's behind: a pass ends all the same, and trains nothing twice."""
-    write_notebook("10_one")
-    write_reference([0, 1])
-    stubbed.interrupting.add(1)
-    assert stubbed.run() == 130
-    stubbed.interrupting.clear()
-    monkeypatch.setattr(toys, "now", lambda: "1999-01-01T00:00:00+00:00")
-    assert stubbed.run() == 0
-    assert stubbed.trained == [0, 1]
-    assert unfinished() == []
-
-
-def test_rows_of_an_ended_pass_are_the_users_own(stubbed):
-    """Of one that was interrupted too, where they are to be read in a notebook."""
-    write_notebook("10_one")
-    stubbed.interrupting.add(1)
-    assert stubbed.run() == 130
-    assert [row["config"]["seed"] for row in ledger.own_rows("toy")] == [0]
-    stubbed.interrupting.clear()
-    assert stubbed.run() == 0
-    assert [row["config"]["seed"] for row in sorted(ledger.own_rows("toy"), key=str)] == [0, 1]
-
-
 def test_a_broken_row_of_an_unfinished_pass_is_trained_again(stubbed):
-    write_notebook("10_one")
     stubbed.failing.add(1)
     assert stubbed.run() == 1
     (file,) = unfinished()[0].glob("toy/*.json")
@@ -212,7 +213,7 @@ def test_a_broken_row_of_an_unfinished_pass_is_trained_again(stubbed):
 def test_the_same_pass_twice_at_once_is_one_pass(project):
     """The second finds what the first has trained; the folder goes with the last of the two, and not before."""
     with execution.Pass({"scale": "quick"}) as first:
-        ledger.write(toy_row(RunConfig("toy", "digits", "majority-vote")), first.folder)
+        ledger.write(toy_row(toy_config()), first.folder)
         with execution.Pass({"scale": "quick"}) as second:
             assert (second.folder, second.resumed, first.resumed) == (first.folder, True, False)
             second.complete = True
@@ -226,7 +227,6 @@ def test_the_same_pass_twice_at_once_is_one_pass(project):
 
 def test_a_failing_run_is_named_and_only_its_notebooks_are_left_out(stubbed, capsys):
     write_notebook("00_start")
-    write_notebook("10_one")
     stubbed.failing.add(1)
     assert stubbed.run() == 1
     printed = capsys.readouterr().out
@@ -236,11 +236,18 @@ def test_a_failing_run_is_named_and_only_its_notebooks_are_left_out(stubbed, cap
 
 
 def test_missing_data_skips_by_name_in_one_table_at_the_end(stubbed, capsys, monkeypatch):
-    monkeypatch.setattr(datasets, "missing", {"digits": None, "music": "no network; set CROWDS_MIRROR"}.get)
+    asked = []
+
+    def missing(name):
+        asked.append(name)
+        return {"digits": None, "music": "no network; set CROWDS_MIRROR"}[name]
+
+    monkeypatch.setattr(datasets, "missing", missing)
     write_notebook("00_start", data=["digits"])
     write_notebook("10_one", data=["digits", "music"])
     write_notebook("11_two", data=["music"])
     assert stubbed.run() == 0
+    assert asked == ["digits", "music"]  # once
     assert stubbed.trained == []
     assert stubbed.read == ["00_start"]
     printed = capsys.readouterr().out
@@ -253,7 +260,6 @@ def test_missing_data_skips_by_name_in_one_table_at_the_end(stubbed, capsys, mon
 
 def test_budget_leaves_the_rest_for_the_same_command(stubbed, capsys):
     write_notebook("00_start")
-    write_notebook("10_one")
     write_reference([0, 1], seconds=1000.0)
     assert stubbed.run("--budget", "1m") == 0
     assert stubbed.trained == []
@@ -272,51 +278,21 @@ def test_no_notebook_is_started_after_the_time_is_up(stubbed, capsys):
     assert "00_start  runs complete" in capsys.readouterr().out
 
 
-# ---------------------------------------------------------------------- the pieces
-
-
-def test_plan_takes_the_notebooks_own_seeds_unless_told(project):
-    write_notebook("10_one")
-    write_notebook("11_two", parameters='scale: str = "quick"')  # no seeds of its own
-    chosen = notebooks.select(None)
-    grids = execution.plan(chosen, "quick", None)
-    assert [config.seed for config in grids["10_one"]] == [0, 1]
-    assert [config.seed for config in grids["11_two"]] == [0]
-    assert [config.seed for config in execution.plan(chosen, "quick", [4, 5])["10_one"]] == [4, 5]
-    assert len(execution.union(grids)) == 2
-
-
-def test_each_data_set_is_tried_once(project, monkeypatch):
-    asked = []
-    monkeypatch.setattr(datasets, "missing", asked.append)
-    for stem in ("10_one", "11_two"):
-        write_notebook(stem, data=["music", "labelme"])
-    assert execution.without_data(notebooks.select(None)) == {}
-    assert asked == ["music", "labelme"]
-
-
 # ---------------------------------------------------------------------- two at once
-
-
-def order_of(stem, figures, parameters=None):
-    (notebook,) = notebooks.select([stem])
-    output = paths.build() / "notebooks" / notebook.path.name
-    return execution.Order(notebook, output, figures, parameters or {}, {"CROWDS_LEDGER": "own"})
 
 
 def test_two_passes_of_one_notebook_stage_apart_and_publish_whole(project, monkeypatch):
     """Each publishes all of its files before the other does; what one had staged, the other never sees."""
     write_notebook("10_one")
-    figures, published, seen = paths.figures("10_one"), [], []
+    published, (notebook,) = [], notebooks.select(["10"])
 
-    def execute(notebook, parameters, output, **options):
-        made = Path(options["environment"]["CROWDS_FIGURES"]) / notebook.stem
+    def execute(notebook, parameters, output, environment):
+        made = Path(environment["CROWDS_FIGURES"]) / notebook.stem
         made.mkdir(parents=True)
         for name in range(10):
-            (made / f"{name}.csv").write_text(parameters["scale"])
-        output.write_text(parameters["scale"])
+            (made / f"{name}.csv").write_text(parameters["word"])
+        output.write_text(parameters["word"])
         both.wait()
-        return output
 
     def write(path, content):
         published.append(threading.get_ident())
@@ -326,14 +302,13 @@ def test_two_passes_of_one_notebook_stage_apart_and_publish_whole(project, monke
     both = threading.Barrier(2)
     monkeypatch.setattr(notebooks, "execute", execute)
     monkeypatch.setattr(execution, "write_atomically", write)
-    staging = [project.root / "a", project.root / "b"]
     with ThreadPoolExecutor(2) as pool:
-        orders = [order_of("10", figures, {"scale": scale}) for scale in ("smoke", "quick")]
-        list(pool.map(execution.perform, orders, staging))
+        for word in ("a", "b"):
+            pool.submit(execution.perform, notebook, project.root / word, {"word": word})
     assert len(published) == 22
     assert len(set(published[:11])) == len(set(published[11:])) == 1
-    seen = {path.read_text() for path in [*figures.iterdir(), orders[0].output]}
-    assert len(seen) == 1
+    made = [*paths.figures("10_one").iterdir(), paths.build() / "notebooks" / "10_one.ipynb"]
+    assert len({path.read_text() for path in made}) == 1
 
 
 def test_staging_folders_of_killed_passes_are_removed(project):
@@ -346,11 +321,3 @@ def test_staging_folders_of_killed_passes_are_removed(project):
             assert staging.exists()
             assert other != staging
     assert list((paths.build() / "staging").iterdir()) == []
-
-
-def test_a_killed_notebook_worker_takes_no_other_notebook_with_it(project):
-    write_notebook("10_one", "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)")
-    write_notebook("11_two", "print('fine')")
-    orders = [order_of(number, paths.figures(number)) for number in ("10", "11")]
-    outcomes = {outcome.stem: outcome.error for outcome in execution.run_notebooks(orders, workers=1)}
-    assert outcomes == {"10_one": "10_one: the process that ran it was killed, or out of memory", "11_two": None}

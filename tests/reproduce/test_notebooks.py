@@ -12,6 +12,7 @@ import pytest
 from lib import datasets, paths, protocols
 from lib.reproduce import notebooks
 from lib.results import claims, tables
+from tests import smoke
 
 FOUND = notebooks.discover()
 COMMON = {"scale": "str", "seeds": "list", "device": "str", "recompute": "bool"}
@@ -210,17 +211,21 @@ def test_each_picture_lies_beside_its_numbers(notebook):
 # ---------------------------------------------------------------------- that its code still trains
 
 
+@pytest.fixture(scope="module")
+def run():
+    with smoke.one_process() as run:
+        yield run
+
+
 @each_with_data
-@pytest.mark.usefixtures("one_processor")
-def test_it_runs_at_smoke_and_leaves_the_committed_files(notebook, tmp_path):
+def test_it_runs_at_smoke_and_leaves_the_committed_files(notebook, run, tmp_path):
     environment = {
         "CROWDS_LEDGER": "",
         "CROWDS_RUNS": str(tmp_path / "runs"),
         "CROWDS_FIGURES": str(tmp_path / "figures"),
     }
-    parameters = {"scale": "smoke", "seeds": [0], "recompute": True}
-    output = notebooks.execute(notebook, parameters, tmp_path / notebook.path.name, environment=environment)
-    assert notebooks.is_complete(notebooks.normalize(json.loads(output.read_text(encoding="utf-8"))))
+    failure = run(notebook.path, {"scale": "smoke", "seeds": [0], "recompute": True}, environment)
+    assert failure is None, failure
     if protocols.grid(notebook.stem, "smoke", [0]):
         assert list((tmp_path / "runs").glob("*/*.json")), "it trained nothing, in spite of recompute"
     made, committed = (

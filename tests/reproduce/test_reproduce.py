@@ -1,5 +1,6 @@
 """The command line on a toy project: bad requests, its other modes, other machines, and a real kill."""
 
+import contextlib
 import errno
 import json
 import os
@@ -7,22 +8,15 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
+import psutil
 import pytest
 
 from lib import paths
 from lib.reproduce import __main__ as reproduce
-from lib.reproduce import notebooks
 from lib.results import minutes
 from lib.runs import cluster, ledger
-from tests.toys import READ, toy_grid, toy_project, toy_row, write_notebook, write_reference
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    return toy_project(tmp_path, monkeypatch)
-
+from tests.toys import toy_grid, toy_row, write_notebook, write_reference
 
 # ---------------------------------------------------------------------- bad requests
 
@@ -132,56 +126,7 @@ def test_rows_are_handed_out_one_by_one(project):
     assert [row["config"]["seed"] for row in ledger.own_rows(folder=out)] == [0]
 
 
-def test_in_place_makes_the_committed_notebooks_from_reference_rows(project):
-    write_notebook("10_one")
-    write_reference([0, 1], 0.5)
-    for config in toy_grid("10_one", "quick", [0, 1, 2]):
-        ledger.write(toy_row(config, 0.1))
-    stale = paths.figures("10_one") / "old.png"
-    stale.parent.mkdir(parents=True)
-    stale.write_bytes(b"of a figure that is made no more")
-    assert project.run("--in-place") == 0
-    first = (paths.NOTEBOOKS / "10_one.ipynb").read_text(encoding="utf-8")
-    notebook = json.loads(first)
-    assert notebooks.dumps(notebooks.normalize(notebook)) == first
-    assert notebooks.is_complete(notebook)
-    assert notebook["cells"][-1]["outputs"][0]["text"] == ["2 rows [0, 1]\n"]
-    assert notebook["metadata"]["companion"]["reproduces"] == "Table of 10_one"
-    assert (paths.figures("10_one") / "numbers.csv").read_text() == "[0.5, 0.5]"
-    assert not stale.exists()
-    assert project.trained == []
-    assert project.run("--in-place", "--only", "10") == 0
-    assert (paths.NOTEBOOKS / "10_one.ipynb").read_text(encoding="utf-8") == first
-
-
-@pytest.mark.parametrize("last", ["1 / 0", "raise SystemExit"])
-def test_in_place_leaves_a_notebook_that_did_not_end(project, capsys, last):
-    write_notebook("10_one", READ.replace("{stem}", "10_one"), last, "print('never')")
-    before = (paths.NOTEBOOKS / "10_one.ipynb").read_bytes()
-    assert project.run("--in-place") == 1
-    assert (paths.NOTEBOOKS / "10_one.ipynb").read_bytes() == before
-    assert not paths.figures().exists()
-    assert "Failed: 1" in capsys.readouterr().out
-
-
 # ---------------------------------------------------------------------- on other machines
-
-
-def test_runs_only_needs_neither_papermill_nor_nbformat(project, tmp_path):
-    write_notebook("10_one")
-    script = (
-        "import sys\n"
-        "for name in ('papermill', 'nbformat', 'nbclient', 'nbval', 'pooch', 'distributed', 'torchvision', 'matplotlib'):\n"
-        "    sys.modules[name] = None\n"  # importing it raises ImportError
-        "import pathlib\n"
-        "from lib import paths\n"
-        "from lib.reproduce import __main__ as reproduce\n"
-        f"paths.NOTEBOOKS = pathlib.Path({str(paths.NOTEBOOKS)!r})\n"
-        "sys.exit(reproduce.main(['--runs-only']) or reproduce.main(['--list']))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], cwd=paths.ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "Scale quick, notebooks: 1, runs: 0" in done.stdout
 
 
 def test_a_dask_cluster_does_the_runs(project, capsys):
@@ -203,41 +148,6 @@ def test_a_scheduler_that_does_not_answer(project, capsys, monkeypatch):
     assert "no Dask scheduler answers at tcp://127.0.0.1:9 within 1 s" in capsys.readouterr().err
 
 
-TOY_PROGRAM = """
-import os, pathlib, sys, time
-from lib import paths, protocols
-from lib.reproduce import __main__ as reproduce
-from lib.reproduce import execution
-from lib.runs import sweep
-from tests.toys import toy_grid, toy_row
-
-root = pathlib.Path({root!r})
-paths.NOTEBOOKS = root / "notebooks"
-protocols.grid = toy_grid
-execution.run_notebooks = lambda orders, workers: iter(())
-
-def train(config, device="cpu", progress=False):
-    (root / f"worker-{{os.getpid()}}").touch()
-    time.sleep(0.3)
-    return toy_row(config), None
-
-sweep.train = train  # at the top level, so that the workers have it too
-if __name__ == "__main__":
-    sys.exit(reproduce.main(sys.argv[1:]))
-"""
-
-
-def is_alive(process):
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    try:  # a zombie waits for its parent only
-        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return True
-
-
 def wait_for(condition, seconds=120):
     """Poll, for a condition that another process brings about."""
     end = time.monotonic() + seconds
@@ -246,59 +156,46 @@ def wait_for(condition, seconds=120):
         time.sleep(0.05)
 
 
-def stop_a_pass(project, how):
-    """Start a pass of 20 runs in 2 workers and send it a signal after the third.
+def is_alive(process):
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE  # nobody may be there to collect it
+    return False
 
-    Returns:
-        The command, the exit code, and what it said on stderr, once no worker is left.
-    """
+
+def test_a_terminated_and_killed_pass_goes_on_without_losing_a_finished_run(project):
+    """Started with two workers and ended after three more rows by SIGTERM, then by kill -9; the third time it ends well."""
     write_notebook("10_one")
-    script = project.root / "program.py"
-    script.write_text(TOY_PROGRAM.format(root=str(project.root)))
-    command = [sys.executable, str(script), "--seeds", *map(str, range(20)), "--workers"]
-    with (project.root / "stderr").open("w") as stderr, subprocess.Popen([*command, "2"], stderr=stderr) as process:
-        wait_for(lambda: len(list(paths.runs().glob("passes/*/toy/*.json"))) >= 3)
-        process.send_signal(how)
-        process.wait(60)
-    workers = [int(path.name.split("-")[1]) for path in project.root.glob("worker-*")]
-    wait_for(lambda: not any(map(is_alive, workers)), 30)  # nobody trains on for nobody
-    return command, process.returncode, (project.root / "stderr").read_text()
+    (project.root / "stubbed").touch()
+    command = [sys.executable, "-m", "tests.toy_program", str(project.root), "--seeds", *map(str, range(20)), "--workers"]
 
+    def finished():
+        return {path: path.read_bytes() for path in paths.runs().glob("passes/*/toy/*.json")}
 
-def test_a_killed_pass_goes_on_without_losing_a_finished_run(project, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(paths.ROOT))
-    command, code, _ = stop_a_pass(project, signal.SIGKILL)
-    assert code == -signal.SIGKILL
-    finished = {path: path.read_bytes() for path in paths.runs().glob("passes/*/toy/*.json")}
-    assert 3 <= len(finished) < 20
-    done = subprocess.run([*command, "1"], capture_output=True, text=True, check=False)
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        before = finished()
+        with subprocess.Popen([*command, "2"], cwd=paths.ROOT, stderr=subprocess.PIPE, text=True) as process:
+            wait_for(lambda before=before: len(finished()) >= len(before) + 3)
+            process.send_signal(how)
+            _, told = process.communicate(timeout=60)
+        workers = {int(line.split()[-1]) for line in (project.root / "trained").read_text().splitlines()}
+        wait_for(lambda workers=workers: not any(map(is_alive, workers)), 30)  # nobody trains on for nobody
+        assert process.returncode == (143 if how == signal.SIGTERM else -how)
+        assert "Traceback" not in told
+        if how == signal.SIGTERM:
+            assert "Terminated. Finished runs are kept; to go on from here: python -m lib.reproduce --seeds 0 1" in told
+        assert before.items() <= finished().items()
+    kept = finished()
+    done = subprocess.run([*command, "1"], cwd=paths.ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert f"runs: 20, done before: {len(finished)}" in done.stdout
-    assert f"Runs trained: {20 - len(finished)} " in done.stdout
-    assert {paths.runs() / "toy" / path.name: content for path, content in finished.items()}.items() <= {
-        path: path.read_bytes() for path in paths.runs().glob("toy/*.json")
-    }.items()
-    assert len(ledger.own_rows("toy")) == 20
+    assert f"runs: 20, done before: {len(kept)}" in done.stdout
+    assert f"Runs trained: {20 - len(kept)} " in done.stdout
+    own = {path.name: path.read_bytes() for path in paths.runs().glob("toy/*.json")}
+    assert len(own) == 20
+    assert {path.name: content for path, content in kept.items()}.items() <= own.items()
     assert not [path for path in paths.runs().glob("passes/*") if path.is_dir()]
 
 
-@pytest.mark.parametrize(("how", "code", "word"), [("SIGINT", 130, "Interrupted"), ("SIGTERM", 143, "Terminated")])
-def test_a_signal_ends_it_at_once_with_the_command_to_go_on(project, monkeypatch, how, code, word):
-    monkeypatch.setenv("PYTHONPATH", str(paths.ROOT))
-    _, found, told = stop_a_pass(project, getattr(signal, how))
-    assert found == code
-    assert f"{word}. Finished runs are kept; to go on from here: python -m lib.reproduce --seeds 0 1" in told
-    assert "Traceback" not in told
-
-
 # ---------------------------------------------------------------------- a disk, a pipe
-
-
-@pytest.fixture
-def stubbed(project, monkeypatch):
-    monkeypatch.setattr(reproduce.execution, "run_notebooks", project.stubbed)
-    write_notebook("10_one")
-    return project
 
 
 @pytest.mark.parametrize("variable", ["CROWDS_RUNS", "CROWDS_BUILD", "CROWDS_REFERENCE"])
@@ -360,8 +257,7 @@ def test_a_closed_pipe_is_one_sentence(stubbed, capsys, monkeypatch):
 
 
 def test_shards_are_apart_and_together_all_runs(stubbed, capsys):
-    seeds = list(range(12))
-    trained = []
+    seeds, trained = list(range(12)), []
     for part in (1, 2, 3):
         stubbed.trained.clear()
         words = ["--shard", f"{part}/3", "--out", str(stubbed.root / "out"), "--seeds", *map(str, seeds)]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from concurrent.futures import Executor, Future
 
 import pytest
 import torch
 
 from lib import datasets
-from lib.runs import cluster, ledger, sweep
+from lib.runs import cluster, ledger
 from lib.runs.cluster import Cluster, ClusterError
-from lib.runs.config import RunConfig, as_read
+from lib.runs.sweep import RunFailed, sweep
+from lib.runs.workers import InThisProcess
+from tests.toys import toy_config as config
 
 
 class Client:
@@ -30,43 +31,12 @@ class Client:
         return {address: function() | {"host": f"host-{address}"} | self.workers[address][1] for address in workers}
 
     def get_executor(self, pure, workers):
-        client = self
-
-        class AtOnce(Executor):
-            def submit(self, fn, /, *args, **kwargs):
-                client.used.append(workers)
-                future = Future()
-                try:
-                    future.set_result(fn(*args, **kwargs))
-                except Exception as error:
-                    future.set_exception(error)
-                return future
-
-        return AtOnce()
+        self.used.append(workers)
+        return InThisProcess()
 
 
-def config(seed=0, dataset="digits"):
-    return RunConfig("toy", dataset, "majority-vote", seed=seed)
-
-
-@pytest.fixture(autouse=True)
-def folders(tmp_path, monkeypatch):
-    for variable in ("RUNS", "REFERENCE"):
-        monkeypatch.setenv(f"CROWDS_{variable}", str(tmp_path / variable.lower()))
-    monkeypatch.setenv("CROWDS_LEDGER", "")
-
-
-@pytest.fixture
-def trained(monkeypatch):
-    seeds = []
-
-    def train(given, device="cpu", progress=False):
-        seeds.append(given.seed)
-        provenance = {"made": "now", "code": "toy", "data": "toy", "torch": "toy"}
-        return {"key": given.key(), "config": as_read(given), "metrics": {}, "seconds": 1.0, "provenance": provenance}, None
-
-    monkeypatch.setattr(sweep, "train", train)
-    return seeds
+def run(configs, client, *names):
+    return sweep(configs, executor=Cluster(client, names or ["digits"]), progress=False)
 
 
 @pytest.mark.parametrize(
@@ -82,9 +52,7 @@ def trained(monkeypatch):
 )
 def test_a_worker_that_is_not_fit_gets_no_run_and_is_named_with_its_host(trained, caplog, answer, problem):
     client = Client(a=(2, {}), b=(4, answer))
-    pool = Cluster(client, ["digits"])
-    assert pool.slots() == 2
-    assert [row["config"]["seed"] for row in sweep.sweep([config(0), config(1)], executor=pool, progress=False)] == [0, 1]
+    assert [row["config"]["seed"] for row in run([config(0), config(1)], client)] == [0, 1]
     assert client.used == [["a"], ["a"]]
     assert client.asked == ["a", "b"]  # once
     assert len(caplog.records) == 1
@@ -92,16 +60,15 @@ def test_a_worker_that_is_not_fit_gets_no_run_and_is_named_with_its_host(trained
 
 
 def test_a_run_goes_to_a_worker_that_has_its_data(trained):
-    client = Client(
-        a=(1, {"missing": {"digits": None, "music": "no network"}}), b=(1, {"missing": {"digits": None, "music": None}})
-    )
-    sweep.sweep([config(0), config(1, "music")], executor=Cluster(client, ["digits", "music"]), progress=False)
+    lacking, whole = {"digits": None, "music": "no network"}, {"digits": None, "music": None}
+    client = Client(a=(1, {"missing": lacking}), b=(1, {"missing": whole}))
+    run([config(0), config(1, dataset="music")], client, "digits", "music")
     assert sorted(client.used) == [["a", "b"], ["b"]]
     client.workers.pop("b")
     with pytest.raises(
-        sweep.RunFailed, match=r"1 runs failed, the first: .* music .*: no worker can have its data; host-a: no network"
+        RunFailed, match=r"1 runs failed, the first: .* music .*: no worker can have its data; host-a: no network"
     ):
-        sweep.sweep([config(2), config(3, "music")], executor=Cluster(client, ["digits", "music"]), progress=False)
+        run([config(2), config(3, dataset="music")], client, "digits", "music")
     assert sorted(trained) == [0, 1, 2]
 
 
@@ -121,8 +88,8 @@ def test_a_row_of_other_code_is_refused(trained, monkeypatch):
     assert pool.slots() == 1
     digests = iter(["before", "after"])
     monkeypatch.setattr(cluster, "source_digest", lambda: next(digests))
-    with pytest.raises(sweep.RunFailed, match="the worker has other code than the machine that sent it toy: majority-vote"):
-        sweep.sweep([config()], executor=pool, progress=False)
+    with pytest.raises(RunFailed, match="the worker has other code than the machine that sent it toy: majority-vote"):
+        sweep([config()], executor=pool, progress=False)
     assert trained == []
 
 
@@ -135,19 +102,16 @@ def test_a_lost_scheduler_is_said_once(trained, monkeypatch):
 
     monkeypatch.setattr(cluster, "_checked", lose)
     with pytest.raises(ClusterError, match="the Dask scheduler is gone"):
-        sweep.sweep([config(seed) for seed in range(5)], executor=Cluster(client, ["digits"]), progress=False)
+        run([config(seed) for seed in range(5)], client)
     assert ledger.own_rows() == []
 
 
-def test_what_is_asked_is_sent_as_code(monkeypatch):
+def test_what_is_asked_is_sent_as_code():
     """A worker that cannot import the project can still run the question, and says so."""
     cloudpickle = pytest.importorskip("cloudpickle")
     sent = cloudpickle.dumps(cluster._asker(["digits"]))
-    script = "import pickle, sys; print(pickle.loads(bytes.fromhex(sys.argv[1]))()['error'])"
-    done = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.modules['torch'] = None; {script}", sent.hex()],
-        cwd="/", capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    script = "import pickle, sys; sys.modules['torch'] = None; print(pickle.loads(bytes.fromhex(sys.argv[1]))()['error'])"
+    done = subprocess.run([sys.executable, "-c", script, sent.hex()], cwd="/", capture_output=True, text=True, check=False)
     assert "torch" in done.stdout, done.stderr
 
 

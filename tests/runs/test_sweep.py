@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from types import SimpleNamespace
 
 import numpy as np
@@ -26,52 +21,17 @@ from lib.runs import ledger, schedule
 from lib.runs import sweep as runs
 from lib.runs.config import RunConfig, each_once
 from lib.runs.sweep import RunFailed, sweep
-from lib.storage import NotWritable
+from lib.runs.workers import processes
 from lib.training import loop
 from lib.training.recipe import Recipe
+from tests.toys import toy_config, toy_row
 from tests.worked_example import small_dataset
 
 RECIPE = Recipe(epochs=2, batch_size=200)
 
 
-@pytest.fixture(autouse=True)
-def folders(tmp_path, monkeypatch):
-    """Empty ledgers of our own; the default order."""
-    for variable in ("RUNS", "REFERENCE"):
-        monkeypatch.setenv(f"CROWDS_{variable}", str(tmp_path / variable.lower()))
-    monkeypatch.setenv("CROWDS_LEDGER", "")
-    return tmp_path
-
-
 def config(seed=0, method="crowdlayer-mw", **changes):
-    return RunConfig("toy", "digits", method, recipe=RECIPE, seed=seed, **changes)
-
-
-@pytest.fixture
-def trained(monkeypatch):
-    """Runs that take no time; the list of seeds that were trained. A seed in ``trained.failing`` raises."""
-
-    class Trained(list):
-        failing = frozenset()
-
-    seeds = Trained()
-
-    def train(given, device="cpu", progress=False):
-        if given.seed in seeds.failing:
-            raise ValueError(f"no luck with {given.seed}")
-        seeds.append(given.seed)
-        return row_of(given), None
-
-    monkeypatch.setattr(runs, "train", train)
-    return seeds
-
-
-def row_of(given, seconds=1.0, value=None):
-    made = datetime.now(UTC).isoformat(timespec="seconds")
-    metrics = {"test_acc_last": given.seed / 100 if value is None else value}
-    settings = json.loads(json.dumps(asdict(given)))
-    provenance = {"made": made}
-    return {"key": given.key(), "config": settings, "metrics": metrics, "seconds": seconds, "provenance": provenance}
+    return toy_config(seed, method, **({"recipe": RECIPE} | changes))
 
 
 def run(configs, **options):
@@ -83,13 +43,11 @@ def seeds_of(rows):
     return [None if row is None else row["config"]["seed"] for row in rows]
 
 
+def values_of(rows):
+    return [row["metrics"]["test_acc_last"] for row in rows]
+
+
 # ------------------------------------------------------------------ keys
-
-
-def test_key_is_of_sixteen_digits_and_repeatable():
-    assert len(config().key()) == 16
-    assert int(config().key(), 16) >= 0
-    assert config().key() == config().key()
 
 
 def test_the_scheme_of_keys_does_not_move(monkeypatch):
@@ -101,9 +59,8 @@ def test_the_scheme_of_keys_does_not_move(monkeypatch):
     assert (plain.key(), changed.key()) == ("72349c16224580d0", "f36443b35ad608b6")
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
+def test_key_changes_with_everything_that_decides_a_number():
+    changes = [
         {"experiment": "other"},
         {"dataset": "music"},
         {"dataset_options": {"annotators": 7}},
@@ -111,48 +68,36 @@ def test_the_scheme_of_keys_does_not_move(monkeypatch):
         {"method_options": {"variant": "VW"}},
         {"backbone": "linear"},
         {"backbone_options": {"width": 64}},
-        {"recipe": replace(RECIPE, epochs=3)},
-        {"recipe": replace(RECIPE, lr=2e-3)},
-        {"recipe": replace(RECIPE, milestones=(1,))},
         {"case": "ten passes"},
         {"scale": "smoke"},
         {"seed": 1},
-    ],
-    ids=lambda changes: "-".join(changes),
-)
-def test_key_changes_with_everything_that_decides_a_number(changes):
-    assert replace(config(), **changes).key() != config().key()
-
-
-def test_every_field_of_a_recipe_is_in_the_key():
+    ]
     different = Recipe(
         epochs=3, batch_size=7, passes=2, optimizer="sgd", lr=0.5, weight_decay=0.1, momentum=0.5, schedule="step",
         milestones=(1,), gamma=0.5, crop=1, flip=True, precision="mixed", compiled=True,
     )  # fmt: skip
-    keys = {replace(config(), recipe=Recipe()).key()}
     for name, value in asdict(different).items():
         assert value != getattr(Recipe(), name), f"give {name} a value here that is not its default"
-        keys.add(replace(config(), recipe=replace(Recipe(), **{name: value})).key())
-    assert len(keys) == 1 + len(asdict(different))
+        changes.append({"recipe": replace(Recipe(), **{name: value})})
+    plain = replace(config(), recipe=Recipe())
+    assert len({plain.key(), *(replace(plain, **change).key() for change in changes)}) == 1 + len(changes)
 
 
-def test_key_changes_with_the_revision(monkeypatch):
+def test_key_changes_with_the_methods_revision_and_with_the_data(monkeypatch):
     before, info = config().key(), methods.info("crowdlayer-mw")
     monkeypatch.setattr(methods, "info", lambda name: replace(info, revision=info.revision + 1))
-    assert config().key() != before
-
-
-def test_key_changes_with_the_data(monkeypatch):
-    before = config().key()
+    revised = config().key()
     monkeypatch.setattr(datasets, "fingerprint", lambda name, **options: "0123456789abcdef")
-    assert config().key() != before
+    assert len({before, revised, config().key()}) == 3
 
 
-def test_key_does_not_mind_whether_a_default_is_written_out():
+def test_key_minds_neither_defaults_that_are_written_out_nor_the_order_of_options():
     explicit = config(case="real", scale="quick", method_options={"variant": "MW"}, backbone_options={"dropout": 0.5})
     assert explicit.key() == config().key()
     preset = config(method="crowdlayer-vw", method_options={"variant": "VW"})
     assert preset.key() == config(method="crowdlayer-vw").key()
+    one, other = ({"width": 3, "dropout": 0.1}, {"dropout": 0.1, "width": 3})
+    assert config(backbone_options=one).key() == config(backbone_options=other).key()
 
 
 def test_a_field_that_is_added_later_moves_no_key():
@@ -164,11 +109,6 @@ def test_a_field_that_is_added_later_moves_no_key():
     later = Later(**{**vars(config()), "recipe": RECIPE})
     assert later.key() == config().key()
     assert replace(later, precision="half").key() != config().key()
-
-
-def test_key_does_not_depend_on_the_order_of_options():
-    one, other = ({"width": 3, "dropout": 0.1}, {"dropout": 0.1, "width": 3})
-    assert config(backbone_options=one).key() == config(backbone_options=other).key()
 
 
 @pytest.mark.parametrize(
@@ -186,19 +126,24 @@ def test_what_does_not_exist_has_no_key(changes, message):
         replace(config(), **changes).key()
 
 
-def test_describe_names_the_run():
-    assert config(seed=4).describe() == "toy: crowdlayer-mw on digits (real, quick, seed 4)"
-
-
 # ------------------------------------------------------------------ one run
 
 
 @pytest.fixture
-def small(monkeypatch):
+def given(monkeypatch):
+    """Puts another data set in place of the digits."""
+
+    def put(data):
+        monkeypatch.setattr(runs, "_dataset", lambda name, options: data)
+        return data
+
+    return put
+
+
+@pytest.fixture
+def small(given):
     """A data set of ninety items in place of the digits."""
-    data = small_dataset()
-    monkeypatch.setattr(runs, "_dataset", lambda name, options: data)
-    return data
+    return given(small_dataset())
 
 
 def test_a_row_tells_everything(small):
@@ -221,21 +166,15 @@ def test_a_row_tells_everything(small):
 def test_arrays_are_kept_on_request_and_move_no_key(small):
     plain, kept = config(method="crowdlayer-mw"), replace(config(method="crowdlayer-mw"), keep=("correct", "confusion"))
     assert plain.key() == kept.key()
-    (row,) = runs.sweep([kept], progress=False)
-    assert row["config"] == runs.train(plain)[0]["config"]
+    (row,) = run([plain])
+    assert "arrays" not in row
+    (row,) = run([kept])  # trained again
+    assert run([plain]) == [row]
     arrays, data = ledger.arrays(row), small
     assert set(arrays) == {"correct_last", "correct_best", "confusion"}
     right = np.unpackbits(arrays["correct_last"], count=len(data.y_test))
     assert right.mean() == pytest.approx(row["metrics"]["test_acc_last"], abs=1e-6)
     assert arrays["confusion"].shape == (data.crowd.n_annotators, data.n_classes, data.n_classes)
-
-
-def test_a_row_without_the_arrays_that_are_asked_for_is_trained_again(small):
-    (row,) = runs.sweep([config()], progress=False)
-    assert "arrays" not in row
-    (row,) = runs.sweep([replace(config(), keep=("correct",))], progress=False)
-    assert row["arrays"]["names"] == ["correct_best", "correct_last"]
-    assert runs.sweep([config()], progress=False) == [row]
 
 
 def test_weights_and_predictions_are_kept_as_the_method_has_them(small):
@@ -253,7 +192,7 @@ def test_runs_that_differ_in_their_arrays_alone_are_one_run_with_all_of_them(sma
     found = each_once([*configs, config(seed=1)])
     assert [(c.seed, c.keep) for c in found.values()] == [(0, ("weight", "confusion")), (1, ())]
     assert list(found) == [configs[0].key(), config(seed=1).key()]
-    rows = runs.sweep(configs, progress=False)
+    rows = run(configs)
     assert [row["arrays"]["names"] for row in rows] == [["confusion", "weight"]] * 3
 
 
@@ -286,9 +225,8 @@ def test_switched_classes_are_put_right_for_one_of_the_two_errors(small, monkeyp
     assert metrics["confusion_error_unaligned"] > 0.5
 
 
-def test_unlabeled_items_are_not_scored_as_training_items(small, monkeypatch):
-    crowd = small.crowd.select_labels(small.crowd.item < 30)
-    monkeypatch.setattr(runs, "_dataset", lambda name, options: replace(small, crowd=crowd))
+def test_unlabeled_items_are_not_scored_as_training_items(small, given):
+    given(replace(small, crowd=small.crowd.select_labels(small.crowd.item < 30)))
     row, method = runs.train(config(method="majority-vote"))
     share = (method.posterior()[:30].argmax(dim=1) == small.y[:30]).double().mean().item()
     assert row["metrics"]["label_acc"] == pytest.approx(share, abs=1e-6)
@@ -299,29 +237,19 @@ def test_a_method_without_matrices_has_no_error_of_them(small):
     assert "label_acc" not in runs.train(config(method="ccem"))[0]["metrics"]
 
 
-def test_a_validation_split_selects_an_epoch(small, monkeypatch):
-    given = replace(small, x_valid=small.x[:9], y_valid=small.y[:9])
-    monkeypatch.setattr(runs, "_dataset", lambda name, options: given)
-    metrics = runs.train(config())[0]["metrics"]
-    assert {"test_acc_selected", "valid_acc_selected"} <= set(metrics)
-
-
-def test_data_without_truth_has_no_scores_of_it(small, monkeypatch):
-    given = replace(small, y=None, x_test=None, y_test=None)
-    monkeypatch.setattr(runs, "_dataset", lambda name, options: given)
+def test_data_without_truth_has_no_scores_of_it(small, given):
+    given(replace(small, y=None, x_test=None, y_test=None))
     assert runs.train(config())[0]["metrics"] == {}
-
-
-def test_same_seed_same_bits(small):
-    numbers = [{name: runs.train(config(seed))[0][name] for name in ("metrics", "history")} for seed in (0, 0, 1)]
-    assert numbers[0] == numbers[1] != numbers[2]
 
 
 def test_the_seed_decides_the_start_of_the_network(small, monkeypatch):
     heads = []
-    monkeypatch.setattr(
-        runs, "fit", lambda method, *rest, **options: heads.append(method.backbone.head.weight) or loop.Fit({}, 0.0)
-    )
+
+    def watched(method, *rest, **options):
+        heads.append(method.backbone.head.weight)
+        return loop.Fit({}, 0.0)
+
+    monkeypatch.setattr(runs, "fit", watched)
     torch.manual_seed(99)
     for seed in (0, 0, 1):
         runs.train(config(seed))
@@ -355,36 +283,20 @@ def test_trains_on_one_thread_without_denormal_numbers(small, monkeypatch):
 # ------------------------------------------------------------------ sweeps and the ledger
 
 
-def test_rows_come_in_the_order_of_the_configurations(trained):
-    assert seeds_of(run([config(seed) for seed in (3, 1, 2)])) == [3, 1, 2]
+def test_only_what_is_not_there_is_trained(trained, caplog):
+    """One row deleted, one broken."""
+    assert runs.find(config(1)) is None
+    configs = [config(seed) for seed in (3, 1, 2, 1)]
+    rows = run(configs)
+    assert seeds_of(rows) == [3, 1, 2, 1]
     assert sorted(trained) == [1, 2, 3]
-
-
-def test_what_is_there_is_not_trained_again(trained):
-    first = run([config(seed) for seed in range(3)])
-    assert run([config(seed) for seed in range(3)]) == first
-    assert sorted(trained) == [0, 1, 2]
-
-
-def test_deleting_one_row_trains_exactly_that_run_again(trained):
-    configs = [config(seed) for seed in range(4)]
-    run(configs)
+    assert runs.find(config(1)) == rows[1]
     trained.clear()
-    (paths.runs() / "toy" / f"{configs[2].key()}.json").unlink()
-    run(configs)
-    assert trained == [2]
-
-
-def test_the_same_configuration_twice_is_trained_once(trained):
-    rows = run([config(1), config(2), config(1)])
-    assert seeds_of(rows) == [1, 2, 1]
-    assert sorted(trained) == [1, 2]
-
-
-def test_find(trained):
-    assert runs.find(config()) is None
-    rows = run([config()])
-    assert runs.find(config()) == rows[0]
+    (paths.runs() / "toy" / f"{config(2).key()}.json").unlink()
+    (paths.runs() / "toy" / f"{config(3).key()}.json").write_text("{")
+    assert run(configs) == rows
+    assert sorted(trained) == [2, 3]
+    assert "set aside" in caplog.text
 
 
 def test_recompute_trains_all_anew_even_in_the_same_second(trained):
@@ -396,26 +308,16 @@ def test_recompute_trains_all_anew_even_in_the_same_second(trained):
 
 def test_a_folder_of_its_own_has_the_fresh_rows(trained, folders):
     """What is in it is fresh, whatever clocks say; neither the reference nor the user's own rows are."""
-    ledger.write_reference("toy", [row_of(config(0), value=0.1)])
-    ledger.write(row_of(config(1), value=0.1))
-    ledger.write(row_of(config(2), value=0.2), folders / "fresh")
+    ledger.write_reference("toy", [toy_row(config(0), 0.1)])
+    ledger.write(toy_row(config(1), 0.1))
+    ledger.write(toy_row(config(2), 0.2), folders / "fresh")
     rows = run([config(seed) for seed in range(3)], folder=folders / "fresh")
-    assert [row["metrics"]["test_acc_last"] for row in rows] == [0.0, 0.01, 0.2]
+    assert values_of(rows) == [0.8, 0.81, 0.2]
     assert trained == [0, 1]
-    assert seeds_of(ledger.own_rows(folder=folders / "fresh")) != []
-    assert [row["metrics"]["test_acc_last"] for row in ledger.own_rows()] == [0.1]
+    assert values_of(ledger.own_rows()) == [0.1]
     trained.clear()
     assert run([config(seed) for seed in range(3)], folder=folders / "fresh") == rows
     assert trained == []
-
-
-def test_a_broken_row_is_trained_again(trained, caplog):
-    run([config(0), config(1)])
-    (paths.runs() / "toy" / f"{config(1).key()}.json").write_text("{")
-    trained.clear()
-    assert seeds_of(run([config(0), config(1)])) == [0, 1]
-    assert trained == [1]
-    assert "set aside" in caplog.text
 
 
 def test_a_run_that_another_process_trains_is_waited_for(trained, monkeypatch):
@@ -426,18 +328,18 @@ def test_a_run_that_another_process_trains_is_waited_for(trained, monkeypatch):
         if claims:
             _, claim = claims.popitem()
             if not claims:
-                ledger.write(row_of(config(0), value=0.7))  # one is finished, the other is not
+                ledger.write(toy_row(config(0), 0.7))  # one is finished, the other is not
             claim.release()
 
     monkeypatch.setattr(runs.time, "sleep", other)
     rows = run([config(seed) for seed in range(3)])
     assert trained == [2, 1]
-    assert [row["metrics"]["test_acc_last"] for row in rows] == [0.7, 0.01, 0.02]
+    assert values_of(rows) == pytest.approx([0.7, 0.81, 0.82])
 
 
 def test_reference_rows_alone(trained, monkeypatch):
-    ledger.write_reference("toy", [row_of(config(0))])
-    ledger.write(row_of(config(1)))
+    ledger.write_reference("toy", [toy_row(config(0))])
+    ledger.write(toy_row(config(1)))
     monkeypatch.setenv("CROWDS_LEDGER", "reference")
     assert seeds_of(run([config(0)])) == [0]
     with pytest.raises(ValueError) as error:
@@ -449,33 +351,18 @@ def test_reference_rows_alone(trained, monkeypatch):
     assert trained == []
 
 
-def test_each_trained_row_is_handed_over_once(trained):
-    run([config(0)])
-    handed = []
-    run([config(0), config(1), config(2)], on_row=handed.append)
-    assert sorted(seeds_of(handed)) == [1, 2]
-
-
-def test_rows_are_handed_over_as_they_come(trained, monkeypatch):
+def test_each_trained_row_is_handed_over_once_as_it_comes(trained, monkeypatch):
     """Not at the end: on one worker each row is there before the next run begins."""
-    order = []
-    real = runs.train
+    run([config(0)])
+    order, train = [], runs.train
 
-    def train(given, *rest, **options):
+    def watched(given, *rest, **options):
         order.append(f"train {given.seed}")
-        return real(given, *rest, **options)
+        return train(given, *rest, **options)
 
-    monkeypatch.setattr(runs, "train", train)
-    run([config(0), config(1)], on_row=lambda row: order.append(f"row {row['config']['seed']}"))
-    assert order == ["train 0", "row 0", "train 1", "row 1"]
-
-
-def test_cuda_asked_for_and_absent(trained, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    with pytest.raises(ValueError, match="'cuda' was asked for"):
-        run([config()], device="cuda")
-    assert trained == []
+    monkeypatch.setattr(runs, "train", watched)
+    run([config(seed) for seed in range(3)], on_row=lambda row: order.append(f"row {row['config']['seed']}"))
+    assert order == ["train 1", "row 1", "train 2", "row 2"]
 
 
 # ------------------------------------------------------------------ failures
@@ -491,21 +378,6 @@ def test_a_failing_run_lets_the_others_finish(trained):
     trained.failing = frozenset()
     run([config(seed) for seed in range(4)])
     assert trained == [1]
-
-
-def test_a_full_disk_ends_the_sweep_at_once_and_leaves_no_half_row(trained, monkeypatch):
-    def full(descriptor):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
-        with pytest.raises(NotWritable, match="No space left on device"):
-            run([config(seed) for seed in range(5)])
-    assert trained == [0]
-    assert ledger.own_rows() == []
-    assert not list(paths.runs().rglob("*.tmp"))
-    run([config(0)])
-    assert seeds_of(ledger.own_rows()) == [0]
 
 
 def test_a_wrong_option_names_the_run(small):
@@ -539,7 +411,11 @@ def test_a_killed_worker_is_told_in_words(trained, at_once):
         assert config(4).describe() not in str(error.value)
 
 
-# ------------------------------------------------------------------ time
+# ------------------------------------------------------------------ time: see also test_schedule.py
+
+
+def timed(given, seconds):
+    return toy_row(given) | {"seconds": seconds}
 
 
 class Clock:
@@ -554,23 +430,9 @@ class Clock:
         def train(given, device="cpu", progress=False):
             self.started.append((given.method, given.seed))
             self.now += seconds[given.method]
-            return row_of(given, seconds=seconds[given.method]), None
+            return timed(given, seconds[given.method]), None
 
         monkeypatch.setattr(runs, "train", train)
-
-
-def test_no_run_is_started_that_would_not_end_in_time(monkeypatch):
-    clock = Clock(monkeypatch, {"crowdlayer-mw": 4.0})
-    rows = run([config(seed) for seed in range(4)], deadline=1010.0)
-    assert seeds_of(rows) == [0, 1, None, None]
-    assert clock.now <= 1010
-
-
-def test_earlier_rows_tell_how_long_a_run_takes(monkeypatch):
-    clock = Clock(monkeypatch, {"crowdlayer-mw": 20.0})
-    ledger.write(row_of(config(0), seconds=20.0))
-    assert seeds_of(run([config(0), config(1)], deadline=1010.0)) == [0, None]
-    assert clock.started == []
 
 
 def test_a_finished_run_tells_how_long_its_like_will_take(monkeypatch):
@@ -583,31 +445,11 @@ def test_a_finished_run_tells_how_long_its_like_will_take(monkeypatch):
 
 def test_what_fits_is_started_where_something_longer_does_not(monkeypatch):
     clock = Clock(monkeypatch, {"crowdlayer-mw": 20.0, "ccem": 3.0})
-    ledger.write(row_of(config(9), seconds=20.0))
-    ledger.write(row_of(config(9, method="ccem"), seconds=3.0))
+    ledger.write(timed(config(9), 20.0))
+    ledger.write(timed(config(9, method="ccem"), 3.0))
     rows = run([config(0), config(0, method="ccem"), config(1, method="ccem")], deadline=1008.0)
     assert [row is not None for row in rows] == [False, True, True]
     assert clock.started == [("ccem", 0), ("ccem", 1)]
-
-
-def test_with_a_deadline_every_method_gets_its_first_seed_first(monkeypatch):
-    clock = Clock(monkeypatch, {"crowdlayer-mw": 1.0, "ccem": 1.0})
-    run([config(seed, method=method) for method in ("crowdlayer-mw", "ccem") for seed in (0, 1)], deadline=1002.5)
-    assert clock.started == [("crowdlayer-mw", 0), ("ccem", 0)]
-
-
-def test_a_deadline_that_has_passed_starts_nothing(monkeypatch):
-    clock = Clock(monkeypatch, {"crowdlayer-mw": 1.0})
-    assert run([config(0)], deadline=999.0) == [None]
-    assert clock.started == []
-
-
-def test_without_a_deadline_long_runs_go_first(monkeypatch):
-    clock = Clock(monkeypatch, {"crowdlayer-mw": 1.0, "ccem": 5.0})
-    for method, seconds in (("crowdlayer-mw", 1.0), ("ccem", 5.0)):
-        ledger.write(row_of(config(9, method=method), seconds=seconds))
-    run([config(0), config(0, method="ccem")])
-    assert clock.started == [("ccem", 0), ("crowdlayer-mw", 0)]
 
 
 # ------------------------------------------------------------------ executors
@@ -624,62 +466,10 @@ def test_threads_give_the_numbers_of_one_process(small):
     assert len(ledger.own_rows()) == 6
 
 
-SWEEP = """
-import multiprocessing, sys, time
-from lib.runs.config import RunConfig
-from lib.runs.sweep import sweep
-from lib.training.recipe import Recipe
-
-if __name__ == "__main__":
-    def on_row(row):
-        print("row", *(child.pid for child in multiprocessing.active_children()), flush=True)
-        finished.append(row)
-        if len(finished) == 2:
-            time.sleep(600)
-
-    finished = []
-    configs = [RunConfig("toy", "digits", "crowdlayer-mw", recipe=Recipe(epochs=2, batch_size=200), seed=seed)
-               for seed in range(7)]
-    sweep(configs, workers=2, progress=False, on_row=on_row)
-"""
-
-
-def test_kill_9_in_the_middle_of_a_sweep(folders):
-    """No finished run is lost, no worker stays behind, and the sweep goes on with what is missing."""
-    script = folders / "sweep.py"
-    script.write_text(SWEEP)
-    environment = os.environ | {"PYTHONPATH": str(paths.ROOT)}
-    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment)
-    workers = {int(pid) for _ in range(2) for pid in process.stdout.readline().split()[1:]}
-    process.send_signal(signal.SIGKILL)
-    process.stdout.close()
-    assert process.wait() == -signal.SIGKILL
-    assert len(workers) == 2
-    deadline = time.monotonic() + 60
-    while (left := list(filter(_alive, workers))) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
-    assert not left, "a worker outlived its parent"
-
-    before = {path: path.read_bytes() for path in paths.runs().rglob("*.json")}
-    finished = ledger.own_rows()  # each can be read
-    assert 2 <= len(finished) < 7
-    configs = [config(seed) for seed in range(7)]
-    trained = []
-    rows = run(configs, on_row=lambda row: trained.append(row["config"]["seed"]))
-    assert sorted(trained + seeds_of(finished)) == list(range(7))
-    assert {path: path.read_bytes() for path in before} == before
-    # Made by a pool or here, the numbers are the same.
-    again = runs.train(configs[finished[0]["config"]["seed"]])[0]
-    assert (again["metrics"], again["history"]) == (finished[0]["metrics"], finished[0]["history"])
-    assert seeds_of(rows) == list(range(7))
-
-
-def _alive(pid):
-    import psutil
-
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE  # nobody may be there to collect it
-    except psutil.NoSuchProcess:
-        return False
+def test_a_worker_process_writes_the_numbers_of_this_one():
+    with processes(1) as pool:
+        (row,) = run([replace(config(), keep=("correct",))], executor=pool)
+    assert ledger.own_rows() == [row]
+    here, _ = runs.train(config())
+    assert (row["metrics"], row["history"]) == (here["metrics"], here["history"])
+    assert set(ledger.arrays(row)) == {"correct_last", "correct_best", "correct_selected"}
