@@ -41,8 +41,8 @@ class RatingsEM(MeanRating):
             raise ValueError(f"prior must be at least 0, found {prior!r}")
         super().__init__(backbone, crowd, center, scale)
         self.prior = prior
-        self.annotators: ratings.Annotators | None = None  # as the last round left them
-        self.register_buffer("_bias", torch.zeros(crowd.n_annotators, dtype=torch.float64))
+        # As the last round left them.
+        self.annotators = ratings.Annotators(np.zeros(crowd.n_annotators), np.ones(crowd.n_annotators), np.inf)
 
     def begin_epoch(self, epoch: int, data: TrainingData) -> None:
         if epoch == 0:  # the mean of the ratings, in the first round's M-step without doubt of it
@@ -56,7 +56,6 @@ class RatingsEM(MeanRating):
         self.annotators = ratings.m_step(prediction, *posterior, data.crowd, self.prior)
         mean, _ = ratings.e_step(prediction, self.annotators, data.crowd)
         self.target.copy_(torch.as_tensor(mean))
-        self._bias.copy_(torch.as_tensor(self.annotators.bias))
 
     def bias(self) -> Tensor:
-        return self._bias
+        return torch.as_tensor(self.annotators.bias)
