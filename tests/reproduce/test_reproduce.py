@@ -162,22 +162,22 @@ def is_alive(process):
     return False
 
 
-def test_a_terminated_and_killed_pass_goes_on_without_losing_a_finished_run(project):
+def test_a_terminated_and_killed_pass_goes_on_without_losing_a_finished_run(stubbed, capsys):
     """Started with two workers and ended after three more rows by SIGTERM, then by kill -9; the third time it ends well."""
-    write_notebook("10_one")
-    (project.root / "stubbed").touch()
-    command = [sys.executable, "-m", "tests.toy_program", str(project.root), "--seeds", *map(str, range(20)), "--workers"]
+    (stubbed.root / "stubbed").touch()
+    words = ["--seeds", *map(str, range(20))]
+    command = [sys.executable, "-m", "tests.toy_program", str(stubbed.root), *words, "--workers", "2"]
 
     def finished():
         return {path: path.read_bytes() for path in paths.runs().glob("passes/*/toy/*.json")}
 
     for how in (signal.SIGTERM, signal.SIGKILL):
         before = finished()
-        with subprocess.Popen([*command, "2"], cwd=paths.ROOT, stderr=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(command, cwd=paths.ROOT, stderr=subprocess.PIPE, text=True) as process:
             wait_for(lambda before=before: len(finished()) >= len(before) + 3)
             process.send_signal(how)
             _, told = process.communicate(timeout=60)
-        workers = {int(line.split()[-1]) for line in (project.root / "trained").read_text().splitlines()}
+        workers = {int(line.split()[-1]) for line in (stubbed.root / "trained").read_text().splitlines()}
         wait_for(lambda workers=workers: not any(map(is_alive, workers)), 30)  # nobody trains on for nobody
         assert process.returncode == (143 if how == signal.SIGTERM else -how)
         assert "Traceback" not in told
@@ -185,10 +185,10 @@ def test_a_terminated_and_killed_pass_goes_on_without_losing_a_finished_run(proj
             assert "Terminated. Finished runs are kept; to go on from here: python -m lib.reproduce --seeds 0 1" in told
         assert before.items() <= finished().items()
     kept = finished()
-    done = subprocess.run([*command, "1"], cwd=paths.ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert f"runs: 20, done before: {len(kept)}" in done.stdout
-    assert f"Runs trained: {20 - len(kept)} " in done.stdout
+    assert stubbed.run(*words) == 0
+    printed = capsys.readouterr().out
+    assert f"runs: 20, done before: {len(kept)}" in printed
+    assert f"Runs trained: {20 - len(kept)} " in printed
     own = {path.name: path.read_bytes() for path in paths.runs().glob("toy/*.json")}
     assert len(own) == 20
     assert {path.name: content for path, content in kept.items()}.items() <= own.items()
