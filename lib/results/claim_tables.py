@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from scipy.special import stdtr, stdtrit
 
 from lib.results.samples import plain
-from lib.results.tables import MISSING, Table, number
+from lib.results.tables import MISSING, Table, spanned
 from lib.results.verdicts import VERDICTS, Claim
 
-__all__ = ["ClaimTable", "Prose", "chance", "filled", "holm", "shown", "table"]
+__all__ = ["ClaimTable", "Prose", "chance", "counted", "filled", "holm", "shown", "table"]
 
 
 class ClaimTable:
@@ -31,9 +30,7 @@ class ClaimTable:
         first, rest = [c for c in self.claims if c.headline], [c for c in self.claims if not c.headline]
         if not first or not rest:
             return table(self.claims)._repr_html_()
-        counts = Counter(claim.verdict for claim in rest)
-        words = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
-        summary = f"<summary>{len(rest)} more claim{'s' * (len(rest) > 1)}: {words}</summary>"
+        summary = f"<summary>{len(rest)} more claim{'s' * (len(rest) > 1)}: {counted(rest)}</summary>"
         return f"{table(first)._repr_html_()}\n<details>{summary}\n{table(rest)._repr_html_()}\n</details>"
 
 
@@ -50,18 +47,24 @@ class Prose:
         return self.text
 
 
+def counted(claims: Iterable[Claim]) -> str:
+    """How many claims have each verdict: ``"3 reproduced, 1 inconclusive"``."""
+    counts = Counter(claim.verdict for claim in claims)
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
+
+
 def table(claims: Sequence[Claim]) -> Table:
     """Claims for a reader: a table of strings; what is alike in all is said once, in the caption."""
     overs = list(dict.fromkeys(c.over for c in claims if c.low is not None))
     columns = {
         "claim": lambda c: c.statement,
-        "origin": _origin,
-        "paper": lambda c: c.paper_value or MISSING,
+        "origin": lambda c: f"{c.origin}: {c.locator}" if c.locator else c.origin,
+        "paper": lambda c: c.paper_value,
         "ours [95 % interval]": shown,
-        "interval over": lambda c: c.over if c.low is not None else MISSING,
-        "unit": lambda c: c.unit or MISSING,
-        "seeds": _seeds,
-        "scale": lambda c: c.scale or MISSING,
+        "interval over": lambda c: c.over if c.low is not None else "",
+        "unit": lambda c: c.unit,
+        "seeds": lambda c: c.seeds,
+        "scale": lambda c: c.scale,
         "verdict": lambda c: c.verdict,
     }
     if len(overs) < 2:
@@ -69,7 +72,7 @@ def table(claims: Sequence[Claim]) -> Table:
     if all(c.paper_value is None for c in claims):
         del columns["paper"]
     caption = f"intervals over {overs[0]}" if len(overs) == 1 else ""
-    lines = [[cell(c) for cell in columns.values()] for c in claims]
+    lines = [[str(cell(c) or MISSING) for cell in columns.values()] for c in claims]
     return Table(lines, columns=list(columns), caption=caption).folded("origin", "unit", "seeds", "scale")
 
 
@@ -78,24 +81,16 @@ def shown(claim: Claim, unit: bool = False) -> str:
     digits = 0 if claim.parts else 1 if plain(claim.unit) in ("%", "annotators") else 3
     if claim.kind == "fact" and not claim.parts:
         digits = max(0, -Decimal(claim.paper_value).as_tuple().exponent)
-    text = number(claim.ours, digits)
-    if claim.low is not None:
-        text = f"{text} [{number(claim.low, digits)}, {number(claim.high, digits)}]"
-    if not unit or claim.ours is None or not claim.unit:
-        return text
-    return f"{text} {'%' if claim.unit == '%' else claim.unit}"
+    text = spanned(claim.ours, claim.low, claim.high, digits)
+    return f"{text} {claim.unit}" if unit and claim.ours is not None and claim.unit else text
 
 
 def filled(text: str, claims: Mapping[str, Claim]) -> str:
-    """Prose with numbers put in from claims.
+    """Prose with numbers put in from claims by id.
 
-    Args:
-        text: ``{10-mw-mv}`` becomes ours with interval and unit, ``{10-mw-mv:ours}`` the mean alone, ``{10-mw-mv:paper}`` the
-            paper's value, ``{10-mw-mv:verdict}`` the verdict.
-        claims: by id.
-
-    Raises:
-        ValueError: a claim or a part of it that there is not.
+    ``{10-mw-mv}`` becomes ours with interval and unit, ``{10-mw-mv:ours}`` the mean alone, ``{10-mw-mv:paper}`` the paper's
+    value, ``{10-mw-mv:verdict}`` the verdict.
+    Raises ValueError for a claim or a part of it that there is not.
     """
 
     def fill(match: re.Match) -> str:
@@ -105,7 +100,7 @@ def filled(text: str, claims: Mapping[str, Claim]) -> str:
         claim = claims[id]
         words = {
             "": shown(claim, unit=True),
-            "ours": shown(dataclasses.replace(claim, low=None, high=None), unit=True),
+            "ours": shown(replace(claim, low=None, high=None), unit=True),
             "paper": f"{claim.paper_value} {claim.unit}".strip(),
             "verdict": claim.verdict,
         }
@@ -116,29 +111,17 @@ def filled(text: str, claims: Mapping[str, Claim]) -> str:
     return re.sub(r"\{(\d\d-[^{}\s]+)\}", fill, text)
 
 
-def _origin(claim: Claim) -> str:
-    return f"{claim.origin}: {claim.locator}" if claim.locator else claim.origin
-
-
-def _seeds(claim: Claim) -> str:
-    return MISSING if claim.seeds == 0 else str(claim.seeds)
-
-
 def chance(claims: Iterable[Claim]) -> tuple[int, float]:
     """How many differences were tried, and how many of them noise alone would put above zero (one in forty)."""
     tried = sum(claim.kind == "difference" and claim.low is not None for claim in claims)
     return tried, 0.025 * tried
 
 
-def holm(claims: Iterable[Claim], level: float = 0.05) -> set[str]:
+def holm(claims: Iterable[Claim]) -> set[str]:
     """The ids of the headline differences that stay above zero when a notebook's headline claims are taken together.
 
-    Holm's step-down rule on the two-sided t-tests within each notebook. A statement in parts counts with its least certain
-    part.
-
-    Args:
-        claims: all, since parts need not be headlines.
-        level: of the family-wise error.
+    Holm's step-down rule on the two-sided t-tests within each notebook, for a family-wise error of 5 %. A statement in
+    parts counts with its least certain part, so ``claims`` are all, headlines or not.
     """
     known = {claim.id: claim for claim in claims}
     by_notebook: dict[str, list[tuple[float, str]]] = {}
@@ -148,7 +131,7 @@ def holm(claims: Iterable[Claim], level: float = 0.05) -> set[str]:
     kept = set()
     for tests in by_notebook.values():
         for place, (p, id) in enumerate(sorted(tests)):
-            if p > level / (len(tests) - place):
+            if p > 0.05 / (len(tests) - place):
                 break
             kept.add(id)
     return kept
