@@ -6,22 +6,26 @@
     book.save()
     book.table()
 
-What else a notebook needs is at hand here: numbers by seed and their intervals (:mod:`lib.results.samples`), the rules
-(:mod:`lib.results.verdicts`), tables of claims (:mod:`lib.results.claim_tables`).
+What else a notebook needs is at hand here: numbers by seed and their intervals (:mod:`lib.results.samples`), and the rules
+(:mod:`lib.results.verdicts`).
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtr, stdtrit
 
 from lib import paths
-from lib.results.claim_tables import ClaimTable, Prose, chance, filled, holm, shown, table
+from lib.results import tables
 from lib.results.rows import frame as as_frame
 from lib.results.samples import (
     BOTH,
@@ -36,16 +40,18 @@ from lib.results.samples import (
     mean,
     mean_sample,
     per_item,
+    plain,
     sample,
     spanned,
     stable,
 )  # fmt: skip
+from lib.results.tables import MISSING, Table
 from lib.results.verdicts import HELD, ORIGINS, SCALES, VERDICTS, Claim, judge, load
 from lib.storage import write_atomically
 
 __all__ = [
-    "VERDICTS", "Book", "Claim", "ClaimTable", "Prose", "Sample", "beyond_chance", "chance", "constant", "filled", "holm",
-    "interval", "judge", "lifts", "load", "mean", "mean_sample", "recompute", "sample", "shown", "spanned", "table",
+    "VERDICTS", "Book", "Claim", "ClaimTable", "Prose", "Sample", "beyond_chance", "chance", "constant", "counted", "filled",
+    "holm", "interval", "judge", "lifts", "load", "mean", "mean_sample", "recompute", "sample", "shown", "spanned", "table",
 ]  # fmt: skip
 
 
@@ -133,7 +139,7 @@ class Book:
 
     def beyond_chance(self, id: str, statement: str, ours: float, chance: Sample, **about: object) -> Claim:
         """A number from data is larger than in simulations in which there is nothing to find; see :func:`beyond_chance`."""
-        alike, about = dataclasses.replace(chance, terms=()), {"over": "simulations"} | about
+        alike, about = replace(chance, terms=()), {"over": "simulations"} | about
         return self._add("difference", id, statement, alike, beyond_chance(ours, chance), None, about)
 
     def every(self, id: str, statement: str, parts: Sequence[Claim], paper: int | None = None, **about: object) -> Claim:
@@ -158,7 +164,7 @@ class Book:
 
     def save(self) -> None:
         """Write ``figures/<notebook>/claims.json``. Raises OSError where it cannot be written."""
-        lines = [json.dumps(dataclasses.asdict(claim), ensure_ascii=False, allow_nan=False) for claim in self.claims]
+        lines = [json.dumps(asdict(claim), ensure_ascii=False, allow_nan=False) for claim in self.claims]
         text = "[\n" + ",\n".join(lines) + "\n]\n" if lines else "[]\n"
         write_atomically(paths.figures(self.notebook) / "claims.json", text)
 
@@ -204,7 +210,7 @@ def _held(parts: Sequence[Claim]) -> float:
 
 
 def _judged(claim: Claim, parts: Sequence[Claim]) -> Claim:
-    return dataclasses.replace(claim, verdict=judge(claim, parts), shown=shown(claim))
+    return replace(claim, verdict=judge(claim, parts), shown=shown(claim))
 
 
 def recompute(claim: Claim, rows: Mapping[str, Mapping], known: Mapping[str, Claim]) -> Claim:
@@ -218,11 +224,11 @@ def recompute(claim: Claim, rows: Mapping[str, Mapping], known: Mapping[str, Cla
     parts = [recompute(known[name], rows, known) for name in claim.parts]
     runs = [rows[key] for key in claim.keys]
     if parts:
-        claim = dataclasses.replace(claim, ours=stable(_held(parts)))
+        claim = replace(claim, ours=stable(_held(parts)))
     elif claim.terms and all(metric in runs[at]["metrics"] for _, metric, places in claim.terms if metric for at in places):
         found = combined([(factor, _term(runs, metric, places, claim)) for factor, metric, places in claim.terms], claim.unit)
         center, low, high = map(stable, ends(found))
-        claim = dataclasses.replace(claim, ours=center, low=low, high=high, seeds=len(found.values), over=found.over)
+        claim = replace(claim, ours=center, low=low, high=high, seeds=len(found.values), over=found.over)
     return _judged(claim, parts)
 
 
@@ -234,3 +240,142 @@ def _term(runs: Sequence[Mapping], metric: str, places: Sequence[int], claim: Cl
         if claim.over == BOTH:
             items[number] = per_item(runs[at], metric) if metric else np.asarray(1.0)
     return Sample(values, claim.scale, claim.unit, items=items)
+
+
+# ---------------------------------------------------------------------- for a reader
+
+
+class ClaimTable:
+    """Claims in a notebook: the headline rows are open, the others folded; as text, all of them."""
+
+    def __init__(self, claims: Sequence[Claim]) -> None:
+        self.claims = list(claims)
+
+    def __repr__(self) -> str:
+        return repr(table(self.claims))
+
+    def _repr_html_(self) -> str:
+        first, rest = [c for c in self.claims if c.headline], [c for c in self.claims if not c.headline]
+        if not first or not rest:
+            return table(self.claims)._repr_html_()
+        summary = f"<summary>{len(rest)} more claim{'s' * (len(rest) > 1)}: {counted(rest)}</summary>"
+        return f"{table(first)._repr_html_()}\n<details>{summary}\n{table(rest)._repr_html_()}\n</details>"
+
+
+@dataclass(frozen=True)
+class Prose:
+    """Text in Markdown as a notebook's output, for sentences with numbers that code puts in."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_markdown_(self) -> str:
+        return self.text
+
+
+def counted(claims: Iterable[Claim]) -> str:
+    """How many claims have each verdict: ``"3 reproduced, 1 inconclusive"``."""
+    counts = Counter(claim.verdict for claim in claims)
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
+
+
+def table(claims: Sequence[Claim]) -> Table:
+    """Claims for a reader: a table of strings; what is alike in all is said once, in the caption."""
+    overs = list(dict.fromkeys(c.over for c in claims if c.low is not None))
+    columns = {
+        "claim": lambda c: c.statement,
+        "origin": lambda c: f"{c.origin}: {c.locator}" if c.locator else c.origin,
+        "paper": lambda c: c.paper_value,
+        "ours [95 % interval]": shown,
+        "interval over": lambda c: c.over if c.low is not None else "",
+        "unit": lambda c: c.unit,
+        "seeds": lambda c: c.seeds,
+        "scale": lambda c: c.scale,
+        "verdict": lambda c: c.verdict,
+    }
+    if len(overs) < 2:
+        del columns["interval over"]
+    if all(c.paper_value is None for c in claims):
+        del columns["paper"]
+    caption = f"intervals over {overs[0]}" if len(overs) == 1 else ""
+    lines = [[str(cell(c) or MISSING) for cell in columns.values()] for c in claims]
+    return Table(lines, columns=list(columns), caption=caption).folded("origin", "unit", "seeds", "scale")
+
+
+def shown(claim: Claim, unit: bool = False) -> str:
+    """Our number with its interval, as it stands everywhere: ``6.4 [3.3, 9.5]``, with the unit where that is asked for."""
+    digits = 0 if claim.parts else 1 if plain(claim.unit) in ("%", "annotators") else 3
+    if claim.kind == "fact" and not claim.parts:
+        digits = max(0, -Decimal(claim.paper_value).as_tuple().exponent)
+    text = tables.spanned(claim.ours, claim.low, claim.high, digits)
+    return f"{text} {claim.unit}" if unit and claim.ours is not None and claim.unit else text
+
+
+def filled(text: str, claims: Mapping[str, Claim]) -> str:
+    """Prose with numbers put in from claims by id.
+
+    ``{10-mw-mv}`` becomes ours with interval and unit, ``{10-mw-mv:ours}`` the mean alone, ``{10-mw-mv:paper}`` the paper's
+    value, ``{10-mw-mv:verdict}`` the verdict.
+    Raises ValueError for a claim or a part of it that there is not.
+    """
+
+    def fill(match: re.Match) -> str:
+        id, _, part = match[1].partition(":")
+        if id not in claims:
+            raise ValueError(f"there is no claim {id!r}, named in {text[:80]!r}")
+        claim = claims[id]
+        words = {
+            "": shown(claim, unit=True),
+            "ours": shown(replace(claim, low=None, high=None), unit=True),
+            "paper": f"{claim.paper_value} {claim.unit}".strip(),
+            "verdict": claim.verdict,
+        }
+        if part not in words:
+            raise ValueError(f"{match[0]!r} asks for {part!r} of a claim; there are {', '.join(filter(None, words))}")
+        return words[part]
+
+    return re.sub(r"\{(\d\d-[^{}\s]+)\}", fill, text)
+
+
+def chance(claims: Iterable[Claim]) -> tuple[int, float]:
+    """How many differences were tried, and how many of them noise alone would put above zero (one in forty)."""
+    tried = sum(claim.kind == "difference" and claim.low is not None for claim in claims)
+    return tried, 0.025 * tried
+
+
+def holm(claims: Iterable[Claim]) -> set[str]:
+    """The ids of the headline differences that stay above zero when a notebook's headline claims are taken together.
+
+    Holm's step-down rule on the two-sided t-tests within each notebook, for a family-wise error of 5 %. A statement in
+    parts counts with its least certain part, so ``claims`` are all, headlines or not.
+    """
+    known = {claim.id: claim for claim in claims}
+    by_notebook: dict[str, list[tuple[float, str]]] = {}
+    for claim in known.values():
+        if claim.headline and (p := _p_value(claim, known)) is not None:
+            by_notebook.setdefault(claim.notebook, []).append((p, claim.id))
+    kept = set()
+    for tests in by_notebook.values():
+        for place, (p, id) in enumerate(sorted(tests)):
+            if p > 0.05 / (len(tests) - place):
+                break
+            kept.add(id)
+    return kept
+
+
+def _p_value(claim: Claim, known: Mapping[str, Claim]) -> float | None:
+    """Two-sided, from the interval; 1 where the mean is not above zero; None where nothing was tested."""
+    if claim.parts:
+        found = [_p_value(known[name], known) for name in claim.parts]
+        return None if None in found else max(found)
+    if claim.kind != "difference" or claim.low is None:
+        return None
+    if claim.ours <= 0:
+        return 1.0
+    half = claim.ours - claim.low
+    if half == 0:
+        return 0.0
+    freedom = claim.seeds - 1
+    return float(2 * stdtr(freedom, -claim.ours / half * stdtrit(freedom, 0.975)))

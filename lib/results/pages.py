@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from lib import paths
 from lib.results import minutes
-from lib.results.claim_tables import shown
+from lib.results.claims import shown
 from lib.results.project import Project, papers_number, short, source_of
 from lib.results.results_page import counts, results
 from lib.results.tables import Table, markdown

@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib import paths
-from lib.results import claim_tables, minutes, verdicts
+from lib.results import claims, minutes, verdicts
 from lib.results.tables import COLUMNS, is_share, spread
 from lib.results.verdicts import Claim
 
@@ -97,7 +97,7 @@ class Project:
             mean, std = (factor * found[name].iloc[0] for name in ("mean", "std"))
             return spread(mean, std, 1) + unit
 
-        return claim_tables.filled(re.sub(r"\{(\d\d)/([^/{}]+)/([^/{}]+)(?:/([^/{}]+))?\}", fill, text), self.claims)
+        return claims.filled(re.sub(r"\{(\d\d)/([^/{}]+)/([^/{}]+)(?:/([^/{}]+))?\}", fill, text), self.claims)
 
 
 def papers_number(claim: Claim) -> str:

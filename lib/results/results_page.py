@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from lib.results.claim_tables import chance, counted, holm, shown
+from lib.results.claims import chance, counted, holm, shown
 from lib.results.project import Project, papers_number, short
 from lib.results.samples import BOTH
 from lib.results.tables import Table, markdown, show

@@ -73,14 +73,16 @@ def _place(config: dict, rule: str | Callable[[dict], object]) -> object:
 
 
 def summary(
-    rows: Iterable[dict | None] | pd.DataFrame, metrics: Sequence[str] | None = None, expected: Iterable[RunConfig] = ()
+    rows: Iterable[dict | None] | pd.DataFrame,
+    metrics: Sequence[str] | None = None,
+    expected: Iterable[RunConfig | Mapping] = (),
 ) -> pd.DataFrame:
     """Mean and spread over seeds, a line a (data set, case, method, further column, metric, scale), in the order of the rows.
 
     Args:
         rows: ledger rows, or a table from :func:`frame`, whose further columns separate lines.
         metrics: those wanted, in this order; by default all.
-        expected: the runs that were asked for. One of which there is no row at all gets a line with no mean and no seeds.
+        expected: the runs that were asked for, or their rows' configs. One without any row gets a line without mean and seeds.
 
     Returns:
         Those columns, and mean, std (n - 1; NaN for one seed), n_seeds.
@@ -105,7 +107,8 @@ def summary(
     groups = data.groupby(by, sort=False, dropna=False)["value"]
     table = groups.agg(["mean", "std", "count"]).reset_index().rename(columns={"count": "n_seeds"})
     seen = set(map(tuple, table[by].to_numpy().tolist()))
-    wanted = [vars(config) | {"metric": metric} for config in expected for metric in metrics]
+    configs = [config if isinstance(config, Mapping) else vars(config) for config in expected]
+    wanted = [config | {"metric": metric} for config in configs for metric in metrics]
     absent = dict.fromkeys(tuple(line[name] for name in by) for line in wanted)
     table = with_lines(table, [dict(zip(by, place, strict=True)) | {"n_seeds": 0} for place in absent if place not in seen])
     # Lines of one method together, its metrics in the wanted order.

@@ -127,15 +127,10 @@ def test_each_verdict():
     assert verdicts(rows([0.84, 0.80, 0.82 + 1e-12]), reference) == ["identical"]  # the mean is what is compared
     assert verdicts(rows([0.83, 0.83, 0.83]), reference) == ["within"]
     assert verdicts(rows([0.2, 0.3, 0.2]), reference) == ["outside"]
+    assert verdicts(rows([0.1, 0.9, 0.1]), reference) == ["outside"]  # a wild fresh run does not widen its own tolerance
     assert verdicts(rows([0.8], method="new"), reference) == ["no reference"]
     assert verdicts(rows([0.8]), rows([0.7])) == ["no tolerance"]
     assert verdicts(rows([0.7]), rows([0.7])) == ["identical"]
-
-
-def test_a_wild_fresh_run_does_not_widen_its_own_tolerance():
-    frame = drift.compare(rows([0.1, 0.9, 0.1]), rows([0.80, 0.81, 0.82]))
-    assert frame["verdict"].tolist() == ["outside"]
-    assert frame["tolerance"][0] == pytest.approx(drift.tolerance([0.80, 0.81, 0.82], 3))
 
 
 @pytest.mark.parametrize("value", [None, math.nan])
