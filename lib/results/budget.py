@@ -37,27 +37,25 @@ def budgets(rows: Iterable[Mapping | None], trials: Iterable[RunConfig] = ()) ->
         trials: what was run to choose settings, such as :func:`lib.protocols.real_crowds.tuning`.
 
     Returns:
-        Columns dataset, method, networks (that it trains), epochs (of all its stages together), settings (different options
-        that were tried on that data set; 0 where none were).
+        Columns dataset, method, networks, epochs (of all its stages together), settings (options that were tried there).
     """
     tried: dict[tuple[str, str], set[str]] = {}
     for config in trials:
         tried.setdefault((config.dataset, config.method), set()).add(json.dumps(config.method_options, sort_keys=True))
-    lines = {}
+    first: dict[tuple[str, str], Mapping] = {}
     for row in rows:
         if row is not None:
-            config = row["config"]
-            place = config["dataset"], config["method"]
-            if place not in lines:
-                options = json.dumps(config["method_options"], sort_keys=True)
-                networks, stages = _built(config["method"], options)
-                epochs = sum(config["recipe"]["epochs"] if stage is None else stage for stage in (*stages, None))
-                lines[place] = [*place, networks, epochs, len(tried.get(place, ()))]
-    return pd.DataFrame(list(lines.values()), columns=COLUMNS)
+            first.setdefault((row["config"]["dataset"], row["config"]["method"]), row["config"])
+    lines = []
+    for place, config in first.items():
+        networks, stages = _built(config["method"], json.dumps(config["method_options"], sort_keys=True))
+        epochs = sum(config["recipe"]["epochs"] if stage is None else stage for stage in (*stages, None))
+        lines.append([*place, networks, epochs, len(tried.get(place, ()))])
+    return pd.DataFrame(lines, columns=COLUMNS)
 
 
 @cache
-def _built(method: str, options: str) -> tuple[int, tuple[int | None, ...]]:
+def _built(method: str, options: str) -> tuple[int, list[int | None]]:
     """How many networks a method makes, and the epochs of each stage before the last; None for as many as the recipe has."""
     made, stages = [], []
 
@@ -67,9 +65,8 @@ def _built(method: str, options: str) -> tuple[int, tuple[int | None, ...]]:
         network.x_shape = (4,)
         return network
 
-    items, annotators = 240, 60
-    truth = torch.arange(items) % 4
-    crowd = CrowdLabels.from_dense(np.tile(truth[:, None].numpy(), (1, annotators)), n_classes=4)
+    truth = torch.arange(240) % 4
+    crowd = CrowdLabels.from_dense(np.tile(truth[:, None].numpy(), (1, 60)), n_classes=4)
     x = torch.eye(4)[truth]
     toy = TrainingData(CrowdDataset("toy", "Toy", x, crowd, truth, x, truth, class_names=tuple("abcd")), torch.device("cpu"))
 
@@ -80,9 +77,8 @@ def _built(method: str, options: str) -> tuple[int, tuple[int | None, ...]]:
         return {"loss": [0.0]}
 
     with torch.random.fork_rng(devices=[]):
-        built = methods.build(method, backbone, crowd, truth=truth, **json.loads(options))
-        built.prepare(toy, fit)
-    return len(made), tuple(stages)
+        methods.build(method, backbone, crowd, truth=truth, **json.loads(options)).prepare(toy, fit)
+    return len(made), stages
 
 
 def save(notebook: str, table: pd.DataFrame) -> None:
@@ -90,17 +86,13 @@ def save(notebook: str, table: pd.DataFrame) -> None:
     write_atomically(paths.figures(notebook) / "budget.csv", table.to_csv(index=False, lineterminator="\n"))
 
 
-def show(table: pd.DataFrame, titles: Mapping[str, str] | None = None) -> Table:
+def show(table: pd.DataFrame) -> Table:
     """For a reader: a line a method; what differs between data sets is told apart by slashes, in the caption's order."""
     datasets = list(table["dataset"].unique())
     lines = []
     for method, part in table.groupby("method", sort=False):
-        by_dataset = part.set_index("dataset").reindex(datasets)
-        lines.append([method_title(method, titles), *(_joined(by_dataset[name]) for name in COLUMNS[2:])])
-    names = " / ".join(dataset_title(name, titles) for name in datasets)
-    return Table(lines, columns=["method", "networks", "epochs", "settings tried"], caption=f"where data sets differ: {names}")
-
-
-def _joined(column: pd.Series) -> str:
-    words = ["–" if pd.isna(value) else f"{value:.0f}" for value in column]
-    return words[0] if len(set(words)) == 1 else " / ".join(words)
+        columns = part.set_index("dataset").reindex(datasets)[COLUMNS[2:]]
+        words = [["–" if pd.isna(value) else f"{value:.0f}" for value in columns[name]] for name in columns]
+        lines.append([method_title(method), *(each[0] if len(set(each)) == 1 else " / ".join(each) for each in words)])
+    caption = f"where data sets differ: {' / '.join(map(dataset_title, datasets))}"
+    return Table(lines, columns=["method", "networks", "epochs", "settings tried"], caption=caption)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
-import pandas as pd
-
-from lib.protocols import ccc
+from lib.protocols import SCALES, ccc
 from lib.results.tables import MISSING, Table, method_title
 from lib.runs import ledger
 from lib.runs.config import RunConfig
 
-__all__ = ["at_largest", "complete_seeds", "coverage", "found", "larger", "largest", "so_far"]
+__all__ = ["at_largest", "coverage", "found", "larger", "largest", "so_far"]
 
 
 def found(configs: Sequence[RunConfig]) -> list[dict | None]:
@@ -20,43 +18,41 @@ def found(configs: Sequence[RunConfig]) -> list[dict | None]:
     return [rows.get(config.key()) for config in configs]
 
 
-def coverage(grids: Mapping[str, Sequence[RunConfig]], titles: Mapping[str, str] | None = None) -> Table:
-    """How many of the runs there are: a line a (data set, case), a column a scale.
+def _columns(configs: Sequence[RunConfig], column: Callable[[RunConfig], Hashable]) -> dict[Hashable, list[tuple]]:
+    """The (configuration, row) of each column."""
+    columns: dict[Hashable, list[tuple]] = {}
+    for config, row in zip(configs, found(configs), strict=True):
+        columns.setdefault(column(config), []).append((config, row))
+    return columns
 
-    Args:
-        grids: scale to the runs that are wanted.
-        titles: of data sets.
 
-    Returns:
-        Cells "27" (all of them), "9 of 27", "0 of 27", or "–" where a scale does not have the column.
+def _place(config: RunConfig) -> tuple[str, str]:
+    return config.dataset, config.case
+
+
+def coverage(grids: Mapping[str, Sequence[RunConfig]], titles: Mapping[str, str]) -> Table:
+    """How many of the runs of each scale there are: a line a (data set, case), a column a scale.
+
+    Cells are "27" (all of them), "9 of 27", or "–" where a scale does not have the line; ``titles`` are those of data sets.
     """
-    lines: dict[tuple[str, str], dict[str, str]] = {}
+    lines: dict[Hashable, dict[str, str]] = {}
     for scale, configs in grids.items():
-        cells: dict[tuple[str, str], list[bool]] = {}
-        for config, row in zip(configs, found(configs), strict=True):
-            cells.setdefault((config.dataset, config.case), []).append(row is not None)
-        for place, present in cells.items():
-            full = all(present)
-            lines.setdefault(place, {})[scale] = f"{len(present)}" if full else f"{sum(present)} of {len(present)}"
-    titles = titles or {}
-    heads = [{"data": titles.get(dataset, dataset), "case": case} for dataset, case in lines]
-    shown = [
-        head | {scale: line.get(scale, MISSING) for scale in grids} for head, line in zip(heads, lines.values(), strict=True)
+        for place, runs in _columns(configs, _place).items():
+            there = sum(row is not None for _, row in runs)
+            lines.setdefault(place, {})[scale] = f"{there}" if there == len(runs) else f"{there} of {len(runs)}"
+    cells = [
+        [titles.get(dataset, dataset), case, *(line.get(scale, MISSING) for scale in grids)]
+        for (dataset, case), line in lines.items()
     ]
-    return Table(pd.DataFrame(shown, columns=["data", "case", *grids])).folded("data")
+    return Table(cells, columns=["data", "case", *grids]).folded("data")
 
 
-def so_far(configs: Sequence[RunConfig], titles: Mapping[str, str] | None = None) -> Table:
-    """Single runs of a table that is not complete: accuracies in the best epoch and, after the arrow, in the last.
+def so_far(configs: Sequence[RunConfig], titles: Mapping[str, str]) -> Table:
+    """Single runs of a table that is not complete, a line a method, a column a (data set, case), "–" where there is no run.
 
-    Args:
-        configs: one run per method and column, where there is one; a column is a data set with a case.
-        titles: of data sets and methods.
-
-    Returns:
-        A line per method, a column per (data set, case); "–" where there is no run.
+    Cells are accuracies in the best epoch and, after the arrow, in the last; ``titles`` are those of data sets and methods.
     """
-    titles, cells = titles or {}, {}
+    cells: dict[str, dict[str, str]] = {}
     for row in ccc.named(found(configs)):
         config, ends = row["config"], (100 * row["metrics"][f"test_acc_{epoch}"] for epoch in ("best", "last"))
         head = f"{titles.get(config['dataset'], config['dataset'])} {config['case']}"
@@ -67,21 +63,12 @@ def so_far(configs: Sequence[RunConfig], titles: Mapping[str, str] | None = None
 
 
 def larger(scale: str) -> list[str]:
-    """The scales above one that a reader's processor does not train while the notebook is read; none above ``smoke``, which is
-    for tests."""
-    known = ("smoke", "quick", "overnight", "fast", "paper")
-    above = known[known.index(scale) + 1 :] if scale != "smoke" else ()
-    return [name for name in above if name != "quick"]
-
-
-def complete_seeds(configs: Sequence[RunConfig]) -> list[int]:
-    """The seeds of which every run is there, in order."""
-    absent = {config.seed for config, row in zip(configs, found(configs), strict=True) if row is None}
-    return sorted({config.seed for config in configs} - absent)
+    """The scales above one that a reader's processor does not train while the notebook is read; none above ``smoke``."""
+    return [] if scale == "smoke" else [name for name in SCALES[SCALES.index(scale) + 1 :] if name != "quick"]
 
 
 def largest(
-    grids: Mapping[str, Sequence[RunConfig]], column: Callable[[RunConfig], Hashable] = lambda c: (c.dataset, c.case)
+    grids: Mapping[str, Sequence[RunConfig]], column: Callable[[RunConfig], Hashable] = _place
 ) -> dict[Hashable, tuple[str, list[int]]]:
     """The largest scale at which a column of a table is complete, and its seeds; columns complete at none are left out.
 
@@ -90,16 +77,14 @@ def largest(
 
     Args:
         grids: scale to the runs that are wanted, from the smallest scale to the largest.
-        column: what a run belongs to.
+        column: what a run belongs to; by default its (data set, case).
     """
     best: dict[Hashable, tuple[str, list[int]]] = {}
     for place, (scale, configs) in enumerate(grids.items()):
-        parts: dict[Hashable, list[RunConfig]] = {}
-        for config in configs:
-            parts.setdefault(column(config), []).append(config)
-        for name, part in parts.items():
-            seeds = complete_seeds(part)
-            if len(seeds) > (0 if place == 0 else 1):
+        for name, runs in _columns(configs, column).items():
+            absent = {config.seed for config, row in runs if row is None}
+            seeds = sorted({config.seed for config, _ in runs} - absent)
+            if len(seeds) > (place > 0):
                 best[name] = scale, seeds
     return best
 
@@ -109,7 +94,7 @@ def at_largest(grids: Mapping[str, Sequence[RunConfig]]) -> list[dict]:
     best, rows = largest(grids), []
     for scale, configs in grids.items():
         for config, row in zip(configs, found(configs), strict=True):
-            chosen, seeds = best.get((config.dataset, config.case), (None, []))
-            if row is not None and chosen == scale and config.seed in seeds:
+            chosen, seeds = best.get(_place(config), (None, []))
+            if chosen == scale and config.seed in seeds:
                 rows.append(row)
     return rows

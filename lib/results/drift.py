@@ -8,12 +8,11 @@ the 99 % prediction interval for the mean of ``m`` new seeds, from ``n`` referen
     tolerance = t(0.995; n - 1) * s * sqrt(1 / m + 1 / n)  +  0.002 * |reference mean|
 
 The last term is for numbers that hardly vary with the seed. The fresh spread stays out on purpose: a run gone wild must
-not widen its own tolerance.
+not widen its own tolerance. A seed is a seed of whatever kind: of the network, of a simulated crowd, of a validation split.
 
-A seed is a seed of whatever kind: of the network, of a simulated crowd, of a validation split. A number with one reference seed
-takes ``s``, and the degrees of freedom, from its like: pooled over the numbers of the same metric with several seeds, of
-the same method on the same data where there are some, else of the same method, of the same data, or of any. What no seed
-moves, in its own seeds and in its like, has no tolerance but the last of its six decimals.
+A number with one reference seed takes ``s``, and the degrees of freedom, from its like: pooled over the numbers of the same
+metric with several seeds, of the same method on the same data where there are some, else of the same method, of the same data,
+or of any. What no seed moves, in its own seeds and in its like, has no tolerance but the last of its six decimals.
 """
 
 from __future__ import annotations
@@ -21,17 +20,19 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
+from lib import methods
 from lib.storage import write_atomically
+from lib.training.recipe import Recipe
 
-__all__ = ["Spread", "compare", "summary", "table", "tolerance", "write"]
+__all__ = ["compare", "spread", "summary", "table", "tolerance", "write"]
 
 LEVEL = 0.99
 FLOOR = 0.002  # relative
@@ -43,7 +44,8 @@ MACHINE = ("processor", "device", "torch", "numpy")  # of a row's provenance: eq
 LIKE = (("experiment", "dataset", "method"), ("dataset", "method"), ("method",), ("dataset",), ())  # whose spread to borrow
 
 LABELS = ["experiment", "dataset", "case", "method", "metric", "scale"]
-COLUMNS = [*LABELS, "n_fresh", "n_reference", "fresh", "reference", "difference", "tolerance", "verdict"]
+NUMBERS = ["fresh", "reference", "difference", "tolerance"]
+COLUMNS = [*LABELS, "n_fresh", "n_reference", *NUMBERS, "verdict"]
 VERDICTS = {
     "identical": "identical",
     "within": "within tolerance",
@@ -54,67 +56,53 @@ VERDICTS = {
 }
 
 
-@dataclass(frozen=True)
-class Spread:
-    """A standard deviation over seeds, ``n - 1`` in the denominator, and its degrees of freedom; NaN and 0 for no seeds."""
+def spread(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
+    """The standard deviation over seeds, pooled over groups, each around its own mean, and its degrees of freedom.
 
-    std: float = math.nan
-    freedom: int = 0
-
-    @classmethod
-    def of(cls, groups: Iterable[Iterable[float]]) -> Spread:
-        """Pooled over groups, each around its own mean; a group of one value says nothing."""
-        several = [values for values in map(list, groups) if len(values) > 1]
-        freedom = sum(len(values) - 1 for values in several)
-        if not freedom:
-            return cls()
-        # Equal values have a spread of exactly zero, which the rounding of their mean must not spoil.
-        squares = sum(np.var(values) * len(values) for values in several if min(values) != max(values))
-        return cls(math.sqrt(squares / freedom), freedom)
-
-
-def tolerance(reference: Sequence[float], n_fresh: int, like: Spread | None = None) -> float:
-    """How far the mean of ``n_fresh`` new seeds may lie from the mean of these reference seeds.
-
-    Args:
-        reference: one value a seed.
-        n_fresh: how many new seeds.
-        like: the spread to take where the reference has one value, or equal values only.
-
-    Returns:
-        A half width in the unit of the values; NaN where neither has a spread.
+    NaN and 0 where no group has two values.
     """
-    spread = Spread.of([reference])
-    if not spread.std > 0 and like is not None:
-        spread = like
-    if not spread.freedom:
+    several = [values for values in groups if len(values) > 1]
+    freedom = sum(len(values) - 1 for values in several)
+    # Equal values have a spread of exactly zero, which the rounding of their mean must not spoil.
+    squares = sum(np.var(values) * len(values) for values in several if min(values) != max(values))
+    return (math.sqrt(squares / freedom), freedom) if freedom else (math.nan, 0)
+
+
+def tolerance(reference: Sequence[float], n_fresh: int, like: tuple[float, int] = (math.nan, 0)) -> float:
+    """How far the mean of ``n_fresh`` new seeds may lie from the mean of these reference seeds, one value each.
+
+    ``like`` is the :func:`spread` to take where the reference has one value, or equal values only. NaN where neither has one.
+    """
+    std, freedom = own = spread([reference])
+    if not std > 0:
+        std, freedom = like if like[1] else own
+    if not freedom:
         return math.nan
-    if spread.std == 0:
+    if std == 0:
         return LAST_DECIMAL
-    quantile = stdtrit(spread.freedom, (1 + LEVEL) / 2)
-    noise = quantile * spread.std * math.sqrt(1 / n_fresh + 1 / len(reference))
+    noise = stdtrit(freedom, (1 + LEVEL) / 2) * std * math.sqrt(1 / n_fresh + 1 / len(reference))
     return float(noise + FLOOR * abs(np.mean(reference)))
 
 
 def compare(fresh: Iterable[Mapping], reference: Iterable[Mapping]) -> pd.DataFrame:
     """Set the rows of a pass beside the reference rows: one line for each configuration without its seed, and metric.
 
-    Args:
-        fresh: ledger rows just computed.
-        reference: the committed rows; those of other experiments or scales are left alone.
-
-    Returns:
-        ``COLUMNS``, the largest deviation in units of its tolerance first.
+    Reference rows of other configurations are left alone. Returns :data:`COLUMNS`, the largest deviation in units of its
+    tolerance first.
     """
-    expected = _by_group(reference)
-    spread_of = _spreads(expected)
+    new, old = _by_place(fresh), _by_place(reference)
+    groups = {group for group, _ in new}
+    borrowed: dict[tuple, list[list[float]]] = {}
+    for (group, metric), by_seed in old.items():
+        values = [value for value, _ in by_seed.values() if math.isfinite(value)]
+        for like in _likes(json.loads(group), metric):
+            borrowed.setdefault(like, []).append(values)
+    pooled = {like: found for like, values in borrowed.items() if (found := spread(values))[1]}
     lines = []
-    for group, found in _by_group(fresh).items():
-        config = json.loads(group)
-        for metric in sorted({*found, *expected.get(group, {})}):
-            new, old = found.get(metric, {}), expected.get(group, {}).get(metric, {})
-            labels = {name: config.get(name) for name in LABELS} | {"metric": metric}
-            lines.append(labels | _line(new, old, spread_of(config, metric)))
+    for group, metric in sorted(new.keys() | {place for place in old if place[0] in groups}):
+        config, sides = json.loads(group), [side.get((group, metric), {}) for side in (new, old)]
+        like = next((pooled[like] for like in _likes(config, metric) if like in pooled), (math.nan, 0))
+        lines.append({name: config.get(name) for name in LABELS} | {"metric": metric} | _line(*sides, like))
     frame = pd.DataFrame(lines, columns=COLUMNS)
     # What changed comes first, and a number that vanished or became NaN, which has no finite distance.
     distance = (frame["difference"].abs() / frame["tolerance"]).where(frame["verdict"] != "identical", 0.0)
@@ -122,16 +110,65 @@ def compare(fresh: Iterable[Mapping], reference: Iterable[Mapping]) -> pd.DataFr
     return frame.iloc[np.argsort(-distance.fillna(-1.0).to_numpy(), kind="stable")].reset_index(drop=True)
 
 
+def _by_place(rows: Iterable[Mapping]) -> dict[tuple[str, str], dict[tuple, tuple[float, tuple]]]:
+    """(Configuration without its seeds, metric) -> seeds -> value and machine; of two rows of one run the later counts."""
+    # A reference row may be older than a field of the recipe or an option of the method, which then was what its default is
+    # now; and who writes a default out means the same run.
+    defaults = {entry.name: entry.default for entry in fields(Recipe)}
+    found: dict[tuple[str, str], dict[tuple, tuple[float, tuple]]] = {}
+    for row in rows:
+        config = dict(row["config"])
+        config["recipe"] = defaults | config.get("recipe", {})
+        with contextlib.suppress(ValueError):  # a method of another version or of somebody's own
+            config["method_options"] = methods.info(config["method"]).options | config["method_options"]
+        config["dataset_options"] = data = dict(config.get("dataset_options", {}))
+        seeds = (config.pop("seed"), *(data.pop(name, 0) for name in SEEDS))
+        machine = tuple(row.get("provenance", {}).get(name) for name in MACHINE)
+        group = json.dumps(config, sort_keys=True, default=str)
+        for metric, value in row["metrics"].items():
+            found.setdefault((group, metric), {})[seeds] = (math.nan if value is None else float(value), machine)
+    return found
+
+
+def _likes(config: Mapping, metric: str) -> list[tuple]:
+    """Whose spread a number may borrow, the nearest first."""
+    return [(metric, names, *(config.get(name) for name in names)) for names in LIKE]
+
+
+def _line(new: Mapping[tuple, tuple[float, tuple]], old: Mapping[tuple, tuple[float, tuple]], like: tuple[float, int]) -> dict:
+    values, known = ([value for value, _ in side.values()] for side in (new, old))
+    fresh, reference = (float(np.mean(side)) if side else math.nan for side in (values, known))
+    difference, allowed = fresh - reference, tolerance(known, max(len(values), 1), like) if known else math.nan
+    # Rows that do not say where they were made were made anywhere.
+    alike = [seed for seed in new.keys() & old.keys() if new[seed][1] == old[seed][1] and None not in old[seed][1]]
+    if not old:
+        verdict = "no reference"
+    elif not all(_same(new[seed][0], old[seed][0]) for seed in alike):
+        verdict, allowed = "changed", 0.0
+    elif _same(fresh, reference) and new:
+        verdict = "identical"
+    elif new and math.isnan(allowed) and len(old) == 1 and not math.isnan(fresh):
+        verdict = "no tolerance"
+    else:
+        verdict = "within" if abs(difference) <= allowed else "outside"  # NaN compares false: outside
+    numbers = zip(NUMBERS, (fresh, reference, difference, allowed), strict=True)
+    return {"n_fresh": len(new), "n_reference": len(old), **dict(numbers), "verdict": verdict}
+
+
+def _same(one: float, other: float) -> bool:
+    return abs(one - other) <= SAME * max(1.0, abs(other)) or (math.isnan(one) and math.isnan(other))
+
+
 def summary(frame: pd.DataFrame) -> str:
-    """The counts in one line, and one more line when something lies outside."""
+    """The counts in one line, and one more line when something changed or lies outside."""
     counts = frame["verdict"].value_counts()
     parts = [f"{counts[name]} {words}" for name, words in VERDICTS.items() if name in counts]
     text = f"Drift from the reference: {', '.join(parts) or 'nothing to compare'}."
-    if counts.get("changed", 0):
+    if "changed" in counts:
         text += (
             "\nThe same seeds on the same processor, with the same torch and NumPy, gave other numbers: the code changed them."
         )
-    if counts.get("outside", 0):
+    if "outside" in counts:
         text += (
             f"\nOutside their tolerance: {counts['outside']} of {len(frame)}. On another processor or torch "
             f"version about {1 - LEVEL:.0%} do so by chance; more, or far outside, means that something changed."
@@ -144,92 +181,11 @@ def table(frame: pd.DataFrame, limit: int = 12) -> str:
     shown = frame[~frame["verdict"].isin(["identical", "no reference"])].head(limit)
     if shown.empty:
         return ""
-    numbers = ["fresh", "reference", "difference", "tolerance"]
-    shown = shown.assign(**{name: [f"{value:.4g}" for value in shown[name]] for name in numbers})
+    shown = shown.assign(**{name: [f"{value:.4g}" for value in shown[name]] for name in NUMBERS})
     shown = shown.assign(seeds=shown["n_fresh"].astype(str) + "/" + shown["n_reference"].astype(str))
-    return shown[[*LABELS[:-1], "seeds", *numbers, "verdict"]].to_string(index=False)
+    return shown[[*LABELS[:-1], "seeds", *NUMBERS, "verdict"]].to_string(index=False)
 
 
 def write(frame: pd.DataFrame, path: Path) -> None:
-    """The whole comparison as CSV.
-
-    Raises:
-        OSError: it could not be written.
-    """
+    """The whole comparison as CSV. Raises OSError where it cannot be written."""
     write_atomically(path, frame.to_csv(index=False, lineterminator="\n"))
-
-
-def _by_group(rows: Iterable[Mapping]) -> dict[str, dict[str, dict[tuple, tuple[float, tuple]]]]:
-    """Configuration without its seeds -> metric -> seeds -> value and machine; of two rows of one run the later counts."""
-    from lib import methods
-    from lib.training.recipe import Recipe
-
-    # A reference row may be older than a field of the recipe or an option of the method, which then was what its default is
-    # now; and who writes a default out means the same run.
-    defaults = {entry.name: entry.default for entry in fields(Recipe)}
-    groups: dict[str, dict[str, dict[tuple, tuple[float, tuple]]]] = {}
-    for row in rows:
-        config = {name: value for name, value in row["config"].items() if name != "seed"}
-        config["recipe"] = defaults | config.get("recipe", {})
-        with contextlib.suppress(ValueError):  # a method of another version or of somebody's own
-            config["method_options"] = methods.info(config["method"]).options | config["method_options"]
-        data = dict(config.get("dataset_options", {}))
-        seeds = (row["config"]["seed"], *(data.pop(name, 0) for name in SEEDS))
-        config["dataset_options"] = data
-        made_by = tuple(row.get("provenance", {}).get(name) for name in MACHINE)
-        metrics = groups.setdefault(json.dumps(config, sort_keys=True, default=str), {})
-        for metric, value in row["metrics"].items():
-            metrics.setdefault(metric, {})[seeds] = (math.nan if value is None else float(value), made_by)
-    return groups
-
-
-def _spreads(groups: Mapping[str, Mapping[str, Mapping]]) -> Callable[[Mapping, str], Spread]:
-    """The spread of a number's like, from its configuration and metric."""
-    found: dict[tuple, list[list[float]]] = {}
-    for group, metrics in groups.items():
-        config = json.loads(group)
-        for metric, by_seed in metrics.items():
-            values = [value for value, _ in by_seed.values() if math.isfinite(value)]
-            for names in LIKE:
-                found.setdefault((metric, names, *(config.get(name) for name in names)), []).append(values)
-    pooled = {place: Spread.of(values) for place, values in found.items()}
-
-    def spread_of(config: Mapping, metric: str) -> Spread:
-        likes = (pooled.get((metric, names, *(config.get(name) for name in names)), Spread()) for names in LIKE)
-        return next((like for like in likes if like.freedom), Spread())
-
-    return spread_of
-
-
-def _line(new: Mapping[tuple, tuple[float, tuple]], old: Mapping[tuple, tuple[float, tuple]], like: Spread) -> dict:
-    values, known = ([value for value, _ in side.values()] for side in (new, old))
-    fresh, reference = (float(np.mean(side)) if side else math.nan for side in (values, known))
-    difference, allowed = fresh - reference, tolerance(known, max(len(values), 1), like) if known else math.nan
-    if not old:
-        verdict = "no reference"
-    elif any(_machine(new[seed], old[seed]) and not _same(new[seed][0], old[seed][0]) for seed in new.keys() & old.keys()):
-        verdict, allowed = "changed", 0.0
-    elif _same(fresh, reference) and new:
-        verdict = "identical"
-    elif new and math.isnan(allowed) and len(old) == 1 and not math.isnan(fresh):
-        verdict = "no tolerance"
-    else:
-        verdict = "within" if abs(difference) <= allowed else "outside"  # NaN compares false: outside
-    return {
-        "n_fresh": len(new),
-        "n_reference": len(old),
-        "fresh": fresh,
-        "reference": reference,
-        "difference": difference,
-        "tolerance": allowed,
-        "verdict": verdict,
-    }
-
-
-def _same(one: float, other: float) -> bool:
-    return abs(one - other) <= SAME * max(1.0, abs(other)) or (math.isnan(one) and math.isnan(other))
-
-
-def _machine(one: tuple[float, tuple], other: tuple[float, tuple]) -> bool:
-    """Whether both values were made on the same processor with the same versions; rows that do not say so were not."""
-    return None not in one[1] and one[1] == other[1]

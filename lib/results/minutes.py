@@ -27,15 +27,9 @@ TESTS = "make test"
 
 @dataclass(frozen=True)
 class Measured:
-    """One line.
+    """A line: the minutes, to one digit after the point, of a notebook's stem, :data:`EVERYTHING` or :data:`TESTS`.
 
-    Args:
-        what: a notebook's stem, or :data:`EVERYTHING`, or :data:`TESTS`.
-        scale: of the runs; empty for the tests.
-        minutes: to one digit after the point.
-        processes: how many worked at once.
-        processor: its kind.
-        day: ISO date.
+    ``scale`` is that of the runs, empty for the tests; ``processes`` worked at once on a ``processor`` of that kind.
     """
 
     what: str
@@ -46,6 +40,9 @@ class Measured:
     day: str
 
 
+COLUMNS = [field.name for field in fields(Measured)]
+
+
 def measured(what: str, scale: str, seconds: float, processes: int) -> Measured:
     """A line about this machine, today."""
     from lib.runs.sweep import processor  # torch: whoever only reads does without
@@ -53,45 +50,38 @@ def measured(what: str, scale: str, seconds: float, processes: int) -> Measured:
     return Measured(what, scale, round(seconds / 60, 1), processes, processor(), time.strftime("%Y-%m-%d", time.gmtime()))
 
 
-COLUMNS = [field.name for field in fields(Measured)]
-
-
 def read(path: Path | None = None) -> list[Measured]:
     """All lines of a file, by default the committed one; none where it does not exist.
 
-    Raises:
-        ValueError: the file has other columns, or a line is not one; names file and line.
+    Raises ValueError for other columns or a line that is not one, with file and line.
     """
     path = path or paths.reference() / NAME
     if not path.exists():
         return []
-    lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
-    if lines[:1] != [COLUMNS]:
-        raise ValueError(f"{path} must have the columns {', '.join(COLUMNS)}; found {', '.join(lines[0]) if lines else 'none'}")
     found = []
-    for number, line in enumerate(lines[1:], 2):
+    for number, line in enumerate(list(csv.reader(io.StringIO(path.read_text(encoding="utf-8")))) or [[]], 1):
         try:
-            what, scale, minutes, processes, processor, day = line
-            found.append(Measured(what, scale, float(minutes), int(processes), processor, day))
+            if number == 1 and line != COLUMNS:
+                raise ValueError
+            if number > 1:
+                what, scale, minutes, processes, processor, day = line
+                found.append(Measured(what, scale, float(minutes), int(processes), processor, day))
         except ValueError as error:
-            raise ValueError(f"{path}, line {number}: expected {', '.join(COLUMNS)}; found {', '.join(line)}") from error
+            words = ", ".join(line) or "nothing"
+            raise ValueError(f"{path}, line {number}: expected {', '.join(COLUMNS)}; found {words}") from error
     return found
 
 
 def take_in(lines: Iterable[Measured], path: Path | None = None) -> int:
     """Put lines into a file, by default the committed one, each in place of an older one about the same; returns how many.
 
-    Raises:
-        ValueError: see :func:`read`.
-        NotWritable: the file cannot be written.
+    Raises ValueError as :func:`read`, and NotWritable.
     """
     path = path or paths.reference() / NAME
     new = {(line.what, line.scale): line for line in lines}
     kept = {(line.what, line.scale): line for line in read(path)} | new
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(astuple(kept[name]) for name in sorted(kept))
+    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *(astuple(kept[name]) for name in sorted(kept))])
     write_atomically(path, text.getvalue())
     return len(new)
 

@@ -9,63 +9,61 @@ from collections.abc import Mapping
 
 from lib import paths
 from lib.results import minutes
-from lib.results.project import (
-    Project,
-    claim_of,
-    filled,
-    link,
-    number_of,
-    ours,
-    papers_number,
-    scale_of,
-    short,
-    source_of,
-)  # fmt: skip
+from lib.results.claims import shown
+from lib.results.project import Project, papers_number, short, source_of
 from lib.results.results_page import counts, results
 from lib.results.tables import Table, markdown
+from lib.results.verdicts import Claim
 from lib.storage import write_atomically
 
 __all__ = ["Project", "headers", "pages", "with_header", "write_pages"]
 
 GB, GB_CPU = 7, 2  # in .venv, as the Makefile says before it installs
-START, END = "<!-- generated:{} -->", "<!-- end -->"
 
 
-def readme(project: Project) -> str:
-    """The README with its generated parts rewritten; what is between the markers is replaced, the rest stays.
+def pages(project: Project) -> dict[str, str]:
+    """Every generated page by its path in the project.
 
-    Raises:
-        ValueError: a marker is missing, stands twice, or has no end.
+    Raises ValueError for a marker of the README that is missing, stands twice or has no end, and for a text that names a
+    number that there is not.
     """
-    text = (project.root / "README.md").read_text(encoding="utf-8")
-    parts = {"commands": _commands(project), "status": _status(project)}
-    parts |= {"findings": _findings(project), "counts": counts(project)}
-    for name, made in parts.items():
-        text = _between(text, name, made, "README.md")
-    return text
+    readme = project.read("README.md")
+    for name, made in (
+        ("commands", _commands(project)),
+        ("status", _status(project)),
+        ("findings", _findings(project)),
+        ("counts", counts(project)),
+    ):
+        readme = _between(readme, name, made, "README.md")
+    return {"README.md": readme, "RESULTS.md": results(project), "notebooks/README.md": notebook_map(project)}
+
+
+def write_pages(project: Project) -> list[str]:
+    """Write README's generated parts, RESULTS.md and notebooks/README.md; returns the names of those that changed."""
+    changed = [(name, text) for name, text in pages(project).items() if project.read(name) != text]
+    for name, text in changed:
+        write_atomically(project.root / name, text)
+    return [name for name, _ in changed]
 
 
 def _between(text: str, name: str, made: str, where: str) -> str:
-    start = START.format(name)
+    """A text with another part between the markers of this name."""
+    start, end = f"<!-- generated:{name} -->", "<!-- end -->"
     if text.count(start) != 1:
-        raise ValueError(f"{where} must have the line {start!r} once, followed by {END!r}; found {text.count(start)}")
+        raise ValueError(f"{where} must have the line {start!r} once, followed by {end!r}; found {text.count(start)}")
     head, rest = text.split(start)
-    inside, end, tail = rest.partition(END)
-    if not end or "<!-- generated:" in inside:
-        raise ValueError(f"{where}: {start!r} has no {END!r} after it")
-    return f"{head}{start}\n\n{made.strip()}\n\n{END}{tail}"
+    inside, found, tail = rest.partition(end)
+    if not found or "<!-- generated:" in inside:
+        raise ValueError(f"{where}: {start!r} has no {end!r} after it")
+    return f"{head}{start}\n\n{made.strip()}\n\n{end}{tail}"
 
 
 def _commands(project: Project) -> str:
     data = sum(file["bytes"] for file in tomllib.loads(paths.SOURCES.read_text(encoding="utf-8"))["file"]) / 1e9
-    told = {
-        "make reproduce": "every run trained again, every notebook executed, drift from the committed numbers",
-        "make test": "code, methods against slow references, every notebook and every published number",
-    }
-    commands = "\n".join(f"{what.ljust(17)} # {_took(project, what)}: {words}" for what, words in told.items())
-    small = _took(project, project.stem("10"))
+    whole, tests, small = (_took(project, what) for what in (minutes.EVERYTHING, minutes.TESTS, project.stem("10")))
     return f"""```
-{commands}
+make reproduce    # {whole}: every run trained again, every notebook executed, drift from the committed numbers
+make test         # {tests}: code, methods against slow references, every notebook and every published number
 ```
 
 Both set up `.venv` first: some minutes and up to {GB} GB, once, most of it CUDA for torch (without:
@@ -74,25 +72,35 @@ Both set up `.venv` first: some minutes and up to {GB} GB, once, most of it CUDA
 them again: {small}."""
 
 
+def _took(project: Project, what: str) -> str:
+    """How long it took when it was measured: ``"4 minutes (quick, 2 cores)"``."""
+    found = [line for line in project.minutes if line.what == what]
+    each = [f"{minutes.words(m.minutes)} ({', '.join(filter(None, [m.scale, f'{m.processes} cores']))})" for m in found]
+    return ", ".join(each) or "not measured yet"
+
+
 def _status(project: Project) -> str:
     lines = []
     for entry in project.texts["papers"].values():
         head = f"[{short(entry)}]({entry['paper']})"
         for id in entry["headlines"]:
-            claim = claim_of(project, id)
-            place = link(project, claim.notebook)
-            lines.append(
-                [head, claim.statement, papers_number(claim), ours(claim), claim.verdict, f"{scale_of(claim)} · {place}"]
-            )
+            if id not in project.claims:
+                raise ValueError(f"data/papers.toml names the claim {id!r}, which no notebook makes")
+            claim = project.claims[id]
+            statement, *numbers, scale = _cells(claim)
+            lines.append([head, statement, *numbers, f"{scale} · {project.link(claim.notebook)}"])
             head = ""
-    return markdown(
-        Table(lines, columns=["paper", "headline claim", "in the paper", "here [95 %]", "verdict", "scale · notebook"])
-    )
+    columns = ["paper", "headline claim", "in the paper", "here [95 %]", "verdict", "scale · notebook"]
+    return markdown(Table(lines, columns=columns))
+
+
+def _cells(claim: Claim) -> list[str]:
+    scale = f"{claim.scale or '–'}, {claim.seeds}" if claim.seeds else claim.scale or "–"
+    return [claim.statement, papers_number(claim), shown(claim, unit=True), claim.verdict, scale]
 
 
 def _findings(project: Project) -> str:
-    lines = [filled(project, text) for text in project.texts["findings"]["list"]]
-    return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1))
+    return "\n".join(f"{n}. {project.filled(text)}" for n, text in enumerate(project.texts["findings"]["list"], 1))
 
 
 def notebook_map(project: Project) -> str:
@@ -101,14 +109,13 @@ def notebook_map(project: Project) -> str:
     for part in project.texts["map"]:
         entry = project.texts["papers"][part["paper"]]
         for item, number, note in part["items"]:
-            lines.append(
-                [f"[{short(entry)}]({entry['paper']})", item, link(project, project.stem(number), ".", True), note or "–"]
-            )
+            place = project.link(project.stem(number), "", long=True)
+            lines.append([f"[{short(entry)}]({entry['paper']})", item, place, note or "–"])
     items = markdown(Table(lines, columns=["paper", "figure or table", "notebook", "note"]))
-    own = []
-    for stem, notebook in project.notebooks.items():
-        companion = notebook["metadata"].get("companion", {})
-        own.append([link(project, stem, ".", True), companion.get("reproduces") or "–", _took(project, stem)])
+    own = [
+        [project.link(stem, "", long=True), _about(notebook).get("reproduces") or "–", _took(project, stem)]
+        for stem, notebook in project.notebooks.items()
+    ]
     listing = markdown(Table(own, columns=["notebook", "about", "retrained in"]))
     words = "\n".join(f"- **{term}**: {text}" for term, text in project.texts["glossary"].items())
     return f"""# The notebooks
@@ -129,14 +136,17 @@ Generated by `python -m lib.reproduce --in-place`. [Start here](00_start_here.ip
 
 
 def headers(project: Project) -> dict[str, str]:
-    """The source of every notebook's first cell, with its generated part rewritten."""
-    stems = list(project.notebooks)
-    made = {}
-    for place, stem in enumerate(stems):
-        near = [stems[place - 1] if place else None, stems[place + 1] if place + 1 < len(stems) else None]
-        source = source_of(project.notebooks[stem]["cells"][0])
-        made[stem] = _between(source, "header", _header(project, stem, *near), f"notebooks/{stem}.ipynb, first cell")
-    return made
+    """The source of every notebook's first cell, with its generated part rewritten; raises ValueError as :func:`pages`."""
+    stems = ["", *project.notebooks, ""]
+    return {
+        stem: _between(
+            source_of(project.notebooks[stem]["cells"][0]),
+            "header",
+            _header(project, stem, before, after),
+            f"notebooks/{stem}.ipynb, first cell",
+        )
+        for before, stem, after in zip(stems, stems[1:], stems[2:], strict=False)
+    }
 
 
 def with_header(notebook: Mapping, source: str) -> dict:
@@ -145,54 +155,30 @@ def with_header(notebook: Mapping, source: str) -> dict:
     return dict(notebook) | {"cells": [first, *notebook["cells"][1:]]}
 
 
-def _header(project: Project, stem: str, before: str | None, after: str | None) -> str:
-    companion = project.notebooks[stem]["metadata"].get("companion", {})
-    entry = project.texts["papers"].get(companion.get("paper", ""))
+def _about(notebook: Mapping) -> Mapping:
+    return notebook["metadata"].get("companion", {})
+
+
+def _header(project: Project, stem: str, before: str, after: str) -> str:
+    about = _about(project.notebooks[stem])
+    entry = project.texts["papers"].get(about.get("paper", ""))
     parts = []
     if entry:
         parts.append(f"**The paper.** {entry['authors']}, [*{entry['title']}*]({entry['paper']}), {entry['venue']}.")
-    if text := companion.get("says"):
+    if text := about.get("says"):
         parts.append(f"**{'It says' if entry else 'The question'}.** {text}")
     heads = [claim for claim in project.claims.values() if claim.notebook == stem and claim.headline]
     if heads:
-        lines = [[c.statement, papers_number(c), ours(c), c.verdict, scale_of(c)] for c in heads]
         columns = ["what came out here", "paper", "ours [95 % interval]", "verdict", "scale, seeds"]
-        parts.append(markdown(Table(lines, columns=columns)).strip())
-    if companion.get("takeaways"):
-        parts.append("\n".join(f"- {filled(project, text)}" for text in companion["takeaways"]))
-    parts.append(_links(project, stem, companion, entry, before, after))
-    return "\n\n".join(parts)
-
-
-def _links(project: Project, stem: str, companion: Mapping, entry: Mapping | None, before, after) -> str:
+        parts.append(markdown(Table([_cells(claim) for claim in heads], columns=columns)).strip())
+    if about.get("takeaways"):
+        parts.append("\n".join(f"- {project.filled(text)}" for text in about["takeaways"]))
     known = project.texts["data"]
-    data = list(dict.fromkeys(f"[{known[name][0]}]({known[name][1]})" for name in companion.get("data", ()) if name in known))
+    data = dict.fromkeys("[{}]({})".format(*known[name]) for name in about.get("data", ()) if name in known)
     links = [f"Retrained in: {_took(project, stem)}"]
     links += [f"data: {', '.join(data)}"] if data else []
     links += [f"[authors' code]({entry['code']})"] if entry and entry["code"] else []
-    links += [f"previous: [{number_of(before)}]({before}.ipynb)"] if before else []
-    links += [f"next: [{number_of(after)}]({after}.ipynb)"] if after else []
-    return " · ".join([*links, "[all notebooks](README.md)", "[all results](../RESULTS.md)"])
-
-
-def _took(project: Project, what: str) -> str:
-    """How long it took when it was measured: ``"4 minutes (quick, 2 cores)"``."""
-    found = [line for line in project.minutes if line.what == what]
-    each = [f"{minutes.words(m.minutes)} ({', '.join(filter(None, [m.scale, f'{m.processes} cores']))})" for m in found]
-    return ", ".join(each) or "not measured yet"
-
-
-def write_pages(project: Project) -> list[str]:
-    """Write README's generated parts, RESULTS.md and notebooks/README.md; returns the names of those that changed."""
-    changed = []
-    for name, text in pages(project).items():
-        path = project.root / name
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            write_atomically(path, text)
-            changed.append(name)
-    return changed
-
-
-def pages(project: Project) -> dict[str, str]:
-    """Every generated page by its path in the project."""
-    return {"README.md": readme(project), "RESULTS.md": results(project), "notebooks/README.md": notebook_map(project)}
+    links += [f"previous: {project.link(before, '')}"] if before else []
+    links += [f"next: {project.link(after, '')}"] if after else []
+    parts.append(" · ".join([*links, "[all notebooks](README.md)", "[all results](../RESULTS.md)"]))
+    return "\n\n".join(parts)

@@ -17,30 +17,28 @@ from pathlib import Path
 import pandas as pd
 
 from lib import paths
-from lib.results import claim_files, claim_tables, minutes
+from lib.results import claims, minutes, verdicts
 from lib.results.tables import COLUMNS, is_share, spread
 from lib.results.verdicts import Claim
 
-__all__ = [
-    "Project", "anchor", "claim_of", "filled", "folded", "link", "number_of", "one_line", "ours", "papers_number", "scale_of",
-    "short", "source_of",
-]  # fmt: skip
+__all__ = ["Project", "papers_number", "short", "source_of"]
 
 
 @dataclass(frozen=True)
 class Project:
-    """What the pages are made from.
-
-    Attributes:
-        root: the project's folder.
-    """
+    """What the pages are made from, in the project's folder ``root``."""
 
     root: Path = field(default_factory=lambda: paths.README.parent)
+
+    def read(self, name: str) -> str:
+        """The text of a file; empty where there is none."""
+        path = self.root / name
+        return path.read_text(encoding="utf-8") if path.exists() else ""
 
     @cached_property
     def texts(self) -> dict:
         """``data/papers.toml``."""
-        return tomllib.loads((self.root / "data" / "papers.toml").read_text(encoding="utf-8"))
+        return tomllib.loads(self.read("data/papers.toml"))
 
     @cached_property
     def notebooks(self) -> dict[str, dict]:
@@ -50,18 +48,8 @@ class Project:
 
     @cached_property
     def claims(self) -> dict[str, Claim]:
-        """Every claim by id.
-
-        Raises:
-            ValueError: a ``claims.json`` that is not one, or two claims with one id.
-        """
-        found: dict[str, Claim] = {}
-        for path in sorted((self.root / "figures").glob("*/claims.json")):
-            for claim in claim_files.load(path):
-                if claim.id in found:
-                    raise ValueError(f"{path}: the id {claim.id!r} is taken by another claim")
-                found[claim.id] = claim
-        return found
+        """Every claim by id; raises ValueError as :func:`lib.results.verdicts.load`."""
+        return verdicts.load(self.root / "figures")
 
     @cached_property
     def minutes(self) -> list[minutes.Measured]:
@@ -81,8 +69,7 @@ class Project:
 
     def title(self, stem: str) -> str:
         """A notebook's first heading."""
-        first = source_of(self.notebooks[stem]["cells"][0]).splitlines()[0]
-        return first.removeprefix("# ").strip()
+        return source_of(self.notebooks[stem]["cells"][0]).splitlines()[0].removeprefix("# ").strip()
 
     def stem(self, number: str) -> str:
         """A notebook's name by its number. Raises ValueError for none."""
@@ -91,33 +78,26 @@ class Project:
                 return stem
         raise ValueError(f"there is no notebook {number}; there are {', '.join(self.notebooks)}")
 
+    def link(self, stem: str, folder: str = "notebooks/", long: bool = False) -> str:
+        """A Markdown link to a notebook, by its number or (``long``) its title, seen from the parent of ``folder``."""
+        return f"[{self.title(stem) if long else stem[:2]}]({folder}{stem}.ipynb)"
 
-def filled(project: Project, text: str) -> str:
-    """A text with numbers from claims, and with ``{00/majority-vote/test_acc_last}`` (and a case, where a table has several)
-    from a notebook's ``table.csv``.
+    def filled(self, text: str) -> str:
+        """A text with numbers from claims, and with ``{00/majority-vote/test_acc_last}`` (and a case, where a table has
+        several) from a notebook's ``table.csv``. Raises ValueError for a claim or a line that there is not.
+        """
 
-    Raises:
-        ValueError: a claim or a line that there is not.
-    """
+        def fill(match: re.Match) -> str:
+            number, method, metric, case = match.groups()
+            found = self.table(self.stem(number))
+            found = found[(found["method"] == method) & (found["metric"] == metric) & (found["case"] == case if case else True)]
+            if len(found) != 1:
+                raise ValueError(f"{match[0]} fits {len(found)} lines of the table of notebook {number}")
+            factor, unit = (100, " %") if is_share(metric) else (1, "")
+            mean, std = (factor * found[name].iloc[0] for name in ("mean", "std"))
+            return spread(mean, std, 1) + unit
 
-    def fill(match: re.Match) -> str:
-        number, method, metric, case = match.groups()
-        found = project.table(project.stem(number))
-        found = found[(found["method"] == method) & (found["metric"] == metric) & (found["case"] == case if case else True)]
-        if len(found) != 1:
-            raise ValueError(f"{match[0]} fits {len(found)} lines of the table of notebook {number}")
-        factor, unit = (100, " %") if is_share(metric) else (1, "")
-        mean, std = (factor * found[name].iloc[0] for name in ("mean", "std"))
-        return spread(mean, std, 1) + unit
-
-    return claim_tables.filled(re.sub(r"\{(\d\d)/([^/{}]+)/([^/{}]+)(?:/([^/{}]+))?\}", fill, text), project.claims)
-
-
-def claim_of(project: Project, id: str) -> Claim:
-    """A claim by its id. Raises ValueError for one that no notebook makes."""
-    if id not in project.claims:
-        raise ValueError(f"data/papers.toml names the claim {id!r}, which no notebook makes")
-    return project.claims[id]
+        return claims.filled(re.sub(r"\{(\d\d)/([^/{}]+)/([^/{}]+)(?:/([^/{}]+))?\}", fill, text), self.claims)
 
 
 def papers_number(claim: Claim) -> str:
@@ -125,53 +105,13 @@ def papers_number(claim: Claim) -> str:
     return f"{claim.paper_value} {claim.unit}".strip() if claim.parts else claim.paper_value or "–"
 
 
-def ours(claim: Claim) -> str:
-    """Our number with its interval and unit."""
-    return claim_tables.shown(claim, unit=True)
-
-
-def scale_of(claim: Claim) -> str:
-    """The scale and the number of seeds: ``"quick, 5"``."""
-    return f"{claim.scale or '–'}, {claim.seeds}" if claim.seeds else claim.scale or "–"
-
-
 def short(entry: Mapping) -> str:
     """How a paper is cited in a sentence: ``"Ibrahim et al. 2023"``."""
-    first = entry["authors"].split(",")[0].split(" and ")[0].split()[-1]
-    return (
-        f"{first} et al. {entry['year']}"
-        if entry["authors"].count(",")
-        else f"{first} & {entry['authors'].split()[-1]} {entry['year']}"
-    )
-
-
-def link(project: Project, stem: str, folder: str = "notebooks", long: bool = False) -> str:
-    """A Markdown link to a notebook, by its number or (``long``) its title, seen from ``folder``'s parent."""
-    place = f"{stem}.ipynb" if folder == "." else f"{folder}/{stem}.ipynb"
-    return f"[{project.title(stem) if long else number_of(stem)}]({place})"
-
-
-def number_of(stem: str) -> str:
-    """``"10"`` of ``"10_crowdlayer_labelme"``."""
-    return stem.split("_")[0]
-
-
-def anchor(heading: str) -> str:
-    """Where a link to a heading of the same page leads, as GitHub and MyST make it: ``"#every-claim-by-origin"``."""
-    return "#" + re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
-
-
-def one_line(text: str) -> str:
-    """A text without line breaks."""
-    return " ".join(text.split())
-
-
-def folded(title: str, text: str) -> str:
-    """Markdown that a click on its title opens."""
-    return f"<details><summary>{title}</summary>\n\n{text.strip()}\n\n</details>\n"
+    first, *others = re.split(r", | and ", entry["authors"])
+    more = " et al." if len(others) > 1 else f" & {others[0].split()[-1]}"
+    return f"{first.split()[-1]}{more} {entry['year']}"
 
 
 def source_of(cell: Mapping) -> str:
     """A cell's source, which notebooks keep as one string or as lines."""
-    source = cell.get("source", "")
-    return source if isinstance(source, str) else "".join(source)
+    return "".join(cell["source"])

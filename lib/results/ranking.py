@@ -21,11 +21,10 @@ class Ranks:
 
     Attributes:
         average: average rank by method, the best (lowest) first; ties share the mean of their ranks.
-        blocks: the ranks themselves, one line a block, one column a method, in the order of ``average``.
+        blocks: the ranks themselves, a line a block, a column a method, in the order of ``average``.
         n_left_out: blocks without a value of every method; they are not ranked.
         statistic, p_value: Friedman's test that all methods rank alike; NaN for two methods.
         critical_difference: Nemenyi's: average ranks at least this far apart differ at level ``alpha``.
-        alpha: that level.
         metric: what was ranked.
     """
 
@@ -35,8 +34,8 @@ class Ranks:
     statistic: float
     p_value: float
     critical_difference: float
-    alpha: float
     metric: str
+    alpha: float = 0.05
 
     @property
     def groups(self) -> list[tuple[str, ...]]:
@@ -48,22 +47,14 @@ class Ranks:
         return [tuple(names[start:end]) for start, end in found]
 
 
-def ranks(rows: Iterable[dict | None] | pd.DataFrame, metric: str, lower_is_better: bool = False, alpha: float = 0.05) -> Ranks:
-    """Rank the methods within every block and average.
+def ranks(rows: Iterable[dict | None] | pd.DataFrame, metric: str) -> Ranks:
+    """Rank the methods by a metric, the largest first, within every block, a (data set, case, scale, seed), and average.
 
-    A block is a (data set, case, scale, seed); from a summary, where seeds are averaged already, a (data set, case,
-    scale). Seeds of one data set share its items, so blocks are not independent draws of tasks: with few data sets
-    the test says how sure the order is *on these*, not on others (Demšar, JMLR 2006, has one block a data set).
+    Seeds of one data set share its items, so blocks are not independent draws of tasks: with few data sets the test says how
+    sure the order is *on these*, not on others. A summary has one block a data set (Demšar, JMLR 2006).
 
-    Args:
-        rows: ledger rows, a table from ``rows.frame`` or one from ``rows.summary``.
-        metric: the one to rank by.
-        lower_is_better: for errors.
-        alpha: level of the critical difference.
-
-    Raises:
-        ValueError: fewer than two methods, fewer than two complete blocks (the message names who lacks what), or two
-            values for one method in one block.
+    ``rows`` are ledger rows, a table from ``rows.frame`` or one from ``rows.summary``. Raises ValueError for fewer than two
+    methods or complete blocks (and names who lacks what), and for two values of one method in one block.
     """
     wide = _wide(rows, metric)
     complete = wide.dropna()
@@ -73,22 +64,20 @@ def ranks(rows: Iterable[dict | None] | pd.DataFrame, metric: str, lower_is_bett
             f"ranks need two methods and two blocks that have them all; found {wide.shape[1]} methods and {len(wide)} "
             f"blocks, {len(complete)} of them complete. Blocks that a method lacks: {lacking or 'none'}"
         )
-    sign = 1 if lower_is_better else -1
     # rounded, since equal accuracies may differ in the last bit
-    scores = np.round(sign * complete.to_numpy(dtype=float), 12)
+    scores = np.round(-complete.to_numpy(dtype=float), 12)
     blocks = pd.DataFrame(stats.rankdata(scores, axis=1), index=complete.index, columns=complete.columns)
     average = blocks.mean().sort_values(kind="stable").rename("average rank")
     n, k = blocks.shape
     statistic = p_value = math.nan
     if k > 2 and blocks.nunique(axis=1).max() > 1:
         statistic, p_value = map(float, stats.friedmanchisquare(*scores.T))
-    studentized = stats.studentized_range.ppf(1 - alpha, k, np.inf)
+    studentized = stats.studentized_range.ppf(1 - Ranks.alpha, k, np.inf)
     critical = float(studentized / math.sqrt(2) * math.sqrt(k * (k + 1) / (6 * n)))
-    left_out = len(wide) - len(complete)
-    return Ranks(average, blocks[average.index], left_out, statistic, p_value, critical, alpha, metric)
+    return Ranks(average, blocks[average.index], len(wide) - n, statistic, p_value, critical, metric)
 
 
-def _wide(rows, metric: str) -> pd.DataFrame:
+def _wide(rows: Iterable[dict | None] | pd.DataFrame, metric: str) -> pd.DataFrame:
     """One line a block, one column a method, in the order in which they come."""
     data = rows if isinstance(rows, pd.DataFrame) else frame(rows)
     values, by = ("mean", []) if "mean" in data.columns else ("value", ["seed"])

@@ -7,24 +7,24 @@ Both sides of a difference are paired by seed and by item.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
 from lib import paths
+from lib.results import tables
 from lib.results.rows import frame as as_frame
-from lib.results.tables import is_share, number
+from lib.results.tables import is_share
 from lib.runs import ledger
 
 __all__ = [
-    "BOTH", "SEEDS", "Sample", "beyond_chance", "constant", "ends", "interval", "lifts", "mean", "mean_sample", "per_item",
-    "plain", "sample", "spanned", "stable",
+    "BOTH", "SEEDS", "Sample", "beyond_chance", "combined", "constant", "ends", "interval", "joined", "lifts", "mean",
+    "mean_sample", "per_item", "plain", "sample", "spanned", "stable",
 ]  # fmt: skip
 
 logger = logging.getLogger(__name__)
@@ -56,12 +56,8 @@ class Sample:
     items: Mapping[int, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
 
     def __sub__(self, other: Sample) -> Sample:
-        """This minus the other, for the seeds that both have; what is only rounding is zero.
-
-        Raises:
-            ValueError: other scales or units, or no common seed.
-        """
-        return _combined({1.0: self, -1.0: other}.items())
+        """This minus the other, for the seeds that both have; raises ValueError as :func:`combined`."""
+        return combined([(1.0, self), (-1.0, other)], "points" if self.unit == "%" else self.unit)
 
     @property
     def over(self) -> str:
@@ -87,74 +83,130 @@ def sample(rows: Iterable[dict | None] | pd.DataFrame, metric: str, missing_ok: 
         ValueError: nothing fits, several values of one seed, several scales, or a column that is not there.
     """
     data = rows if isinstance(rows, pd.DataFrame) else as_frame(rows)
-    unit, factor = _unit(metric), 100 if is_share(metric) else 1
+    factor, unit = (100.0, "%") if is_share(metric) else (1.0, next((UNITS[w] for w in metric.split("_") if w in UNITS), ""))
     wanted = {"metric": metric} | where
     for column, choice in wanted.items():
         if column not in data.columns:
             raise ValueError(f"runs cannot be chosen by {column!r}; they have {', '.join(data.columns)}")
         there = data[column].unique().tolist()
         data = data[data[column] == choice]
-        if data.empty:
-            if missing_ok:
-                methods = [str(where["method"])] if "method" in where else []
-                return Sample({}, str(where.get("scale", "")), unit, about={"methods": methods, "metric": metric})
+        if data.empty and not missing_ok:
             raise ValueError(f"no runs with {column} {choice!r}; found {', '.join(map(repr, there)) or 'none at all'}")
+    if data.empty:
+        methods = [str(where["method"])] if "method" in where else []
+        return Sample({}, str(where.get("scale", "")), unit, about={"methods": methods, "metric": metric})
     if len(set(data["scale"])) > 1 or data["seed"].duplicated().any():
-        about = [name for name in data.columns if name not in ("value", "seed", "key") and len(set(data[name])) > 1]
+        differ = [name for name in data.columns if name not in ("value", "seed", "key") and len(set(data[name])) > 1]
         raise ValueError(
             f"a sample has one value a seed, found {len(data)} values of {len(set(data['seed']))} seeds for {wanted}; "
-            f"they differ in {', '.join(about) or 'settings without a name: name them by a column of frame()'}"
+            f"they differ in {', '.join(differ) or 'settings without a name: name them by a column of frame()'}"
         )
     data = data.sort_values("seed")
     seeds = [int(seed) for seed in data["seed"]]
     values = dict(zip(seeds, (data["value"] * factor).tolist(), strict=True))
-    keys = data["key"].tolist() if "key" in data.columns else [None] * len(seeds)
-    terms = () if None in keys else ((float(factor), metric, dict(zip(seeds, keys, strict=True))),)
-    about = {name: str(data[name].iloc[0]) for name in ("dataset", "case")}
-    about |= {"methods": [str(data["method"].iloc[0])], "metric": metric}
-    return Sample(values, str(data["scale"].iloc[0]), unit, terms, about, _items(data, metric, factor) if terms else {})
+    first = data.iloc[0]
+    about = {"dataset": str(first["dataset"]), "case": str(first["case"]), "methods": [str(first["method"])], "metric": metric}
+    found = Sample(values, str(first["scale"]), unit, about=about)
+    if "key" not in data.columns or data["key"].isna().any():
+        return found
+    terms = ((factor, metric, dict(zip(seeds, data["key"].tolist(), strict=True))),)
+    return replace(found, terms=terms, items=_items(data, metric, factor))
+
+
+def _items(data: pd.DataFrame, metric: str, factor: float) -> dict[int, np.ndarray]:
+    """By seed the numbers of the test items, in the unit of the values; empty unless every run has them."""
+    folders = (paths.reference() / "arrays", paths.runs())
+    runs = list(data[["seed", "experiment", "key"]].itertuples(index=False))
+    if not metric.startswith("test_acc_") or not all(
+        any((folder / run.experiment / f"{run.key}.npz").exists() for folder in folders) for run in runs
+    ):
+        return {}
+    rows = ledger.lookup(data["experiment"])
+    found = {int(run.seed): per_item(rows.get(run.key, {}), metric) for run in runs}
+    return {} if any(one is None for one in found.values()) else {seed: factor * one for seed, one in found.items()}
+
+
+def per_item(row: Mapping, metric: str) -> np.ndarray | None:
+    """``[test items]`` 1 where a run was right and 0 where not, in the metric's epoch; None where it was not kept."""
+    name = metric.replace("test_acc", "correct", 1)
+    if name not in ledger.names(row):
+        return None
+    bits = np.unpackbits(ledger.arrays(row)[name])
+    share = row["metrics"][metric]
+    return bits[: round(bits.sum() / share) if share else len(bits)].astype(float)  # without the last byte's filling
 
 
 def constant(value: float, like: Sample) -> Sample:
     """The same number for every seed of another sample, such as the error of a flat start."""
     term = (float(value), "", dict.fromkeys(like.values, ""))
-    items = {seed: np.full_like(numbers, value) for seed, numbers in like.items.items()}
-    return dataclasses.replace(like, values=dict.fromkeys(like.values, float(value)), terms=(term,), about={}, items=items)
+    items = dict.fromkeys(like.items, np.asarray(float(value)))
+    return replace(like, values=dict.fromkeys(like.values, float(value)), terms=(term,), about={}, items=items)
 
 
 def mean(samples: Sequence[Sample]) -> Sample:
     """The mean of several samples, by seed, for the seeds that all have; empty where one of them is."""
-    return _combined([(1 / len(samples), one) for one in samples], difference=False)
+    return combined([(1 / len(samples), one) for one in samples], samples[0].unit if samples else "")
 
 
-def mean_sample(frame: pd.DataFrame, metric: str, methods: Sequence[str], **where: object) -> Sample:
-    """The mean over several methods, by seed: what can be said of all of them together on one crowd.
-
-    Args:
-        frame: from ``rows.frame``.
-        metric: shares are returned in percent.
-        methods: all of which a seed needs, or it is left out.
-        where: what other columns must be.
-
-    Returns:
-        For a difference; empty where no seed has all methods.
-    """
+def mean_sample(frame: pd.DataFrame, metric: str, methods: Iterable[str], **where: object) -> Sample:
+    """The mean over several methods of a table of ``rows.frame``, by seed; empty where no seed has all of them."""
     return mean([sample(frame, metric, missing_ok=True, method=name, **where) for name in methods])
 
 
-def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
-    """Mean and the ends of its two-sided t-interval; the ends are NaN for fewer than two values.
+def combined(parts: Sequence[tuple[float, Sample]], unit: str) -> Sample:
+    """The sum of factor times sample, for the seeds that all have; what is only rounding is zero.
 
-    Raises:
-        ValueError: a value is not finite.
+    Raises ValueError for other scales or units, or no common seed.
     """
+    samples = [one for _, one in parts]
+    full = [one for one in samples if one.values]
+    if len({(one.scale, plain(one.unit)) for one in full}) > 1:
+        sides = sorted({f"{one.scale} {one.unit}".strip() for one in full})
+        raise ValueError(f"both sides need the same scale and unit, found {' and '.join(map(repr, sides))}")
+    seeds = sorted(set.intersection(*(set(one.values) for one in samples))) if samples else []
+    if not seeds and len(full) == len(samples) > 0:
+        raise ValueError(f"no common seed: {', '.join(str(sorted(one.values)) for one in samples)}")
+    if seeds and len(seeds) < max(len(one.values) for one in samples):
+        logger.warning("of %s seeds, %d in common", ", ".join(str(len(one.values)) for one in samples), len(seeds))
+    values = {}
+    for seed in seeds:
+        each = [factor * one.values[seed] for factor, one in parts]
+        values[seed] = 0.0 if abs(sum(each)) <= 1e-12 * max(map(abs, each)) else sum(each)
+    terms = [
+        (factor * weight, metric, {seed: keys[seed] for seed in seeds})
+        for factor, one in parts
+        for weight, metric, keys in one.terms
+    ]
+    known = seeds and all(one.terms for one in samples)
+    about: dict[str, object] = {
+        name: joined(one.about[name] for one in samples if name in one.about) for name in ("dataset", "case", "metric")
+    }
+    about["methods"] = list(dict.fromkeys(name for one in samples for name in one.about.get("methods", ())))
+    scale = next((one.scale for one in samples if one.scale), "")
+    return Sample(values, scale, unit, tuple(terms) if known else (), about, _combined_items(parts, seeds))
+
+
+def _combined_items(parts: Sequence[tuple[float, Sample]], seeds: Sequence[int]) -> dict[int, np.ndarray]:
+    """The items' numbers of a sum of samples; empty unless all have the same items, or are constants."""
+    sizes = {one.items[seed].shape if seed in one.items else None for seed in seeds for _, one in parts}
+    if None in sizes or len(sizes - {()}) != 1:
+        return {}
+    return {seed: sum(factor * one.items[seed] for factor, one in parts) for seed in seeds}
+
+
+def joined(words: Iterable[str]) -> str:
+    """Different words with commas between, each once."""
+    return ", ".join(filter(None, dict.fromkeys(words)))
+
+
+def interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean and the ends of its 95 % t-interval, NaN for fewer than two values; raises ValueError for one that is not finite."""
     values = np.asarray(values, dtype=float)
     if not np.isfinite(values).all():
         raise ValueError(f"values must be finite, found {values[~np.isfinite(values)][0]}")
-    if len(values) < 2:
-        return (float(values.mean()) if len(values) else math.nan), math.nan, math.nan
-    center = float(values.mean())
-    half = float(stdtrit(len(values) - 1, (1 + confidence) / 2) * values.std(ddof=1) / math.sqrt(len(values)))
+    center, half, n = float(values.mean()) if len(values) else math.nan, math.nan, len(values)
+    if n > 1:
+        half = float(stdtrit(n - 1, 0.975) * values.std(ddof=1) / math.sqrt(n))
     return center, center - half, center + half
 
 
@@ -168,61 +220,15 @@ def ends(sample: Sample) -> tuple[float, float, float]:
     return center, center - half, center + half
 
 
-def per_item(row: Mapping, metric: str) -> np.ndarray | None:
-    """``[test items]`` 1 where a run was right and 0 where not, in the epoch of ``test_acc_last`` and the like.
-
-    Returns:
-        None where it was not kept beside the row.
-    """
-    name = metric.replace("test_acc", "correct", 1)
-    if name not in ledger.names(row):
-        return None
-    bits = np.unpackbits(ledger.arrays(row)[name])
-    share = row["metrics"][metric]
-    return bits[: round(bits.sum() / share) if share else len(bits)].astype(float)  # without the last byte's filling
-
-
-def _items(data: pd.DataFrame, metric: str, factor: float) -> dict[int, np.ndarray]:
-    """By seed the numbers of the test items, in the unit of the values; empty unless every run has them."""
-    if not metric.startswith("test_acc_"):
-        return {}
-    runs = list(data[["seed", "experiment", "key"]].itertuples(index=False))
-    folders = (paths.reference() / "arrays", paths.runs())
-    if not all(any((folder / run.experiment / f"{run.key}.npz").exists() for folder in folders) for run in runs):
-        return {}
-    rows = ledger.lookup(data["experiment"])
-    found = {int(run.seed): per_item(rows[run.key], metric) if run.key in rows else None for run in runs}
-    return {} if any(one is None for one in found.values()) else {seed: factor * one for seed, one in found.items()}
-
-
-def _combined_items(parts: Sequence[tuple[float, Sample]], seeds: Sequence[int]) -> dict[int, np.ndarray]:
-    """The items' numbers of a sum of samples; empty unless all have the same items."""
-    sizes = {one.items[seed].shape if seed in one.items else None for seed in seeds for _, one in parts}
-    if not seeds or len(sizes) > 1 or None in sizes:
-        return {}
-    return {seed: sum(factor * one.items[seed] for factor, one in parts) for seed in seeds}
-
-
 def spanned(sample: Sample) -> str:
     """A sample's mean and interval as they are shown: ``6.4 [3.3, 9.5]``."""
-    digits = 1 if plain(sample.unit) == "%" else 3
-    center, low, high = ends(sample)
-    text = number(center, digits)
-    return text if math.isnan(low) else f"{text} [{number(low, digits)}, {number(high, digits)}]"
+    return tables.spanned(*ends(sample), digits=1 if plain(sample.unit) == "%" else 3)
 
 
 def beyond_chance(ours: float, chance: Sample) -> tuple[float, float, float]:
-    """By how much a number exceeds what chance makes it.
+    """By how much a number exceeds the mean of ``chance``, the same number of simulations without anything to find.
 
-    Args:
-        ours: the number found.
-        chance: the same number of simulations without anything to find, by seed.
-
-    Returns:
-        The excess over the simulations' mean and the ends of its 95 % prediction interval, from their spread.
-
-    Raises:
-        ValueError: no simulations.
+    The excess comes with the ends of its 95 % prediction interval, from their spread. Raises ValueError for no simulations.
     """
     if not chance.values:
         raise ValueError("chance needs simulations, found none")
@@ -235,14 +241,13 @@ def lifts(frame: pd.DataFrame, metric: str, methods: Sequence[str], added: Calla
     """Mean paired difference, with addition minus without, and its 95 % t-interval over the seeds that both have.
 
     Args:
-        frame: from ``rows.frame``: one line a (run, metric).
-        metric: shares become percentage points.
+        frame: from ``rows.frame``; shares become percentage points.
+        metric: the one to compare.
         methods: to look at, in this order; those without a pair on a crowd have no line there.
         added: from a method's name to its name with the addition.
 
     Returns:
-        Columns dataset, case, method (without the addition), metric, mean, ci_low, ci_high, n_seeds; the ends are NaN for a
-        single seed.
+        Columns dataset, case, method (without the addition), metric, mean, ci_low, ci_high (NaN for one seed), n_seeds.
 
     Raises:
         ValueError: two values of one seed on either side.
@@ -259,58 +264,11 @@ def lifts(frame: pd.DataFrame, metric: str, methods: Sequence[str], added: Calla
     return pd.DataFrame([line for line in lines if line[-1]], columns=COLUMNS)
 
 
-def _combined(parts: Iterable[tuple[float, Sample]], difference: bool = True) -> Sample:
-    """The sum of factor times sample, for the seeds that all have."""
-    parts = list(parts)
-    samples = [one for _, one in parts]
-    full = [one for one in samples if one.values]
-    if len({(one.scale, plain(one.unit)) for one in full}) > 1:
-        sides = sorted({f"{one.scale} {one.unit}".strip() for one in full})
-        raise ValueError(f"both sides need the same scale and unit, found {' and '.join(map(repr, sides))}")
-    seeds = sorted(set.intersection(*(set(one.values) for one in samples))) if samples else []
-    if not seeds and len(full) == len(samples) and samples:
-        raise ValueError(f"no common seed: {', '.join(str(sorted(one.values)) for one in samples)}")
-    if seeds and len(seeds) < max(len(one.values) for one in samples):
-        logger.warning("of %s seeds, %d in common", ", ".join(str(len(one.values)) for one in samples), len(seeds))
-    values = {}
-    for seed in seeds:
-        value = sum(factor * one.values[seed] for factor, one in parts)
-        largest = max(abs(factor * one.values[seed]) for factor, one in parts)
-        values[seed] = 0.0 if abs(value) <= 1e-12 * largest else value
-    terms = [
-        (factor * weight, metric, {seed: keys[seed] for seed in seeds})
-        for factor, one in parts
-        for weight, metric, keys in one.terms
-    ]
-    unit = samples[0].unit if samples else ""
-    unit = "points" if difference and unit == "%" else unit
-    known = seeds and all(one.terms for one in samples)
-    scale = next((one.scale for one in samples if one.scale), "")
-    return Sample(values, scale, unit, tuple(terms) if known else (), _about(samples), _combined_items(parts, seeds))
-
-
-def _about(samples: Sequence[Sample]) -> dict[str, object]:
-    methods, about = [], {}
-    for one in samples:
-        methods += [name for name in one.about.get("methods", []) if name not in methods]
-        for name in ("dataset", "case", "metric"):
-            if name in one.about:
-                found = about.setdefault(name, [])
-                found += [one.about[name]] if one.about[name] not in found else []
-    return {name: found[0] if len(found) == 1 else ", ".join(found) for name, found in about.items()} | {"methods": methods}
-
-
 def plain(unit: str) -> str:
     """The unit of what a difference in this unit is of: percent for points."""
     return "%" if unit == "points" else unit
 
 
-def _unit(metric: str) -> str:
-    if is_share(metric):
-        return "%"
-    return next((UNITS[word] for word in metric.split("_") if word in UNITS), "")
-
-
-def stable(entry: object) -> object:
-    """A number with six significant digits, as ``claims.json`` holds it; anything else as it is."""
-    return float(f"{entry:.6g}") + 0.0 if isinstance(entry, float) else entry  # + 0.0 turns -0.0 into 0.0
+def stable(number: float) -> float | None:
+    """A number with six significant digits, as ``claims.json`` holds it; None for NaN."""
+    return None if math.isnan(number) else float(f"{number:.6g}") + 0.0  # + 0.0 turns -0.0 into 0.0

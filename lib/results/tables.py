@@ -9,22 +9,23 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
+from lib import datasets, methods
+
 __all__ = [
-    "COLUMNS",
-    "MISSING", "Table", "dataset_title", "facts", "is_share", "markdown", "method_title", "metric_title",
-    "number", "show", "spread", "unit", "with_lines",
+    "COLUMNS", "MISSING", "Table", "dataset_title", "facts", "is_share", "markdown", "method_title", "metric_title", "number",
+    "show", "show_report", "spanned", "spread", "with_lines",
 ]  # fmt: skip
 
 MISSING = "–"
-# of table.csv, in this order
-COLUMNS = ["dataset", "case", "method", "metric", "mean", "std", "n_seeds", "scale", "paper_mean", "paper_std", "paper"]
+PAPERS = ["paper_mean", "paper_std", "paper"]
+COLUMNS = ["dataset", "case", "method", "metric", "mean", "std", "n_seeds", "scale", *PAPERS]  # of table.csv, in this order
 
 SHARES = {"acc", "f1", "precision", "recall"}  # words of a metric's name
 METRICS = {
@@ -51,8 +52,6 @@ METRICS = {
     "label_mae": "mean absolute error of the estimated training ratings",
     "bias_error": "error of the biases (RMS over ratings)",
 }
-
-
 FACTS = {
     "items": "items",
     "valid_items": "validation items",
@@ -64,9 +63,9 @@ FACTS = {
 
 
 class Table(pd.DataFrame):
-    """A DataFrame of finished cells, shown whole: no index, nothing cut off, the same at every terminal width.
+    """A DataFrame of finished cells, shown whole: no index, nothing cut off, text to the left, numbers to the right.
 
-    Text stands to the left, numbers to the right. ``caption`` is shown above it.
+    ``caption`` is shown above it.
 
     Raises:
         ValueError: an index with names or words, which would not be shown, or a column without a name.
@@ -97,36 +96,37 @@ class Table(pd.DataFrame):
         return f"{self.caption}\n\n{text}" if self.caption else text
 
     def _repr_html_(self) -> str:
-        sides = ["right" if _is_numbers(self.iloc[:, place]) else "left" for place in range(self.shape[1])]
-        head = "".join(
-            f'<th scope="col" style="text-align:{side}">{_text(name)}</th>'
-            for side, name in zip(sides, self.columns, strict=True)
-        )
-        lines = [
-            "".join(f'<td style="text-align:{side}">{_text(cell)}</td>' for side, cell in zip(sides, line, strict=True))
-            for line in self.itertuples(index=False, name=None)
-        ]
-        body = "\n".join(f"<tr>{line}</tr>" for line in lines)
-        caption = f'<caption style="text-align:left">{_text(self.caption)}</caption>\n' if self.caption else ""
+        styles = [f'style="text-align:{"right" if numeric else "left"}"' for numeric in _numeric(self)]
+
+        def line(cells: Sequence[object], tag: str, end: str) -> str:
+            texts = [html.escape(str(cell), quote=False) for cell in cells]
+            return "".join(f"<{tag} {style}>{text}</{end}>" for style, text in zip(styles, texts, strict=True))
+
+        head = line(self.columns, 'th scope="col"', "th")
+        body = "\n".join(f"<tr>{line(cells, 'td', 'td')}</tr>" for cells in self.itertuples(index=False, name=None))
+        caption = html.escape(self.caption, quote=False)
+        caption = f'<caption style="text-align:left">{caption}</caption>\n' if caption else ""
         return f"<table>\n{caption}<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
 
 
-def _text(cell: object) -> str:
-    return html.escape(str(cell), quote=False)
+def _numeric(table: pd.DataFrame) -> list[bool]:
+    """For each column, whether every cell begins with a number or is missing."""
+    columns = [[str(cell) for cell in table.iloc[:, place]] for place in range(table.shape[1])]
+    filled = [[cell for cell in column if cell not in (MISSING, "")] for column in columns]
+    return [bool(column) and all(re.match(r"[<−-]?\d[\d.,]*( |%|$)", cell) for cell in column) for column in filled]
 
 
-def _is_numbers(column: pd.Series) -> bool:
-    """Whether every cell begins with a number or is missing."""
-    cells = [str(cell) for cell in column if str(cell) not in (MISSING, "")]
-    return bool(cells) and all(re.match(r"[<−-]?\d[\d.,]*( |%|$)", cell) for cell in cells)
+def markdown(table: pd.DataFrame) -> str:
+    """A table of strings as a GitHub table after its caption, ending in a newline; no cell can break it."""
+    rules = ["---:" if numeric else "---" for numeric in _numeric(table)]
+    lines = [list(table.columns), rules, *table.astype(str).to_numpy().tolist()]
+    cells = [[" ".join(str(cell).split()).replace("|", "\\|") for cell in line] for line in lines]
+    caption = f"{table.caption}\n\n" if getattr(table, "caption", "") else ""
+    return caption + "".join(f"| {' | '.join(line)} |\n" for line in cells)
 
 
 def facts(summaries: Mapping[str, Mapping[str, object]]) -> Table:
-    """What data sets hold: a line a fact, in words, a column a data set.
-
-    Args:
-        summaries: title of a data set to names and numbers, as from ``data.summary()``.
-    """
+    """What data sets hold, a line a fact, a column a data set; from title to names and numbers, as of ``data.summary()``."""
     names = dict.fromkeys(name for summary in summaries.values() for name in summary)
     lines = [
         [FACTS.get(name, name.replace("_", " ")), *(_fact(summary.get(name)) for summary in summaries.values())]
@@ -136,21 +136,11 @@ def facts(summaries: Mapping[str, Mapping[str, object]]) -> Table:
 
 
 def _fact(value: object) -> str:
+    if value is None or value != value:
+        return MISSING
     if not isinstance(value, float | np.floating):
-        return MISSING if value is None else str(value)
-    return MISSING if math.isnan(value) else f"{value:.0f}" if value == int(value) else f"{value:.4g}"
-
-
-def markdown(table: pd.DataFrame) -> str:
-    """A table of strings as a GitHub table, ending in a newline; pipes and line ends inside cells are made harmless.
-
-    Numbers stand to the right; a table's caption comes before it.
-    """
-    rules = ["---:" if _is_numbers(table.iloc[:, place]) else "---" for place in range(table.shape[1])]
-    lines = [list(table.columns), rules, *table.astype(str).to_numpy().tolist()]
-    cells = [[" ".join(str(cell).split()).replace("|", "\\|") for cell in line] for line in lines]
-    caption = f"{table.caption}\n\n" if getattr(table, "caption", "") else ""
-    return caption + "".join(f"| {' | '.join(line)} |\n" for line in cells)
+        return str(value)
+    return f"{value:.0f}" if value == int(value) else f"{value:.4g}"
 
 
 def is_share(metric: str) -> bool:
@@ -158,40 +148,27 @@ def is_share(metric: str) -> bool:
     return not metric.endswith("_pct") and not SHARES.isdisjoint(metric.split("_"))
 
 
-def unit(metric: str) -> tuple[str, float]:
-    """A metric's name without its unit, and what its values are to be multiplied by to have none: 0.01 for ``_pct``."""
-    return (metric.removesuffix("_pct"), 0.01) if metric.endswith("_pct") else (metric, 1.0)
-
-
 def method_title(name: str, titles: Mapping[str, str] | None = None) -> str:
-    """The caller's title for a method, else the registry's, else its bare name."""
-    if titles and name in titles:
-        return titles[name]
-    try:  # the registry needs torch; a table of finished rows does not
-        from lib import methods
-
-        return methods.info(name).title
-    except (ImportError, ValueError):
-        return name
+    """The caller's title for a method, else the catalogue's, else its bare name."""
+    return _title(name, titles, methods)
 
 
 def dataset_title(name: str, titles: Mapping[str, str] | None = None) -> str:
     """The caller's title for a data set, else the catalogue's, else its bare name."""
+    return _title(name, titles, datasets)
+
+
+def _title(name: str, titles: Mapping[str, str] | None, catalogue) -> str:
     if titles and name in titles:
         return titles[name]
-    try:
-        from lib import datasets
-
-        return datasets.info(name).title
-    except (ImportError, ValueError):
-        return name
+    return catalogue.info(name).title if name in catalogue.names() else name
 
 
 def metric_title(metric: str, titles: Mapping[str, str] | None = None) -> str:
     """A metric in words, with the unit that it is shown in."""
     if titles and metric in titles:
         return titles[metric]
-    base, _ = unit(metric)
+    base = metric.removesuffix("_pct")
     words = METRICS.get(base, base.replace("_", " "))
     return f"{words} (%)" if is_share(metric) or base != metric else words
 
@@ -210,61 +187,57 @@ def spread(mean: float, std: float, digits: int) -> str:
     return text if text == MISSING or math.isnan(std) else f"{text} ± {number(std, digits)}"
 
 
+def spanned(center: float | None, low: float | None, high: float | None, digits: int) -> str:
+    """``6.4 [3.3, 9.5]``, or the center alone where there is no interval."""
+    text, ends = number(center, digits), (number(low, digits), number(high, digits))
+    return text if MISSING in ends else f"{text} [{', '.join(ends)}]"
+
+
 def show(table: pd.DataFrame, digits: int = 1, titles: Mapping[str, str] | None = None) -> Table:
     """A summary as a reader wants it: one line a (data set, case, method, scale), cells such as ``84.1 ± 0.6 (10)``.
 
     Args:
-        table: from :func:`summary` or :func:`beside`.
+        table: from ``rows.summary`` or ``papers.beside``.
         digits: decimals of a percentage; other numbers get two more.
-        titles: other titles for methods, metrics or data sets than those of the registries.
+        titles: other titles for methods, metrics or data sets than those of the catalogues.
 
     Returns:
-        A table of strings: mean ± std (number of seeds), shares in percent, and the paper's number as printed beside ours
-        where it has one. What is missing is ``–``. Data, case and scale are in the caption where they are alike throughout.
+        Mean ± std (number of seeds), shares in percent, and the paper's number as printed beside ours where it has one; ``–``
+        for what is missing. Data, case and scale are in the caption where they are alike throughout.
     """
-    values = {"metric", "mean", "std", "n_seeds", "paper_mean", "paper_std", "paper"}
-    head = [name for name in table.columns if name not in values]
-    metrics = list(table["metric"].unique())
+    head = [name for name in table.columns if name not in ("metric", "mean", "std", "n_seeds", *PAPERS)]
     lines: dict[tuple, dict] = {}
     for cell in table.to_dict("records"):
         line = lines.setdefault(tuple(cell[name] for name in head), {name: cell[name] for name in head})
-        ours, theirs = _cells(cell, digits)
-        line |= {(cell["metric"], "ours"): ours, (cell["metric"], "paper"): theirs}
-    shown = pd.DataFrame(list(lines.values()), columns=[*head, *((m, who) for m in metrics for who in ("ours", "paper"))])
+        line[cell["metric"], "ours"], line[cell["metric"], "paper"] = _cells(cell, digits)
+    heads = {(metric, who): metric_title(metric, titles) for metric in table["metric"].unique() for who in ("ours", "paper")}
+    shown = pd.DataFrame(list(lines.values()), columns=[*head, *heads])
     shown = shown.astype(object).where(shown.notna(), MISSING)
-    for metric in metrics:
-        if (shown[(metric, "paper")] == MISSING).all():
-            shown = shown.drop(columns=[(metric, "paper")])
-    if (shown["case"] == "real").all():
-        shown = shown.drop(columns="case")
+    empty = [place for place in heads if place[1] == "paper" and (shown[place] == MISSING).all()]
+    shown = shown.drop(columns=empty + (["case"] if (shown["case"] == "real").all() else []))
     shown["method"] = [method_title(name, titles) for name in shown["method"]]
     shown["dataset"] = [dataset_title(name, titles) for name in shown["dataset"]]
-    alike = [{"dataset": "data"}.get(name, name) for name in ("dataset", "case", "scale") if name in shown]
-    return Table(shown.astype(str).set_axis([_heading(name, titles) for name in shown.columns], axis=1)).folded(*alike)
+    words = {name: name.replace("_", " ") for name in head} | {"dataset": "data"}
+    words |= {place: title if place[1] == "ours" else f"paper: {title}" for place, title in heads.items()}
+    alike = [words[name] for name in ("dataset", "case", "scale") if name in shown]
+    return Table(shown.astype(str).set_axis([words[name] for name in shown.columns], axis=1)).folded(*alike)
 
 
 def _cells(cell: Mapping, digits: int) -> tuple[str, str]:
     """Our cell and the paper's."""
-    percent = is_share(cell["metric"]) or cell["metric"].endswith("_pct")
-    factor, digits = (100 if is_share(cell["metric"]) else 1), (digits if percent else digits + 2)
-    ours = spread(cell["mean"] * factor, cell["std"] * factor, digits)
-    if ours != MISSING:
-        ours = f"{ours} ({cell['n_seeds']})"
-    theirs = cell.get("paper")
-    if not isinstance(theirs, str):
-        theirs = spread(cell.get("paper_mean", np.nan) * factor, cell.get("paper_std", np.nan) * factor, digits)
-    return ours, theirs
-
-
-def _heading(name: str | tuple, titles: Mapping[str, str] | None) -> str:
-    if isinstance(name, str):
-        return {"dataset": "data"}.get(name, name.replace("_", " "))
-    metric, who = name
-    return metric_title(metric, titles) if who == "ours" else f"paper: {metric_title(metric, titles)}"
+    share, percent = is_share(cell["metric"]), cell["metric"].endswith("_pct")
+    factor, digits = 100 if share else 1, digits if share or percent else digits + 2
+    ours, theirs = (
+        spread(cell.get(mean, np.nan) * factor, cell.get(std, np.nan) * factor, digits)
+        for mean, std in (("mean", "std"), ("paper_mean", "paper_std"))
+    )
+    printed = cell.get("paper")
+    return ours if ours == MISSING else f"{ours} ({cell['n_seeds']})", printed if isinstance(printed, str) else theirs
 
 
 def with_lines(table: pd.DataFrame, lines: list[dict]) -> pd.DataFrame:
-    """A table with further lines at its end (by records: pandas warns where it joins a full column to an empty one)."""
+    """A table with further lines at its end."""
+    # By records: pandas warns where it joins a full column to an empty one.
     return pd.DataFrame([*table.to_dict("records"), *lines], columns=table.columns) if lines else table
 
 

@@ -1,37 +1,30 @@
 """Claims: what a paper says, what came out here, and the verdict. The rules for the verdict stand here and nowhere else.
 
-A claim is a **value** (our number should be near the paper's), a **difference** (one thing is better than another, in pairs of
-runs with the same seed) or a **fact** (a number that no seed moves, or how many parts of a statement hold). Intervals are
-two-sided 95 % intervals over seeds, or over seeds and test items where each run kept which items it got right
-(:func:`lib.results.samples.ends`). Shares are counted in percent, their differences in percentage points.
+Intervals are two-sided 95 % intervals over seeds, or over seeds and test items where each run kept which items it got right
+(:func:`lib.results.samples.ends`). Shares are counted in percent, their differences in percentage points. By kind of claim:
 
-============================  ==========================================================================================
-verdict                       when
-============================  ==========================================================================================
-reproduced                    value: the whole interval lies inside ``paper ± band``; difference: the interval lies above
-                              zero and our mean is at least half of the paper's difference (where the paper prints none,
-                              above zero is enough: it is an order); fact: equal to within the band; statement in parts:
-                              every part is reproduced
-direction only                difference: the interval lies above zero, the mean is below half of the paper's difference;
-                              in parts: every part lies above zero, not all reach half
-inconclusive                  value: the interval reaches into the band and out of it; difference: it holds zero; a single
-                              seed; in parts: some part is inconclusive, none is contradicted
-contradicted                  value: the interval lies outside the band; difference: it lies below zero; fact: another
-                              number; in parts: at least one is contradicted
-holds on our reconstruction   what would be "reproduced" if data, method and scale were the paper's: the most that a
-                              claim of origin "reconstruction" can reach
-not run at paper scale        no runs, or smaller ones than the claim needs
-============================  ==========================================================================================
+- A **value** (our number should be near the paper's) is reproduced where the whole interval lies inside ``paper ± band``,
+  contradicted where it lies outside, and inconclusive where it reaches into the band and out of it.
+- A **difference** (one thing is better than another, in pairs of runs with the same seed) is contradicted where the interval
+  lies below zero and inconclusive where it holds zero. Where it lies above zero, the difference is reproduced if our mean is at
+  least half of the paper's, or if the paper prints none (it is an order); else it is "direction only".
+- A **fact** (a number that no seed moves) is reproduced where it equals the paper's to within the band, else contradicted.
+- A **statement in parts** has the worst verdict of its parts: contradicted, not run, inconclusive, direction only, reproduced.
 
-Nothing but Python is needed here, so that the site, which has no PyTorch, reads the same words.
+A single seed is inconclusive. No runs, or smaller ones than the claim needs, are "not run at paper scale". What would be
+reproduced if data, method and scale were the paper's, "holds on our reconstruction": more a reconstruction cannot reach.
+
+Nothing but Python is needed here, so that the site, which has no PyTorch, reads the same claims by the same words.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-__all__ = ["KINDS", "ORIGINS", "SCALES", "VERDICTS", "Claim", "judge"]
+__all__ = ["HELD", "KINDS", "ORIGINS", "SCALES", "VERDICTS", "Claim", "judge", "load"]
 
 VERDICTS = {  # the best first
     "reproduced": "as the paper says, with the interval and the size that the rules ask for",
@@ -41,8 +34,8 @@ VERDICTS = {  # the best first
     "contradicted": "certain, and not as the paper says",
     "not run at paper scale": "no runs, or smaller ones than the claim needs",
 }
-# Counted apart, always.
-ORIGINS = {
+HELD = ("reproduced", "holds on our reconstruction")
+ORIGINS = {  # counted apart, always
     "paper number": "printed in the paper, or stored in its authors' notebooks, on its own data",
     "paper order": "an order or a statement of the paper without a number",
     "reconstruction": "a crowd or method rebuilt by us, other images, a far smaller scale, or a third party's number",
@@ -60,22 +53,17 @@ class Claim:
         id: unique over all notebooks; it stays when words change.
         notebook, paper, locator: where it is decided, whose it is, and where the paper says it.
         statement: one plain sentence.
-        origin: one of :data:`ORIGINS`.
+        origin, kind, verdict: of :data:`ORIGINS`, :data:`KINDS`, :data:`VERDICTS`.
         headline: whether it is one of the one to three that the notebook is about.
-        dataset, case, methods, metric: what the rows behind it are of.
+        dataset, case, methods, metric, scale: of the rows behind it; ``keys`` are theirs.
         unit: of all its numbers.
-        paper_value: as the paper prints it.
-        ours, low, high: our mean over seeds and the ends of its 95 % interval.
+        paper_value: as the paper prints it; ``band`` is how far from it still counts.
+        ours, low, high: our mean over seeds and the ends of its 95 % interval, which is over what ``over`` says.
         seeds: how many (pairs, for a difference); 0 for a fact.
-        scale: what the runs were made at.
-        band: how far from the paper's value still counts.
-        kind: one of :data:`KINDS`.
-        keys: of the ledger rows behind it.
-        verdict: one of :data:`VERDICTS`.
         terms: how ours comes from the rows: triples of factor, metric and positions in ``keys``, one a seed.
         parts: ids of the claims that a statement in parts is decided by.
         needs: the scale below which it cannot be judged.
-        over: what the interval is over, :data:`lib.results.samples.SEEDS` and its like.
+        shown: ours with its interval, as it stands everywhere.
     """
 
     id: str
@@ -104,19 +92,46 @@ class Claim:
     parts: tuple[str, ...] = ()
     needs: str | None = None
     over: str = "seeds"
+    shown: str = ""
+
+
+def load(folder: Path) -> dict[str, Claim]:
+    """The claims in every ``claims.json`` of a folder of figures, by id.
+
+    Raises ValueError for a file that is no list of claims, an unknown verdict, origin or kind, or two claims with one id.
+    """
+    found: dict[str, Claim] = {}
+    for path in sorted(folder.glob("*/claims.json")):
+        try:
+            entries = json.loads(path.read_text(encoding="utf-8"))
+            claims = [Claim(**{name: _frozen(part) for name, part in entry.items()}) for entry in entries]
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"{path} is no list of claims: {error!r}") from error
+        for claim in claims:
+            for name, known in (("verdict", VERDICTS), ("origin", ORIGINS), ("kind", KINDS)):
+                if getattr(claim, name) not in known:
+                    raise ValueError(f"{path} has the {name} {getattr(claim, name)!r}; expected one of {', '.join(known)}")
+            if claim.id in found:
+                raise ValueError(f"{path}: the id {claim.id!r} is taken by another claim")
+            found[claim.id] = claim
+    return found
+
+
+def _frozen(part: object) -> object:
+    return tuple(map(_frozen, part)) if isinstance(part, list) else part
 
 
 def judge(claim: Claim, parts: Sequence[Claim] = ()) -> str:
-    """The verdict that the rules of this module give a claim's numbers.
-
-    Args:
-        claim: its own verdict is not looked at.
-        parts: the claims named in ``claim.parts``.
-    """
+    """The verdict that the rules of this module give a claim's numbers, or the verdicts of the claims that are its parts."""
     small = claim.needs is not None and SCALES.index(claim.scale or "smoke") < SCALES.index(claim.needs)
     if claim.ours is None or small:
         return "not run at paper scale"
-    verdict = _judge_parts(parts) if claim.parts else _judge_numbers(claim)
+    if claim.parts:
+        verdicts = [part.verdict for part in parts]
+        worst = ("contradicted", "not run at paper scale", "inconclusive", "direction only")
+        verdict = next((name for name in worst if name in verdicts), "reproduced")
+    else:
+        verdict = _judge_numbers(claim)
     return "holds on our reconstruction" if verdict == "reproduced" and claim.origin == "reconstruction" else verdict
 
 
@@ -134,11 +149,3 @@ def _judge_numbers(claim: Claim) -> str:
     if claim.low > 0:
         return "reproduced" if printed is None or claim.ours >= printed / 2 else "direction only"
     return "contradicted" if claim.high < 0 else "inconclusive"
-
-
-def _judge_parts(parts: Sequence[Claim]) -> str:
-    verdicts = {part.verdict for part in parts}
-    for verdict in ("contradicted", "not run at paper scale", "inconclusive", "direction only"):
-        if verdict in verdicts:
-            return verdict
-    return "reproduced"

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from lib import paths
+from lib.results import verdicts
 from lib.site import api, claims, copies, pages, slides
 
 
@@ -19,16 +20,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     from sphinx.cmd.build import main as sphinx
 
-    began = time.perf_counter()
-    target = paths.site()
+    began, target = time.perf_counter(), paths.site()
     sources = target.with_name("site-sources")
-    shutil.rmtree(sources, ignore_errors=True)
-    shutil.rmtree(target, ignore_errors=True)  # a page that is no longer made would stay, and be served
+    for folder in (sources, target):  # a page that is no longer made would stay, and be served
+        shutil.rmtree(folder, ignore_errors=True)
     write_sources(sources, with_api=not options.no_api)
-    conf = str(paths.SITE_SOURCES)
-    failed = sphinx(
-        ["-W", "--keep-going", "-q", "-j", "2", "-c", conf, "-d", str(sources / ".doctrees"), str(sources), str(target)]
-    )
+    flags = ["-W", "--keep-going", "-q", "-j", "2", "-c", str(paths.SITE_SOURCES), "-d", str(sources / ".doctrees")]
+    failed = sphinx([*flags, str(sources), str(target)])
     if not failed:
         size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file()) / 1e6
         print(f"{target / 'index.html'}: {size:.0f} MB in {time.perf_counter() - began:.0f} s")
@@ -37,9 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def write_sources(folder: Path, with_api: bool = True) -> None:
     """Everything that Sphinx reads, into an empty folder."""
-    found, skipped = claims.load(paths.figures())
-    for notebook in skipped:
-        print(f"{notebook}: its claims.json has another form, so its claims are left out", file=sys.stderr)
+    found = list(verdicts.load(paths.figures()).values())
     figures = copies.figures(folder / "extra" / "figures")
     notebooks = copies.notebooks(folder / "notebooks", figures)
     pages.write(folder, notebooks, figures, found, with_api)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import io
 import textwrap
 from collections.abc import Iterator
@@ -17,6 +16,8 @@ from sphinx.ext.napoleon import Config, GoogleDocstring
 from lib import paths
 
 _STYLE = Config(napoleon_use_rtype=False, napoleon_use_ivar=True)
+for _role in ("func", "class", "meth", "mod", "data", "attr", "doc"):  # Sphinx's own, which docutils alone does not know
+    register_generic_role(_role, nodes.literal)
 
 
 def write(folder: Path) -> None:
@@ -27,41 +28,29 @@ def write(folder: Path) -> None:
     rooms = [room for room in rooms if room.name not in ("__init__.py", "site")]
     for room in rooms:
         files = [room] if room.suffix else sorted(room.rglob("*.py"))
-        modules = [_module(file, title=file == files[0]) for file in files if file.name != "__main__.py"]
+        modules = [_module(file, "=" if file == files[0] else "-") for file in files if file.name != "__main__.py"]
         (folder / f"{room.stem}.rst").write_text("\n".join(modules), encoding="utf-8")
-    summary = _summary(library)
+    summary = ast.get_docstring(ast.parse((library / "__init__.py").read_text(encoding="utf-8")))
     lines = ["API reference", "=============", "", summary, "", ".. toctree::", "   :maxdepth: 1", ""]
     lines += [f"   {room.stem}" for room in rooms]
     (folder / "index.rst").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _summary(library: Path) -> str:
-    return inspect.cleandoc(ast.get_docstring(ast.parse((library / "__init__.py").read_text(encoding="utf-8"))) or "")
-
-
-def _module(file: Path, title: bool) -> str:
+def _module(file: Path, underline: str) -> str:
     tree = ast.parse(file.read_text(encoding="utf-8"))
     name = ".".join(file.relative_to(paths.ROOT).with_suffix("").parts).removesuffix(".__init__")
-    public = _public(tree)
-    lines = [name, ("=" if title else "-") * len(name), "", f".. py:module:: {name}", "", _text(tree), ""]
+    assigned = [node for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"]
+    exported = ast.literal_eval(assigned[0].value) if assigned else None
+    lines = [name, underline * len(name), "", f".. py:module:: {name}", "", _text(tree), ""]
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in public:
-            lines += _described(node, "")
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            public = not node.name.startswith("_") if exported is None else node.name in exported
+            lines += _described(node, "") if public else []
     return "\n".join(lines)
-
-
-def _public(tree: ast.Module) -> set[str]:
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets):
-            return set(ast.literal_eval(node.value))
-    return {
-        node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
-    }
 
 
 def _described(node: ast.FunctionDef | ast.ClassDef, indent: str) -> Iterator[str]:
     """The directive of a function or class, with its methods inside."""
-    method = bool(indent)
     decorators = {ast.unparse(decorator).split("(")[0] for decorator in node.decorator_list}
     if isinstance(node, ast.ClassDef):
         bases = ", ".join(ast.unparse(base) for base in node.bases)
@@ -69,9 +58,10 @@ def _described(node: ast.FunctionDef | ast.ClassDef, indent: str) -> Iterator[st
     elif "property" in decorators:
         yield f"{indent}.. py:property:: {node.name}"
     else:
+        if indent and "staticmethod" not in decorators:
+            node.args.args = node.args.args[1:]  # self or cls
         returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
-        kind = "method" if method else "function"
-        yield f"{indent}.. py:{kind}:: {node.name}({_arguments(node, method and 'staticmethod' not in decorators)}){returns}"
+        yield f"{indent}.. py:{'method' if indent else 'function'}:: {node.name}({ast.unparse(node.args)}){returns}"
     yield ""
     yield from (f"{indent}   {line}" if line else "" for line in _text(node).splitlines())
     yield ""
@@ -81,13 +71,6 @@ def _described(node: ast.FunctionDef | ast.ClassDef, indent: str) -> Iterator[st
                 yield from _described(member, indent + "   ")
 
 
-def _arguments(node: ast.FunctionDef, bound: bool) -> str:
-    arguments = node.args
-    if bound:  # self or cls
-        arguments.args = arguments.args[1:]
-    return ast.unparse(arguments)
-
-
 def _text(node: ast.AST) -> str:
     """A docstring as reStructuredText; one that is none is shown as it is written."""
     written = ast.get_docstring(node) or ""
@@ -95,7 +78,3 @@ def _text(node: ast.AST) -> str:
     complaints = io.StringIO()
     publish_doctree(text, settings_overrides={"warning_stream": complaints, "report_level": 2, "halt_level": 5})
     return "::\n\n" + textwrap.indent(written, "   ") if complaints.getvalue() else text
-
-
-for _role in ("func", "class", "meth", "mod", "data", "attr", "doc"):  # Sphinx's own, which docutils alone does not know
-    register_generic_role(_role, nodes.literal)

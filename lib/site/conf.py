@@ -6,7 +6,6 @@ from lib import paths
 
 project = "Learning from crowds"
 author = "The companion's authors"
-language = "en"
 html_title = "Learning from crowds"
 
 extensions = ["myst_nb", "sphinx.ext.mathjax", "sphinx_copybutton", "sphinx_design"]
@@ -27,27 +26,19 @@ html_favicon = str(paths.SITE_SOURCES / "static" / "icon.svg")
 html_context = {"default_mode": "auto"}
 html_css_files = ["site.css"]
 html_js_files = [("site.js", {"defer": "defer"})]
-html_copy_source = True
 html_sourcelink_suffix = ""  # the button then serves the notebook itself
 html_show_copyright = False
 html_show_sphinx = False
-html_last_updated_fmt = None  # equal sources, equal site
 html_sidebars = {"**": ["navbar-logo", "search-button-field", "sbt-sidebar-nav"]}
 html_theme_options = {
     "logo": {"text": "Learning from crowds"},
     "article_header_start": ["toggle-primary-sidebar", "breadcrumbs"],
-    "navbar_start": [],  # the book theme has its own; these would be a second bar with a second search
-    "navbar_center": [],
-    "navbar_end": [],
-    "navbar_persistent": [],
-    "footer_start": [],
-    "footer_end": [],
-    "footer_content_items": [],
-    "home_page_in_toc": False,
+    # The book theme has its own; these would be a second bar with a second search.
+    **{f"navbar_{part}": [] for part in ("start", "center", "end", "persistent")},
+    **{f"footer_{part}": [] for part in ("start", "end", "content_items")},
     "show_navbar_depth": 1,
     "use_download_button": True,
     "use_fullscreen_button": False,
-    "use_repository_button": False,
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }

@@ -22,14 +22,7 @@ PAGES = {"README.md": "index", "RESULTS.md": "results-in-full", "notebooks/READM
 
 @dataclass(frozen=True)
 class Figure:
-    """A saved figure.
-
-    Attributes:
-        notebook: the name of the notebook that draws it.
-        name: its file name without ending.
-        size: width and height in pixels.
-        alt: the text for those who do not see it.
-    """
+    """A saved figure: the notebook that draws it, its file name without ending, its size in pixels, and its alt text."""
 
     notebook: str
     name: str
@@ -46,6 +39,11 @@ class Figure:
         """Where its image is in the site."""
         return f"figures/{self.notebook}/{self.name}.png"
 
+    @property
+    def has_numbers(self) -> bool:
+        """Whether a table stands beside it; a picture of a model has none."""
+        return (paths.figures(self.notebook) / f"{self.name}.csv").exists()
+
 
 @dataclass(frozen=True)
 class Page:
@@ -58,7 +56,7 @@ class Page:
     @property
     def document(self) -> str:
         """Its name among the site's documents."""
-        return "/".join(part for part in ("notebooks", self.folder, self.stem) if part)
+        return "/".join(filter(None, ("notebooks", self.folder, self.stem)))
 
 
 def figures(target: Path) -> list[Figure]:
@@ -72,19 +70,16 @@ def figures(target: Path) -> list[Figure]:
         (target / file.parent.name).mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target / file.parent.name / file.name)
     for file in sorted(paths.figures().glob("*/*.png")):
-        folder = target / file.parent.name
-        text = file.with_suffix(".alt.txt")
+        folder, text = target / file.parent.name, file.with_suffix(".alt.txt")
         if not text.exists():
-            raise ValueError(
-                f"{file.parent.name}/{file.name} has no alt text: expected {text.name} beside it, as style.save writes it"
-            )
+            name = f"{file.parent.name}/{file.name}"
+            raise ValueError(f"{name} has no alt text: expected {text.name} beside it, as style.save writes it")
         shutil.copyfile(file, folder / file.name)
         with Image.open(file) as image:
-            size = image.size
+            found.append(Figure(file.parent.name, file.stem, image.size, text.read_text(encoding="utf-8").strip()))
             small = image.convert("RGB")
             small.thumbnail(THUMBNAIL)
             small.save(folder / f"{file.stem}.webp", quality=80)
-        found.append(Figure(file.parent.name, file.stem, size, text.read_text(encoding="utf-8").strip()))
     return found
 
 
@@ -92,21 +87,18 @@ def notebooks(target: Path, drawn: list[Figure]) -> list[Page]:
     """Write a copy of every notebook, lessons and solutions included, for Sphinx to render."""
     done = []
     for file in sorted(paths.NOTEBOOKS.rglob("*.ipynb")):
-        folder = file.parent.relative_to(paths.NOTEBOOKS).as_posix()
-        if ".ipynb_checkpoints" in folder:
+        place = file.relative_to(paths.NOTEBOOKS)
+        if ".ipynb_checkpoints" in place.parts:
             continue
         content = json.loads(file.read_text(encoding="utf-8"))
-        own = [figure for figure in drawn if figure.notebook == file.stem]
-        up = "../" * (folder.count("/") + (folder != ".") + 1)
         for cell in content["cells"]:
             if cell["cell_type"] == "markdown":
-                cell["source"] = linked(_source(cell), file)
+                cell["source"] = linked("".join(cell["source"]), file)
             elif cell["cell_type"] == "code":
-                prepare(cell, own, up)
-        copy = target / folder / file.name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_text(json.dumps(content), encoding="utf-8")
-        done.append(Page(file.stem, title(content["cells"]) or file.stem, "" if folder == "." else folder))
+                prepare(cell, [figure for figure in drawn if figure.notebook == file.stem], "../" * len(place.parts))
+        (target / place).parent.mkdir(parents=True, exist_ok=True)
+        (target / place).write_text(json.dumps(content), encoding="utf-8")
+        done.append(Page(file.stem, title(content["cells"]), "/".join(place.parts[:-1])))
     return done
 
 
@@ -120,7 +112,7 @@ def linked(text: str, file: Path) -> str:
         if not path.is_relative_to(paths.ROOT):
             return match[0]
         place = path.relative_to(paths.ROOT).as_posix()
-        if place in PAGES and (place == "README.md" or path.exists()):
+        if place in PAGES:
             return f"[{words}](/{PAGES[place]}.md)"
         if place.startswith("notebooks/") and path.suffix == ".ipynb":
             return f"[{words}](/{place}{anchor})"
@@ -132,17 +124,13 @@ def linked(text: str, file: Path) -> str:
 
 def title(cells: list[dict]) -> str:
     """A notebook's first heading."""
-    lines = (line for cell in cells if cell["cell_type"] == "markdown" for line in _source(cell).splitlines())
-    return next((line.removeprefix("# ").strip() for line in lines if line.startswith("# ")), "")
-
-
-def _source(cell: dict) -> str:
-    return "".join(cell["source"])
+    text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    return re.search(r"^# (.*)$", text, re.M)[1].strip()
 
 
 def prepare(cell: dict, own: list[Figure], up: str) -> None:
     """Fold the set-up cell; turn images into links to the saved figures, which are in ``up`` + ``figures/``."""
-    if "sys.path.insert" in _source(cell):  # the first cell, which puts the project on the path
+    if "sys.path.insert" in "".join(cell["source"]):  # the first cell, which puts the project on the path
         cell["metadata"].setdefault("tags", []).append("hide-cell")
     for output in cell["outputs"]:
         data = output.get("data", {})
@@ -158,30 +146,25 @@ def _shown(encoded: str, own: list[Figure], up: str) -> str:
     if not own:  # a notebook whose widgets draw, and which saves nothing
         alt = "What the cell above draws; the text beside it says what to look for."
         return f'<img src="data:image/png;base64,{encoded}" alt="{alt}" width="{width}">'
-    figure = min(own, key=lambda figure: _distance(mark, _saved_fingerprint(figure)))
+
+    def distance(figure: Figure) -> int:
+        with Image.open(paths.figures(figure.notebook) / f"{figure.name}.png") as image:
+            difference = ImageChops.difference(mark, _fingerprint(image))
+        return sum(value * count for value, count in enumerate(difference.histogram()))
+
+    figure = min(own, key=distance)
     height = round(figure.size[1] * width / figure.size[0])
-    alt = html.escape(figure.alt)
     caption = ""
-    if (paths.figures(figure.notebook) / f"{figure.name}.csv").exists():  # a picture of a model has no numbers
+    if figure.has_numbers:
         numbers = f"{up}figures/{figure.notebook}/{figure.name}.csv"
         caption = f'<figcaption><a href="{numbers}">numbers of this figure (CSV)</a></figcaption>'
     return (
-        f'<figure class="drawn" id="figure-{figure.name}"><a href="{up}{figure.path}">'
-        f'<img src="{up}{figure.path}" alt="{alt}" width="{width}" height="{height}" loading="lazy"></a>{caption}</figure>'
+        f'<figure class="drawn" id="figure-{figure.name}"><a href="{up}{figure.path}"><img src="{up}{figure.path}" '
+        f'alt="{html.escape(figure.alt)}" width="{width}" height="{height}" loading="lazy"></a>{caption}</figure>'
     )
 
 
 def _fingerprint(image: Image.Image) -> Image.Image:
     """The image without its margins, tiny and gray: the same for one figure at two resolutions."""
     gray = image.convert("L")
-    box = ImageChops.invert(gray).getbbox()
-    return gray.crop(box).resize(FINGERPRINT) if box else gray.resize(FINGERPRINT)
-
-
-def _saved_fingerprint(figure: Figure) -> Image.Image:
-    with Image.open(paths.figures(figure.notebook) / f"{figure.name}.png") as image:
-        return _fingerprint(image)
-
-
-def _distance(one: Image.Image, other: Image.Image) -> int:
-    return sum(value * count for value, count in enumerate(ImageChops.difference(one, other).histogram()))
+    return gray.crop(ImageChops.invert(gray).getbbox()).resize(FINGERPRINT)

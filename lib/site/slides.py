@@ -28,7 +28,6 @@ __all__ = ["CODE_TAG", "DECKS", "write"]
 DECKS = ("00_start_here",)
 CODE_TAG = "slide-code"  # a cell with this tag shows its code; the others only what they put out
 REVEAL = ("dist/reveal.js", "dist/reveal.css", "plugin/notes/notes.js", "LICENSE")
-PAGE = paths.SITE_SOURCES / "slides.html"
 
 
 def write(folder: Path, figures: Sequence[copies.Figure]) -> None:
@@ -41,15 +40,16 @@ def write(folder: Path, figures: Sequence[copies.Figure]) -> None:
         content = json.loads((paths.NOTEBOOKS / f"{deck}.ipynb").read_text(encoding="utf-8"))
         own = [figure for figure in figures if figure.notebook == deck]
         parts = {
-            "title": copies.title(content["cells"]).partition(" · ")[2],
-            "says": content["metadata"]["companion"]["says"],
+            "title": html.escape(copies.title(content["cells"]).partition(" · ")[2]),
+            "says": html.escape(content["metadata"]["companion"]["says"]),
             "notebook": f"../notebooks/{deck}.html",
+            "code-colors": HtmlFormatter(style="a11y-high-contrast-light").get_style_defs(".code"),
+            "slides": sections(content["cells"], own),
         }
-        text = PAGE.read_text(encoding="utf-8")
+        text = (paths.SITE_SOURCES / "slides.html").read_text(encoding="utf-8")
         for name, value in parts.items():
-            text = text.replace(f"{{{{{name}}}}}", html.escape(value))
-        text = text.replace("{{code-colors}}", HtmlFormatter(style="a11y-high-contrast-light").get_style_defs(".code"))
-        (folder / f"{deck}.html").write_text(text.replace("{{slides}}", sections(content["cells"], own)), encoding="utf-8")
+            text = text.replace(f"{{{{{name}}}}}", value)
+        (folder / f"{deck}.html").write_text(text, encoding="utf-8")
 
 
 def sections(cells: Sequence[dict], figures: Sequence[copies.Figure]) -> str:
@@ -66,14 +66,13 @@ def sections(cells: Sequence[dict], figures: Sequence[copies.Figure]) -> str:
         if kind == "slide":
             slides.append({"heading": "", "shown": [], "notes": []})
         if cell["cell_type"] == "markdown":
-            found, shown, notes = _markdown("".join(cell["source"]))
-            blocks = [shown] if shown else []
+            found, blocks, notes = _markdown("".join(cell["source"]))
         else:
-            found, notes, blocks = "", "", _code(cell, figures)
+            found, blocks, notes = "", _code(cell, figures), []
         if kind == "notes":
-            notes, blocks = "\n".join([*blocks, notes]), []
+            blocks, notes = [], blocks + notes
         heading = slides[-1]["heading"] = found or slides[-1]["heading"] or heading
-        slides[-1]["notes"].append(notes)
+        slides[-1]["notes"] += notes
         for block in blocks:
             if "<figure" in block and any("<figure" in other for other in slides[-1]["shown"]):
                 slides.append({"heading": heading, "shown": [], "notes": []})
@@ -82,11 +81,11 @@ def sections(cells: Sequence[dict], figures: Sequence[copies.Figure]) -> str:
     return "\n".join(section.format(slide["heading"], "".join(slide["shown"]), "".join(slide["notes"])) for slide in slides)
 
 
-def _markdown(text: str) -> tuple[str, str, str]:
-    """A cell's heading, what it shows and what is said with it, as HTML. Links become their words."""
+def _markdown(text: str) -> tuple[str, list[str], list[str]]:
+    """A cell's heading, what it shows, as one block, and what is said with it, as HTML. Links become their words."""
     text = re.sub(r"<!-- generated.*?<!-- end -->", "", text, flags=re.DOTALL)
     markdown = MarkdownIt("commonmark").enable("table").use(dollarmath_plugin, renderer=_formula)
-    heading, shown, said, block = "", [], [], []
+    heading, shown, said, block = "", "", [], []
     for token in markdown.parse(text):
         token.children = [child for child in token.children or [] if not child.type.startswith("link_")]
         block.append(token)
@@ -96,10 +95,13 @@ def _markdown(text: str) -> tuple[str, str, str]:
             heading = markdown.renderer.render(block[1:2], markdown.options, {})
         else:
             formula = any(child.type == "math_inline_double" for child in block[min(1, len(block) - 1)].children)
-            spoken = block[0].type == "paragraph_open" and not formula
-            (said if spoken else shown).append(markdown.renderer.render(block, markdown.options, {}))
+            rendered = markdown.renderer.render(block, markdown.options, {})
+            if block[0].type == "paragraph_open" and not formula:
+                said.append(rendered)
+            else:
+                shown += rendered
         block = []
-    return heading, "".join(shown), "".join(said)
+    return heading, [shown] if shown else [], said
 
 
 def _formula(content: str, options: dict) -> str:

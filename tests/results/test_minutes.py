@@ -35,13 +35,10 @@ def test_a_line_about_this_machine():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "must have the columns what, scale, minutes.*found none"),
-        ("what,minutes\n", "found what, minutes"),
-        (
-            "what,scale,minutes,processes,processor,day\n10_one,quick,some,2,x,y\n",
-            "line 2: expected what.*found 10_one, quick, some",
-        ),
-        ("what,scale,minutes,processes,processor,day\n10_one,quick\n", "line 2"),
+        ("", "line 1: expected what, scale, minutes.*found nothing"),
+        ("what,minutes\n", "line 1: .*found what, minutes"),
+        (HEAD + "10_one,quick,some,2,x,y\n", "line 2: expected what.*found 10_one, quick, some"),
+        (HEAD + "10_one,quick\n", "line 2"),
     ],
 )
 def test_another_file_is_refused_by_name_and_line(tmp_path, text, message):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from decimal import Decimal
+from functools import cache
 
 import pytest
 
@@ -31,6 +32,7 @@ NUMBER = re.compile(r"(?<![\w.,−-])[−-]?(?:\d+|(?=\.))\.?\d+(?![\w.]*\d)")
 NOTEBOOKS = Project(paths.ROOT).notebooks
 
 
+@cache
 def known(stem: str) -> list[Decimal]:
     """The printed numbers, means and spreads, that a notebook may quote: accuracies in percent or as they are stored."""
     found = []
@@ -83,13 +85,9 @@ def constants(notebook: dict) -> list[str]:
 
 
 @pytest.mark.parametrize("stem", NOTEBOOKS)
-def test_numbers_of_papers_in_prose_are_those_of_the_file(stem):
+def test_numbers_of_papers_are_those_of_the_file_in_prose_and_are_not_typed_in_code(stem):
     wrong = [number for text in prose(NOTEBOOKS[stem]) for number in quoted(text) if not is_one_of(number, known(stem))]
     assert not wrong, f"notebooks/{stem}.ipynb quotes {', '.join(wrong)}, which data/paper_results.csv does not have for it"
-
-
-@pytest.mark.parametrize("stem", NOTEBOOKS)
-def test_code_types_no_number_of_a_paper(stem):
     typed = [number for number in constants(NOTEBOOKS[stem]) if is_one_of(number, known(stem))]
     assert not typed, f"notebooks/{stem}.ipynb types {', '.join(typed)} in code: take it by lib.results.papers.printed"
 
