@@ -1,5 +1,7 @@
 """A toy project for the tests of the command line: notebooks of three cells, runs that take no time."""
 
+import signal
+
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
@@ -68,13 +70,14 @@ class Project:
         root: the folder.
         trained: the seeds of the runs that were trained.
         failing: seeds whose runs raise.
-        interrupting: seeds at whose runs somebody presses Ctrl-C.
+        interrupting: seeds at whose runs somebody presses Ctrl-C, or sends ``signal``.
         read: stems of the notebooks that were run, where they are stubbed.
     """
 
     def __init__(self, root):
         self.root = root
         self.trained, self.failing, self.interrupting, self.read = [], set(), set(), []
+        self.signal = signal.SIGINT
 
     def run(self, *words):
         return reproduce.main([*words, "--workers", "1"])
@@ -83,7 +86,7 @@ class Project:
         if config.seed in self.failing:
             raise RuntimeError("the loss is NaN")
         if config.seed in self.interrupting:
-            raise KeyboardInterrupt
+            signal.raise_signal(self.signal)
         self.trained.append(config.seed)
         return toy_row(config), None
 

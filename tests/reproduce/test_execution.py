@@ -2,6 +2,7 @@
 
 import io
 import json
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -164,13 +165,15 @@ def test_keep_trains_only_what_is_missing(stubbed):
     assert unfinished() == []
 
 
-def test_a_pass_that_was_interrupted_goes_on_whatever_clocks_say(stubbed, capsys, monkeypatch):
+@pytest.mark.parametrize(("how", "code", "word"), [("SIGINT", 130, "Interrupted"), ("SIGTERM", 143, "Terminated")])
+def test_a_pass_that_was_interrupted_goes_on_whatever_clocks_say(stubbed, capsys, monkeypatch, how, code, word):
     """Set back by years in the middle, or a worker's behind: it trains nothing twice. Its rows are the user's own at once."""
     write_reference([0, 1], 0.1)
     stubbed.interrupting.add(1)
-    assert stubbed.run() == 130
+    stubbed.signal = getattr(signal, how)
+    assert stubbed.run() == code
     told = capsys.readouterr().err
-    assert "Interrupted. Finished runs are kept; to go on from here: python -m lib.reproduce --workers 1\n" in told
+    assert told == f"\n{word}. Finished runs are kept; to go on from here: python -m lib.reproduce --workers 1\n"
     assert [row["config"]["seed"] for row in ledger.own_rows("toy")] == [0]
     stubbed.interrupting.clear()
     monkeypatch.setattr(toys, "MADE", "1999-01-01T00:00:00+00:00")

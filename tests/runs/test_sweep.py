@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -473,3 +474,16 @@ def test_a_worker_process_writes_the_numbers_of_this_one():
     here, _ = runs.train(config())
     assert (row["metrics"], row["history"]) == (here["metrics"], here["history"])
     assert set(ledger.arrays(row)) == {"correct_last", "correct_best", "correct_selected"}
+
+
+def test_worker_processes_end_at_once_where_something_is_raised():
+    """However long the run that one of them is at work on."""
+
+    def ended():
+        with processes(1) as pool:
+            pool.submit(time.sleep, 600)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ended()
+    assert multiprocessing.active_children() == []
