@@ -8,6 +8,7 @@ import io
 import logging
 import os
 import shutil
+import signal
 import sys
 import uuid
 import zipfile
@@ -32,6 +33,20 @@ def drop_output() -> None:
     """Send standard output nowhere from now on: its reader has gone, and at its end Python would try once more to write."""
     with contextlib.suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM, which batch systems send, ends a command as Ctrl-C does: in order, by ``KeyboardInterrupt(SIGTERM)``."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt(signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

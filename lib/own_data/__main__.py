@@ -26,26 +26,27 @@ from lib.own_data.intake import read_labels
 from lib.own_data.outcome import fit
 from lib.own_data.page import sentences
 from lib.own_data.tables import Refusal, read_table
-from lib.storage import drop_output, write_atomically
+from lib.storage import drop_output, terminated_as_interrupted, write_atomically
 from lib.training.device import OutOfMemory, check_device
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command. Returns 0; 1 if there was too little memory or training diverged; 2 if a file was refused or could not
-    be read or written; 130 after Ctrl-C; 141 if the output's reader has gone."""
+    be read or written; 130 after Ctrl-C; 143 after SIGTERM; 141 if the output's reader has gone."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        if arguments[:1] == ["predict"]:
-            _predict(_prediction_parser().parse_args(arguments[1:]))
-        else:
-            _run(_parser().parse_args(arguments))
-        sys.stdout.flush()  # here, where a reader that has gone is noticed
+        with terminated_as_interrupted():
+            if arguments[:1] == ["predict"]:
+                _predict(_prediction_parser().parse_args(arguments[1:]))
+            else:
+                _run(_parser().parse_args(arguments))
+            sys.stdout.flush()  # here, where a reader that has gone is noticed
     except BrokenPipeError:
         drop_output()
         return 141
-    except KeyboardInterrupt:
-        print("\nInterrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        print("\nTerminated" if stop.args else "\nInterrupted", file=sys.stderr)
+        return 143 if stop.args else 130
     except (MemoryError, FloatingPointError, OutOfMemory, Refusal, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, Refusal | OSError) else 1

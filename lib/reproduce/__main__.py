@@ -16,7 +16,6 @@ import argparse
 import json
 import shlex
 import shutil
-import signal
 import sys
 import textwrap
 import time
@@ -32,7 +31,7 @@ from lib.reproduce import execution, notebooks
 from lib.reproduce.flags import UsageError, check, parser
 from lib.reproduce.notebooks import Notebook, NotebookError, dumps, normalize
 from lib.runs import ledger
-from lib.storage import drop_output, write_atomically
+from lib.storage import drop_output, terminated_as_interrupted, write_atomically
 
 NEWS_EVERY = 30  # seconds between lines about runs where no terminal shows a bar
 
@@ -41,13 +40,13 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run the command line on some words, by default those of this process; returns the exit code, see the module."""
     given = list(sys.argv[1:] if words is None else words)
     code, told, go_on = 1, "", True
-    before = signal.signal(signal.SIGTERM, _terminate)
     try:
-        options = parser().parse_args(given)
-        check(options)
-        code = _mode(options)(options)
-        sys.stdout.flush()  # here, where a reader that has gone is noticed
-        return code
+        with terminated_as_interrupted():
+            options = parser().parse_args(given)
+            check(options)
+            code = _mode(options)(options)
+            sys.stdout.flush()  # here, where a reader that has gone is noticed
+            return code
     except SystemExit as stop:  # argparse: --help or a mistake, which it has told already
         return int(stop.code or 0)
     except (UsageError, NotebookError) as error:
@@ -61,19 +60,12 @@ def main(words: Sequence[str] | None = None) -> int:
         code, told = 1, f"error: {error}."
     except KeyboardInterrupt as stop:
         code, told = (143, "\nTerminated.") if stop.args else (130, "\nInterrupted.")
-    finally:
-        signal.signal(signal.SIGTERM, before)
     if go_on:
         again = shlex.join(["python", "-m", "lib.reproduce", *[word for word in given if word != "--fresh"]])
         told += f" Finished runs are kept; to go on from here: {again}"
     with suppress(OSError):
         print(told, file=sys.stderr)
     return code
-
-
-def _terminate(number, frame) -> None:
-    """SIGTERM, which batch systems send, ends a command as Ctrl-C does: in order, and with a word."""
-    raise KeyboardInterrupt(signal.SIGTERM)
 
 
 def _mode(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:

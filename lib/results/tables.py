@@ -143,14 +143,21 @@ def _fact(value: object) -> str:
     return f"{value:.0f}" if value == int(value) else f"{value:.4g}"
 
 
+# Forms of CCC that protocols name; no methods of the catalogue.
+CONTROLS = {"ccc-head": "CCC, last layer only", "ccc-own-set": "CCC, each network corrected by its own set"}
+
+
 def is_share(metric: str) -> bool:
     """Whether a metric is a share, such as that of right answers, kept as 0..1 in rows and shown in percent."""
     return not metric.endswith("_pct") and not SHARES.isdisjoint(metric.split("_"))
 
 
 def method_title(name: str, titles: Mapping[str, str] | None = None) -> str:
-    """The caller's title for a method, else the catalogue's, else its bare name."""
-    return _title(name, titles, methods)
+    """The caller's title for a method, else the catalogue's or that of a control, else its bare name."""
+    base = name.removesuffix("-pair")
+    if base != name and name not in (titles or {}):
+        return f"{_title(base, titles, methods)}, two networks"
+    return _title(name, CONTROLS | dict(titles or {}), methods)
 
 
 def dataset_title(name: str, titles: Mapping[str, str] | None = None) -> str:

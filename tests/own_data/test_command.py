@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html.parser
 import json
+import os
+import signal
 
 import numpy as np
 import pandas as pd
@@ -117,6 +119,16 @@ def test_whatever_ends_the_command_is_one_line(folder, monkeypatch, capsys, erro
     labels()[1].to_csv("labels.csv", index=False)
     assert main(["labels.csv", "--out", "out"]) == code
     assert capsys.readouterr().err.strip() == told
+
+
+def test_sigterm_ends_the_command_with_a_word(folder, monkeypatch, capsys):
+    monkeypatch.setattr(command, "fit", lambda *given, **options: os.kill(os.getpid(), signal.SIGTERM))
+    labels()[1].to_csv("labels.csv", index=False)
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(["labels.csv", "--out", "out"]) == 143
+    assert capsys.readouterr().err.strip() == "Terminated"
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert not (folder / "out").exists()
 
 
 def test_names_do_no_harm(folder):

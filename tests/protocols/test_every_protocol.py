@@ -10,6 +10,7 @@ import torch
 from lib import datasets, methods, networks, protocols
 from lib.crowd.labels import CrowdLabels, CrowdRatings
 from lib.protocols import real_crowds
+from lib.runs import ledger
 from lib.training.recipe import Recipe
 
 every_grid = pytest.mark.parametrize("name", protocols.GRIDS)
@@ -107,3 +108,9 @@ def test_every_method_gets_the_same_network_and_recipe():
     assert {(config.backbone, config.recipe) for config in configs} == {
         ("mlp", Recipe(epochs=50, passes=10, batch_size=64, lr=1e-3))
     }
+
+
+def test_committed_rows_come_from_clean_trees():
+    rows = ledger.reference_rows()
+    assert rows
+    assert not [row["key"] for row in rows if row["provenance"]["code"].endswith("-dirty")]

@@ -382,3 +382,9 @@ def test_groups_join_what_does_not_differ(critical, groups):
     average = pd.Series({"a": 1.0, "b": 2.0, "c": 2.9, "d": 5.0})
     ranks = ranking.Ranks(average, pd.DataFrame(), 0, 0.0, 0.0, critical, "m")
     assert ranks.groups == [tuple(names) for names in groups]
+
+
+def test_controls_have_titles():
+    assert tables.method_title("conal-pair") == "CoNAL, two networks"
+    assert tables.method_title("conal-pair", {"conal-pair": "two"}) == "two"
+    assert tables.method_title("ccc-head") == "CCC, last layer only"
