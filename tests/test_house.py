@@ -1,6 +1,7 @@
-"""The rooms of ``lib``: an import goes down, never up and never round, wherever it stands in a module. And what texts name is there.
+"""The rooms of ``lib``: an import goes down, never up and never round, wherever it stands in a module.
 
 Imports inside functions count like any other. Those under ``TYPE_CHECKING`` count too: what a signature names is known.
+What texts and messages name of ``lib`` is there.
 """
 
 from __future__ import annotations
