@@ -1,11 +1,13 @@
 """The rooms of ``lib``: an import goes down, never up and never round, wherever it stands in a module.
 
 Imports inside functions count like any other. Those under ``TYPE_CHECKING`` count too: what a signature names is known.
+What texts and messages name of ``lib`` is there.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from graphlib import CycleError, TopologicalSorter
 
 import pytest
@@ -69,3 +71,30 @@ def test_no_module_imports_itself_by_way_of_others():
 def test_imports_name_modules_that_there_are():
     strangers = {module: unknown for module, names in IMPORTS.items() if (unknown := names - set(MODULES))}
     assert not strangers
+
+
+def defined(module: str) -> set[str]:
+    """The names that a module binds at its top, by an import too."""
+    found = set()
+    for node in ast.parse(MODULES[module].read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {name.asname or name.name.split(".")[0] for name in node.names}
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        else:
+            found |= {name.id for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)}
+    return found
+
+
+def test_what_texts_and_messages_name_in_lib_is_there():
+    texts = [*MODULES.values(), *(paths.ROOT / name for name in ("README.md", "CONTRIBUTING.md", "data/README.md"))]
+    texts += sorted(paths.NOTEBOOKS.rglob("*.md")) + sorted(paths.NOTEBOOKS.rglob("*.ipynb"))
+    lost = []
+    for text in texts:
+        for named in sorted(set(re.findall(r"\blib(?:\.[A-Za-z_]\w*)+", text.read_text(encoding="utf-8")))):
+            parts = named.split(".")
+            module = next(".".join(parts[:n]) for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in MODULES)
+            rest = named.removeprefix(module).split(".")[1:]
+            if rest and rest[0] not in defined(module):
+                lost.append(f"{text.relative_to(paths.ROOT)}: {named}")
+    assert not lost

@@ -189,7 +189,10 @@ def load(path: str | Path) -> Classifier:
     except Refusal:
         raise
     except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise Refusal(f"{path} is not a classifier written by this program: {error!r}") from error
+        # Without NumPy's words, which advise to load a file of another kind unsafely.
+        raise Refusal(
+            f"{path} is not a classifier written by this program; expected the file DIR/classifier of a run"
+        ) from error
 
 
 def _scale(features: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

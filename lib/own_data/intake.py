@@ -203,7 +203,7 @@ def _check_classes(frame: pd.DataFrame, table: TextTable, options: Options) -> N
         _refuse(
             frame, table, labels == values[broken][0],
             f"the label {values[broken][0]!r} is a measurement, not a class. Divide the numbers into classes first (for "
-            "ratings, see lib.crowd.CrowdRatings)",
+            "ratings, see lib.crowd.labels.CrowdRatings)",
         )  # fmt: skip
     if len(values) > 20 and 2 * len(values) > len(frame):
         raise Refusal(

@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from lib import datasets, paths
 from lib.crowd.labels import CrowdLabels
-from lib.datasets import download
+from lib.datasets import cifar10, download
 from lib.datasets.kinds import CrowdDataset, stratified
 
 
@@ -164,6 +164,11 @@ def test_names_and_info():
         assert entry.title
         assert all(download.source(file).sha256 for file in entry.files)
     assert datasets.info("digits").options["labels_per_item"] == 3.0
+
+
+def test_the_readme_of_data_names_the_test_images_of_cifar10():
+    text = (paths.DATA / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r'`test="([^"]+)"', text)) == set(cifar10.TESTS)
 
 
 @pytest.mark.parametrize("call", [datasets.load, datasets.fingerprint])
