@@ -37,12 +37,13 @@ LONGEST = 40  # characters of a name in a figure
 HEADINGS = {"n_labels": "labels", "n_items": "items", "gain": "gain (bits)", "ask": "best to ask", "votes": "votes for it"}
 SHARES = {"accuracy": "accuracy (%)", "confidence": "confidence (%)", "agreement": "agreement (%)"}
 MEASURES = {"krippendorff_alpha": "Krippendorff's alpha", "cohen_kappa": "Cohen's kappa"}
-# Pictures are legible at half their size; what is wider than the screen, a figure or a table, is scrolled by itself.
+NARROW = 5.8  # inches; figures are legible at half their size, and so this wide on a phone
+# What is wider than the screen, a figure or a table, is scrolled by itself.
 STYLE = """:root{color-scheme:light}
 body{font:16px/1.5 system-ui,sans-serif;color:#222;background:#fff;max-width:60rem;margin:2rem auto;padding:0 1rem}
-body{overflow-wrap:break-word}.wide{overflow-x:auto;margin:1rem 0}img{display:block;width:100%;min-width:480px}
-table{border-collapse:collapse;font-size:14px}th,td{border-bottom:1px solid #ddd;padding:.3rem .7rem;text-align:left}
-th,td{vertical-align:top}td{max-width:20rem}td.number,th.number{text-align:right;white-space:nowrap}
+body{overflow-wrap:break-word}.wide{overflow-x:auto;margin:1rem 0}img{display:block;max-width:100%}
+table{width:max-content;border-collapse:collapse;font-size:14px}th,td{border-bottom:1px solid #ddd;padding:.3rem .7rem}
+th,td{text-align:left;vertical-align:top}td{max-width:20rem}td.number,th.number{text-align:right;white-space:nowrap}
 .lead li{margin:.4rem 0}h2{margin-top:2.5rem}.warning{background:#fff3d6;padding:.6rem 1rem}code{white-space:nowrap}"""
 
 
@@ -72,11 +73,16 @@ def report_page(outcome: Outcome) -> str:
     columns = ["item", "n_labels", "label"]
     if outcome.estimate.told_apart:
         columns += ["confidence", "runner_up", "gain", "ask"]
-        parts.append(_image(relabeling_chart(ranking)[0], "Wrong labels left, against items checked"))
+        chart, _ = relabeling_chart(ranking)
+        chart.set_figwidth(NARROW)
+        parts.append(_image(chart, "Wrong labels left, against items checked"))
         parts.append(
             "<p>First come the items of which one more label is expected to tell most (the gain). Best to ask is the most "
             "reliable annotator who has not labeled the item.</p>"
         )
+    else:
+        order = "with the fewest labels" if outcome.held_out is None else "whose label the classifier finds least probable"
+        parts.append(f"<p>First come the items {order}.</p>")
     parts += [_table(ranking[columns], "to_relabel.csv"), "<h2>Cleaned labels</h2>"]
     if outcome.estimate.told_apart:
         parts.append(_image(_confidence_chart(cleaned), "A histogram of the confidences"))
@@ -145,9 +151,8 @@ def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
     changed, tied = int((voted & (cleaned["label"] != cleaned["majority_vote"])).sum()), int(cleaned["tied"].sum())
     told.append(f"Cleaned labels that differ from the majority vote: {changed:,}. Tied votes: {tied:,}.")
     kind = "one accuracy" if found.model == "one coin" else "a confusion matrix"
-    fitted = (
-        f"Hidden labels were predicted best by {kind} per annotator. The fit has {'' if found.converged else 'not '}converged."
-    )
+    end = "The fit has converged." if found.converged else "The fit has not converged."
+    fitted = f"Held-out labels were predicted best with {kind} per annotator. {end}"
     told.append(fitted if found.told_apart else "Every label counts the same.")
     if (held := outcome.held_out) is not None:
         line = people.iloc[-1]
@@ -204,18 +209,18 @@ def relabeling_chart(ranking: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
 
 def _confidence_chart(cleaned: pd.DataFrame) -> Figure:
     with in_style():
-        fig, axis = plt.subplots(figsize=(8, 3))
+        fig, axis = plt.subplots(figsize=(NARROW, 3))
         axis.hist(100 * cleaned["confidence"], np.linspace(0, 100, 21), rwidth=0.9, color=color("dl-em"))
         axis.set(xlabel="confidence (%)", ylabel="items", xlim=(0, 100))
     return fig
 
 
 def _image(fig: Figure, alt: str) -> str:
-    content = io.BytesIO()
+    content, half = io.BytesIO(), fig.get_figwidth() * fig.dpi / 2
     fig.savefig(content, format="png", metadata={"Software": None})
     plt.close(fig)
     source = base64.b64encode(content.getvalue()).decode()
-    return f'<div class=wide><img alt="{alt}" src="data:image/png;base64,{source}"></div>'
+    return f'<div class=wide><img style="min-width:{half:.0f}px" alt="{alt}" src="data:image/png;base64,{source}"></div>'
 
 
 def _marked(text: str) -> str:

@@ -167,6 +167,7 @@ def test_a_page_without_accuracies_has_no_empty_columns():
     assert ranking[0] == ["item", "labels", "label"]
     assert agreement[1][0] == "Krippendorff&#x27;s alpha"
     assert "All cleaned labels are those of the majority vote" in html
+    assert "First come the items with the fewest labels" in html
 
 
 def test_of_many_who_guess_five_are_named_and_the_others_counted():
