@@ -53,6 +53,8 @@ def report_page(outcome: Outcome) -> str:
     told, warned = sentences(outcome)
     parts = ["<ul class=lead>" + "".join(f"<li>{_marked(text)}</li>" for text in told) + "</ul>"]
     parts += [f"<p class=warning>{_marked(text)}</p>" for text in warned]
+    if notes := outcome.intake.notes:
+        parts.append("<p>How the files were read:</p><ul>" + "".join(f"<li>{_marked(text)}</li>" for text in notes) + "</ul>")
     parts.append("<h2>Annotators</h2>")
     judged = people[people["accuracy"].notna()].sort_values("accuracy", ascending=False, kind="stable")
     if len(judged):
@@ -175,7 +177,7 @@ def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
         )
     if known < FEWEST_KNOWN and found.told_apart and not outcome.shared.detected:
         warned.append(f"The labels show no sign of errors that annotators share, but most such errors leave none. {CURE}")
-    return told, [*warned, *outcome.intake.notes]
+    return told, warned
 
 
 def _percent(value: float, low: float, high: float) -> str:
