@@ -214,6 +214,7 @@ def _confidence_chart(cleaned: pd.DataFrame) -> Figure:
         fig, axis = plt.subplots(figsize=(NARROW, 3))
         axis.hist(100 * cleaned["confidence"], np.linspace(0, 100, 21), rwidth=0.9, color=color("dl-em"))
         axis.set(xlabel="confidence (%)", ylabel="items", xlim=(0, 100))
+        axis.yaxis.get_major_locator().set_params(integer=True)
     return fig
 
 
