@@ -80,7 +80,8 @@ def _run(given: argparse.Namespace) -> None:
     extra = {"match": given.match, "decimal": given.decimal, "device": given.device}
     write(outcome, given.out, settings_of(options, given.labels, source, path, extra))
     told, warned = sentences(outcome)
-    print("\n" + "\n".join([*told, *(f"warning: {text}" for text in warned if text not in outcome.intake.notes)]))
+    notes = outcome.intake.notes[len(intake.notes) :]  # those on the features; the summary has shown the others
+    print("\n" + "\n".join([*(f"note: {text}" for text in notes), *told, *(f"warning: {text}" for text in warned)]))
     print(f"\n{time.monotonic() - started:.0f} s; the report is {Path(given.out) / 'report.html'}")
 
 

@@ -117,7 +117,7 @@ def read_numbers(path: str | Path, decimal: str = "", columns: tuple[str, ...] =
     flat = [name for name in names if features[name].min() == features[name].max()]
     notes = [*table.notes, f"{counted(len(features), 'item')} with {counted(len(names), 'feature')}"]
     if flat and not columns:
-        notes.append(f"the same for all items, and therefore of no use: {shown(flat)}")
+        notes.append(f"features that are the same for all items, and therefore of no use: {shown(flat)}")
     return features, notes
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import re
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -32,44 +33,74 @@ CURE = (
 SHOWN = ("annotators", "to_relabel", "cleaned_labels", "agreement")
 ROWS = 20  # of a table on the page
 LONGEST = 40  # characters of a name in a figure
-STYLE = """body{font:16px/1.5 system-ui,sans-serif;color:#222;max-width:60rem;margin:2rem auto;padding:0 1rem}
-table{border-collapse:collapse;font-size:14px;margin:1rem 0}th,td{border-bottom:1px solid #ddd;padding:.3rem
-.7rem;text-align:left} td.number,th.number{text-align:right}img{max-width:100%}.lead li{margin:.4rem
-0}h2{margin-top:2.5rem}.warning{background:#fff3d6;padding:.6rem 1rem}"""
+# What the columns of the tables are called on the page; other names are shown with spaces. Shares are shown in percent.
+HEADINGS = {"n_labels": "labels", "n_items": "items", "gain": "gain (bits)", "ask": "best to ask", "votes": "votes for it"}
+SHARES = {"accuracy": "accuracy (%)", "confidence": "confidence (%)", "agreement": "agreement (%)"}
+MEASURES = {"krippendorff_alpha": "Krippendorff's alpha", "cohen_kappa": "Cohen's kappa"}
+NARROW = 5.8  # inches; figures are legible at half their size, and so this wide on a phone
+# What is wider than the screen, a figure or a table, is scrolled by itself.
+STYLE = """:root{color-scheme:light}
+body{font:16px/1.5 system-ui,sans-serif;color:#222;background:#fff;max-width:60rem;margin:2rem auto;padding:0 1rem}
+body{overflow-wrap:break-word}.wide{overflow-x:auto;margin:1rem 0}img{display:block;max-width:100%}
+table{width:max-content;border-collapse:collapse;font-size:14px}th,td{border-bottom:1px solid #ddd;padding:.3rem .7rem}
+th,td{text-align:left;vertical-align:top}td{max-width:20rem}td.number,th.number{text-align:right;white-space:nowrap}
+.lead li{margin:.4rem 0}h2{margin-top:2.5rem}.warning{background:#fff3d6;padding:.6rem 1rem}code{white-space:nowrap}"""
 
 
 def report_page(outcome: Outcome) -> str:
     """The page, as text."""
     people, ranking, cleaned, agreement = (outcome.tables[name] for name in SHOWN)
     told, warned = sentences(outcome)
-    parts = ["<ul class=lead>" + "".join(f"<li>{html.escape(text)}</li>" for text in told) + "</ul>"]
-    parts += [f"<p class=warning>{html.escape(text)}</p>" for text in warned]
+    parts = ["<ul class=lead>" + "".join(f"<li>{_marked(text)}</li>" for text in told) + "</ul>"]
+    parts += [f"<p class=warning>{_marked(text)}</p>" for text in warned]
+    if notes := outcome.intake.notes:
+        parts.append("<p>How the files were read:</p><ul>" + "".join(f"<li>{_marked(text)}</li>" for text in notes) + "</ul>")
     parts.append("<h2>Annotators</h2>")
     judged = people[people["accuracy"].notna()].sort_values("accuracy", ascending=False, kind="stable")
     if len(judged):
         ends = judged if len(judged) <= 2 * ROWS else pd.concat([judged.head(ROWS), judged.tail(ROWS)])
         names = ends["annotator"].astype(str).str.slice(0, LONGEST).str.replace("$", r"\$")
-        chart, _ = crowds.accuracies(ends.assign(annotator=names), title="Annotators, judged by the others")
+        title = f"The {ROWS} most and the {ROWS} least accurate of {len(judged):,}" if len(ends) < len(judged) else ""
+        chart, _ = crowds.accuracies(ends.assign(annotator=names), title=title or "Annotators, judged by the others")
         parts.append(_image(chart, "The accuracy of each annotator with its interval"))
-        if len(ends) < len(judged):
-            parts.append(f"<p>The {ROWS} most and the {ROWS} least accurate of {len(judged):,}; all are in annotators.csv.</p>")
+        parts.append(
+            "<p>Whoever seems to guess comes first, then the least accurate. Under confusions, cat → dog (40 %) says that 40 % "
+            "of the cats are labeled dog.</p>"
+        )
     random = people["looks_random"]
     first = pd.concat([people[random], people[~random].sort_values("accuracy", kind="stable")])
-    columns = ["annotator", "n_labels", "accuracy", "ci_low", "ci_high", "confusions", "looks_random"]
+    columns = ["annotator", "n_labels"]
+    columns += ["accuracy", "ci_low", "ci_high", "confusions", "looks_random"] if len(judged) else []
     parts += [_table(first[columns], "annotators.csv"), "<h2>Items to look at again</h2>"]
+    columns = ["item", "n_labels", "label"]
     if outcome.estimate.told_apart:
-        parts.append(_image(relabeling_chart(ranking)[0], "Wrong labels left, against items checked"))
-    parts += [_table(ranking, "to_relabel.csv"), "<h2>Cleaned labels</h2>"]
+        columns += ["confidence", "runner_up", "gain", "ask"]
+        chart, _ = relabeling_chart(ranking)
+        chart.set_figwidth(NARROW)
+        parts.append(_image(chart, "Wrong labels left, against items checked"))
+        parts.append(
+            "<p>First come the items of which one more label is expected to tell most (the gain). Best to ask is the most "
+            "reliable annotator who has not labeled the item.</p>"
+        )
+    else:
+        order = "with the fewest labels" if outcome.held_out is None else "whose label the classifier finds least probable"
+        parts.append(f"<p>First come the items {order}.</p>")
+    parts += [_table(ranking[columns], "to_relabel.csv"), "<h2>Cleaned labels</h2>"]
     if outcome.estimate.told_apart:
         parts.append(_image(_confidence_chart(cleaned), "A histogram of the confidences"))
-    columns = ["item", "label", "confidence", "n_labels", "votes", "majority_vote"]
+    columns = ["item", "label", *(["confidence"] if outcome.estimate.told_apart else []), "n_labels", "votes", "majority_vote"]
     differ = (cleaned["n_labels"] > 0) & (cleaned["label"] != cleaned["majority_vote"])
-    parts.append("<p>Items whose cleaned label differs from the vote, or whose vote is tied:</p>")
-    parts += [_table(cleaned.loc[differ, columns], "cleaned_labels.csv"), "<h2>Agreement</h2>"]
-    parts.append(_table(agreement, "agreement.csv"))
+    if differ.any():
+        parts.append("<p>Items whose cleaned label differs from the majority vote, or whose vote is tied (cat|dog):</p>")
+        parts.append(_table(cleaned.loc[differ, columns], "cleaned_labels.csv"))
+    else:
+        parts.append("<p>All cleaned labels are those of the majority vote, and no vote is tied. See cleaned_labels.csv.</p>")
+    parts.append("<h2>Agreement</h2><p>Krippendorff's alpha of all, then Cohen's kappa of each two who share items.</p>")
+    parts.append(_table(agreement.assign(measure=agreement["measure"].replace(MEASURES)), "agreement.csv"))
     body = "\n".join(parts)
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Report on labels</title>'
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><title>Report on labels</title>'
         f"<style>{STYLE}</style></head><body><h1>Report on {len(outcome.intake.crowd):,} labels</h1>\n{body}\n</body></html>\n"
     )
 
@@ -82,7 +113,7 @@ def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
     labeled, compared = (int((crowd.labels_per_item >= least).sum()) for least in (1, 2))
     told = [
         f"{counted(crowd.n_annotators, 'annotator')} gave {counted(len(crowd), 'label')} to {counted(labeled, 'item')} in "
-        f"{crowd.n_classes} classes. Two labels or more, so that annotators can be compared: {counted(compared, 'item')}."
+        f"{crowd.n_classes} classes. Annotators can be compared on items with two labels or more: {compared:,}."
     ]
     warned = []
     if np.isfinite(top["value"]):
@@ -110,7 +141,7 @@ def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
                 f"{low:,.0f} to {high:,.0f}, measured by hiding known classes, which must be of items chosen at random."
                 if known >= FEWEST_KNOWN
                 else f"from {low:,.0f}, if annotators err independently, to {high:,.0f}, if they share as many errors as they "
-                "make on their own. Confidences and intervals allow for half as many."
+                "make on their own. Confidences and intervals assume half as many shared errors as that."
             )
         )
     else:
@@ -122,9 +153,8 @@ def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
     changed, tied = int((voted & (cleaned["label"] != cleaned["majority_vote"])).sum()), int(cleaned["tied"].sum())
     told.append(f"Cleaned labels that differ from the majority vote: {changed:,}. Tied votes: {tied:,}.")
     kind = "one accuracy" if found.model == "one coin" else "a confusion matrix"
-    fitted = (
-        f"Hidden labels were predicted best by {kind} per annotator. The fit has {'' if found.converged else 'not '}converged."
-    )
+    end = "The fit has converged." if found.converged else "The fit has not converged."
+    fitted = f"Held-out labels were predicted best with {kind} per annotator. {end}"
     told.append(fitted if found.told_apart else "Every label counts the same.")
     if (held := outcome.held_out) is not None:
         line = people.iloc[-1]
@@ -137,7 +167,7 @@ def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
         warned.append("Annotators agree no more than by chance: the labels may say nothing about the classes.")
     names = people.loc[people["looks_random"], "annotator"].astype(str).tolist()
     if names:
-        rest = ", ..." if len(names) > 5 else ""
+        rest = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
         told.append(f"Annotators who seem to guess ({len(names):,}): {', '.join(names[:5])}{rest}.")
     if found.told_apart and not found.converged:
         warned.append("The fit had not converged when it was stopped: treat confidences with caution.")
@@ -147,7 +177,7 @@ def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
         )
     if known < FEWEST_KNOWN and found.told_apart and not outcome.shared.detected:
         warned.append(f"The labels show no sign of errors that annotators share, but most such errors leave none. {CURE}")
-    return told, [*warned, *outcome.intake.notes]
+    return told, warned
 
 
 def _percent(value: float, low: float, high: float) -> str:
@@ -181,30 +211,51 @@ def relabeling_chart(ranking: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
 
 def _confidence_chart(cleaned: pd.DataFrame) -> Figure:
     with in_style():
-        fig, axis = plt.subplots(figsize=(8, 3))
-        axis.hist(cleaned["confidence"], np.linspace(0, 1, 21), rwidth=0.9, color=color("dl-em"))
-        axis.set(xlabel="confidence", ylabel="items", xlim=(0, 1))
+        fig, axis = plt.subplots(figsize=(NARROW, 3))
+        axis.hist(100 * cleaned["confidence"], np.linspace(0, 100, 21), rwidth=0.9, color=color("dl-em"))
+        axis.set(xlabel="confidence (%)", ylabel="items", xlim=(0, 100))
+        axis.yaxis.get_major_locator().set_params(integer=True)
     return fig
 
 
 def _image(fig: Figure, alt: str) -> str:
-    content = io.BytesIO()
+    content, half = io.BytesIO(), fig.get_figwidth() * fig.dpi / 2
     fig.savefig(content, format="png", metadata={"Software": None})
     plt.close(fig)
-    return f'<img alt="{alt}" src="data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}">'
+    source = base64.b64encode(content.getvalue()).decode()
+    return f'<div class=wide><img style="min-width:{half:.0f}px" alt="{alt}" src="data:image/png;base64,{source}"></div>'
+
+
+def _marked(text: str) -> str:
+    """Escaped, with the command's options so marked that no line breaks in them."""
+    return re.sub(r"(?<![^\s(])--[a-z-]+( [A-Z]+\b)?", r"<code>\g<0></code>", html.escape(text))
 
 
 def _table(table: pd.DataFrame, file: str) -> str:
-    """The first rows of a table, escaped."""
-    numbers = set(table.select_dtypes("number").columns)
-    kinds = [' class="number"' if name in numbers else "" for name in table.columns]
-    rows = [("th", [str(name).replace("_", " ") for name in table.columns])]
-    rows += [("td", map(_cell, row)) for row in table.head(ROWS).itertuples(index=False)]
+    """The first rows of a table, escaped, in words and units for a reader."""
+    shown, columns = table.head(ROWS), {}
+    for name in shown.columns.drop(["ci_high"], errors="ignore"):
+        values = shown[name]
+        if name == "ci_low":
+            unit = 100 if "accuracy" in shown else 1
+            columns["95 % interval"] = [_interval(*ends, unit) for ends in zip(values, shown["ci_high"], strict=True)]
+        elif name in SHARES:
+            columns[SHARES[name]] = ["" if np.isnan(value) else f"{100 * value:.1f}" for value in values]
+        else:
+            columns[HEADINGS.get(name, name.replace("_", " "))] = list(map(_cell, values))
+    numbers = {*SHARES.values(), "95 % interval", "labels", "items", "gain (bits)", "votes for it", "value"}
+    kinds = [' class="number"' if name in numbers else "" for name in columns]
+    rows = [("th", columns), *(("td", row) for row in zip(*columns.values(), strict=True))]
     lines = (
         "".join(f"<{tag}{kind}>{html.escape(text)}</{tag}>" for kind, text in zip(kinds, row, strict=True)) for tag, row in rows
     )
-    rest = f"The first {ROWS} of {len(table):,} rows; all are in {file}." if len(table) > ROWS else file
-    return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table><p>{rest}</p>"
+    rest = f"The first {ROWS} of {len(table):,} rows; all are in {file}." if len(table) > ROWS else f"Also in {file}."
+    return f"<div class=wide><table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table></div><p>{rest}</p>"
+
+
+def _interval(low: float, high: float, unit: int) -> str:
+    digits = 1 if unit == 100 else 2
+    return "" if np.isnan(low) else f"{unit * low:.{digits}f} to {unit * high:.{digits}f}"
 
 
 def _cell(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import html.parser
 import json
 import os
@@ -71,6 +72,10 @@ def test_with_features_and_then_new_items(folder, monkeypatch, capsys):
     x = pd.DataFrame({"item": [f"item {i}" for i in range(60)], "x": y * 4 + rng.normal(size=60), "flat": 1.0})
     x.to_csv("x.csv", index=False)
     assert main(["labels.csv", "--features", "x.csv", "--out", "out"]) == 0
+    flat = "features that are the same for all items, and therefore of no use: 'flat'"
+    assert f"note: {flat}\n" in capsys.readouterr().out
+    said = html.unescape((folder / "out" / "report.html").read_text(encoding="utf-8"))
+    assert f"<p>How the files were read:</p><ul><li>60 items with 2 features</li><li>{flat}</li></ul>" in said
     people = pd.read_csv("out/annotators.csv").set_index("annotator")
     assert people.loc["classifier", "accuracy"] > 0.8
     x.iloc[:7].to_csv("new.csv", index=False)

@@ -59,7 +59,7 @@ def test_decimal_commas(tmp_path):
 
 def test_constant_columns_are_said(tmp_path):
     _, notes = read_numbers(written(tmp_path, "item,x,y\na,0.1,1\nb,0.1,2\n"))
-    assert notes[-1] == "the same for all items, and therefore of no use: 'x'"
+    assert notes[-1] == "features that are the same for all items, and therefore of no use: 'x'"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -133,3 +135,45 @@ def test_where_matrices_would_not_fit_there_is_one_accuracy_an_annotator(monkeyp
     assert (people["confusions"] == "").all()
     monkeypatch.undo()
     assert fit(frame).estimate.model == "full matrices"
+
+
+def cells(html: str) -> list[list[list[str]]]:
+    """The cells of each row of each table of a page."""
+    tables = [re.findall("<tr>(.*?)</tr>", part) for part in re.findall("<table>(.*?)</table>", html)]
+    return [[re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in rows] for rows in tables]
+
+
+def test_the_page_shows_percent_and_units_in_tables_that_scroll_by_themselves():
+    found = fit(labels(names=[f"who {i}" for i in range(8)], classes=("a", "b", "c"))[1])
+    html = page.report_page(found)
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in html
+    assert html.count("<table>") == html.count("<div class=wide><table>") == 4
+    people, ranking, cleaned, agreement = cells(html)
+    assert people[0] == ["annotator", "labels", "accuracy (%)", "95 % interval", "confusions", "looks random"]
+    worst = found.tables["annotators"].sort_values(["looks_random", "accuracy"], ascending=[False, True]).iloc[0]
+    assert people[1][2:4] == [f"{100 * worst.accuracy:.1f}", f"{100 * worst.ci_low:.1f} to {100 * worst.ci_high:.1f}"]
+    assert ranking[0] == ["item", "labels", "label", "confidence (%)", "runner up", "gain (bits)", "best to ask"]
+    assert cleaned[0] == ["item", "label", "confidence (%)", "labels", "votes for it", "majority vote"]
+    alpha = found.tables["agreement"].iloc[0]
+    assert agreement[1][:1] == ["Krippendorff&#x27;s alpha"]
+    assert f"{alpha.ci_low:.2f} to {alpha.ci_high:.2f}" in agreement[1]
+    assert "<code>--known FILE</code>, <code>--known-column COLUMN</code> or <code>--trusted ANNOTATOR</code>" in html
+
+
+def test_a_page_without_accuracies_has_no_empty_columns():
+    html = page.report_page(fit(labels(per_item=1)[1]))
+    people, ranking, agreement = cells(html)
+    assert people[0] == ["annotator", "labels"]
+    assert ranking[0] == ["item", "labels", "label"]
+    assert agreement[1][0] == "Krippendorff&#x27;s alpha"
+    assert "All cleaned labels are those of the majority vote" in html
+    assert "First come the items with the fewest labels" in html
+
+
+def test_of_many_who_guess_five_are_named_and_the_others_counted():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 240)
+    says = {f"good {i}": np.where(rng.random(240) < 0.9, y, rng.integers(0, 3, 240)) for i in range(6)}
+    says |= {f"guesses {i}": rng.integers(0, 3, 240) for i in range(7)}
+    told, _ = page.sentences(fit(table([(i, who, f"c{said[i]}") for who, said in says.items() for i in range(240)])))
+    assert told[-1] == f"Annotators who seem to guess (7): {', '.join(f'guesses {i}' for i in range(5))} and 2 more."
