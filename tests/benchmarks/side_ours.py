@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import time
 from collections.abc import Callable
 from functools import partial
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -119,7 +119,7 @@ def ccc_step(data: Arrays, network: str, gradient: str, widths: list[int], rate:
     model.gradient, model.rate, model.n_groups = gradient, rate, int(data["n_groups"])
     model.groups = [torch.from_numpy(data[f"groups{number}"]) for number in (0, 1)]
     meta = [(torch.from_numpy(data[f"meta_x{n}"]), torch.from_numpy(data[f"meta_label{n}"])) for n in (0, 1)]
-    model.meta_sets = [SimpleNamespace(next=lambda part=part: part) for part in meta]
+    model.meta_sets = [itertools.repeat(part) for part in meta]
     triples = [torch.from_numpy(part.copy()) for part in (crowd.item, crowd.annotator, crowd.label)]
     batch = Batch(x, torch.arange(len(x)), *triples)
     identity = torch.eye(crowd.n_classes).repeat(crowd.n_annotators, 1, 1)
