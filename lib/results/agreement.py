@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Mapping
 
@@ -11,6 +12,8 @@ from lib.results.project import Project, source_of
 from lib.results.verdicts import Claim
 
 __all__ = ["disagreements"]
+
+SHOWN_AS = ("text/plain", "text/html")  # the second is what GitHub, JupyterLab and the site show
 
 
 def disagreements(project: Project, rows: Mapping[str, Mapping]) -> list[str]:
@@ -45,7 +48,7 @@ def _first_difference(name: str, there: str, made: str) -> list[str]:
 
 
 def _wrong_claims(project: Project, rows: Mapping[str, Mapping]) -> list[str]:
-    found, lines = [], {stem: _lines(notebook) for stem, notebook in project.notebooks.items()}
+    found, lines = [], {(stem, kind): _lines(book, kind) for stem, book in project.notebooks.items() for kind in SHOWN_AS}
     for claim in project.claims.values():
         place = f"figures/{claim.notebook}/claims.json, claim {claim.id!r}"
         if lost := [key for key in claim.keys if key not in rows]:
@@ -57,16 +60,20 @@ def _wrong_claims(project: Project, rows: Mapping[str, Mapping]) -> list[str]:
             for name in ("ours", "low", "high", "seeds", "verdict", "shown")
             if getattr(claim, name) != getattr(again, name)
         ]
-        if not any(_shows(line, claim) for line in lines.get(claim.notebook, ())):
-            wanted = f"{claim.statement!r} with {claim.shown} and {claim.verdict!r}"
-            found.append(f"{place}: notebooks/{claim.notebook}.ipynb shows no line {wanted}")
+        for kind in SHOWN_AS:
+            if not any(_shows(line, claim) for line in lines.get((claim.notebook, kind), ())):
+                wanted = f"{claim.statement!r} with {claim.shown} and {claim.verdict!r}"
+                found.append(f"{place}: notebooks/{claim.notebook}.ipynb shows no line {wanted} ({kind})")
     return found
 
 
-def _lines(notebook: Mapping) -> list[str]:
-    """The lines of text that a notebook's outputs show."""
+def _lines(notebook: Mapping, kind: str) -> list[str]:
+    """The lines of text that a notebook's outputs show; a row of an HTML table is one, its cells apart by blanks."""
     outputs = (output for cell in notebook["cells"] for output in cell.get("outputs", ()))
-    texts = ("".join(output.get("data", {}).get("text/plain", "")) for output in outputs)
+    texts = ["".join(output.get("data", {}).get(kind, "")) for output in outputs]
+    if kind == "text/html":
+        rows = (re.sub(r"\s+", " ", text) for text in texts)
+        texts = [html.unescape(re.sub(r"<[^>]*>", " ", row.replace("</tr>", "\n"))) for row in rows]
     return [line.strip() for text in texts for line in text.splitlines()]
 
 

@@ -345,23 +345,24 @@ def chance(claims: Iterable[Claim]) -> tuple[int, float]:
     return tried, 0.025 * tried
 
 
-def holm(claims: Iterable[Claim]) -> set[str]:
-    """The ids of the headline differences that stay above zero when a notebook's headline claims are taken together.
+def holm(claims: Iterable[Claim]) -> dict[str, bool]:
+    """Headline differences by id: whether each stays above zero when a notebook's headline claims are taken together.
 
     Holm's step-down rule on the two-sided t-tests within each notebook, for a family-wise error of 5 %. A statement in
-    parts counts with its least certain part, so ``claims`` are all, headlines or not.
+    parts counts with its least certain part, so ``claims`` are all, headlines or not. What was not tested (a fact, a value,
+    a difference without runs) is left out.
     """
     known = {claim.id: claim for claim in claims}
     by_notebook: dict[str, list[tuple[float, str]]] = {}
     for claim in known.values():
         if claim.headline and (p := _p_value(claim, known)) is not None:
             by_notebook.setdefault(claim.notebook, []).append((p, claim.id))
-    kept = set()
+    kept = {}
     for tests in by_notebook.values():
+        stays = True
         for place, (p, id) in enumerate(sorted(tests)):
-            if p > 0.05 / (len(tests) - place):
-                break
-            kept.add(id)
+            stays = stays and p <= 0.05 / (len(tests) - place)
+            kept[id] = stays
     return kept
 
 

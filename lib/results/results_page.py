@@ -39,8 +39,9 @@ def _intro(project: Project) -> str:
     claims = project.claims.values()
     tried, by_chance = chance(claims)
     good = (*HELD, "direction only")
-    tested = [c for c in claims if c.headline and c.verdict in good and (c.kind == "difference" or c.parts)]
-    stay = len(holm(claims) & {claim.id for claim in tested})
+    kept = holm(claims)
+    tested = [claim for claim in claims if claim.id in kept and claim.verdict in good]
+    stay = sum(kept[claim.id] for claim in tested)
     rules = "\n".join(f"- **{verdict}**: {words}." for verdict, words in VERDICTS.items())
     overs = Counter(claim.over for claim in claims if claim.low is not None)
     contents = [f"{_to(RULES)}, and how many there are of each"]
@@ -100,7 +101,7 @@ def _paper_page(project: Project, slug: str) -> str:
     left = "\n".join(f"- {text}" for text in entry["left"])
     # Whether the claims about differences stay above zero when they are tested together.
     kept = holm(project.claims.values())
-    words = [("yes" if c.id in kept else "no") if c.kind == "difference" or c.parts else "–" for c in heads]
+    words = [{True: "yes", False: "no", None: "–"}[kept.get(claim.id)] for claim in heads]
     table = markdown(Table(_claims_table(heads).assign(**{"above zero after Holm": words}))) if heads else "None."
     return f"""## {_heading(entry)}
 
@@ -158,7 +159,8 @@ def _claims_by_origin(project: Project) -> str:
         for stem in project.notebooks:
             own = [claim for claim in found if claim.notebook == stem]
             if own:
-                parts.append(_folded(f"{project.title(stem)}: {len(own)} claims", markdown(_claims_table(own))))
+                title = f"{project.title(stem)}: {len(own)} claim{'s' if len(own) > 1 else ''}"
+                parts.append(_folded(title, markdown(_claims_table(own))))
     return "\n".join(parts)
 
 

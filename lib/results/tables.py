@@ -16,7 +16,8 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from lib import datasets, methods
+from lib import datasets
+from lib.results.titles import method_title
 
 __all__ = [
     "COLUMNS", "MISSING", "Table", "dataset_title", "facts", "is_share", "markdown", "method_title", "metric_title", "number",
@@ -51,6 +52,17 @@ METRICS = {
     "label_r2": "R² of the estimated training ratings",
     "label_mae": "mean absolute error of the estimated training ratings",
     "bias_error": "error of the biases (RMS over ratings)",
+    "posterior_error": "error of the classifier (L1 to the true probabilities, 0 to 2)",
+    "held_out_acc": "accuracy on held-out items",
+    "student_test_acc_used": "student's test accuracy, epoch that is used",
+    "student_train_acc": "student's accuracy on the training items",
+    "student_held_out": "student's log-likelihood of held-out labels (nats per label)",
+    "annotators_in_first_bin": "annotators in the first bin",
+    "inside_the_funnel": "annotators inside the funnel",
+    "std_between_annotators": "standard deviation between annotators",
+    "distance_percentile_10_thousandths": "distance between annotators, 10th percentile (thousandths)",
+    "distance_percentile_90_thousandths": "distance between annotators, 90th percentile (thousandths)",
+    "mean_distance_thousandths": "distance between annotators, mean (thousandths)",
 }
 FACTS = {
     "items": "items",
@@ -143,32 +155,16 @@ def _fact(value: object) -> str:
     return f"{value:.0f}" if value == int(value) else f"{value:.4g}"
 
 
-# Forms of CCC that protocols name; no methods of the catalogue.
-CONTROLS = {"ccc-head": "CCC, last layer only", "ccc-own-set": "CCC, each network corrected by its own set"}
-
-
 def is_share(metric: str) -> bool:
     """Whether a metric is a share, such as that of right answers, kept as 0..1 in rows and shown in percent."""
     return not metric.endswith("_pct") and not SHARES.isdisjoint(metric.split("_"))
 
 
-def method_title(name: str, titles: Mapping[str, str] | None = None) -> str:
-    """The caller's title for a method, else the catalogue's or that of a control, else its bare name."""
-    base = name.removesuffix("-pair")
-    if base != name and name not in (titles or {}):
-        return f"{_title(base, titles, methods)}, two networks"
-    return _title(name, CONTROLS | dict(titles or {}), methods)
-
-
 def dataset_title(name: str, titles: Mapping[str, str] | None = None) -> str:
     """The caller's title for a data set, else the catalogue's, else its bare name."""
-    return _title(name, titles, datasets)
-
-
-def _title(name: str, titles: Mapping[str, str] | None, catalogue) -> str:
     if titles and name in titles:
         return titles[name]
-    return catalogue.info(name).title if name in catalogue.names() else name
+    return datasets.info(name).title if name in datasets.names() else name
 
 
 def metric_title(metric: str, titles: Mapping[str, str] | None = None) -> str:

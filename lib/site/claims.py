@@ -9,10 +9,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lib import paths
-from lib.methods import CATALOGUE
+from lib.results.titles import method_title
 from lib.results.verdicts import ORIGINS, VERDICTS, Claim
 
 PAPERS = {"crowd-layer": "Crowd Layer", "geocrowdnet": "GeoCrowdNet", "ccc": "CCC", "kd-crowd": "KD-Crowd"}
+# The titles of the catalogue of data sets, which cannot be imported without torch.
+DATASETS = {
+    "cats_dogs": "CIFAR-10, cats and dogs",
+    "cifar10": "CIFAR-10, simulated annotators",
+    "cifar10n": "CIFAR-10N",
+    "conll_ner": "CoNLL-2003 NER",
+    "digits": "Digits, simulated annotators",
+    "fashion_mnist": "Fashion-MNIST, simulated annotators",
+    "fashion_mnist_machines": "Fashion-MNIST, machine annotators",
+    "identifiability": "Identifiability, all known",
+    "labelme": "LabelMe",
+    "mnist_machines": "MNIST, machine annotators",
+    "moviereviews": "Movie reviews",
+    "music": "Music genre",
+    "sentiment_polarity": "Sentiment polarity",
+}
 # Of few different values: each is written once, and rows have its place.
 _POOLED = ("notebook", "paper", "locator", "origin", "dataset", "unit", "scale", "kind", "verdict")
 _SHOWN = (*_POOLED, "id", "statement", "headline", "methods", "paper_value", "ours", "low", "high", "seeds", "band", "shown")
@@ -48,7 +64,8 @@ def write_explorer(target: Path, claims: Sequence[Claim]) -> None:
         "pools": pools,
         "rows": [[pools[name].index(cell) if name in pools else cell for name, cell in line.items()] for line in cells],
         "papers": PAPERS | {"": "none of the four"},
-        "methods": {name: CATALOGUE[name].title if name in CATALOGUE else name for claim in claims for name in claim.methods},
+        "methods": {name: method_title(name) for claim in claims for name in claim.methods},
+        "datasets": DATASETS,
         "verdicts": VERDICTS,
         "origins": ORIGINS,
     }

@@ -54,8 +54,9 @@ def write(folder: Path, notebooks: Sequence[Page], figures: Sequence[Figure], cl
     put("dawid-skene", _fill("dawid-skene", lesson=(paths.SITE_SOURCES / "lesson.html").read_text(encoding="utf-8")))
     words = "\n\n".join(f"{term}\n    {text}" for term, text in told["glossary"].items())
     put("glossary", _fill("glossary", words=f"```{{glossary}}\n{words}\n```"))
+    # Both are lists of wide tables with their own contents at the top: without the side bar the tables fit.
     for name, file in (("results-in-full", paths.ROOT / "RESULTS.md"), ("map", paths.NOTEBOOKS / "README.md")):
-        put(name, linked(file.read_text(encoding="utf-8"), file))
+        put(name, "---\nhtml_theme.sidebar_secondary.remove: true\n---\n\n" + linked(file.read_text(encoding="utf-8"), file))
 
 
 def _fill(name: str, **parts: str) -> str:

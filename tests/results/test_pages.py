@@ -71,7 +71,10 @@ def project(tmp_path, monkeypatch, rows) -> Project:
         "data": ["labelme"],
     }
     first = {"cell_type": "markdown", "source": "# 10 · Toy\n\n<!-- generated:header -->\n<!-- end -->\n\nRest."}
-    output = {"output_type": "execute_result", "data": {"text/plain": repr(book.table())}}
+    output = {
+        "output_type": "execute_result",
+        "data": {"text/plain": repr(book.table()), "text/html": book.table()._repr_html_()},
+    }
     cells = [first, {"cell_type": "code", "source": "book.table()", "outputs": [output]}]
     for folder in ("notebooks", "data"):
         (tmp_path / folder).mkdir()
@@ -161,6 +164,12 @@ FALSIFIED = [
     ("figures/10_toy/table.csv", "(?<=,0)\\.851", ".852", "RESULTS.md, line "),
     ("figures/10_toy/table.csv", "(?<=,0)\\.001", ".002", "README.md, line "),
     ("notebooks/10_toy.ipynb", r"85\.1 (?=\[)", "85.2 ", f"{CLAIM}ccuracy': notebooks/10_toy.ipynb shows no line 'A has this"),
+    (
+        "notebooks/10_toy.ipynb",
+        r"(?<=>)85\.1 (?=\[)",
+        "85.2 ",
+        f"{CLAIM}ccuracy': notebooks/10_toy.ipynb shows no line 'A has this",
+    ),
     ("notebooks/10_toy.ipynb", r"reproduced(?=\\n)", "contradicted", f"{CLAIM}ccuracy': notebooks/10_toy.ipynb shows no line"),
     ("notebooks/10_toy.ipynb", r"reproduced(?= \| quick)", "contradicted", "notebooks/10_toy.ipynb, first cell, line "),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -388,3 +389,15 @@ def test_controls_have_titles():
     assert tables.method_title("conal-pair") == "CoNAL, two networks"
     assert tables.method_title("conal-pair", {"conal-pair": "two"}) == "two"
     assert tables.method_title("ccc-head") == "CCC, last layer only"
+    assert tables.method_title("dl-em+kd+elr") == "DL-EM + KD-Crowd, robust learner on"
+
+
+RAW = re.compile(r"[a-z0-9]+([-+_][a-z0-9]+)+")
+
+
+@pytest.mark.parametrize("file", sorted((paths.ROOT / "figures").glob("*/table.csv")), ids=lambda file: file.parent.name[:2])
+def test_no_committed_table_shows_a_raw_key(file):
+    table = pd.read_csv(file, dtype={"paper": str}, keep_default_na=True).fillna({"case": ""})
+    assert {name for name in table["metric"] if name.removesuffix("_pct") not in tables.METRICS} == set()
+    assert {name for name in map(tables.method_title, table["method"]) if RAW.fullmatch(name)} <= {"cross-entropy"}
+    assert {name for name in map(tables.dataset_title, table["dataset"]) if RAW.fullmatch(name)} == set()

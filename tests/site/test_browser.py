@@ -165,6 +165,18 @@ def serious(page, scheme: str, name: str) -> list[str]:
     ]
 
 
+def test_a_long_title_stays_in_the_line_above_the_page(browser, address):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    tall = {}
+    for name in (name for name in READ if name.startswith("notebooks/")):
+        page.goto(address + name, wait_until="domcontentloaded", timeout=60_000)
+        height = page.eval_on_selector(".bd-breadcrumbs", "list => list.getBoundingClientRect().height")
+        if height > 30:
+            tall[name] = height
+    page.close()
+    assert tall == {}
+
+
 @pytest.mark.parametrize("scheme", RULES)
 def test_axe_finds_nothing_serious(browser, address, scheme):
     page = browser.new_page(color_scheme=scheme)
@@ -338,4 +350,11 @@ def test_pages_can_be_read_without_javascript(browser, address):
     assert not page.is_visible("#listed")
     assert page.locator("noscript table.words tbody tr").count() > 20
     assert page.get_attribute("noscript a", "href") == "results-in-full.html"
+    page.goto(address + "slides/00_start_here.html")
+    slides = page.locator("main.slides > section").all()
+    tops = [slide.bounding_box()["y"] for slide in slides]
+    assert len(slides) > 15
+    assert tops == sorted(set(tops))
+    assert all(slide.is_visible() and slide.bounding_box()["width"] <= PHONE["width"] for slide in slides)
+    assert all(part.is_visible() for part in page.locator(".fragment").all())
     context.close()

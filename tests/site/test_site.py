@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from lib import paths
+from lib import datasets, paths
 from lib.aggregation.dawid_skene import dawid_skene
 from lib.crowd.labels import CrowdLabels
-from lib.results.verdicts import Claim
+from lib.results.verdicts import Claim, load
 from lib.site import claims, copies, leaderboard, pages
 
 SITE = Path(claims.__file__).parent
@@ -51,6 +51,18 @@ def test_the_explorer_holds_its_data_under_200_kb(tmp_path):
     assert len(data["rows"]) == 900
     assert text.count("</script>") == 1
     assert not re.search(r'(src|href)="(https?:)?//', text)
+
+
+def test_the_explorer_names_methods_and_data_sets_in_words(tmp_path):
+    committed = list(load(paths.ROOT / "figures").values())
+    claims.write_explorer(tmp_path / "explorer.html", committed)
+    data = json.loads(re.search(r"const DATA = (.*);\n", (tmp_path / "explorer.html").read_text(encoding="utf-8"))[1])
+    keys = {name for line in data["pools"]["dataset"] for name in line.split(", ") if name in datasets.names()}
+    assert len(keys) > 10
+    assert {name: data["datasets"].get(name) for name in keys} == {name: datasets.info(name).title for name in keys}
+    assert [title for title in data["methods"].values() if re.fullmatch(r"[a-z0-9]+([-+_][a-z0-9]+)+", title)] == [
+        "cross-entropy"
+    ]
 
 
 @pytest.mark.parametrize(
