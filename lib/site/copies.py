@@ -66,7 +66,7 @@ def figures(target: Path) -> list[Figure]:
         ValueError: a figure has no alt text beside it.
     """
     found = []
-    for file in paths.figures().glob("*/*.csv"):
+    for file in (*paths.figures().glob("*/*.csv"), *paths.figures().glob("*/table.md")):  # notebooks link to both
         (target / file.parent.name).mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target / file.parent.name / file.name)
     for file in sorted(paths.figures().glob("*/*.png")):

@@ -165,18 +165,6 @@ def serious(page, scheme: str, name: str) -> list[str]:
     ]
 
 
-def test_a_long_title_stays_in_the_line_above_the_page(browser, address):
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    tall = {}
-    for name in (name for name in READ if name.startswith("notebooks/")):
-        page.goto(address + name, wait_until="domcontentloaded", timeout=60_000)
-        height = page.eval_on_selector(".bd-breadcrumbs", "list => list.getBoundingClientRect().height")
-        if height > 30:
-            tall[name] = height
-    page.close()
-    assert tall == {}
-
-
 @pytest.mark.parametrize("scheme", RULES)
 def test_axe_finds_nothing_serious(browser, address, scheme):
     page = browser.new_page(color_scheme=scheme)
