@@ -22,12 +22,11 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from lib.plotting.style import BLUE, GRAY, GREEN, PAPER, RED, color, in_style, look, marker
+from lib.plotting.style import GRAY, PAPER, color, in_style, look, marker
 from lib.results.tables import dataset_title, is_share, method_title, metric_title
 
-__all__ = ["bars", "best_to_last", "curves", "dots", "dumbbells", "error_grid", "error_lines", "simplex"]
+__all__ = ["bars", "best_to_last", "curves", "dots", "dumbbells"]
 
 Titles = Mapping[str, str] | None
 BEST, LAST = "test_acc_best", "test_acc_last"
@@ -50,7 +49,7 @@ def bars(table: pd.DataFrame, metric: str | None = None, title: str = "", titles
     if len(chosen) != 1 or chosen[0] not in there:
         raise ValueError(f"choose one metric of the table; found {', '.join(there) or 'none'}, asked for {metric!r}")
     data = table[table["metric"] == chosen[0]].reset_index(drop=True)
-    factor = _factor(chosen[0])
+    factor = factor_of(chosen[0])
     with in_style():
         fig, panels = _methods_down(data, titles)
         fig.set_size_inches(8, max(3.0, 1.7 + 0.42 * data["method"].nunique()))
@@ -224,7 +223,8 @@ def _head(fig: Figure, panels: list[tuple[Axes, pd.DataFrame]], title: str) -> N
         fig.suptitle(title, fontsize=14)
 
 
-def _factor(metric: str) -> int:
+def factor_of(metric: str) -> int:
+    """What a metric is multiplied with to be drawn: 100 for a share, which is drawn in percent."""
     return 100 if is_share(metric) else 1
 
 
@@ -261,18 +261,18 @@ def curves(
     n_seeds.
     """
     histories = _histories(rows, metric)
-    data = _over_seeds(histories, ["dataset", "case", "method", "epoch"])
+    data = over_seeds(histories, ["dataset", "case", "method", "epoch"])
     with in_style():
         fig, panels = _panels(histories, titles)
         for axis, part in panels:
-            _lines(axis, part, "epoch", "value", "method", "band")
+            lines_over_runs(axis, part, "epoch", "value", "method", "band")
             every = max(1, part["epoch"].nunique() // 6)
             for place, drawn in enumerate(axis.lines):  # marks not all at one epoch
                 drawn.set_markevery((place * every // len(axis.lines), every))
             axis.set_xlabel("epoch")
         panels[0][0].set_ylabel(ylabel or metric_title(metric, titles))
         _head(fig, panels, title)
-        _legend(fig, data, "method", titles, "band")
+        legend_of_methods(fig, data, "method", titles, "band")
     return fig, data
 
 
@@ -282,7 +282,7 @@ def _histories(rows: Iterable[dict | None], metric: str) -> pd.DataFrame:
     parts, lengths = [], defaultdict(set)
     for row in runs:
         if metric in row["history"]:
-            values = _factor(metric) * np.array(row["history"][metric], dtype=float)
+            values = factor_of(metric) * np.array(row["history"][metric], dtype=float)
             place = {name: row["config"][name] for name in ("dataset", "case", "method")}
             parts.append(pd.DataFrame(place | {"epoch": np.arange(1, len(values) + 1), "value": values}))
             lengths[tuple(place.values())].add(len(values))
@@ -295,96 +295,18 @@ def _histories(rows: Iterable[dict | None], metric: str) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def error_lines(
-    frame: pd.DataFrame, x: str, y: str, *, xlabel: str, ylabel: str, titles: Titles = None
-) -> tuple[Figure, pd.DataFrame]:
-    """How an error falls: mean with error bars against a size, on logarithmic axes, a line a method.
-
-    ``frame`` has one line a run, with columns ``method``, ``x`` and ``y``, both positive. Returns the figure and columns
-    method, x, mean, std, n_seeds.
-    """
-    _check_columns(frame, ["method", x, y])
-    if frame.empty:
-        raise ValueError("there is nothing to draw: the table has no lines")
-    for name in (x, y):
-        if not (frame[name] > 0).all():
-            raise ValueError(f"a logarithmic axis needs positive numbers, found {frame[name].min()} in {name!r}")
-    data = _over_seeds(frame.rename(columns={y: "value"}), ["method", x])
-    with in_style():
-        fig, axis = plt.subplots()
-        _lines(axis, frame, x, y, "method", "bars")
-        _scale(axis, np.sort(data[x].unique()), "xy")
-        axis.set(xlabel=xlabel, ylabel=ylabel)
-        _legend(fig, data, "method", titles, "bar")
-    return fig, data
-
-
-def error_grid(
-    frame: pd.DataFrame,
-    x: str,
-    hue: str = "method",
-    *,
-    rows: Mapping[str, str],
-    column: str | None = None,
-    xlabel: str,
-    title: str = "",
-    log: str = "",
-    titles: Titles = None,
-) -> tuple[Figure, pd.DataFrame]:
-    """Errors against a size, mean and error bar over seeds: a panel for each metric, or a row of them.
-
-    Errors are drawn from zero; shares, such as accuracies, in percent and in a range of their own.
-
-    ``frame`` is from ``rows.frame``: one line a (run, metric). ``x`` is its column of sizes; ``hue`` and ``column`` those with
-    a line in each panel and a column of panels for each value; without ``column`` the metrics stand side by side. ``rows`` are
-    the metrics to show, each with its axis label, and ``log`` the logarithmic axes: ``"xy"``, ``"x"``, ``"y"`` or ``""``.
-    Returns the figure and columns metric, column (if any), hue, x, mean, std, n_seeds.
-    """
-    by = ["metric", *([column] if column else []), hue, x]
-    _check_columns(frame, [*by, "value"])
-    if unknown := set(rows) - set(frame["metric"]):
-        raise ValueError(f"no line has the metric {min(unknown)!r}; found {', '.join(frame['metric'].unique()) or 'none'}")
-    frame = frame[frame["metric"].isin(list(rows))]
-    frame = frame.assign(value=frame["value"] * frame["metric"].map(_factor))
-    data = _over_seeds(frame, by)
-    columns = list(data[column].unique()) if column else [None]
-    cells = [(metric, name) for metric in rows for name in columns]
-    lines = len(rows) if column else 1
-    across = len(cells) // lines
-    with in_style():
-        shape = (2.6 + (3.1 if column else 3.9) * across, 1.4 + 2.5 * lines)
-        shared = {"sharex": True, "sharey": "row" if column else False}
-        fig, axes = plt.subplots(lines, across, figsize=shape, squeeze=False, dpi=90, **shared)
-        for (metric, name), axis in zip(cells, axes.flat, strict=True):
-            part = frame[(frame["metric"] == metric) & ((frame[column] == name) if column else True)]
-            _lines(axis, part, x, "value", hue, "bars")
-            if name in (None, columns[0]):
-                axis.set_ylabel(rows[metric])
-            if name is not None and metric == next(iter(rows)):
-                axis.set_title(str(name))
-        for (metric, _), axis in zip(cells, axes.flat, strict=True):  # when all are drawn, since panels share their axes
-            _scale(axis, np.sort(data[x].unique()), log)
-            axis.tick_params("x", labelsize=11)  # sizes stand close on a logarithmic axis
-            if "y" not in log and not is_share(metric):
-                axis.set_ylim(bottom=0)
-        fig.supxlabel(xlabel, fontsize=13)
-        fig.suptitle(title, fontsize=14)
-        _legend(fig, data, hue, titles, "bar")
-    return fig, data
-
-
-def _check_columns(frame: pd.DataFrame, wanted: Sequence[str]) -> None:
+def check_columns(frame: pd.DataFrame, wanted: Sequence[str]) -> None:
     if absent := [name for name in wanted if name not in frame.columns]:
         raise ValueError(f"the table needs a column {absent[0]!r}; found {', '.join(map(str, frame.columns))}")
 
 
-def _over_seeds(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+def over_seeds(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """Columns ``by``, mean, std (of a sample) and n_seeds of the column ``value``, in the order of first appearance."""
     groups = frame.groupby(list(by), sort=False)["value"]
     return groups.agg(["mean", "std", "count"]).reset_index().rename(columns={"count": "n_seeds"})
 
 
-def _lines(axis: Axes, runs: pd.DataFrame, x: str, y: str, hue: str, spread: str) -> None:
+def lines_over_runs(axis: Axes, runs: pd.DataFrame, x: str, y: str, hue: str, spread: str) -> None:
     """A line for each value of ``hue``, in its looks: mean over runs and ± std."""
     runs = runs.assign(**{hue: runs[hue].astype(str)})
     looks = {name: look(name) for name in runs[hue].unique()}
@@ -398,7 +320,7 @@ def _lines(axis: Axes, runs: pd.DataFrame, x: str, y: str, hue: str, spread: str
     axis.set(xlabel="", ylabel="")
 
 
-def _legend(fig: Figure, data: pd.DataFrame, hue: str, titles: Titles, spread: str) -> None:
+def legend_of_methods(fig: Figure, data: pd.DataFrame, hue: str, titles: Titles, spread: str) -> None:
     """One legend to the right, each name once."""
     handles = []
     for name in data[hue].unique().astype(str):
@@ -407,67 +329,3 @@ def _legend(fig: Figure, data: pd.DataFrame, hue: str, titles: Titles, spread: s
     heading = _seeds_in_words(data["n_seeds"], spread)
     legend = fig.legend(handles=handles, title=heading, loc="outside right upper", alignment="left")
     legend.get_title().set_multialignment("left")
-
-
-def _scale(axis: Axes, sizes: np.ndarray, log: str) -> None:
-    """Logarithmic scales, with ticks in plain numbers; on the x axis the sizes that were run, where they are few."""
-    axis.set(**{f"{letter}scale": "log" for letter in log})
-    for letter in log:
-        scale = getattr(axis, f"{letter}axis")
-        scale.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        scale.set_minor_locator(NullLocator())
-        scale.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-    if len(sizes) <= 8:
-        labels = [f"{size:.2g}" if size < 1 else f"{size:,.10g}" for size in sizes]
-        kept = _apart(axis, np.log(sizes) if "x" in log else sizes, labels)
-        axis.set_xticks(sizes[kept], [labels[place] for place in kept])
-        axis.xaxis.set_minor_locator(NullLocator())
-
-
-def _apart(axis: Axes, places: np.ndarray, labels: Sequence[str]) -> list[int]:
-    """Which tick labels do not touch the next one, from the right to the left."""
-    inches = 0.7 * axis.get_window_extent().width / axis.figure.dpi  # about what the layout leaves
-    span = np.ptp(places) or 1.0
-    kept: list[int] = []
-    for place in reversed(range(len(labels))):
-        letters = (len(labels[place]) + len(labels[kept[-1]])) / 2 if kept else 0
-        if not kept or (places[kept[-1]] - places[place]) / span * inches > 0.09 * letters + 0.05:
-            kept.append(place)
-    return kept[::-1]
-
-
-# ---------------------------------------------------------------------- points of a triangle
-
-
-def simplex(
-    panels: Mapping[str, tuple[np.ndarray, np.ndarray]],
-    corners: Sequence[str],
-    title: str = "",
-    columns: int = 3,
-    most: int = 400,
-) -> tuple[Figure, pd.DataFrame]:
-    """Class probabilities of three classes as points of a triangle: a corner is certainty, the center knows nothing.
-
-    ``panels`` has ``[items, 3]`` probabilities and ``[items]`` classes, which color the points, by title; ``corners`` are the
-    classes' names. ``columns`` panels stand side by side, and the first ``most`` items are drawn. Returns the figure and
-    columns panel, class and one with the probability of each class.
-    """
-    if len(corners) != 3 or any(np.shape(points)[1:] != (3,) for points, _ in panels.values()):
-        raise ValueError(f"a triangle shows three classes, found {len(corners)} names")
-    lines, columns, colors, parts = -(-len(panels) // columns), min(columns, len(panels)), np.array([BLUE, RED, GREEN]), []
-    plane = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])  # the first two corners below
-    with in_style():
-        fig, axes = plt.subplots(lines, columns, figsize=(2.9 * columns, 0.6 + 2.7 * lines), squeeze=False, dpi=90)
-        for axis in axes.flat:
-            axis.set_axis_off()
-        for (name, (points, classes)), axis in zip(panels.items(), axes.flat, strict=False):
-            points, classes = np.asarray(points)[:most], np.asarray(classes)[:most]
-            axis.plot(*plane[[0, 1, 2, 0]].T, color=GRAY, lw=1)
-            axis.scatter(*(points @ plane).T, s=8, c=colors[classes], lw=0)
-            for corner, (across, up), lift in zip(corners, plane, (-0.04, -0.04, 0.03), strict=True):
-                axis.text(across, up + lift, corner, ha="center", va="bottom" if lift > 0 else "top", fontsize=10)
-            axis.set(aspect="equal", xlim=(-0.2, 1.2), ylim=(-0.16, 1.0))
-            axis.set_title(name, fontsize=12)
-            parts.append(pd.DataFrame(points, columns=list(corners)).assign(panel=name, true_class=classes))
-        fig.suptitle(title, fontsize=14)
-    return fig, pd.concat(parts, ignore_index=True)[["panel", "true_class", *corners]]

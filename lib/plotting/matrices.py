@@ -1,4 +1,4 @@
-"""Figures of matrices and of ranks. As in :mod:`lib.plotting.charts`, each comes with the numbers in it."""
+"""Figures of matrices, class probabilities and ranks. As in :mod:`lib.plotting.charts`, each comes with the numbers in it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from lib.aggregation.sparsity import similar_together
-from lib.plotting.style import BLUE, PAPER, RED, color, in_style, marker
+from lib.plotting.style import BLUE, GRAY, GREEN, PAPER, RED, color, in_style, marker
 from lib.results.ranking import Ranks
 from lib.results.tables import method_title
 
-__all__ = ["confusions", "critical_difference", "distance_maps", "heat"]
+__all__ = ["confusions", "critical_difference", "distance_maps", "heat", "simplex"]
 
 
 def confusions(
@@ -180,3 +180,37 @@ def critical_difference(ranks: Ranks, titles: Mapping[str, str] | None = None) -
         axis.grid(axis="y", visible=False)
     data = pd.DataFrame({"method": average.index, "average_rank": average.to_numpy()})
     return fig, data.assign(n_blocks=len(ranks.blocks), critical_difference=critical)
+
+
+def simplex(
+    panels: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    corners: Sequence[str],
+    title: str = "",
+    columns: int = 3,
+    most: int = 400,
+) -> tuple[Figure, pd.DataFrame]:
+    """Class probabilities of three classes as points of a triangle: a corner is certainty, the center knows nothing.
+
+    ``panels`` has ``[items, 3]`` probabilities and ``[items]`` classes, which color the points, by title; ``corners`` are the
+    classes' names. ``columns`` panels stand side by side, and the first ``most`` items are drawn. Returns the figure and
+    columns panel, class and one with the probability of each class.
+    """
+    if len(corners) != 3 or any(np.shape(points)[1:] != (3,) for points, _ in panels.values()):
+        raise ValueError(f"a triangle shows three classes, found {len(corners)} names")
+    lines, columns, colors, parts = -(-len(panels) // columns), min(columns, len(panels)), np.array([BLUE, RED, GREEN]), []
+    plane = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])  # the first two corners below
+    with in_style():
+        fig, axes = plt.subplots(lines, columns, figsize=(2.9 * columns, 0.6 + 2.7 * lines), squeeze=False, dpi=90)
+        for axis in axes.flat:
+            axis.set_axis_off()
+        for (name, (points, classes)), axis in zip(panels.items(), axes.flat, strict=False):
+            points, classes = np.asarray(points)[:most], np.asarray(classes)[:most]
+            axis.plot(*plane[[0, 1, 2, 0]].T, color=GRAY, lw=1)
+            axis.scatter(*(points @ plane).T, s=8, c=colors[classes], lw=0)
+            for corner, (across, up), lift in zip(corners, plane, (-0.04, -0.04, 0.03), strict=True):
+                axis.text(across, up + lift, corner, ha="center", va="bottom" if lift > 0 else "top", fontsize=10)
+            axis.set(aspect="equal", xlim=(-0.2, 1.2), ylim=(-0.16, 1.0))
+            axis.set_title(name, fontsize=12)
+            parts.append(pd.DataFrame(points, columns=list(corners)).assign(panel=name, true_class=classes))
+        fig.suptitle(title, fontsize=14)
+    return fig, pd.concat(parts, ignore_index=True)[["panel", "true_class", *corners]]

@@ -13,7 +13,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -236,10 +236,11 @@ def sweep(
         )
     if missing:
         queue = Queue(missing, ledger.lookup(config.experiment for config in configs).values(), deadline, device)
+        old = {key: ledger.own_row(config.experiment, key, folder) for key, config in missing.items()} if recompute else {}
         count = min(workers or (processors() if device == "cpu" else 1), len(missing))
         own = processes(count) if count > 1 and not executor else contextlib.nullcontext(executor or InThisProcess())
         with own as pool:
-            rows |= _train_all(queue, pool, device, folder, recompute, progress, on_row)
+            rows |= _train_all(queue, pool, device, folder, old, progress, on_row)
     return [rows.get(config.key()) for config in configs]
 
 
@@ -248,7 +249,7 @@ def _train_all(
     pool: Executor,
     device: str,
     folder: Path | None,
-    recompute: bool,
+    old: Mapping[str, dict | None],
     progress: bool,
     on_row: Callable[[dict], None],
 ) -> dict[str, dict]:
@@ -269,8 +270,9 @@ def _train_all(
                         continue
                     claims.callback(claim.release)
                     config = queue.waiting.pop(key)
-                    row = None if recompute else ledger.own_row(config.experiment, key, folder)
-                    if row is not None and ledger.has_arrays(row, config.keep):  # another process has just finished it
+                    row = ledger.own_row(config.experiment, key, folder)
+                    # Another process may just have finished it; ``old`` are rows that are to be trained again.
+                    if row is not None and row != old.get(key) and ledger.has_arrays(row, config.keep):
                         rows[key] = row
                         claim.release()
                         bar.update()

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from lib.plotting import charts, style
+from lib.plotting import charts, matrices, scaling, style
 from lib.plotting.legibility import faults
 from lib.results.rows import summary
 
@@ -143,7 +143,7 @@ def sizes():
 
 
 def test_error_lines_by_hand(save):
-    fig, data = charts.error_lines(sizes(), "n", "error", xlabel="labels", ylabel="error (L1)")
+    fig, data = scaling.error_lines(sizes(), "n", "error", xlabel="labels", ylabel="error (L1)")
     found = data.set_index("n")
     assert found["mean"].to_dict() == pytest.approx({1000: 0.2, 100: 0.5})
     assert found.loc[100, "std"] == pytest.approx(0.141421, abs=1e-5)
@@ -166,7 +166,7 @@ def test_error_lines_by_hand(save):
 )
 def test_error_lines_name_what_is_wrong(frame, x, y, message):
     with pytest.raises(ValueError, match=message):
-        charts.error_lines(frame, x, y, xlabel="x", ylabel="y")
+        scaling.error_lines(frame, x, y, xlabel="x", ylabel="y")
 
 
 ROWS = {"confusion_error": "error of A", "posterior_error": "error of f"}
@@ -187,7 +187,7 @@ def frame():
 
 
 def test_error_grid_shows_mean_and_std_over_seeds(frame, save):
-    fig, data = charts.error_grid(frame, "size", rows=ROWS, column="start", xlabel="items", title="Errors", log="xy")
+    fig, data = scaling.error_grid(frame, "size", rows=ROWS, column="start", xlabel="items", title="Errors", log="xy")
     assert len(data) == 2 * 2 * 2 * 3
     line = data.iloc[5]
     same = (frame[["metric", "start", "method", "size"]] == line[["metric", "start", "method", "size"]]).all(axis=1)
@@ -202,7 +202,7 @@ def test_error_grid_shows_mean_and_std_over_seeds(frame, save):
 
 def test_error_grid_without_columns_puts_the_metrics_side_by_side(frame, save):
     single = frame[(frame["start"] == "one") & (frame["seed"] == 0)]  # one seed has no bars to fail on
-    fig, data = charts.error_grid(single, "size", rows=ROWS, xlabel="items")
+    fig, data = scaling.error_grid(single, "size", rows=ROWS, xlabel="items")
     assert data["std"].isna().all()
     assert [axis.get_ylabel() for axis in fig.axes] == list(ROWS.values())
     save(fig, data)
@@ -211,7 +211,7 @@ def test_error_grid_without_columns_puts_the_metrics_side_by_side(frame, save):
 def test_error_grid_keeps_all_lines_in_sight(frame):
     """Panels of a row share an axis: its range must come from all of them, not from the first."""
     frame.loc[frame["start"] == "other", "value"] += 5
-    fig, data = charts.error_grid(frame, "size", rows=ROWS, column="start", xlabel="items")
+    fig, data = scaling.error_grid(frame, "size", rows=ROWS, column="start", xlabel="items")
     assert all(axis.get_ylim()[1] > data["mean"].max() for axis in fig.axes[:2])
     assert all(axis.get_ylim()[0] == 0 for axis in fig.axes)
 
@@ -219,7 +219,9 @@ def test_error_grid_keeps_all_lines_in_sight(frame):
 def test_error_grid_shows_shares_in_percent_and_close_up(frame):
     shares = frame.assign(metric=frame["metric"].replace({"posterior_error": "test_acc"}))
     shares.loc[shares["metric"] == "test_acc", "value"] = 0.8 + shares["value"] / 1000
-    fig, data = charts.error_grid(shares, "size", rows={"test_acc": "accuracy (%)", "confusion_error": "error"}, xlabel="items")
+    fig, data = scaling.error_grid(
+        shares, "size", rows={"test_acc": "accuracy (%)", "confusion_error": "error"}, xlabel="items"
+    )
     assert data.loc[data["metric"] == "test_acc", "mean"].min() > 79
     assert fig.axes[0].get_ylim()[0] > 50
     assert fig.axes[1].get_ylim()[0] == 0
@@ -227,9 +229,9 @@ def test_error_grid_shows_shares_in_percent_and_close_up(frame):
 
 def test_what_error_grid_refuses(frame):
     with pytest.raises(ValueError, match=r"needs a column 'labels'; found metric, method"):
-        charts.error_grid(frame, "labels", rows=ROWS, xlabel="labels")
+        scaling.error_grid(frame, "labels", rows=ROWS, xlabel="labels")
     with pytest.raises(ValueError, match=r"no line has the metric 'loss'; found confusion_error, posterior_error"):
-        charts.error_grid(frame, "size", rows={"loss": "loss"}, xlabel="items")
+        scaling.error_grid(frame, "size", rows={"loss": "loss"}, xlabel="items")
 
 
 # ---------------------------------------------------------------------- points of a triangle
@@ -237,7 +239,7 @@ def test_what_error_grid_refuses(frame):
 
 def test_simplex_puts_certainty_into_the_corners(save):
     posterior, y = np.vstack([np.eye(3), np.full((6, 3), 1 / 3)]), np.array([0, 1, 2] * 3)
-    fig, data = charts.simplex({"all": (posterior, y)}, ("a", "b", "c"), "Points", most=4)
+    fig, data = matrices.simplex({"all": (posterior, y)}, ("a", "b", "c"), "Points", most=4)
     places = fig.axes[0].collections[0].get_offsets()
     assert_allclose(places[:3], [[0, 0], [1, 0], [0.5, np.sqrt(3) / 2]], atol=1e-12)
     assert_allclose(places[3], places[:3].mean(axis=0))
@@ -248,5 +250,5 @@ def test_simplex_puts_certainty_into_the_corners(save):
 @pytest.mark.parametrize(("n", "corners"), [(2, ("a", "b")), (4, ("a", "b", "c"))])
 def test_simplex_is_for_three_classes(n, corners):
     with pytest.raises(ValueError, match="a triangle shows three classes"):
-        charts.simplex({"all": (np.full((10, n), 1 / n), np.zeros(10, dtype=int))}, corners)
+        matrices.simplex({"all": (np.full((10, n), 1 / n), np.zeros(10, dtype=int))}, corners)
     assert plt.get_fignums() == []

@@ -307,6 +307,16 @@ def test_recompute_trains_all_anew_even_in_the_same_second(trained):
     assert sorted(trained) == [0, 1]
 
 
+def test_of_two_that_recompute_at_once_one_trains_a_run(trained):
+    """The other takes its row, as without recompute."""
+    run([config(0), config(1)])
+    trained.clear()
+    anew = toy_row(config(1), 0.9)
+    rows = run([config(0), config(1)], recompute=True, on_row=lambda row: ledger.write(anew))
+    assert trained == [0]
+    assert rows[1]["metrics"] == anew["metrics"]
+
+
 def test_a_folder_of_its_own_has_the_fresh_rows(trained, folders):
     """What is in it is fresh, whatever clocks say; neither the reference nor the user's own rows are."""
     ledger.write_reference("toy", [toy_row(config(0), 0.1)])
