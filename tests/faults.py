@@ -217,7 +217,8 @@ def kills(times: int, rng: random.Random) -> Trials:
         how = rng.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
         after = rng.randrange(SEEDS)
         process = start()
-        while process.poll() is None and len(_trained(root)) < after:
+        # While Python still imports, a Ctrl-C is Python's own to tell.
+        while process.poll() is None and not ((root / "runs").exists() and len(_trained(root)) >= after):
             time.sleep(0.01)
         time.sleep(rng.random() * 0.3)
         group = how == signal.SIGKILL and rng.random() < 0.5
@@ -231,7 +232,7 @@ def kills(times: int, rng: random.Random) -> Trials:
         figure = root / "figures" / "10_one" / "numbers.csv"
         wrong = []
         if "Traceback" in told or "Traceback" in problem:
-            wrong.append("a traceback")
+            wrong.append(f"a traceback: {(told if 'Traceback' in told else problem)[-300:]}")
         if again.returncode != 0:
             wrong.append(f"exit code {again.returncode}: {problem[-300:]}")
         elif figure.read_text() != _numbers(root):
