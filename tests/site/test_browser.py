@@ -232,6 +232,10 @@ def test_the_explorers_view_is_in_its_address(address, page):
     page.goto(address + f"explorer.html#claim={claim}")
     page.wait_for_function(f"{SHOWN} === 1")
     assert page.eval_on_selector("#rows > li.chosen", "row => row.id") == claim
+    page.goto(address + "explorer.html#claim=99-nobodys")
+    page.wait_for_function("() => document.getElementById('count').textContent.startsWith('There is no claim 99-nobodys.')")
+    page.keyboard.press("Escape")
+    page.wait_for_function(f"{SHOWN} > 100 && location.hash === ''")
 
 
 def test_the_explorer_goes_back_a_choice_and_keeps_its_view_where_the_keyboard_skips(address, page):
