@@ -100,8 +100,9 @@ class WithoutFloat64(TorchFunctionMode):
             result.here = True
         elif isinstance(result, torch.Tensor):
             given = [value for value in args if isinstance(value, torch.Tensor)]
-            result.here = any(getattr(value, "here", value.dtype == torch.float64) for value in given)
-            moved = kwargs.get("device") is not None or (function is torch.Tensor.to and torch.device("cpu") in args[1:])
+            result.here = any(getattr(value, "here", False) or value.dtype == torch.float64 for value in given)
+            made = function in (torch.as_tensor, torch.tensor) and kwargs.get("device") is not None
+            moved = made or (function is torch.Tensor.to and torch.device("cpu") in args[1:])
             assert result.dtype != torch.float64 or not (moved or (given and not result.here)), f"{function} makes float64"
         return result
 
