@@ -59,7 +59,7 @@ def report_page(outcome: Outcome) -> str:
     judged = people[people["accuracy"].notna()].sort_values("accuracy", ascending=False, kind="stable")
     if len(judged):
         ends = judged if len(judged) <= 2 * ROWS else pd.concat([judged.head(ROWS), judged.tail(ROWS)])
-        names = ends["annotator"].astype(str).str.slice(0, LONGEST).str.replace("$", r"\$")
+        names = ends["annotator"].astype(str).str.slice(0, LONGEST)
         title = f"The {ROWS} most and the {ROWS} least accurate of {len(judged):,}" if len(ends) < len(judged) else ""
         chart, _ = crowds.accuracies(ends.assign(annotator=names), title=title or "Annotators, judged by the others")
         parts.append(_image(chart, "The accuracy of each annotator with its interval"))
