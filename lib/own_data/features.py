@@ -105,6 +105,11 @@ def read_numbers(path: str | Path, decimal: str = "", columns: tuple[str, ...] =
         raise Refusal(
             f"{table.path.name}: expected a column of item names and at least one of numbers, found {shown(frame.columns)}"
         )
+    if lost := [name for name in columns if name not in frame.columns[1:]]:
+        raise Refusal(
+            f"{table.path.name}: the classifier needs the columns {shown(columns)}; missing: {shown(lost)}. Found are "
+            f"{shown(frame.columns)}, of which the first names the item"
+        )
     items = frame.iloc[:, 0].str.strip()
     if (items == "").any():
         raise Refusal(f"{table.place((items == '').argmax())}: a row without the name of its item")
@@ -112,11 +117,6 @@ def read_numbers(path: str | Path, decimal: str = "", columns: tuple[str, ...] =
         row = again.argmax()
         raise Refusal(
             f"{table.place(row)}: item {items[row]!r} again; expected one row per item, found {int(again.sum())} too many"
-        )
-    if lost := [name for name in columns if name not in frame.columns[1:]]:
-        raise Refusal(
-            f"{table.path.name}: the classifier needs the columns {shown(columns)}; missing: {shown(lost)}. Found are "
-            f"{shown(frame.columns)}, of which the first names the item"
         )
     names = list(columns or frame.columns[1:])
     comma = decimal == "," or (table.separator == ";" and decimal == "")

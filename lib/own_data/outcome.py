@@ -34,8 +34,8 @@ class Outcome:
         classifier: trained on all labels; None without features.
         mean_accuracy: probability that a label is right, with a 95 % interval, if annotators err independently.
         shared: what the labels reveal of errors that annotators share.
-        misled: share of items on which shared errors may mislead the estimate: low, middle, high; NaN if unknown. The tables
-            allow for the middle.
+        misled: share of items on which shared errors may mislead the estimate: low, middle, high; NaN if unknown. Confidences
+            and scores allow for the middle, intervals for anything between low and high.
     """
 
     intake: Intake
@@ -88,7 +88,7 @@ def assemble(intake: Intake, held: HeldOut | None = None, network: Classifier | 
     said = None if prob is None else prob.argmax(axis=1)
     shared = shared_errors.detect(crowd, said)
     misled = shared_errors.allowance(crowd, found, known)
-    accuracies = judging.accuracies(crowd, found, known, said, misled[1])
+    accuracies = judging.accuracies(crowd, found, known, said, (misled[0], misled[2]))
     people = annotator_table(crowd, found, known, accuracies[: crowd.n_annotators])
     label = decided(found, crowd, intake.first_said)
     tables = {

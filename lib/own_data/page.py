@@ -155,7 +155,8 @@ def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
                 f"{low:,.0f} to {high:,.0f}, measured by hiding known classes, which must be of items chosen at random."
                 if known >= FEWEST_KNOWN
                 else f"from {low:,.0f}, if annotators err independently, to {high:,.0f}, if they share as many errors as they "
-                "make on their own. Confidences and intervals assume half as many shared errors as that."
+                "make on their own. Confidences assume half as many shared errors as that; intervals allow for any number up "
+                "to it, and are too narrow if there are more."
             )
         )
     else:
