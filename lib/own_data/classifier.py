@@ -7,6 +7,7 @@ import io
 import json
 import time
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ FOLDS = 5
 FEWEST = 10  # labeled items, to train on
 FORMAT = 1
 ROUNDING = 1e-9  # a spread that is smaller, beside the largest value of a column, is none
+# What reading a file of another kind, or half of one, raises.
+DAMAGED = (ValueError, KeyError, TypeError, EOFError, RuntimeError, IsADirectoryError, zipfile.BadZipFile, zlib.error)
 
 Progress = Callable[[str], None]
 
@@ -174,6 +177,8 @@ class Classifier:
 
 def load(path: str | Path) -> Classifier:
     """Read what :meth:`Classifier.save` wrote. Raises FileNotFoundError, or a Refusal where the file is of another kind."""
+    if not Path(path).exists():
+        raise FileNotFoundError(f"there is no file {path}; expected the file DIR/classifier of a run")
     try:
         with np.load(path, allow_pickle=False) as arrays:
             about = json.loads(arrays["about"].tobytes())
@@ -189,7 +194,7 @@ def load(path: str | Path) -> Classifier:
             return Classifier(tuple(loaded), source, columns, arrays["mean"], arrays["scale"], tuple(about["class_names"]))
     except Refusal:
         raise
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         # Without NumPy's words, which advise to load a file of another kind unsafely.
         raise Refusal(
             f"{path} is not a classifier written by this program; expected the file DIR/classifier of a run"

@@ -17,7 +17,7 @@ import pandas as pd
 
 from lib.crowd.labels import CrowdLabels
 from lib.own_data.columns import DEFAULTS, Options, long_table
-from lib.own_data.tables import Refusal, TextTable, as_text, counted, natural, read_table, shown
+from lib.own_data.tables import Refusal, TextTable, as_text, counted, natural, read_table, short, shown
 
 __all__ = ["Intake", "folded", "read_labels"]
 
@@ -52,7 +52,7 @@ class Intake:
         crowd, known = self.crowd, int((self.known >= 0).sum())
         per_item, votes = crowd.labels_per_item, np.bincount(crowd.label, minlength=crowd.n_classes)
         sizes = [counted(len(crowd), "label"), counted(crowd.n_items, "item"), counted(crowd.n_annotators, "annotator")]
-        names = [f"{name} ({count})" for name, count in zip(crowd.class_names, votes, strict=True)]
+        names = [f"{short(' '.join(name.split()))} ({count})" for name, count in zip(crowd.class_names, votes, strict=True)]
         lines = [
             f"{sizes[0]} for {sizes[1]} from {sizes[2]}",
             f"labels per item: {per_item.mean():.2f} (from {per_item.min()} to {per_item.max()}); "
@@ -260,7 +260,7 @@ def _known(frame: pd.DataFrame, items: list[str], classes: list[str], table: Tex
             raise Refusal(f"{options.known}: expected a column of items and one of known classes, found {shown(other.columns)}")
         told.append(other.iloc[:, :2])
     told = pd.concat([part.set_axis(["item", "known"], axis=1) for part in told])
-    told = told.assign(known=told["known"].str.strip()).drop_duplicates()
+    told = told.apply(lambda column: column.str.strip()).drop_duplicates()
     known = np.full(len(items), -1)
     if told.empty:
         return known
