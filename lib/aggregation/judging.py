@@ -5,9 +5,11 @@ about the item except this label. Bayes' rule gives an interval *as if the accur
 are not, the model is fitted again to bootstrap samples of the items (Efron, Annals of Statistics 7(1), 1979), and the
 posteriors are averaged over these fits. Only items with two labels or more, or with a known class, count.
 
-Where annotators share errors they confirm each other, and their accuracies come out too high. So the lower end of each interval
-is moved down by the share of items that may mislead (``shared_errors.allowance``). For a classifier both ends move: where
-everybody was misled, it may have been right against them, or wrong along with them.
+Where annotators share errors they confirm each other, and their accuracies come out too high, by the share ``h`` of items that
+mislead. Labels hardly tell ``h``, so every value between the ends that ``shared_errors.allowance`` gives is taken to be equally
+probable, and the lower end of each interval is that of ``a - h``. For a classifier the upper end is that of ``a + h``: where
+everybody was misled, it may have been right against them, or wrong along with them. On real crowds whose labels share more
+errors than this allows for, the intervals are still too narrow (``tests/benchmarks/own_data_real.py``).
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ __all__ = ["accuracies", "accuracy_grid", "likelihoods"]
 GRID = 400  # values of an accuracy
 BINS = 200  # of the support of a label
 REPLICATES = 24
+SHARES = 25  # values of a share of misleading items
 LABELS = 1_500_000  # of all replicates together; with many labels the others' accuracies are nearly known
 
 
@@ -32,14 +35,14 @@ def accuracies(
     estimate: Estimate,
     known: np.ndarray | None = None,
     said: np.ndarray | None = None,
-    misled: float = 0.0,
+    misled: tuple[float, float] = (0.0, 0.0),
 ) -> np.ndarray:
     """``[annotators, 3]`` mean of each annotator's accuracy and the ends of its 95 % interval; NaN where nothing is known.
 
     Args:
         crowd, known: those of the estimate.
         said: ``[items]`` the class that a classifier predicts; it is judged by the labels alone and becomes the last row.
-        misled: share of items on which annotators may share an error.
+        misled: the smallest and the largest share of items on which annotators may share an error.
     """
     known = np.full(crowd.n_items, -1) if known is None else known
     rows = crowd.n_annotators + (said is not None)
@@ -66,13 +69,25 @@ def accuracies(
         values = likelihoods(people, q, rows, crowd.n_classes)
         total += rows_to_one(np.exp(values - values.max(axis=1, keepdims=True)))
     mass, grid = np.cumsum(total / replicates, axis=1), accuracy_grid(GRID)
-    places = [np.minimum((mass < end).sum(axis=1), GRID - 1) for end in (0.025, 0.975)]
-    result = np.column_stack([(total / replicates) @ grid, *(grid[place] for place in places)])
-    result[:, 1] = np.maximum(result[:, 1] - misled, 0)
+    lower, upper = mass @ _moved(*misled), mass
     if said is not None:
-        result[-1, 2] = min(result[-1, 2] + misled, 1)
+        upper = np.vstack([mass[:-1], mass[-1] @ _moved(-misled[0], -misled[1])])
+    places = [np.minimum((part < end).sum(axis=1), GRID - 1) for part, end in ((lower, 0.025), (upper, 0.975))]
+    result = np.column_stack([(total / replicates) @ grid, *(grid[place] for place in places)])
     result[: crowd.n_annotators][np.bincount(who, minlength=crowd.n_annotators) == 0] = np.nan
     return result
+
+
+def _moved(first: float, last: float) -> np.ndarray:
+    """``[GRID, GRID]`` a matrix that turns the distribution function of ``a`` into that of ``a - h``, where ``h`` lies anywhere
+    between two values with equal probability; both are given at the accuracies of the grid."""
+    grid, shares = accuracy_grid(GRID), np.linspace(first, last, SHARES)
+    place = np.interp(grid[:, None] + shares, grid, np.arange(GRID))
+    left = np.minimum(place.astype(np.int64), GRID - 2)
+    matrix, columns = np.zeros((GRID, GRID)), np.repeat(np.arange(GRID)[:, None], SHARES, axis=1)
+    np.add.at(matrix, (left, columns), (1 - (place - left)) / SHARES)
+    np.add.at(matrix, (left + 1, columns), (place - left) / SHARES)
+    return matrix
 
 
 def likelihoods(annotator: np.ndarray, q: np.ndarray, n_annotators: int, n_classes: int) -> np.ndarray:

@@ -11,9 +11,10 @@ pages of items go to groups of annotators of which some are much worse than othe
 
 **An allowance.** An item that misleads nearly everybody looks like a clear item of another class, so labels can never rule it
 out. :func:`allowance` bounds such items by an assumption (as Rosenbaum, *Observational Studies*, 2002, chapter 4): agreement
-shows that a label errs with probability ``e``; on top of that, between none and a share ``e`` of the items mislead, and
-half of ``e`` is taken where one number is needed. ``tests/benchmarks/own_data_grid.py`` and ``own_data_real.py`` measure how
-often the range then holds the truth. Items whose class is known replace the assumption by a measurement.
+shows that a label errs with probability ``e``; on top of that, between none and a share ``e`` of the items mislead.
+Where one number is needed, it is half of ``e``; intervals of accuracies take every share up to ``e`` to be equally probable.
+``tests/benchmarks/own_data_grid.py`` and ``own_data_real.py`` measure how often the truth is then inside. Items whose class is
+known replace the assumption by a measurement.
 """
 
 from __future__ import annotations

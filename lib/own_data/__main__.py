@@ -21,11 +21,11 @@ import pandas as pd
 from lib.own_data.classifier import check_enough, load
 from lib.own_data.columns import Options
 from lib.own_data.features import MATCHES, Source, check, features_of, image_files, read_numbers, read_texts
-from lib.own_data.folder import safe_csv, settings_of, write
+from lib.own_data.folder import FILES, check_place, leftover, safe_csv, settings_of, write
 from lib.own_data.intake import read_labels
 from lib.own_data.outcome import fit
 from lib.own_data.page import sentences
-from lib.own_data.tables import Refusal, read_table
+from lib.own_data.tables import Refusal, counted, read_table
 from lib.storage import drop_output, terminated_as_interrupted, write_atomically
 from lib.training.device import OutOfMemory, check_device
 
@@ -74,32 +74,37 @@ def _run(given: argparse.Namespace) -> None:
         return
     if not given.out:
         raise Refusal("say where to write with --out FOLDER, or use --check to see only how the file is read")
+    check_place(given.out, FILES, (given.labels, given.features, given.known))
     started = time.monotonic()
     outcome = fit(intake, source, path, options, given.match, given.decimal, device=given.device, progress=_say)
     _say("writing")
     extra = {"match": given.match, "decimal": given.decimal, "device": given.device}
     write(outcome, given.out, settings_of(options, given.labels, source, path, extra))
     told, warned = sentences(outcome)
+    warned += [f"{name} in {given.out} is that of an earlier run" for name in leftover(outcome, given.out)]
     notes = outcome.intake.notes[len(intake.notes) :]  # those on the features; the summary has shown the others
     print("\n" + "\n".join([*(f"note: {text}" for text in notes), *told, *(f"warning: {text}" for text in warned)]))
     print(f"\n{time.monotonic() - started:.0f} s; the report is {Path(given.out) / 'report.html'}")
 
 
 def _predict(given: argparse.Namespace) -> None:
-    network = load(given.classifier)
+    network, out = load(given.classifier), Path(given.out)
+    check_place(out.parent, [out.name], (given.classifier, given.new))
     kind, columns = network.source.kind, network.source.columns
     if kind == "columns":
         new, _ = read_numbers(given.new, given.decimal, network.columns)
     elif kind == "text":
         table = read_table(given.new)
         new = read_texts(table, columns[0], table.frame.columns[0])
+        if again := len(table.frame) - len(new):
+            print(f"note: {counted(again, 'row')} left out that repeat an item and its text")
     else:
         new = image_files(given.new)
     prob = network.predict_proba(features_of(kind, new))
     labels = prob.columns[prob.to_numpy().argmax(axis=1)]
     table = pd.DataFrame({"item": prob.index, "label": labels, "confidence": prob.max(axis=1).to_numpy()})
     table = pd.concat([table, prob.rename(columns="p({})".format).reset_index(drop=True)], axis=1)
-    write_atomically(Path(given.out), safe_csv(table))
+    write_atomically(out, safe_csv(table))
     print(f"{len(table)} items in {given.out}")
 
 
@@ -134,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--trusted", metavar="ANNOTATOR", default="", help="an annotator whose labels are taken as the truth")
     parser.add_argument("--match", choices=list(MATCHES), default="exact", help="how item names in the two files are compared")
     parser.add_argument("--decimal", choices=[".", ","], default="", help="decimal mark of the features")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:N, mps or auto")
     return parser
 
 

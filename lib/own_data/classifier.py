@@ -7,6 +7,7 @@ import io
 import json
 import time
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,9 @@ METHODS = ("dl-em", "crowdlayer-mw", "majority-vote")
 FOLDS = 5
 FEWEST = 10  # labeled items, to train on
 FORMAT = 1
+ROUNDING = 1e-9  # a spread that is smaller, beside the largest value of a column, is none
+# What reading a file of another kind, or half of one, raises.
+DAMAGED = (ValueError, KeyError, TypeError, EOFError, RuntimeError, IsADirectoryError, zipfile.BadZipFile, zlib.error)
 
 Progress = Callable[[str], None]
 
@@ -173,6 +177,8 @@ class Classifier:
 
 def load(path: str | Path) -> Classifier:
     """Read what :meth:`Classifier.save` wrote. Raises FileNotFoundError, or a Refusal where the file is of another kind."""
+    if not Path(path).exists():
+        raise FileNotFoundError(f"there is no file {path}; expected the file DIR/classifier of a run")
     try:
         with np.load(path, allow_pickle=False) as arrays:
             about = json.loads(arrays["about"].tobytes())
@@ -188,7 +194,7 @@ def load(path: str | Path) -> Classifier:
             return Classifier(tuple(loaded), source, columns, arrays["mean"], arrays["scale"], tuple(about["class_names"]))
     except Refusal:
         raise
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         # Without NumPy's words, which advise to load a file of another kind unsafely.
         raise Refusal(
             f"{path} is not a classifier written by this program; expected the file DIR/classifier of a run"
@@ -196,12 +202,11 @@ def load(path: str | Path) -> Classifier:
 
 
 def _scale(features: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each column; 1 where all values are equal, which rounding can hide from the latter."""
+    """Mean and standard deviation of each column; 1 where all values are equal but for rounding."""
     values = _finite(features)
     size = np.maximum(np.abs(values).max(axis=0), 1e-300)  # huge numbers must not overflow when they are squared
     scale = (values / size).std(axis=0) * size
-    flat = values.min(axis=0) == values.max(axis=0)
-    return (values / size).mean(axis=0) * size, np.where(flat | (scale == 0), 1.0, scale)
+    return (values / size).mean(axis=0) * size, np.where(scale <= ROUNDING * size, 1.0, scale)
 
 
 def _scaled(features: pd.DataFrame, mean: np.ndarray, scale: np.ndarray) -> torch.Tensor:

@@ -36,6 +36,7 @@ class Options:
         known_column: a column of known classes, empty where unknown.
         known: a file of known classes: a column of items and one of classes.
         trusted: an annotator whose labels are taken as known classes.
+        text: a column of texts, which is no annotator's in a table with one column per annotator.
     """
 
     item: str = ""
@@ -48,6 +49,7 @@ class Options:
     known_column: str = ""
     known: str = ""
     trusted: str = ""
+    text: str = ""
 
 
 DEFAULTS = Options()
@@ -57,7 +59,7 @@ def long_table(table: TextTable, options: Options) -> tuple[pd.DataFrame, str]:
     """A frame with columns item, annotator, label, known and row (in the file), and the name of the items' column; what was
     recognized is added to the notes of ``table``."""
     frame, columns, known = table.frame, list(table.frame.columns), options.known_column
-    for given in (options.item, options.annotator, options.label, known):
+    for given in (options.item, options.annotator, options.label, known, options.text):
         if given and given not in columns:
             raise Refusal(f"{table.path.name} has no column {given!r}; its columns are {shown(columns, 20)}")
     found = {role: getattr(options, role) or _called(columns, names) for role, names in NAMES.items()}
@@ -80,7 +82,7 @@ def long_table(table: TextTable, options: Options) -> tuple[pd.DataFrame, str]:
     elif table.notes[:1] == [LABEL_STUDIO]:
         known = known or ("known" if (frame["known"] != "").any() else "")
     elif found["item"] and not found["annotator"] and not found["label"] and len(columns) >= 3:
-        return _wide(table, found["item"]), found["item"]
+        return _wide(table, found["item"], known, options.text), found["item"]
     elif found["item"] and found["annotator"] and not found["label"]:
         rest = [column for column in columns if column not in found.values()]
         values = frame[rest].apply(pd.to_numeric, errors="coerce")
@@ -92,10 +94,12 @@ def long_table(table: TextTable, options: Options) -> tuple[pd.DataFrame, str]:
     if lost := [role for role in NAMES if not found[role]]:
         raise Refusal(
             f"{table.path.name}: which column holds the {lost[0]}? Its columns are {shown(columns, 20)}; name one with "
-            f"--{lost[0]} COLUMN"
+            f"--{lost[0]} COLUMN" + ("; the first line must name the columns" if len(lost) == len(NAMES) else "")
         )
     if len(set(found.values())) < len(found):
         raise Refusal(f"item, annotator and label must be three columns, found {shown(found.values())}")
+    if (again := (frame[found["item"]] == found["item"]) & (frame[found["label"]] == found["label"])).any():
+        raise Refusal(f"{table.place(int(again.argmax()))} is the header again; remove it, and whatever else repeats")
     if not known and (gold := _called(columns, KNOWN)) and (frame[gold] != "").any():
         table.notes.append(f"column {gold!r} is not used; if it holds known classes, add --known-column {gold}")
     used = {role: frame[column].to_numpy() for role, column in found.items()}
@@ -132,9 +136,14 @@ def _answers(table: TextTable) -> tuple[pd.DataFrame, str]:
     return frame.assign(checked=[names[0] if len(names) == 1 else str(names or "") for names in said]), "checked"
 
 
-def _wide(table: TextTable, item: str) -> pd.DataFrame:
-    """Of one column per annotator."""
-    people = [column for column in table.frame.columns if column != item]
+def _wide(table: TextTable, item: str, known: str, text: str) -> pd.DataFrame:
+    """Of one column per annotator, beside those of items, of known classes and of texts, if there are any."""
+    people = [column for column in table.frame.columns if column not in (item, known, text)]
+    if not known and (gold := _called(people, KNOWN)):
+        raise Refusal(
+            f"{table.path.name}: is {gold!r} an annotator, or does it hold known classes? If it holds known classes, say "
+            f"--known-column {gold}; otherwise rename or remove it"
+        )
     cells = table.frame[people].to_numpy()
     if len(np.unique(cells)) > max(30, len(cells) // 2):
         raise Refusal(
@@ -146,5 +155,6 @@ def _wide(table: TextTable, item: str) -> pd.DataFrame:
     )
     row, column = np.nonzero(cells != "")
     items, annotators = table.frame[item].to_numpy()[row], np.array(people, dtype=object)[column]
-    used = {"item": items, "annotator": annotators, "label": cells[row, column], "known": "", "row": row}
+    told = table.frame[known].to_numpy()[row] if known else ""
+    used = {"item": items, "annotator": annotators, "label": cells[row, column], "known": told, "row": row}
     return pd.DataFrame(used, dtype=object)

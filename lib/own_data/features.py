@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageOps
 
 from lib.datasets import image_features, sentence_vectors
 from lib.own_data.intake import Intake, folded
@@ -20,12 +21,12 @@ __all__ = ["MATCHES", "Source", "arrange", "check", "features_of", "image_files"
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 CHUNK = 256  # images in memory at a time
-SIDE = 128  # pixels, of images of different sizes
 
 # Ways to compare the names of items in two files.
 MATCHES: dict[str, Callable[[str], str]] = {
     "exact": str,
-    "number": lambda name: folded(name.strip()),
+    "number": lambda name: folded(name) if re.fullmatch(r"\s*[+-]?\d+([.,]0*)?\s*", name) else name,
+    "spelling": folded,
     "file-name": lambda name: PurePosixPath(name.strip().replace("\\", "/")).name,
     "stem": lambda name: PurePosixPath(name.strip().replace("\\", "/")).stem,
 }
@@ -58,8 +59,12 @@ def read_source(intake: Intake, source: Source, path: str | Path = "", match: st
 
 
 def check(intake: Intake, source: Source, path: str | Path, match: str, decimal: str) -> str:
-    """How :func:`read_source` would read the features, or refuse to, in words; no network is run."""
-    _, arranged, notes = _read(intake, source, path, match, decimal)
+    """How :func:`read_source` would read the features, or refuse to, in words; no network is run, and of images only the
+    headers are read."""
+    inputs, arranged, notes = _read(intake, source, path, match, decimal)
+    for file in inputs if source.kind == "images" else ():
+        with _opened(file):
+            pass
     return f"features: {'; '.join(notes)}\nitems without a label: {(arranged.crowd.labels_per_item == 0).sum()}"
 
 
@@ -100,6 +105,11 @@ def read_numbers(path: str | Path, decimal: str = "", columns: tuple[str, ...] =
         raise Refusal(
             f"{table.path.name}: expected a column of item names and at least one of numbers, found {shown(frame.columns)}"
         )
+    if lost := [name for name in columns if name not in frame.columns[1:]]:
+        raise Refusal(
+            f"{table.path.name}: the classifier needs the columns {shown(columns)}; missing: {shown(lost)}. Found are "
+            f"{shown(frame.columns)}, of which the first names the item"
+        )
     items = frame.iloc[:, 0].str.strip()
     if (items == "").any():
         raise Refusal(f"{table.place((items == '').argmax())}: a row without the name of its item")
@@ -108,8 +118,6 @@ def read_numbers(path: str | Path, decimal: str = "", columns: tuple[str, ...] =
         raise Refusal(
             f"{table.place(row)}: item {items[row]!r} again; expected one row per item, found {int(again.sum())} too many"
         )
-    if lost := [name for name in columns if name not in frame.columns[1:]]:
-        raise Refusal(f"{table.path.name}: the classifier needs the columns {shown(columns)}; missing: {shown(lost)}")
     names = list(columns or frame.columns[1:])
     comma = decimal == "," or (table.separator == ";" and decimal == "")
     values = {name: _numbers(table, name, comma) for name in names}
@@ -122,7 +130,7 @@ def read_numbers(path: str | Path, decimal: str = "", columns: tuple[str, ...] =
 
 
 def _numbers(table: TextTable, name: str, comma: bool) -> np.ndarray:
-    cells = table.frame[name].str.strip()
+    cells = table.frame[name].str.strip().str.replace("\N{MINUS SIGN}", "-", regex=False)
     plain = cells.str.replace(",", ".", regex=False) if comma else cells
     values = pd.to_numeric(plain, errors="coerce").to_numpy(dtype=np.float64)
     wrong = np.flatnonzero(~np.isfinite(values))
@@ -130,9 +138,12 @@ def _numbers(table: TextTable, name: str, comma: bool) -> np.ndarray:
         return values
     found = cells.iloc[wrong[0]]
     if re.fullmatch(r"-?\d+,\d+", found):
-        how = "say --decimal , if these are decimal commas"
+        how = "say --decimal , if these are decimal commas; if they separate thousands, remove them"
     elif len(wrong) > len(values) / 2:
-        how = "remove the column or code its values as numbers; texts belong in a column of the labels file (--text)"
+        how = (
+            "remove the column or code its values as numbers; items are named in the first column, texts belong in a column of "
+            "the labels file (--text)"
+        )
     else:
         how = "fill in the cell or remove the row"
     raise Refusal(
@@ -142,14 +153,23 @@ def _numbers(table: TextTable, name: str, comma: bool) -> np.ndarray:
 
 
 def read_texts(table: TextTable, column: str, item: str) -> pd.Series:
-    """One text per item, indexed by its name. Raises a Refusal without such a column, or where an item has two texts."""
+    """One text per item, indexed by its name. Raises a Refusal without such a column, or where an item has no name, no text or
+    two texts."""
     frame = table.frame
     if column not in frame.columns:
         raise Refusal(f"{table.path.name} has no column {column!r} of texts; its columns are {shown(frame.columns, 20)}")
-    items = frame[item if item in frame.columns else column].str.strip()
-    texts = pd.DataFrame({"item": items, "text": frame[column]}).drop_duplicates()
+    item = item if item in frame.columns else column
+    texts = pd.DataFrame({"item": frame[item].str.strip(), "text": frame[column]})
+    for name, what in (("item", "the name of its item"), ("text", f"a text in column {column!r}")):
+        if (empty := texts[name].str.strip() == "").any():
+            rows = counted(int(empty.sum()), "such row")
+            raise Refusal(f"{table.place(int(empty.argmax()))}: a row without {what}; {rows}. Fill it in or remove the row")
+    texts = texts.drop_duplicates()
     if (again := texts["item"].duplicated()).any():
-        raise Refusal(f"item {texts['item'][again].iloc[0]!r} has two different texts in column {column!r}")
+        raise Refusal(
+            f"item {texts['item'][again].iloc[0]!r} (column {item!r}) has two different texts in column {column!r}; expected "
+            "one text per item"
+        )
     return texts.set_index("item")["text"]
 
 
@@ -165,23 +185,32 @@ def image_files(folder: str | Path) -> pd.Series:
 
 
 def _of_images(files: list[Path]) -> np.ndarray:
-    """``[images, 1280]`` of images of any size."""
-    sizes, parts = set(), []
-    for path in files:
-        try:
-            with Image.open(path) as image:
-                sizes.add(image.size)
-        except OSError as error:
-            raise Refusal(f"{path.name} cannot be read as an image: {error}") from error
-    size = sizes.pop() if len(sizes) == 1 else (SIDE, SIDE)
+    """``[images, 1280]``; each image is brought to the same size by itself, so its features depend on no other image."""
+    parts = []
     for start in range(0, len(files), CHUNK):
-        pixels = []
-        for path in files[start : start + CHUNK]:
-            with warnings.catch_warnings(), Image.open(path) as image:
-                warnings.simplefilter("ignore")  # palettes with transparency
-                pixels.append(np.asarray(image.convert("RGB").resize(size)))
-        parts.append(image_features.features(np.stack(pixels).transpose(0, 3, 1, 2)))
+        pixels = np.stack([_pixels(path) for path in files[start : start + CHUNK]])
+        parts.append(image_features.features(pixels.transpose(0, 3, 1, 2)))
     return np.concatenate(parts)
+
+
+def _pixels(path: Path) -> np.ndarray:
+    """``[SIDE, SIDE, 3]`` uint8, as a viewer would turn the image."""
+    with _opened(path) as image:
+        upright = ImageOps.exif_transpose(image).convert("RGB")
+        return np.asarray(upright.resize((image_features.SIDE, image_features.SIDE), Image.Resampling.BILINEAR))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """An image file; whatever is wrong with it, now or when its pixels are read, becomes a Refusal with its name."""
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")  # palettes with transparency
+            if image.mode[0] in "IF":
+                raise ValueError(f"expected 8 bits per color, found pixels of mode {image.mode}; convert it")
+            yield image
+    except Exception as error:  # Pillow raises many kinds on damaged files
+        raise Refusal(f"{path} cannot be read as an image: {error}") from error
 
 
 def arrange(intake: Intake, names: list[str], match: str = "exact") -> Intake:
@@ -192,11 +221,15 @@ def arrange(intake: Intake, names: list[str], match: str = "exact") -> Intake:
     if (place < 0).any():
         lost = [name for name, row in zip(crowd.item_names, place, strict=True) if row < 0]
         helps = [other for other in MATCHES if (_places(crowd.item_names, names, other) >= 0).all()]
-        hint = (
-            f"Compared by {helps[0]}, all match: say --match {helps[0]}"
-            if helps
-            else "Add their features, or remove their labels"
-        )
+        there = {MATCHES[match](name) for name in names}
+        if helps:
+            hint = f"Compared by {helps[0]}, all match: say --match {helps[0]}"
+        elif several := [name for name in lost if MATCHES[match](name) in there]:
+            hint = f"Compared by {match}, several of these are {shown(several)}; rename them"
+        elif len(lost) == crowd.n_items:
+            hint = "None matches: the first column of a table must name the item, and files are called as the items are"
+        else:
+            hint = "Add their features, or remove their labels"
         raise Refusal(
             f"{len(lost)} of {crowd.n_items} labeled items have no features: {shown(lost)}; there are features for "
             f"{shown(names)}. {hint}"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,12 +18,31 @@ from lib.own_data.columns import Options
 from lib.own_data.features import Source
 from lib.own_data.outcome import Outcome
 from lib.own_data.page import report_page
+from lib.own_data.tables import Refusal
 from lib.storage import write_atomically
 
-__all__ = ["TABLES", "safe_csv", "settings_of", "write"]
+__all__ = ["FILES", "TABLES", "check_place", "leftover", "safe_csv", "settings_of", "write"]
 
 RISKY = ("=", "+", "-", "@", "\t", "\r")
 TABLES = ("cleaned_labels", "label_quality", "annotators", "to_relabel", "agreement")
+WITH_FEATURES = ("classifier", "classifier_quality.csv")  # files that a run without features does not make
+FILES = (*(f"{name}.csv" for name in TABLES), *WITH_FEATURES, "report.html", "settings.json")
+
+
+def check_place(folder: str | Path, names: Iterable[str], inputs: Iterable[str | Path]) -> None:
+    """Raises a Refusal where files of these names could not be written to a folder, or would replace one of the inputs; makes
+    nothing."""
+    folder = Path(folder).absolute()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise Refusal(f"cannot write to {folder}: expected a folder, found the file {there}")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise Refusal(f"cannot write to {folder}: there is no permission to write in {there}")
+    for path in (folder / name for name in names):
+        if path.is_dir():
+            raise Refusal(f"cannot write {path}: expected a file, found a folder")
+        if path.exists() and any(other and Path(other).exists() and path.samefile(other) for other in inputs):
+            raise Refusal(f"{path} would replace a file that is read; write somewhere else with --out")
 
 
 def write(outcome: Outcome, folder: str | Path, settings: dict | None = None) -> None:
@@ -31,8 +52,8 @@ def write(outcome: Outcome, folder: str | Path, settings: dict | None = None) ->
     file that could not be written.
     """
     folder, crowd, found, held = Path(folder), outcome.intake.crowd, outcome.estimate, outcome.held_out
-    for name in TABLES:
-        write_atomically(folder / f"{name}.csv", safe_csv(outcome.tables[name]))
+    for name, table in outcome.tables.items():
+        write_atomically(folder / f"{name}.csv", safe_csv(table))
     if outcome.classifier is not None:
         outcome.classifier.save(folder / "classifier")
     write_atomically(folder / "report.html", report_page(outcome))
@@ -52,6 +73,13 @@ def write(outcome: Outcome, folder: str | Path, settings: dict | None = None) ->
         "notes": outcome.intake.notes,
     }
     write_atomically(folder / "settings.json", json.dumps(facts | (settings or {}), indent=1, ensure_ascii=False))
+
+
+def leftover(outcome: Outcome, folder: str | Path) -> list[str]:
+    """Files in the folder that an earlier run has made of features, and this one, without any, has not."""
+    if outcome.held_out is not None:
+        return []
+    return [name for name in WITH_FEATURES if (Path(folder) / name).exists()]
 
 
 def settings_of(options: Options, labels: str, source: Source | None, path: str, extra: dict) -> dict:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib.aggregation import agreement, shared_errors
+from lib.aggregation import agreement, judging, shared_errors
 from lib.aggregation.fusion import Estimate, estimate, mean_accuracy
 from lib.aggregation.shared_errors import SharedErrors
 from lib.own_data import classifier as training
@@ -15,7 +15,7 @@ from lib.own_data.classifier import Classifier, HeldOut, Progress
 from lib.own_data.columns import DEFAULTS, Options
 from lib.own_data.features import Source, read_source
 from lib.own_data.intake import Intake, read_labels
-from lib.own_data.report import annotator_table, beliefs, cleaned_labels, decided, label_quality, to_relabel
+from lib.own_data.report import annotator_table, beliefs, classifier_quality, cleaned_labels, decided, label_quality, to_relabel
 from lib.training.recipe import Recipe
 
 __all__ = ["Outcome", "assemble", "fit"]
@@ -28,13 +28,14 @@ class Outcome:
     Attributes:
         intake: labels and known classes, with the items in the order of the features.
         estimate: the class of every item, and the accuracy of every annotator.
-        tables: ``cleaned_labels``, ``label_quality``, ``annotators``, ``to_relabel``, ``agreement``.
+        tables: ``cleaned_labels``, ``label_quality``, ``annotators`` (people only), ``to_relabel``, ``agreement``, and with
+            features ``classifier_quality``.
         held_out: predictions for items by networks that never saw their labels; None without features.
         classifier: trained on all labels; None without features.
         mean_accuracy: probability that a label is right, with a 95 % interval, if annotators err independently.
         shared: what the labels reveal of errors that annotators share.
-        misled: share of items on which shared errors may mislead the estimate: low, middle, high; NaN if unknown. The tables
-            allow for the middle.
+        misled: share of items on which shared errors may mislead the estimate: low, middle, high; NaN if unknown. Confidences
+            and scores allow for the middle, intervals for anything between low and high.
     """
 
     intake: Intake
@@ -84,9 +85,11 @@ def assemble(intake: Intake, held: HeldOut | None = None, network: Classifier | 
     """The outcome of labels and, if there is one, a classifier that has been trained already."""
     crowd, known, prob = intake.crowd, intake.known, held.prob if held else None
     found = estimate(crowd, prob, known)
-    shared = shared_errors.detect(crowd, None if prob is None else prob.argmax(axis=1))
+    said = None if prob is None else prob.argmax(axis=1)
+    shared = shared_errors.detect(crowd, said)
     misled = shared_errors.allowance(crowd, found, known)
-    people = annotator_table(crowd, found, known, prob, misled[1])
+    accuracies = judging.accuracies(crowd, found, known, said, (misled[0], misled[2]))
+    people = annotator_table(crowd, found, known, accuracies[: crowd.n_annotators])
     label = decided(found, crowd, intake.first_said)
     tables = {
         "cleaned_labels": cleaned_labels(crowd, beliefs(found, known, misled[1]), label, known),
@@ -95,4 +98,7 @@ def assemble(intake: Intake, held: HeldOut | None = None, network: Classifier | 
         "to_relabel": to_relabel(crowd, found, people, known, prob, misled[1]),
         "agreement": agreement.agreement(crowd),
     }
+    if held is not None:
+        agreed = held.agreement[held.method]
+        tables["classifier_quality"] = classifier_quality(crowd, known, held.method, agreed, accuracies[-1])
     return Outcome(intake, found, tables, held, network, mean_accuracy(crowd, known), shared, misled)

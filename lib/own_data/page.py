@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import re
+import warnings
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -34,7 +35,10 @@ SHOWN = ("annotators", "to_relabel", "cleaned_labels", "agreement")
 ROWS = 20  # of a table on the page
 LONGEST = 40  # characters of a name in a figure
 # What the columns of the tables are called on the page; other names are shown with spaces. Shares are shown in percent.
-HEADINGS = {"n_labels": "labels", "n_items": "items", "gain": "gain (bits)", "ask": "best to ask", "votes": "votes for it"}
+HEADINGS = {
+    "n_labels": "labels", "n_items": "items", "n_judged": "items judged", "gain": "gain (bits)", "ask": "best to ask",
+    "votes": "votes for it",
+}  # fmt: skip
 SHARES = {"accuracy": "accuracy (%)", "confidence": "confidence (%)", "agreement": "agreement (%)"}
 MEASURES = {"krippendorff_alpha": "Krippendorff's alpha", "cohen_kappa": "Cohen's kappa"}
 NARROW = 5.8  # inches; figures are legible at half their size, and so this wide on a phone
@@ -59,7 +63,7 @@ def report_page(outcome: Outcome) -> str:
     judged = people[people["accuracy"].notna()].sort_values("accuracy", ascending=False, kind="stable")
     if len(judged):
         ends = judged if len(judged) <= 2 * ROWS else pd.concat([judged.head(ROWS), judged.tail(ROWS)])
-        names = ends["annotator"].astype(str).str.slice(0, LONGEST).str.replace("$", r"\$")
+        names = ends["annotator"].astype(str).str.slice(0, LONGEST)
         title = f"The {ROWS} most and the {ROWS} least accurate of {len(judged):,}" if len(ends) < len(judged) else ""
         chart, _ = crowds.accuracies(ends.assign(annotator=names), title=title or "Annotators, judged by the others")
         parts.append(_image(chart, "The accuracy of each annotator with its interval"))
@@ -71,7 +75,16 @@ def report_page(outcome: Outcome) -> str:
     first = pd.concat([people[random], people[~random].sort_values("accuracy", kind="stable")])
     columns = ["annotator", "n_labels"]
     columns += ["accuracy", "ci_low", "ci_high", "confusions", "looks_random"] if len(judged) else []
-    parts += [_table(first[columns], "annotators.csv"), "<h2>Items to look at again</h2>"]
+    parts.append(_table(first[columns], "annotators.csv"))
+    if outcome.held_out is not None:
+        quality = outcome.tables["classifier_quality"]
+        columns = [name for name in quality if len(judged) or name not in ("accuracy", "ci_low", "ci_high")]
+        parts += [
+            "<h2>Classifier</h2><p>It learned from the annotators and is not one of them. Agreement is that with labels it "
+            "never saw; its accuracy is judged by the annotators' labels alone.</p>",
+            _table(quality[columns], "classifier_quality.csv"),
+        ]
+    parts.append("<h2>Items to look at again</h2>")
     columns = ["item", "n_labels", "label"]
     if outcome.estimate.told_apart:
         columns += ["confidence", "runner_up", "gain", "ask"]
@@ -79,12 +92,13 @@ def report_page(outcome: Outcome) -> str:
         chart.set_figwidth(NARROW)
         parts.append(_image(chart, "Wrong labels left, against items checked"))
         parts.append(
-            "<p>First come the items of which one more label is expected to tell most (the gain). Best to ask is the most "
-            "reliable annotator who has not labeled the item.</p>"
+            "<p>First come the items of which one more label is expected to tell most (the gain). Best to ask is, of those who "
+            "have not labeled the item, the annotator whose interval has the highest lower end; nobody is named where none of "
+            "them is known to do better than chance.</p>"
         )
     else:
         order = "with the fewest labels" if outcome.held_out is None else "whose label the classifier finds least probable"
-        parts.append(f"<p>First come the items {order}.</p>")
+        parts.append(f"<p>First come the items {order}. Any annotator may be asked: the labels do not tell who is better.</p>")
     parts += [_table(ranking[columns], "to_relabel.csv"), "<h2>Cleaned labels</h2>"]
     if outcome.estimate.told_apart:
         parts.append(_image(_confidence_chart(cleaned), "A histogram of the confidences"))
@@ -141,7 +155,8 @@ def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
                 f"{low:,.0f} to {high:,.0f}, measured by hiding known classes, which must be of items chosen at random."
                 if known >= FEWEST_KNOWN
                 else f"from {low:,.0f}, if annotators err independently, to {high:,.0f}, if they share as many errors as they "
-                "make on their own. Confidences and intervals assume half as many shared errors as that."
+                "make on their own. Confidences assume half as many shared errors as that; intervals allow for any number up "
+                "to it, and are too narrow if there are more."
             )
         )
     else:
@@ -157,7 +172,7 @@ def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
     fitted = f"Held-out labels were predicted best with {kind} per annotator. {end}"
     told.append(fitted if found.told_apart else "Every label counts the same.")
     if (held := outcome.held_out) is not None:
-        line = people.iloc[-1]
+        line = tables["classifier_quality"].iloc[0]
         text = f"The classifier ({held.method}) agrees with {100 * held.agreement[held.method]:.0f} % of labels it never saw"
         if np.isfinite(line["accuracy"]):
             right = _percent(*line[["accuracy", "ci_low", "ci_high"]])
@@ -220,10 +235,14 @@ def _confidence_chart(cleaned: pd.DataFrame) -> Figure:
 
 def _image(fig: Figure, alt: str) -> str:
     content, half = io.BytesIO(), fig.get_figwidth() * fig.dpi / 2
-    fig.savefig(content, format="png", metadata={"Software": None})
+    with warnings.catch_warnings(record=True) as lacking:
+        warnings.simplefilter("always")
+        fig.savefig(content, format="png", metadata={"Software": None})
     plt.close(fig)
     source = base64.b64encode(content.getvalue()).decode()
-    return f'<div class=wide><img style="min-width:{half:.0f}px" alt="{alt}" src="data:image/png;base64,{source}"></div>'
+    image = f'<div class=wide><img style="min-width:{half:.0f}px" alt="{alt}" src="data:image/png;base64,{source}"></div>'
+    boxes = any("missing from font" in str(warning.message) for warning in lacking)
+    return image + ("<p>Characters that the figure shows as boxes are in the table below.</p>" if boxes else "")
 
 
 def _marked(text: str) -> str:
@@ -243,7 +262,7 @@ def _table(table: pd.DataFrame, file: str) -> str:
             columns[SHARES[name]] = ["" if np.isnan(value) else f"{100 * value:.1f}" for value in values]
         else:
             columns[HEADINGS.get(name, name.replace("_", " "))] = list(map(_cell, values))
-    numbers = {*SHARES.values(), "95 % interval", "labels", "items", "gain (bits)", "votes for it", "value"}
+    numbers = {*SHARES.values(), "95 % interval", "labels", "items", "items judged", "gain (bits)", "votes for it", "value"}
     kinds = [' class="number"' if name in numbers else "" for name in columns]
     rows = [("th", columns), *(("td", row) for row in zip(*columns.values(), strict=True))]
     lines = (

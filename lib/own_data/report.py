@@ -8,13 +8,12 @@ from scipy import sparse
 from scipy.special import gammaln, xlogy
 from scipy.stats import norm
 
-from lib.aggregation import fusion, judging, shared_errors
+from lib.aggregation import fusion, shared_errors
 from lib.aggregation.fusion import Estimate
 from lib.crowd.labels import CrowdLabels
 
-__all__ = ["CLASSIFIER", "annotator_table", "beliefs", "cleaned_labels", "decided", "label_quality", "to_relabel"]
+__all__ = ["annotator_table", "beliefs", "classifier_quality", "cleaned_labels", "decided", "label_quality", "to_relabel"]
 
-CLASSIFIER = "classifier"
 P_BELOW = 0.01  # an annotator with a smaller p-value does not guess
 ODDS_ABOVE = 1.0  # log10: guessing must explain the labels ten times better than typical work
 FEWEST = 5  # judged labels, below which nobody looks random
@@ -23,35 +22,40 @@ FEWEST = 5  # judged labels, below which nobody looks random
 NUMBERS_AT_MOST = 30_000_000
 
 
-def annotator_table(
-    crowd: CrowdLabels, estimate: Estimate, known: np.ndarray, prob: np.ndarray | None = None, misled: float = 0.0
-) -> pd.DataFrame:
-    """One row per annotator and, last, one for the classifier.
+def annotator_table(crowd: CrowdLabels, estimate: Estimate, known: np.ndarray, accuracies: np.ndarray) -> pd.DataFrame:
+    """One row per annotator, people only; ``accuracies`` ``[annotators, 3]`` are those of :func:`judging.accuracies`.
 
     ``looks_random``: the labels may be unrelated to the items (``p_guessing`` above 0.01) *and* they are ten times more likely
     from somebody who labels every item with the same class probabilities than from a typical annotator. The first condition
     spares those who are systematically wrong, the second those who gave too few labels to tell. Nobody with fewer than five
-    judged labels is flagged. ``misled`` is the share of items on which annotators may share an error; it widens the intervals.
+    judged labels is flagged.
 
     Returns:
         Columns annotator, n_labels, n_judged (labels of items with two or more, or with a known class), accuracy, ci_low,
         ci_high, confusions ("3 → 8 (40 %)": 40 % of the 3s are labeled 8), p_guessing, looks_random.
     """
     several = (crowd.labels_per_item >= 2) | (known >= 0)
-    said = None if prob is None else prob.argmax(axis=1)
-    values = judging.accuracies(crowd, estimate, known, said, misled)
     table = pd.DataFrame({"annotator": pd.Series(crowd.annotator_names, dtype=object), "n_labels": crowd.labels_per_annotator})
     table["n_judged"] = np.bincount(crowd.annotator, weights=several[crowd.item], minlength=crowd.n_annotators).astype(int)
-    table[["accuracy", "ci_low", "ci_high"]] = values[: crowd.n_annotators]
+    table[["accuracy", "ci_low", "ci_high"]] = accuracies
     table["confusions"] = _typical_errors(crowd, estimate.posterior) if estimate.told_apart else ""
     p_value, odds = _guessing(crowd, estimate, several)
     table["p_guessing"] = p_value
     table["looks_random"] = (p_value > P_BELOW) & (odds >= ODDS_ABOVE) & (table["n_judged"] >= FEWEST)
-    if said is not None:
-        name = CLASSIFIER if CLASSIFIER not in crowd.annotator_names else f"{CLASSIFIER} (trained)"
-        judged = int((several & (crowd.labels_per_item > 0)).sum())
-        table.loc[len(table)] = [name, crowd.n_items, judged, *values[-1], "", np.nan, False]
     return table
+
+
+def classifier_quality(
+    crowd: CrowdLabels, known: np.ndarray, method: str, agreement: float, accuracy: np.ndarray
+) -> pd.DataFrame:
+    """One row: the method, for how many items it predicts a class, how many of these people's labels can judge (those with two
+    or more, or a known class), its agreement with labels that it never saw, and its accuracy ``[3]`` as people's labels tell.
+
+    Columns method, n_items, n_judged, agreement, accuracy, ci_low, ci_high.
+    """
+    judged = int(((crowd.labels_per_item >= 2) | ((known >= 0) & (crowd.labels_per_item > 0))).sum())
+    row = (method, crowd.n_items, judged, agreement, *accuracy)
+    return pd.DataFrame([row], columns=["method", "n_items", "n_judged", "agreement", "accuracy", "ci_low", "ci_high"])
 
 
 def _typical_errors(crowd: CrowdLabels, posterior: np.ndarray) -> np.ndarray:
@@ -199,7 +203,8 @@ def to_relabel(
 
     Returns:
         Columns item, n_labels, label, confidence, runner_up, gain, and ask: of the annotators who have not labeled the item,
-        the one with the highest lower end of the interval; empty if nobody is left.
+        the one with the highest lower end of the interval. It is empty where there are no grounds to name anybody: accuracies
+        cannot be told apart, or nobody is left whose interval lies above chance (1 / classes) and who does not look random.
     """
     p, names, n = estimate.posterior, np.array(crowd.class_names, dtype=object), crowd.n_classes
     best, rows = p.argmax(axis=1), np.arange(len(p))
@@ -229,16 +234,17 @@ def to_relabel(
 
 
 def _whom(crowd: CrowdLabels, annotators: pd.DataFrame) -> np.ndarray:
-    people = annotators.iloc[: crowd.n_annotators]
-    worth = people["ci_low"].fillna(0).to_numpy() - people["looks_random"].to_numpy()
-    order = np.argsort(-worth, kind="stable")
-    rank = np.argsort(order)
-    most = min(int(crowd.labels_per_item.max(initial=0)) + 1, crowd.n_annotators)  # among so many, one is free if anybody is
-    asked = np.zeros((crowd.n_items, most), dtype=bool)
+    low = annotators["ci_low"].to_numpy()
+    good = (low > 1 / crowd.n_classes) & ~annotators["looks_random"].to_numpy()  # NaN is not
+    order = np.argsort(np.where(good, -low, np.inf), kind="stable")[: good.sum()]
+    rank = np.full(crowd.n_annotators, crowd.n_annotators)
+    rank[order] = np.arange(len(order))
+    most = min(int(crowd.labels_per_item.max(initial=0)) + 1, len(order))  # among so many, one is free if anybody is
+    asked = np.zeros((crowd.n_items, most + 1), dtype=bool)  # nobody, at the end, is always free
     near = rank[crowd.annotator] < most
     asked[crowd.item[near], rank[crowd.annotator[near]]] = True
-    names = np.array(crowd.annotator_names, dtype=object)[order]
-    return np.where(asked.all(axis=1), "", names[asked.argmin(axis=1)])
+    names = np.array([*np.array(crowd.annotator_names, dtype=object)[order[:most]], ""], dtype=object)
+    return names[asked.argmin(axis=1)]
 
 
 def _entropy(prob: np.ndarray) -> np.ndarray:

@@ -14,9 +14,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-__all__ = ["LABEL_STUDIO", "Refusal", "TextTable", "as_text", "counted", "natural", "read_table", "shown"]
+__all__ = ["LABEL_STUDIO", "Refusal", "TextTable", "as_text", "counted", "natural", "read_table", "short", "shown"]
 
 SEPARATORS = (",", ";", "\t", "|")
+LONGEST = 80  # characters of a name in a message
+# Files of other kinds by their first bytes.
+OTHERS = {
+    b"PK\3\4": "a zip archive or an Excel workbook; unpack it, or call it .xlsx",
+    b"\x1f\x8b": "a file packed by gzip; call it .gz",
+    b"BZh": "a file packed by bzip2; unpack it",
+    b"\xfd7zXZ": "a file packed by xz; unpack it",
+    b"PAR1": "a Parquet file; call it .parquet",
+    b"%PDF": "a PDF document; save the table as CSV",
+}
 LABEL_STUDIO = "read as an export of Label Studio"
 
 
@@ -56,6 +66,8 @@ class TextTable:
 def read_table(path: str | Path) -> TextTable:
     """Read a file as text. Raises FileNotFoundError, or a Refusal where it is empty, damaged, or not a table."""
     path = Path(path)
+    if path.is_dir():
+        raise Refusal(f"expected a file, found the folder {path}")
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     name, content = path.name.lower(), path.read_bytes()
@@ -64,6 +76,9 @@ def read_table(path: str | Path) -> TextTable:
             name, content = name.removesuffix(".gz"), gzip.decompress(content)
         except (OSError, EOFError) as error:
             raise Refusal(f"{path.name} is named .gz but cannot be unpacked: {error}") from error
+    other = next((kind for mark, kind in OTHERS.items() if content.startswith(mark)), "")
+    if other and not name.endswith((".xlsx", ".parquet")):
+        raise Refusal(f"{path.name}: expected a table as text (CSV), found {other}")
     if not content.strip():
         raise Refusal(f"{path.name} is empty; expected a table with a header")
     if name.endswith((".xlsx", ".parquet")):
@@ -87,6 +102,8 @@ def read_table(path: str | Path) -> TextTable:
 
 def _csv(path: Path, content: bytes) -> TextTable:
     text, notes = _decoded(path, content)
+    if text[:99].lstrip()[:1] in ("{", "["):
+        raise Refusal(f"{path.name}: expected a table as text (CSV), found JSON; save it as CSV (Label Studio's export: .json)")
     if "\0" in text:
         raise Refusal(f"{path.name} is not plain text, or UTF-16 without the mark that says so; save it as CSV (UTF-8)")
     outside = "".join(text.split("\n", 1)[0].split('"')[::2])  # a separator in quotes is part of a name
@@ -193,4 +210,10 @@ def counted(number: int, name: str) -> str:
 def shown(names, most: int = 6) -> str:
     """Some names in quotes, for a message."""
     names = list(names)
-    return ", ".join(repr(str(name)) for name in names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
+    rest = f", ... ({len(names)} in all)" if len(names) > most else ""
+    return ", ".join(repr(short(str(name))) for name in names[:most]) + rest
+
+
+def short(name: str) -> str:
+    """A name without its middle if it is very long."""
+    return name if len(name) <= LONGEST else f"{name[: LONGEST // 2]} ... {name[-LONGEST // 2 :]}"

@@ -46,3 +46,21 @@ def test_nobody_is_judged_on_items_of_their_own():
     values = judging.accuracies(crowd, fusion.estimate(crowd))
     assert np.isnan(values[2]).all()
     assert (values[:2, 1] > 0.7).all()
+
+
+def test_the_allowance_moves_the_lower_end_and_of_a_classifier_both():
+    """Judges who are sure: 80 of 100 right is Beta(80.5, 20.5), from which an evenly distributed share is subtracted."""
+    rng = np.random.default_rng(0)
+    y = np.arange(100) % 2
+    dense = np.stack([y, y, y, y, np.where(np.arange(100) < 80, y, 1 - y)], axis=1)
+    crowd, known = CrowdLabels.from_dense(dense), y
+    said = dense[:, 4]
+    plain, moved = (
+        judging.accuracies(crowd, fusion.estimate(crowd, known=y), known, said, h) for h in ((0.0, 0.0), (0.05, 0.3))
+    )
+    a, h = beta(80.5, 20.5).rvs(200_000, random_state=rng), rng.uniform(0.05, 0.3, 200_000)
+    for row in (4, 5):
+        np.testing.assert_allclose(plain[row], [80.5 / 101, *np.quantile(a, [0.025, 0.975])], atol=0.01)
+    np.testing.assert_allclose(moved[4, 1:], [np.quantile(a - h, 0.025), plain[4, 2]], atol=0.01)
+    np.testing.assert_allclose(moved[5, 1:], [np.quantile(a - h, 0.025), min(np.quantile(a + h, 0.975), 1)], atol=0.01)
+    np.testing.assert_array_equal(plain[:, 0], moved[:, 0])

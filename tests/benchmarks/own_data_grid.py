@@ -49,6 +49,7 @@ LEVELS = {
     "errors": ("independent", "shared"),
 }
 ITEMS = 400
+HARD, PULL = 1 / 6, 0.6  # share of hard items, and of their labels that are the same wrong class
 METHODS = {
     "labels_alone": "ours, labels alone",
     "with_classifier": "ours, with classifier",
@@ -108,8 +109,9 @@ def crowd_of(cell: pd.Series, seed: int = 0) -> tuple[CrowdLabels, np.ndarray, n
     label = np.where(rng.random(len(item)) < accuracy[who], y[item], other(y[item]))
     pulled, wrong = np.zeros(ITEMS, dtype=bool), other(y)
     if cell["errors"] == "shared":
-        pulled = rng.random(ITEMS) < 1 / 6
-        label = np.where(pulled[item] & (rng.random(len(item)) < 0.6), wrong[item], label)
+        pulled = rng.random(ITEMS) < HARD
+        label = np.where(pulled[item] & (rng.random(len(item)) < PULL), wrong[item], label)
+        accuracy = accuracy * (1 - HARD * PULL)
     crowd = CrowdLabels(item, who, label, ITEMS, people, n_classes)
     right = max(float(cell["classifier"]), 1 / n_classes)
     sure = rng.beta(4, 2, ITEMS)  # how sure it is, and rightly so on the whole
@@ -142,7 +144,7 @@ def ours(cell: pd.Series) -> dict:
     line["wrong"] = int((found.posterior.argmax(axis=1) != y).sum())
     range_ = shared_errors.wrong_labels(found.posterior, shares)
     line |= dict(zip(["wrong_low", "wrong_middle", "wrong_high"], range_, strict=True))
-    ends = judging.accuracies(crowd, found, said=said, misled=shares[1])
+    ends = judging.accuracies(crowd, found, said=said, misled=(shares[0], shares[2]))
     judged = np.flatnonzero(np.isfinite(ends[:-1, 0]))
     line["intervals"] = len(judged)
     line["intervals_hold"] = int(((ends[judged, 1] <= accuracy[judged]) & (accuracy[judged] <= ends[judged, 2])).sum())

@@ -51,7 +51,7 @@ def said_and_true(crowd: CrowdLabels, y: np.ndarray, n_known: int, seed: int = 0
     line["detected"] = shared_errors.detect(crowd).detected
     n = crowd.labels_per_annotator
     right = np.bincount(crowd.annotator, weights=crowd.label == y[crowd.item], minlength=crowd.n_annotators) / np.maximum(n, 1)
-    ends = judging.accuracies(crowd, found, known, misled=shares[1])[n >= ENOUGH]
+    ends = judging.accuracies(crowd, found, known, misled=(shares[0], shares[2]))[n >= ENOUGH]
     return line | {
         "intervals": len(ends),
         "intervals_hold": int(((ends[:, 1] <= right[n >= ENOUGH]) & (right[n >= ENOUGH] <= ends[:, 2])).sum()),

@@ -13,9 +13,11 @@ import pandas as pd
 import pytest
 
 from lib.own_data import __main__ as command
+from lib.own_data import classifier, outcome
 from lib.own_data import folder as out_folder
-from lib.own_data import outcome
 from lib.own_data.__main__ import main
+from lib.own_data.features import Source
+from lib.own_data.intake import read_labels
 from lib.training.recipe import Recipe
 from tests.own_data.test_outcome import labels
 
@@ -76,8 +78,8 @@ def test_with_features_and_then_new_items(folder, monkeypatch, capsys):
     assert f"note: {flat}\n" in capsys.readouterr().out
     said = html.unescape((folder / "out" / "report.html").read_text(encoding="utf-8"))
     assert f"<p>How the files were read:</p><ul><li>60 items with 2 features</li><li>{flat}</li></ul>" in said
-    people = pd.read_csv("out/annotators.csv").set_index("annotator")
-    assert people.loc["classifier", "accuracy"] > 0.8
+    assert len(pd.read_csv("out/annotators.csv")) == 4
+    assert pd.read_csv("out/classifier_quality.csv").loc[0, "accuracy"] > 0.8
     x.iloc[:7].to_csv("new.csv", index=False)
     assert main(["predict", "out/classifier", "new.csv", "--out", "new_labels.csv"]) == 0
     new = pd.read_csv("new_labels.csv")
@@ -86,6 +88,9 @@ def test_with_features_and_then_new_items(folder, monkeypatch, capsys):
     capsys.readouterr()
     assert main(["predict", "out/classifier", "new.csv", "--out", "new_labels.csv"]) == 2
     assert "line 2: column 'x' must hold finite numbers, found ''" in capsys.readouterr().err
+    assert main(["labels.csv", "--out", "out"]) == 0  # into the same folder, without features
+    said = capsys.readouterr().out
+    assert "warning: classifier in out is that of an earlier run\nwarning: classifier_quality.csv in out is that of" in said
 
 
 @pytest.mark.parametrize(
@@ -124,6 +129,37 @@ def test_whatever_ends_the_command_is_one_line(folder, monkeypatch, capsys, erro
     labels()[1].to_csv("labels.csv", index=False)
     assert main(["labels.csv", "--out", "out"]) == code
     assert capsys.readouterr().err.strip() == told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["cleaned_labels.csv", "--out", "."], "cleaned_labels.csv would replace a file that is read"),
+        (["cleaned_labels.csv", "--out", "notes.txt"], "expected a folder, found the file"),
+        (["cleaned_labels.csv", "--out", "notes.txt/deep"], "expected a folder, found the file"),
+        (["cleaned_labels.csv", "--out", "taken"], "report.html: expected a file, found a folder"),
+        (["predict", "classifier", "new.csv", "--out", "new.csv"], "new.csv would replace a file that is read"),
+        (["predict", "classifier", "new.csv", "--out", "classifier"], "classifier would replace a file that is read"),
+        (["predict", "classifier", "new.csv", "--out", "taken"], "taken: expected a file, found a folder"),
+        (["predict", ".", "new.csv", "--out", "x.csv"], "expected the file DIR/classifier of a run"),
+        (["predict", "nowhere", "new.csv", "--out", "x.csv"], "there is no file nowhere; expected the file DIR/classifier"),
+        (["predict", "classifier", "cleaned_labels.csv", "--out", "x.csv"], "Found are 'item', 'annotator', 'label'"),
+        (["."], "expected a file, found the folder ."),
+    ],
+)
+def test_where_nothing_can_be_written_is_said_before_anything_is_computed(folder, monkeypatch, capsys, arguments, told):
+    monkeypatch.setattr(command, "fit", None)
+    labels()[1].to_csv("cleaned_labels.csv", index=False)
+    x = pd.DataFrame({"x": np.arange(60.0)}, index=[f"item {i}" for i in range(60)])
+    made = classifier.train(x, read_labels("cleaned_labels.csv").crowd, "majority-vote", Source("columns"), Recipe(1, 64), (0,))
+    made.save("classifier")
+    for name in ("new.csv", "notes.txt"):
+        (folder / name).write_text("item,x\nitem 0,1\n")
+    (folder / "taken" / "report.html").mkdir(parents=True)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert main(arguments) == 2
+    assert told in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 def test_sigterm_ends_the_command_with_a_word(folder, monkeypatch, capsys):

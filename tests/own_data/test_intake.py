@@ -8,6 +8,7 @@ import json
 import pandas as pd
 import pytest
 
+from lib.own_data import intake
 from lib.own_data.columns import Options
 from lib.own_data.intake import folded, read_labels
 from lib.own_data.tables import Refusal
@@ -16,9 +17,9 @@ HEADER = "item,annotator,label\n"
 PLAIN = HEADER + "a,ann,cat\na,ben,dog\nb,ann,dog\nb,ben,dog\n"
 
 
-def read(tmp_path, text, name="labels.csv", encoding="utf-8", **options):
+def read(tmp_path, content, name="labels.csv", encoding="utf-8", **options):
     path = tmp_path / name
-    path.write_bytes(text if isinstance(text, bytes) else text.encode(encoding))
+    path.write_bytes(content if isinstance(content, bytes) else content.encode(encoding))
     return read_labels(path, Options(**options))
 
 
@@ -148,6 +149,12 @@ def test_what_could_be_two_things_is_refused_until_an_option_decides(tmp_path, r
         (PLAIN.replace("cat", "c\0t"), "is not plain text"),
         (PLAIN.encode("utf-16-le"), "UTF-16 without the mark"),
         (PLAIN + "c,ann,cat\u200b\n", "line 6: are 'cat', 'cat.*' the same label"),
+        (PLAIN + PLAIN, "line 6 is the header again"),
+        (b"PK\3\4 of a zip", "found a zip archive or an Excel workbook; unpack it"),
+        (gzip.compress(PLAIN.encode(), mtime=0), "found a file packed by gzip; call it .gz"),
+        ('{"item": "a", "annotator": "ann", "label": "cat"}\n', "found JSON; save it as CSV"),
+        ("a,ann,cat\na,ben,dog\n", "which column holds the item.*the first line must name the columns"),
+        ("item,ann,ben,gold\na,cat,dog,cat\nb,dog,dog,\n", "is 'gold' an annotator, .* say --known-column gold"),
     ],
 )
 def test_what_nothing_can_be_made_of(tmp_path, text, message):
@@ -216,10 +223,24 @@ def test_known_classes_three_ways(tmp_path, way):
     assert read(tmp_path, text, **options).known.tolist() == [-1, 1]
 
 
+def test_a_wide_table_may_hold_texts_and_known_classes(tmp_path):
+    text = "item,ann,ben,gold,words\na,cat,dog,cat,hello\nb,dog,dog,,bye\n"
+    intake = read(tmp_path, text, known_column="gold", text="words")
+    assert triples(intake) == EXPECTED
+    assert intake.known.tolist() == [0, -1]
+    with pytest.raises(Refusal, match="no column 'word'; its columns are"):
+        read(tmp_path, text, text="word")
+
+
 def test_contradicting_truths_are_refused(tmp_path):
     text = "item,annotator,label,gold\na,ann,cat,cat\na,ben,dog,dog\n" + "b,ann,cat,\n"
     with pytest.raises(Refusal, match="item 'a' has two different known classes"):
         read(tmp_path, text, known_column="gold")
+
+
+def test_long_names_are_cut_in_messages(tmp_path):
+    words = read(tmp_path, PLAIN.replace("cat", "c" * 5000).replace("dog", '"dog,\nor cat"')).summary()
+    assert f"2 classes: {'c' * 40} ... {'c' * 40} (1), dog, or cat (3)" in words
 
 
 def test_what_was_understood_in_words(tmp_path):
@@ -227,3 +248,11 @@ def test_what_was_understood_in_words(tmp_path):
     assert "4 labels for 2 items from 2 annotators" in words
     assert "items with two or more: 2" in words
     assert "2 classes: cat (1), dog (3)" in words
+
+
+def test_many_plain_names_are_folded_at_once_as_one_by_one():
+    plain = ["Cat", "dog.7", "0", "10", "a-B_c", "\u212aelvin"]  # with the sign for Kelvin, which folds to k
+    for more in ([], ["007"], ["two words"], ["1.0"], [""], ["a\nb"], ["É"]):
+        assert intake._all_folded([*plain, *more]) == [folded(name) for name in [*plain, *more]]
+    assert intake._all_folded([]) == []
+    assert intake.PLAIN.fullmatch("\n".join(plain).lower())

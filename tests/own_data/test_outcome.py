@@ -10,7 +10,9 @@ import pytest
 
 from lib.aggregation import fusion
 from lib.own_data import Options, fit, page, report
+from lib.own_data.classifier import HeldOut
 from lib.own_data.intake import read_labels
+from lib.own_data.outcome import assemble
 
 
 def table(rows) -> pd.DataFrame:
@@ -116,11 +118,50 @@ def test_who_is_asked_is_the_best_who_has_not_labeled_the_item():
     assert (np.diff(ranking["gain"]) <= 1e-9).all()
 
 
-def test_an_annotator_may_be_called_classifier():
-    intake = read_labels(labels(names=("classifier", "ben", "cy", "dee"))[1])
-    people = report.annotator_table(intake.crowd, fusion.estimate(intake.crowd), intake.known, np.full((60, 2), 0.5))
-    assert people["annotator"].tolist() == ["ben", "classifier", "cy", "dee", "classifier (trained)"]
+def test_nobody_is_asked_without_grounds():
+    unknown = fit(labels(per_item=1)[1])
+    assert (unknown.tables["to_relabel"]["ask"] == "").all()
+    assert "Any annotator may be asked: the labels do not tell who is better" in page.report_page(unknown)
+    # Who guesses, who contradicts everybody, and who has nothing to be compared with: the only ones left on some items.
+    rng = np.random.default_rng(0)
+    y, coin = rng.integers(0, 2, (2, 200))
+    says = {"ann": y, "ben": np.where(rng.random(200) < 0.9, y, 1 - y), "guesses": coin, "contradicts": 1 - y}
+    rows = [(i, who, f"c{said[i]}") for who, said in says.items() for i in range(200) if who in ("ann", "ben") or i < 150]
+    rows += [(i, "alone", "c0") for i in range(200, 205)]
+    found = fit(table(rows))
+    people = found.tables["annotators"].set_index("annotator")
+    assert people.loc["alone", "n_judged"] == 0
+    asked = found.tables["to_relabel"].assign(item=lambda t: t["item"].astype(int)).set_index("item")["ask"]
+    assert set(asked[asked.index < 200]) == {""}
+    assert set(asked[asked.index >= 200]) == {people["ci_low"].idxmax()}
+
+
+def test_the_classifier_is_nowhere_counted_as_one_of_the_people():
+    names = ["classifier", *(f"who {i}" for i in range(44))]
+    y, frame = labels(names=names, n_items=400, classes=("cat", "dog"))
+    frame["label"] = frame["label"].where(np.arange(len(frame)) % 10 > 0, "cat")
+    intake = read_labels(frame)
+    place = [int(name.split()[1]) for name in intake.crowd.item_names]
+    held = HeldOut("majority-vote", np.eye(2)[y[place]] * 0.8 + 0.1, {"majority-vote": 0.7})
+    found = assemble(intake, held)
+    people, quality = found.tables["annotators"], found.tables["classifier_quality"]
+    assert sorted(people["annotator"]) == sorted(names)
+    assert people["n_labels"].sum() == len(frame)
     assert people["looks_random"].dtype == bool
+    assert quality.loc[0, ["method", "n_items", "n_judged", "agreement"]].tolist() == ["majority-vote", 400, 400, 0.7]
+    assert quality.loc[0, "ci_low"] < quality.loc[0, "accuracy"] < quality.loc[0, "ci_high"]
+    told, _ = page.sentences(found)
+    assert told[0].startswith("45 annotators gave 1,200 labels")
+    assert any("The classifier (majority-vote) agrees with 70 % of labels it never saw. Judged" in text for text in told)
+    titles = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(page, "_image", lambda fig, alt: titles.append([axis.get_title() for axis in fig.axes]) or "")
+        html = page.report_page(found)
+    assert titles[0] == ["The 20 most and the 20 least accurate of 45"]
+    assert "The first 20 of 45 rows; all are in annotators.csv." in html
+    assert ["majority-vote", "400", "400", "70.0"] in [row[:4] for row in cells(html)[1]]
+    assert set(found.tables["agreement"]["first"]) <= {"", *names}
+    assert set(found.tables["to_relabel"]["ask"]) <= {"", *names}
 
 
 def test_where_matrices_would_not_fit_there_is_one_accuracy_an_annotator(monkeypatch):
