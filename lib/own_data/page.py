@@ -16,6 +16,7 @@ from scipy.sparse import csgraph, csr_array
 
 from lib.aggregation.shared_errors import FEWEST_KNOWN
 from lib.crowd.labels import CrowdLabels
+from lib.methods import CATALOGUE
 from lib.own_data.outcome import Outcome
 from lib.own_data.tables import counted
 from lib.plotting import crowds
@@ -48,7 +49,8 @@ body{font:16px/1.5 system-ui,sans-serif;color:#222;background:#fff;max-width:60r
 body{overflow-wrap:break-word}.wide{overflow-x:auto;margin:1rem 0}img{display:block;max-width:100%}
 table{width:max-content;border-collapse:collapse;font-size:14px}th,td{border-bottom:1px solid #ddd;padding:.3rem .7rem}
 th,td{text-align:left;vertical-align:top}td{max-width:20rem}td.number,th.number{text-align:right;white-space:nowrap}
-.lead li{margin:.4rem 0}h2{margin-top:2.5rem}.warning{background:#fff3d6;padding:.6rem 1rem}code{white-space:nowrap}"""
+.lead li{margin:.4rem 0}h2{margin-top:2.5rem}.warning{background:#fff3d6;padding:.6rem 1rem}code{white-space:nowrap}
+@media(max-width:40rem){th,td{padding:.3rem .4rem;font-size:13px}}"""
 
 
 def report_page(outcome: Outcome) -> str:
@@ -62,27 +64,31 @@ def report_page(outcome: Outcome) -> str:
     parts.append("<h2>Annotators</h2>")
     judged = people[people["accuracy"].notna()].sort_values("accuracy", ascending=False, kind="stable")
     if len(judged):
-        ends = judged if len(judged) <= 2 * ROWS else pd.concat([judged.head(ROWS), judged.tail(ROWS)])
+        best = judged.sort_values("ci_low", ascending=False, kind="stable").head(ROWS)
+        few = judged.drop(best.index).sort_values("ci_high", kind="stable").head(ROWS)
+        ends = judged if len(judged) <= 2 * ROWS else pd.concat([best, few])
         names = ends["annotator"].astype(str).str.slice(0, LONGEST)
         title = f"The {ROWS} most and the {ROWS} least accurate of {len(judged):,}" if len(ends) < len(judged) else ""
         chart, _ = crowds.accuracies(ends.assign(annotator=names), title=title or "Annotators, judged by the others")
+        _with_legend_below(chart)
         parts.append(_image(chart, "The accuracy of each annotator with its interval"))
         parts.append(
-            "<p>Whoever seems to guess comes first, then the least accurate. Under confusions, cat → dog (40 %) says that 40 % "
-            "of the cats are labeled dog.</p>"
+            "<p>Whoever seems to guess comes first, then those whose intervals end lowest: a few wrong labels make nobody the "
+            "worst. Under confusions, cat → dog (40 %) says that 40 % of the cats are labeled dog.</p>"
         )
     random = people["looks_random"]
-    first = pd.concat([people[random], people[~random].sort_values("accuracy", kind="stable")])
+    first = pd.concat([people[random], people[~random].sort_values("ci_high", kind="stable")])
     columns = ["annotator", "n_labels"]
-    columns += ["accuracy", "ci_low", "ci_high", "confusions", "looks_random"] if len(judged) else []
+    columns += ["accuracy", "ci_low", "ci_high"] if len(judged) else []
+    columns += [name for name in ("confusions", "looks_random") if first[name].head(ROWS).astype(bool).any()]
     parts.append(_table(first[columns], "annotators.csv"))
-    if outcome.held_out is not None:
+    if (held := outcome.held_out) is not None:
         quality = outcome.tables["classifier_quality"]
         columns = [name for name in quality if len(judged) or name not in ("accuracy", "ci_low", "ci_high")]
         parts += [
             "<h2>Classifier</h2><p>It learned from the annotators and is not one of them. Agreement is that with labels it "
             "never saw; its accuracy is judged by the annotators' labels alone.</p>",
-            _table(quality[columns], "classifier_quality.csv"),
+            _table(quality[columns].assign(method=_title(held.method)), "classifier_quality.csv"),
         ]
     parts.append("<h2>Items to look at again</h2>")
     columns = ["item", "n_labels", "label"]
@@ -109,8 +115,14 @@ def report_page(outcome: Outcome) -> str:
         parts.append(_table(cleaned.loc[differ, columns], "cleaned_labels.csv"))
     else:
         parts.append("<p>All cleaned labels are those of the majority vote, and no vote is tied. See cleaned_labels.csv.</p>")
-    parts.append("<h2>Agreement</h2><p>Krippendorff's alpha of all, then Cohen's kappa of each two who share items.</p>")
-    parts.append(_table(agreement.assign(measure=agreement["measure"].replace(MEASURES)), "agreement.csv"))
+    parts.append(
+        "<h2>Agreement</h2><p>Krippendorff's alpha of all, then Cohen's kappa of each two who share items, from those who "
+        "share most. Neither is defined where all labels are the same class.</p>"
+    )
+    pairs = agreement.iloc[1:].sort_values("n_items", ascending=False, kind="stable")
+    agreement = pd.concat([agreement.iloc[:1], pairs]).replace({"measure": MEASURES})
+    agreement["value"] = ["undefined" if np.isnan(value) else f"{value:.2f}" for value in agreement["value"]]
+    parts.append(_table(agreement.drop(columns="remark"), "agreement.csv"))
     body = "\n".join(parts)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -173,7 +185,8 @@ def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
     told.append(fitted if found.told_apart else "Every label counts the same.")
     if (held := outcome.held_out) is not None:
         line = tables["classifier_quality"].iloc[0]
-        text = f"The classifier ({held.method}) agrees with {100 * held.agreement[held.method]:.0f} % of labels it never saw"
+        agreed = f"{100 * held.agreement[held.method]:.0f} % of labels it never saw"
+        text = f"The classifier ({_title(held.method)}) agrees with {agreed}"
         if np.isfinite(line["accuracy"]):
             right = _percent(*line[["accuracy", "ci_low", "ci_high"]])
             text += f". Judged by the annotators' labels alone, it is right on {right} of the items"
@@ -231,6 +244,20 @@ def _confidence_chart(cleaned: pd.DataFrame) -> Figure:
         axis.set(xlabel="confidence (%)", ylabel="items", xlim=(0, 100))
         axis.yaxis.get_major_locator().set_params(integer=True)
     return fig
+
+
+def _with_legend_below(chart: Figure) -> None:
+    """As narrow as the other figures."""
+    (old,) = chart.legends
+    names = [text.get_text() for text in old.get_texts()]
+    with in_style():
+        chart.legend(old.legend_handles, names, title=old.get_title().get_text(), loc="outside lower center", ncols=len(names))
+    old.remove()
+    chart.set_figwidth(NARROW)
+
+
+def _title(method: str) -> str:
+    return CATALOGUE[method].title
 
 
 def _image(fig: Figure, alt: str) -> str:

@@ -152,14 +152,14 @@ def test_the_classifier_is_nowhere_counted_as_one_of_the_people():
     assert quality.loc[0, "ci_low"] < quality.loc[0, "accuracy"] < quality.loc[0, "ci_high"]
     told, _ = page.sentences(found)
     assert told[0].startswith("45 annotators gave 1,200 labels")
-    assert any("The classifier (majority-vote) agrees with 70 % of labels it never saw. Judged" in text for text in told)
+    assert any("The classifier (Majority vote) agrees with 70 % of labels it never saw. Judged" in text for text in told)
     titles = []
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(page, "_image", lambda fig, alt: titles.append([axis.get_title() for axis in fig.axes]) or "")
         html = page.report_page(found)
     assert titles[0] == ["The 20 most and the 20 least accurate of 45"]
     assert "The first 20 of 45 rows; all are in annotators.csv." in html
-    assert ["majority-vote", "400", "400", "70.0"] in [row[:4] for row in cells(html)[1]]
+    assert ["Majority vote", "400", "400", "70.0"] in [row[:4] for row in cells(html)[1]]
     assert set(found.tables["agreement"]["first"]) <= {"", *names}
     assert set(found.tables["to_relabel"]["ask"]) <= {"", *names}
 
@@ -190,14 +190,15 @@ def test_the_page_shows_percent_and_units_in_tables_that_scroll_by_themselves():
     assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in html
     assert html.count("<table>") == html.count("<div class=wide><table>") == 4
     people, ranking, cleaned, agreement = cells(html)
-    assert people[0] == ["annotator", "labels", "accuracy (%)", "95 % interval", "confusions", "looks random"]
-    worst = found.tables["annotators"].sort_values(["looks_random", "accuracy"], ascending=[False, True]).iloc[0]
+    assert people[0] == ["annotator", "labels", "accuracy (%)", "95 % interval", "confusions"]  # nobody looks random
+    worst = found.tables["annotators"].sort_values(["looks_random", "ci_high"], ascending=[False, True]).iloc[0]
     assert people[1][2:4] == [f"{100 * worst.accuracy:.1f}", f"{100 * worst.ci_low:.1f} to {100 * worst.ci_high:.1f}"]
     assert ranking[0] == ["item", "labels", "label", "confidence (%)", "runner up", "gain (bits)", "best to ask"]
     assert cleaned[0] == ["item", "label", "confidence (%)", "labels", "votes for it", "majority vote"]
     alpha = found.tables["agreement"].iloc[0]
     assert agreement[1][:1] == ["Krippendorff&#x27;s alpha"]
     assert f"{alpha.ci_low:.2f} to {alpha.ci_high:.2f}" in agreement[1]
+    assert [int(row[3]) for row in agreement[2:]] == sorted((int(row[3]) for row in agreement[2:]), reverse=True)
     assert "<code>--known FILE</code>, <code>--known-column COLUMN</code> or <code>--trusted ANNOTATOR</code>" in html
 
 
