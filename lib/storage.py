@@ -181,10 +181,19 @@ def _whole(path: Path, right: Callable | None):
         intact = hashlib.sha256(content).hexdigest().encode() == digest
         if not (intact or right):
             return None
+        found = unpacked(content)
+        return found if found is not None and (intact or right(found)) else None
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def unpacked(content: bytes) -> np.ndarray | dict[str, np.ndarray] | None:
+    """What a file of NumPy holds, an array or several by name; None where it is damaged, or holds anything but arrays."""
+    try:
         found = np.load(io.BytesIO(content), allow_pickle=False)
-        if not isinstance(found, np.ndarray):
-            with found:
-                found = dict(found)
-        return found if intact or right(found) else None
+        if isinstance(found, np.ndarray):
+            return found
+        with found:
+            return dict(found)
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
         return None

@@ -30,6 +30,7 @@ import numpy as np
 from lib import paths, storage
 from lib.reproduce import notebooks
 from lib.runs import ledger
+from lib.runs.config import from_row
 from tests.toys import write_notebook
 
 Trials = Iterator[str | None]  # of each trial what went wrong, or None
@@ -54,11 +55,11 @@ def damaged(content: bytes, rng: random.Random) -> bytes:
 
 
 def some_rows(count: int) -> list[dict]:
-    """Committed rows of small size, as they are."""
+    """Committed rows of small size, without their arrays."""
     os.environ.pop("CROWDS_REFERENCE", None)
     rows = ledger.reference_rows("music")[:count]
     os.environ["CROWDS_REFERENCE"] = str(paths.runs().parent / "reference")
-    return rows
+    return [{name: part for name, part in row.items() if name != "arrays"} for row in rows]
 
 
 # ---------------------------------------------------------------------- files
@@ -147,7 +148,6 @@ def caches(times: int, rng: random.Random) -> Trials:
 
 def merges(times: int, rng: random.Random) -> Trials:
     """Rows that arrive damaged, some with a digest that fits: nothing is merged, or what was sent."""
-    # Committed rows name arrays that lie elsewhere: each gets a small one of its own, and is then as it will be read.
     rows = [row | {"arrays": {"correct_last": np.arange(9, dtype=np.uint8)}} for row in some_rows(6)]
     out = paths.runs().parent / "out"
     rows = [ledger.write(row, out) for row in rows]
@@ -176,8 +176,9 @@ def merges(times: int, rng: random.Random) -> Trials:
             yield None if named and not kept else f"merged {kept} all the same, or does not name the file: {error}"
             continue
         other = [row for row in ledger.reference_rows() if row not in rows]
-        # A number that was changed and sealed anew is what somebody says it is; its configuration and key are what they were.
-        wrong = [row["key"] for row in other if row["config"] != victim["config"] or not number % 2]
+        # A number that was changed and sealed anew is what somebody says it is; its run is the one that it was (a setting that
+        # is gone from the file has its default, as in a row from before the setting was there).
+        wrong = [row["key"] for row in other if from_row(row) != from_row(victim) or not number % 2]
         yield f"merged {wrong}" if wrong else None
 
 
@@ -215,7 +216,8 @@ def kills(times: int, rng: random.Random) -> Trials:
         how = rng.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
         after = rng.randrange(SEEDS)
         process = start()
-        while process.poll() is None and len(_trained(root)) < after:
+        # While Python still imports, a Ctrl-C is Python's own to tell.
+        while process.poll() is None and not ((root / "runs").exists() and len(_trained(root)) >= after):
             time.sleep(0.01)
         time.sleep(rng.random() * 0.3)
         group = how == signal.SIGKILL and rng.random() < 0.5
@@ -229,7 +231,7 @@ def kills(times: int, rng: random.Random) -> Trials:
         figure = root / "figures" / "10_one" / "numbers.csv"
         wrong = []
         if "Traceback" in told or "Traceback" in problem:
-            wrong.append("a traceback")
+            wrong.append(f"a traceback: {(told if 'Traceback' in told else problem)[-300:]}")
         if again.returncode != 0:
             wrong.append(f"exit code {again.returncode}: {problem[-300:]}")
         elif figure.read_text() != _numbers(root):

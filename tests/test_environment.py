@@ -144,6 +144,14 @@ def test_the_commands_of_the_readme_are_in_the_makefile_and_make_the_environment
     assert re.search(r"^\$\(READY\): \$\(LOCK\)$", makefile, flags=re.MULTILINE)
 
 
+def test_the_readme_installs_from_files_that_there_are_without_make_too():
+    code = re.findall(r"`([^`\n]*)`", paths.README.read_text(encoding="utf-8"))
+    named = {(line.split()[0], file) for line in code for file in re.findall(r" -[rf] (\S+)", line)}
+    expected = {("conda", "environment.yml"), ("micromamba", "environment.yml"), ("uv", "requirements.txt")}
+    assert named == expected | {(".venv\\Scripts\\python", "requirements.txt")}
+    assert all((paths.ROOT / file).exists() for _, file in named)
+
+
 def git(*arguments: str) -> subprocess.CompletedProcess[str]:
     if not (paths.ROOT / ".git").exists():
         pytest.skip("not a git checkout")

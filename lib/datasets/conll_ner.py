@@ -38,7 +38,7 @@ MIN_COUNT = 2  # words that occur less often in the training sentences are unkno
 SHAPES = ("number", "digits and letters", "mark", "lower", "UPPER", "Title", "miXed")
 
 
-@register("conll_ner", title="CoNLL-2003 NER", files=[*ANSWERS, TRUTH, TEST, SECOND], revision=1, kind=TaggedDataset)
+@register("conll_ner", title="CoNLL-2003", files=[*ANSWERS, TRUTH, TEST, SECOND], revision=1, kind=TaggedDataset)
 def load(sentences: int | None = None) -> dict:
     """The fields of the data set, with the tokens themselves as ``words``, ``words_test`` and ``words_second``, the
     ``vocabulary``, and CoNLL's test file as ``x_second``, ``y_second``.

@@ -32,7 +32,7 @@ HELD_OUT = 1000
 ACCURACY = (0.45, 0.65)
 
 
-@register("identifiability", title="Identifiability, all known", revision=2)
+@register("identifiability", title="Simulated data, all known", revision=2)
 def load(
     items: int = 2000,
     labels_per_item: float = 3.0,

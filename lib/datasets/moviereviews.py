@@ -27,7 +27,7 @@ MISSING = 999999999
 MIN_REVIEWS = 10  # a word is kept that occurs in so many training reviews: 3193 of 17118
 
 
-@register("moviereviews", title="Movie reviews", files=FILES, revision=1, kind=RatingDataset)
+@register("moviereviews", title="MovieReviews", files=FILES, revision=1, kind=RatingDataset)
 def load() -> dict:
     """The fields of the data set, with the published number of each kept word as ``words``.
 

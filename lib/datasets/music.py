@@ -15,7 +15,7 @@ from lib.datasets import download, register
 FILES = ["music/music_genre_gold.csv", "music/music_genre_mturk.csv", "music/music_genre_test.csv"]
 
 
-@register("music", title="Music genre", files=FILES, revision=1)
+@register("music", title="Music", files=FILES, revision=1)
 def load() -> dict:
     """The fields of the data set; classes and annotators are in alphabetical order, clips as in the file of the truth.
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 # Numbers in all confusion matrices from which on a form is taken that is faster there; smaller crowds keep the last digits
 # that their committed numbers were made with.
 LARGE = 2**18
+WITHOUT_FLOAT64 = ("mps",)  # Apple's GPUs
 
 
 def soft_cross_entropy(class_logits: Tensor, target: Tensor) -> Tensor:
@@ -119,8 +120,8 @@ def annotator_volume(confusion: Tensor, ridge: float = 1e-6) -> Tensor:
     # With rows that sum to one, A A^T = D D^T + 1/C where D = A - 1/C. The sum of D D^T is the small and telling part, and
     # float32 rounds it in proportion to itself; the part that would drown it is added in float64.
     annotators, classes, _ = confusion.shape
-    gram = _SumOfProducts.apply(confusion - 1 / classes).double() + annotators / classes
-    return -_log_det_of_gram(gram, ridge, confusion.dtype)
+    gram = _exact(_SumOfProducts.apply(confusion - 1 / classes)) + annotators / classes
+    return -_log_det_of_gram(gram, ridge, confusion)
 
 
 class _SumOfProducts(torch.autograd.Function):
@@ -147,13 +148,18 @@ def _log_det(rows: Tensor, ridge: float) -> Tensor:
     """``log det(rows @ rows.T + ridge I)``."""
     # In float64, which autocast leaves alone: float32 rounds the products of a batch by more than the ridge, so a nearly
     # singular matrix could get a determinant of the wrong sign, and a gradient that points the wrong way.
-    exact = rows.double()
-    return _log_det_of_gram(exact @ exact.T, ridge, rows.dtype)
+    exact = _exact(rows)
+    return _log_det_of_gram(exact @ exact.T, ridge, rows)
 
 
-def _log_det_of_gram(gram: Tensor, ridge: float, dtype: torch.dtype) -> Tensor:
+def _log_det_of_gram(gram: Tensor, ridge: float, like: Tensor) -> Tensor:
     gram = gram + ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    return torch.linalg.slogdet(gram).logabsdet.to(torch.promote_types(dtype, torch.float32))
+    return torch.linalg.slogdet(gram).logabsdet.to(like.device, torch.promote_types(like.dtype, torch.float32))
+
+
+def _exact(values: Tensor) -> Tensor:
+    """In float64, on the CPU where their device has none."""
+    return (values.cpu() if values.device.type in WITHOUT_FLOAT64 else values).double()
 
 
 def _check_triples(position: Tensor, annotator: Tensor, said: Tensor, name: str = "label") -> None:

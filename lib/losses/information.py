@@ -117,7 +117,7 @@ def perfect_agreement(prior: Tensor, divergence: str = "kl") -> float:
     ``H(pi)`` for ``kl``, ``C - 1`` for ``pearson`` whatever the prior. Raises ValueError for an unknown divergence.
     """
     choice("divergence", divergence, DIVERGENCES)
-    prior = prior.double()
+    prior = prior.cpu().double()
     same = (prior**2).sum()  # two items drawn at random have the same class
     ratio = 1 / prior
     matching = (prior * _matching(ratio.log(), divergence)).sum()

@@ -48,10 +48,10 @@ class DLEM(MajorityVote):
             self._released_round(data)
 
     def _em_round(self, epoch: int, data: TrainingData) -> None:
-        target = self.target.double().cpu().numpy()
+        target = self.target.cpu().double().numpy()
         if epoch > 0:
             log_prob = as_numpy(lambda x: torch.log_softmax(self.backbone(x), dim=1), data.x, self)
-            target, _ = e_step(log_prob, self._confusion.double().cpu().numpy(), data.crowd)
+            target, _ = e_step(log_prob, self._confusion.cpu().double().numpy(), data.crowd)
             self.target.copy_(torch.as_tensor(target))
         self._confusion.copy_(torch.as_tensor(m_step(target, data.crowd)))
 

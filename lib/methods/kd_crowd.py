@@ -132,8 +132,8 @@ class KDCrowd(Ensemble):
         prob = self.stages["student"].prob
         if self.warm_confusion:
             confusion = np.maximum(fit_confusion(prob, data.crowd), LEAST)
-            confusion = torch.as_tensor(confusion / confusion.sum(axis=2, keepdims=True), device=data.device)
-            final.set_confusion(confusion.to(torch.get_default_dtype()))
+            confusion /= confusion.sum(axis=2, keepdims=True)
+            final.set_confusion(torch.as_tensor(confusion, dtype=torch.get_default_dtype(), device=data.device))
         if weight > 0:
             self.guide = kd_stages.guide(prob, data, self.distillation, self.divergence)
             # In place of the base's own loss, so that whatever else a base does in a step still happens.

@@ -49,7 +49,7 @@ class RatingsEM(MeanRating):
             return
         prediction = as_numpy(self.predict, data.x, self)
         if epoch == 1:
-            mean = self.target.double().cpu().numpy()
+            mean = self.target.cpu().double().numpy()
             posterior = mean, np.zeros_like(mean)
         else:
             posterior = ratings.e_step(prediction, self.annotators, data.crowd)

@@ -37,7 +37,7 @@ def predict(function: Callable[[Tensor], Tensor], x: Tensor, module: nn.Module) 
 def as_numpy(function: Callable[[Tensor], Tensor], x: Tensor, module: nn.Module) -> np.ndarray:
     """``function(x)`` in evaluation mode, on the module's device, as float64."""
     place = next(module.parameters()).device
-    return predict(function, x.to(place), module).double().cpu().numpy()
+    return predict(function, x.to(place), module).cpu().double().numpy()  # in this order: Apple's GPUs have no float64
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -139,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--trusted", metavar="ANNOTATOR", default="", help="an annotator whose labels are taken as the truth")
     parser.add_argument("--match", choices=list(MATCHES), default="exact", help="how item names in the two files are compared")
     parser.add_argument("--decimal", choices=[".", ","], default="", help="decimal mark of the features")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:N, mps or auto")
     return parser
 
 

@@ -34,6 +34,7 @@ METHODS = ("dl-em", "crowdlayer-mw", "majority-vote")
 FOLDS = 5
 FEWEST = 10  # labeled items, to train on
 FORMAT = 1
+ROUNDING = 1e-9  # a spread that is smaller, beside the largest value of a column, is none
 # What reading a file of another kind, or half of one, raises.
 DAMAGED = (ValueError, KeyError, TypeError, EOFError, RuntimeError, IsADirectoryError, zipfile.BadZipFile, zlib.error)
 
@@ -201,12 +202,11 @@ def load(path: str | Path) -> Classifier:
 
 
 def _scale(features: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each column; 1 where all values are equal, which rounding can hide from the latter."""
+    """Mean and standard deviation of each column; 1 where all values are equal but for rounding."""
     values = _finite(features)
     size = np.maximum(np.abs(values).max(axis=0), 1e-300)  # huge numbers must not overflow when they are squared
     scale = (values / size).std(axis=0) * size
-    flat = values.min(axis=0) == values.max(axis=0)
-    return (values / size).mean(axis=0) * size, np.where(flat | (scale == 0), 1.0, scale)
+    return (values / size).mean(axis=0) * size, np.where(scale <= ROUNDING * size, 1.0, scale)
 
 
 def _scaled(features: pd.DataFrame, mean: np.ndarray, scale: np.ndarray) -> torch.Tensor:

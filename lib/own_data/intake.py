@@ -23,6 +23,8 @@ __all__ = ["Intake", "folded", "read_labels"]
 
 MISSING = {"nan", "none", "null", "n/a", "na", "#n/a", "<na>", "-", "?", "missing"}
 UNSURE = {"unsure", "not sure", "unknown", "don't know", "dont know", "skip", "skipped", "other/unsure", "cannot tell"}
+# Lines of ASCII without spaces, which begin with a letter or are numbers without leading zeros: folded, but for their case.
+PLAIN = re.compile(r"(?:(?:[a-z][!-~]*+|0|[1-9][0-9]*+)(?:\n|\Z))*+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +73,8 @@ def read_labels(source: str | Path | pd.DataFrame, options: Options = DEFAULTS) 
         raise Refusal(f"duplicates must be first, last or none, found {options.duplicates!r}")
     table = TextTable(as_text(source), Path("the table")) if isinstance(source, pd.DataFrame) else read_table(source)
     frame, item_column = long_table(table, options)
+    for role in ("item", "annotator", "label", "known"):  # every cell is hashed once: what follows looks at each name once
+        frame[role] = pd.Categorical.from_codes(*pd.factorize(frame[role]))
     frame = _without_empty(frame, table, options)
     for role in ("item", "annotator", "label"):
         frame[role] = _one_spelling(frame, role, table, options)
@@ -89,8 +93,10 @@ def read_labels(source: str | Path | pd.DataFrame, options: Options = DEFAULTS) 
         table.notes.append("the classes are whole numbers; if they are grades, their order is not used")
     items, annotators = (natural(frame[role].unique().tolist()) for role in ("item", "annotator"))
     known = _known(frame, items, classes, table, options)
-    crowd = CrowdLabels.from_frame(frame, items=items, annotators=annotators, classes=classes)
-    said = list(dict.fromkeys([*frame.sort_values("row", kind="stable")["label"].unique(), *classes]))
+    names = {"item": items, "annotator": annotators, "label": classes}
+    places = (frame[role].cat.set_categories(names[role]).cat.codes.to_numpy() for role in names)
+    crowd = CrowdLabels(*places, *map(len, names.values()), *names.values())
+    said = list(dict.fromkeys([*frame["label"].unique(), *classes]))
     return Intake(crowd, known, np.array([said.index(name) for name in classes]), table.notes, table, item_column)
 
 
@@ -106,6 +112,14 @@ def folded(name: str) -> str:
     if plain[:1] in "+-0123456789" and re.fullmatch(r"[+-]?\d+([.,]0*)?", plain):
         return str(int(re.split("[.,]", plain)[0]))
     return plain
+
+
+def _all_folded(names: list[str]) -> list[str]:
+    """:func:`folded` of each; of a million plain names at once."""
+    together = "\n".join(names).lower()
+    if PLAIN.fullmatch(together) and len(plain := together.split("\n")) == len(names):
+        return plain
+    return [folded(name) for name in names]
 
 
 def _refuse(frame: pd.DataFrame, table: TextTable, mask: pd.Series, words: str) -> NoReturn:
@@ -156,9 +170,9 @@ def _without_empty(frame: pd.DataFrame, table: TextTable, options: Options) -> p
 
 def _one_spelling(frame: pd.DataFrame, role: str, table: TextTable, options: Options) -> pd.Series:
     """A column in which each name has one spelling: the given class, else the most frequent."""
-    codes, names = pd.factorize(frame[role])  # every cell is hashed once
+    codes, names = pd.factorize(frame[role])
     names = names.to_numpy(dtype=object)
-    keys = [folded(name) for name in names]
+    keys = _all_folded(names.tolist())
     if role == "label" and {"true", "false"} & set(keys) and set(keys) <= {"true", "false", "1", "0"}:
         keys = [{"true": "1", "false": "0"}.get(key, key) for key in keys]
     group, distinct = pd.factorize(np.array(keys, dtype=object))
@@ -178,7 +192,7 @@ def _one_spelling(frame: pd.DataFrame, role: str, table: TextTable, options: Opt
     best[group[seldom_first]] = [name.strip() for name in names[seldom_first]]  # the last one written stays
     wanted = {folded(name): name for name in options.classes} if role == "label" else {}
     best = np.array([wanted.get(key, name) for key, name in zip(distinct, best, strict=True)], dtype=object)
-    return pd.Series(best[group][codes], index=frame.index, dtype=object)
+    return pd.Series(pd.Categorical.from_codes(group[codes], best), index=frame.index)
 
 
 def _check_classes(frame: pd.DataFrame, table: TextTable, options: Options) -> None:
@@ -197,7 +211,7 @@ def _check_classes(frame: pd.DataFrame, table: TextTable, options: Options) -> N
             _refuse(frame, table, parts, f"several answers in one cell, {found!r}; each label must be one class")
     if options.classes:
         return
-    numbers = pd.to_numeric(pd.Series(values), errors="coerce")
+    numbers = pd.to_numeric(pd.Series(values, dtype=object), errors="coerce")
     broken = (numbers != numbers.round()).to_numpy()
     if numbers.notna().all() and broken.any():
         _refuse(

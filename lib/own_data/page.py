@@ -67,7 +67,7 @@ def report_page(outcome: Outcome) -> str:
         best = judged.sort_values("ci_low", ascending=False, kind="stable").head(ROWS)
         few = judged.drop(best.index).sort_values("ci_high", kind="stable").head(ROWS)
         ends = judged if len(judged) <= 2 * ROWS else pd.concat([best, few])
-        names = ends["annotator"].astype(str).str.slice(0, LONGEST).str.replace("$", r"\$")
+        names = ends["annotator"].astype(str).str.slice(0, LONGEST)
         title = f"The {ROWS} most and the {ROWS} least accurate of {len(judged):,}" if len(ends) < len(judged) else ""
         chart, _ = crowds.accuracies(ends.assign(annotator=names), title=title or "Annotators, judged by the others")
         _with_legend_below(chart)

@@ -53,9 +53,9 @@ def disagreement(
             axis.imshow(images[item], cmap="gray_r", interpolation="nearest")
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
-            axis.set_title("\n".join(f"{name}: {label}" for name, label in said), fontsize=12)
+            axis.set_title("\n".join(f"{name}: {label}" for name, label in said), fontsize=12, parse_math=False)
             true = None if y is None else classes[y[item]]
-            axis.set_xlabel("true: ?" if y is None else f"true: {true}", color=GRAY)
+            axis.set_xlabel("true: ?" if y is None else f"true: {true}", color=GRAY, parse_math=False)
             lines += [(item, true, name, label) for name, label in said]
         fig.suptitle(title, fontsize=14)
     return fig, pd.DataFrame(lines, columns=["item", "true_class", "annotator", "label"])
@@ -102,7 +102,7 @@ def accuracies(
             axis.plot(drawn["true_accuracy"], range(len(drawn)), **mark)
             handles.append(Line2D([], [], label="true accuracy", **mark))
         names = [f"{name} ({count})" for name, count in zip(drawn["annotator"], drawn["n_labels"], strict=True)]
-        axis.set_yticks(range(len(drawn)), names)
+        axis.set_yticks(range(len(drawn)), names, parse_math=False)  # a name with dollars is no formula
         axis.set(xlabel="accuracy (%)", ylabel="annotator (number of labels)", title=title, xlim=(-2, 102))
         axis.set_ylim(len(drawn) - 0.4, -0.6)
         axis.grid(axis="y", visible=False)

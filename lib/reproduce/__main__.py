@@ -165,7 +165,7 @@ def _pass(options: argparse.Namespace) -> int:
     fresh rows; report drift; tell at the end what is missing or failed."""
     from lib.runs.config import each_once
 
-    begun, scale = time.monotonic(), options.scale or "quick"
+    scale = options.scale or "quick"
     asked = {"seeds": options.seeds, "device": options.device}  # or the notebooks' defaults
     given = {name: value for name, value in asked.items() if value is not None} | dict(options.parameter or ())
     chosen, missing, grids = _prepare(options, scale, {"scale": scale} | given)
@@ -192,9 +192,11 @@ def _pass(options: argparse.Namespace) -> int:
             failed += broken
             _tell_drift(configs, folder)
             if fresh and not given and not options.scheduler:
-                whole = not (done or failed or left or missing or options.only)
-                training = {stem: sum(rows[key]["seconds"] for key in {c.key() for c in grids[stem]}) for stem in seconds}
-                _keep_minutes(options, scale, seconds, training, time.monotonic() - begun if whole else None)
+                runs = {stem: {config.key() for config in grids[stem]} for stem in seconds}
+                training = {stem: sum(rows[key]["seconds"] for key in keys) for stem, keys in runs.items()}
+                partly = failed or left or missing or options.only
+                whole = None if partly else sum(row["seconds"] for row in rows.values())
+                _keep_minutes(options, scale, seconds, training, whole)
         _tell_skipped(missing)
         _tell_left(left, deadline)
         _tell_failed(failed)
@@ -222,13 +224,14 @@ def _prepare(options: argparse.Namespace, scale: str, parameters: Mapping) -> tu
 
 
 def _keep_minutes(options, scale: str, seconds: dict[str, float], training: dict[str, float], whole: float | None) -> None:
-    """Write down how long the pass's notebooks took, each as if alone, and the whole pass where nothing was done before."""
+    """Write down how long the pass's notebooks took, each as if alone, and a pass over all of them, whose runs took ``whole``
+    seconds, each counted once."""
     from lib.results import minutes
     from lib.runs.workers import processors
 
     workers = options.workers or processors()
     took = {stem: training[stem] / workers + own for stem, own in seconds.items()}
-    took |= {minutes.EVERYTHING: whole} if whole is not None else {}
+    took |= {} if whole is None else {minutes.EVERYTHING: (whole + sum(seconds.values())) / workers}
     if took:
         path = paths.build() / minutes.NAME
         minutes.take_in([minutes.measured(what, scale, spent, workers) for what, spent in took.items()], path)

@@ -2,7 +2,8 @@
 
 Both write ``build/minutes.csv``; ``python -m lib.reproduce --merge build/minutes.csv`` takes it into
 ``data/reference/minutes.csv``, which README, the notebooks' first cells and their map are made from. A notebook's minutes are
-what it would take alone: the seconds of its runs, shared evenly by the processes that train, and those of the notebook itself.
+what it would take alone: the seconds of its runs, shared evenly by the processes that train, and those of the notebook itself;
+all notebooks together take what they share once. A pass may have been interrupted and gone on with.
 (The seconds in the rows of the reference are no such measure: many of those runs had a processor to share.)
 """
 
@@ -21,7 +22,7 @@ from lib.storage import write_atomically
 __all__ = ["EVERYTHING", "NAME", "TESTS", "Measured", "measured", "read", "take_in", "words"]
 
 NAME = "minutes.csv"
-EVERYTHING = "make reproduce"  # in place of a notebook: a pass over all of them, by the clock
+EVERYTHING = "make reproduce"  # in place of a notebook: a pass over all of them
 TESTS = "make test"
 
 

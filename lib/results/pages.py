@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from lib import paths
 from lib.results import minutes
 from lib.results.claims import shown
-from lib.results.project import Project, papers_number, short, source_of
+from lib.results.project import Project, papers_number, source_of
 from lib.results.results_page import counts, results
 from lib.results.tables import Table, markdown
+from lib.results.titles import paper_title
 from lib.results.verdicts import Claim
 from lib.storage import write_atomically
 
@@ -82,7 +83,7 @@ def _took(project: Project, what: str) -> str:
 def _status(project: Project) -> str:
     lines = []
     for entry in project.texts["papers"].values():
-        head = f"[{short(entry)}]({entry['paper']})"
+        head = f"[{paper_title(entry)}]({entry['paper']})"
         for id in entry["headlines"]:
             if id not in project.claims:
                 raise ValueError(f"data/papers.toml names the claim {id!r}, which no notebook makes")
@@ -90,7 +91,7 @@ def _status(project: Project) -> str:
             statement, *numbers, scale = _cells(claim)
             lines.append([head, statement, *numbers, f"{scale} · {project.link(claim.notebook)}"])
             head = ""
-    columns = ["paper", "headline claim", "in the paper", "here [95 %]", "verdict", "scale · notebook"]
+    columns = ["paper", "headline claim", "in the paper", "here [95 %]", "verdict", "scale, seeds · notebook"]
     return markdown(Table(lines, columns=columns))
 
 
@@ -110,13 +111,15 @@ def notebook_map(project: Project) -> str:
         entry = project.texts["papers"][part["paper"]]
         for item, number, note in part["items"]:
             place = project.link(project.stem(number), "", long=True)
-            lines.append([f"[{short(entry)}]({entry['paper']})", item, place, note or "–"])
+            lines.append([f"[{paper_title(entry)}]({entry['paper']})", item, place, note or "–"])
     items = markdown(Table(lines, columns=["paper", "figure or table", "notebook", "note"]))
-    own = [
-        [project.link(stem, "", long=True), _about(notebook).get("reproduces") or "–", _took(project, stem)]
-        for stem, notebook in project.notebooks.items()
-    ]
-    listing = markdown(Table(own, columns=["notebook", "about", "retrained in"]))
+    own = []
+    for stem, notebook in project.notebooks.items():
+        about = _about(notebook)
+        entry = project.texts["papers"].get(about.get("paper", ""))
+        what = about.get("reproduces") or about["says"]  # the first two have no table of a paper
+        own.append([project.link(stem, "", long=True), paper_title(entry) if entry else "–", what, _took(project, stem)])
+    listing = markdown(Table(own, columns=["notebook", "paper", "about", "retrained in"]))
     words = "\n".join(f"- **{term}**: {text}" for term, text in project.texts["glossary"].items())
     return f"""# The notebooks
 
@@ -159,6 +162,10 @@ def _about(notebook: Mapping) -> Mapping:
     return notebook["metadata"].get("companion", {})
 
 
+def _linked(title: str, address: str) -> str:
+    return f"[{title}]({address})" if address else title
+
+
 def _header(project: Project, stem: str, before: str, after: str) -> str:
     about = _about(project.notebooks[stem])
     entry = project.texts["papers"].get(about.get("paper", ""))
@@ -174,7 +181,7 @@ def _header(project: Project, stem: str, before: str, after: str) -> str:
     if about.get("takeaways"):
         parts.append("\n".join(f"- {project.filled(text)}" for text in about["takeaways"]))
     known = project.texts["data"]
-    data = dict.fromkeys("[{}]({})".format(*known[name]) for name in about.get("data", ()) if name in known)
+    data = dict.fromkeys(_linked(*known[name]) for name in about.get("data", ()) if name in known)
     links = [f"Retrained in: {_took(project, stem)}"]
     links += [f"data: {', '.join(data)}"] if data else []
     links += [f"[authors' code]({entry['code']})"] if entry and entry["code"] else []

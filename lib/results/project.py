@@ -21,7 +21,7 @@ from lib.results import claims, minutes, verdicts
 from lib.results.tables import COLUMNS, is_share, spread
 from lib.results.verdicts import Claim
 
-__all__ = ["Project", "papers_number", "short", "source_of"]
+__all__ = ["Project", "papers_number", "source_of"]
 
 
 @dataclass(frozen=True)
@@ -103,13 +103,6 @@ class Project:
 def papers_number(claim: Claim) -> str:
     """The paper's number as printed, with its unit where parts are counted; a dash where it has none."""
     return f"{claim.paper_value} {claim.unit}".strip() if claim.parts else claim.paper_value or "–"
-
-
-def short(entry: Mapping) -> str:
-    """How a paper is cited in a sentence: ``"Ibrahim et al. 2023"``."""
-    first, *others = re.split(r", | and ", entry["authors"])
-    more = " et al." if len(others) > 1 else f" & {others[0].split()[-1]}"
-    return f"{first.split()[-1]}{more} {entry['year']}"
 
 
 def source_of(cell: Mapping) -> str:

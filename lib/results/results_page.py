@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from lib.results.claims import chance, counted, holm, shown
-from lib.results.project import Project, papers_number, short
+from lib.results.project import Project, papers_number
 from lib.results.samples import BOTH
 from lib.results.tables import Table, markdown, show
+from lib.results.titles import paper_title
 from lib.results.verdicts import HELD, ORIGINS, VERDICTS, Claim
 
 __all__ = ["counts", "results"]
@@ -45,14 +46,14 @@ def _intro(project: Project) -> str:
     rules = "\n".join(f"- **{verdict}**: {words}." for verdict, words in VERDICTS.items())
     overs = Counter(claim.over for claim in claims if claim.low is not None)
     contents = [f"{_to(RULES)}, and how many there are of each"]
-    contents += [f"{_to(_heading(e), short(e))}: {e['title']}" for e in project.texts["papers"].values()]
+    contents += [f"{_to(_heading(e), paper_title(e))}: {e['title']}" for e in project.texts["papers"].values()]
     contents += [f"{_to(TABLES)}, folded by notebook", f"{_to(CLAIMS)}, folded by notebook: {', '.join(map(_to, ORIGINS))}"]
     listed = "\n".join(f"{number}. {line}" for number, line in enumerate(contents, 1))
     over = "Intervals are over seeds, on one crowd and one set of test items: they tell of another seed, not of another crowd"
     if overs[BOTH]:
         over += (
-            f". In {overs[BOTH]} of {overs.total()} claims, whose runs kept which test items they got right, they are over "
-            "seeds and test items, paired by both; the column of seeds says so"
+            f". In {overs[BOTH]} of the {overs.total()} claims that have one, runs kept which test items they got right: there "
+            "it is over seeds and test items, paired by both, and the column of seeds says so"
         )
     return f"""# Results
 
@@ -83,7 +84,7 @@ def _to(heading: str, words: str = "") -> str:
 
 
 def _heading(entry: Mapping) -> str:
-    return f"{short(entry)}: {entry['title']}"
+    return f"{paper_title(entry)}: {entry['title']}"
 
 
 def _folded(title: str, text: str) -> str:
@@ -111,9 +112,9 @@ def _paper_page(project: Project, slug: str) -> str:
 
 **Method.** {" ".join(entry["method"].split())}
 
-**What held.** {_bullets(project, [claim for claim in heads if claim.verdict in HELD])}
+**What held.**{_bullets(project, [claim for claim in heads if claim.verdict in HELD])}
 
-**What did not.** {_bullets(project, [claim for claim in heads if claim.verdict not in HELD])}
+**What did not, or is not decided.**{_bullets(project, [claim for claim in heads if claim.verdict not in HELD])}
 
 **What was easy.** {project.filled(entry["easy"])}
 
@@ -132,7 +133,7 @@ def _bullets(project: Project, claims: Sequence[Claim]) -> str:
         paper = "" if claim.paper_value is None or claim.parts else f" (paper: {claim.paper_value})"
         numbers = f"{shown(claim, unit=True)}{paper}, *{claim.verdict}*"
         lines.append(f"- {claim.statement}: {numbers} ({project.link(claim.notebook)})")
-    return "\n\n" + "\n".join(lines) if lines else "Nothing of the headline claims."
+    return "\n\n" + "\n".join(lines) if lines else " None of the headline claims."
 
 
 def _tables(project: Project) -> str:
@@ -145,8 +146,8 @@ def _tables(project: Project) -> str:
             source = f"From [`{path}`]({path}) (SHA-256 {digest}…) of {project.link(stem)}."
             parts.append(_folded(project.title(stem), f"{source}\n\n{markdown(show(table))}"))
     for path in sorted((project.root / "figures").glob("*/methods.md")):
-        title = "Every method on every real crowd, last epoch (%), and whether it is above majority vote"
-        parts.append(_folded(f"{title}: {path.parent.name[:2]}", path.read_text(encoding="utf-8")))
+        title = "every method on every real crowd, last epoch (%), and whether it is above majority vote"
+        parts.append(_folded(f"{path.parent.name[:2]}: {title}", path.read_text(encoding="utf-8")))
     return "\n".join(parts)
 
 
@@ -154,7 +155,7 @@ def _claims_by_origin(project: Project) -> str:
     parts = []
     for origin in ORIGINS:
         found = [claim for claim in project.claims.values() if claim.origin == origin]
-        note = " Of these, *reproduced* means that the answer is yes." if origin == "ours" else ""
+        note = " Of these, *reproduced* means that the answer is yes, *contradicted* that it is no." if origin == "ours" else ""
         parts.append(f"### {origin[0].upper()}{origin[1:]}\n\n{len(found)} claims: {counted(found)}.{note}\n")
         for stem in project.notebooks:
             own = [claim for claim in found if claim.notebook == stem]

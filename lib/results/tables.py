@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from lib import datasets
-from lib.results.titles import method_title
+from lib.results.titles import case_title, method_title
 
 __all__ = [
     "COLUMNS", "MISSING", "Table", "dataset_title", "facts", "is_share", "markdown", "method_title", "metric_title", "number",
@@ -218,6 +218,8 @@ def show(table: pd.DataFrame, digits: int = 1, titles: Mapping[str, str] | None 
     shown = shown.astype(object).where(shown.notna(), MISSING)
     empty = [place for place in heads if place[1] == "paper" and (shown[place] == MISSING).all()]
     shown = shown.drop(columns=empty + (["case"] if (shown["case"] == "real").all() else []))
+    if "case" in shown:
+        shown["case"] = [case_title(case) for case in shown["case"]]
     shown["method"] = [method_title(name, titles) for name in shown["method"]]
     shown["dataset"] = [dataset_title(name, titles) for name in shown["dataset"]]
     words = {name: name.replace("_", " ") for name in head} | {"dataset": "data"}

@@ -6,8 +6,8 @@ the worker that made it; functions that take a ``folder`` look into another of t
 rows (default), ``own`` rows first, or ``reference`` rows alone.
 
 Every row has a digest of its content: a row of the user's ledger inside its file, the rows of ``<experiment>.jsonl`` in
-``<experiment>.digests`` beside them. File, key and digest agree, or the row is not believed: one of the user's ledger is set
-aside and trained again, one of the reference is an error that says how to get it back.
+``<experiment>.digests`` beside them; arrays have theirs in the row. File, key and digest agree, or the row is not believed: one
+of the user's ledger is set aside and trained again, one of the reference is an error that says how to get it back.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import numpy as np
 from filelock import FileLock
 
 from lib import paths
-from lib.storage import locked, try_lock, write_atomically
+from lib.storage import locked, try_lock, unpacked, write_atomically
 
 if TYPE_CHECKING:
     from lib.runs.config import RunConfig  # torch, which reading does not need
@@ -85,19 +85,19 @@ def _place(experiment: str, key: str, folder: Path | None) -> Path:
 
 
 def own_rows(experiment: str | None = None, folder: Path | None = None) -> list[dict]:
-    """Rows of the user's own ledger; broken ones are set aside, with a warning."""
+    """Rows of the user's own ledger; broken ones are set aside, with a warning, and a row whose arrays are broken has none."""
     files = sorted((folder or paths.runs()).glob(f"{experiment or '*'}/*.json"))
-    return [row for path in files if (row := _believed(path)) is not None]
+    return [row for path in files if (row := _believed(path, folder)) is not None]
 
 
 def own_row(experiment: str, key: str, folder: Path | None = None) -> dict | None:
-    """One row of the user's own ledger, or None."""
-    return _believed(_place(experiment, key, folder))
+    """One row of the user's own ledger, or None; otherwise as :func:`own_rows`."""
+    return _believed(_place(experiment, key, folder), folder)
 
 
-def _believed(path: Path) -> dict | None:
+def _believed(path: Path, folder: Path | None) -> dict | None:
     try:
-        return _read(path)
+        row = _read(path)
     except FileNotFoundError:
         return None
     except (OSError, LedgerError) as error:
@@ -105,6 +105,12 @@ def _believed(path: Path) -> dict | None:
         with contextlib.suppress(OSError):
             path.replace(path.with_name(f"{path.name}.broken"))
         return None
+    try:
+        _beside(row, folder)
+    except LedgerError as error:
+        log.warning("%s, which happens where they are needed", error)
+        del row["arrays"]
+    return row
 
 
 def _read(path: Path) -> dict:
@@ -164,17 +170,25 @@ def arrays(row: dict, folder: Path | None = None) -> dict[str, np.ndarray]:
     Raises:
         LedgerError: the file is not there, or is not the one that the row names; says where it was looked for.
     """
+    content = _beside(row, folder)
+    return {} if content is None else unpacked(content)
+
+
+def _beside(row: dict, folder: Path | None) -> bytes | None:
+    """The file of a row's arrays, None where it was made without; raises LedgerError as :func:`arrays`."""
     if "arrays" not in row:
-        return {}
+        return None
     name = f"{row['config']['experiment']}/{row['key']}.npz"
     looked = [place / name for place in (paths.reference() / "arrays", folder or paths.runs())]
     for path in looked:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             content = path.read_bytes()
             if hashlib.sha256(content).hexdigest() == row["arrays"]["sha256"]:
-                with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-                    return dict(stored)
-    raise LedgerError(f"the arrays of row {row['key']} are in none of {', '.join(map(str, looked))}; train it again")
+                return content
+    raise LedgerError(
+        f"the arrays of row {row['key']} are in none of {', '.join(map(str, looked))}; git checkout brings back those of the "
+        "reference, others are to be trained again"
+    )
 
 
 # ---------------------------------------------------------------------- the committed reference
@@ -348,8 +362,12 @@ def _sound(row: dict, where: str, beside: Path) -> dict:
         kept = row["arrays"]
         named = isinstance(kept, dict) and {name: type(kept[name]) for name in kept} == {"names": list, "sha256": str}
         _require(named, where, "arrays must have names, and the SHA-256 of their file", kept)
-        found = hashlib.sha256(beside.read_bytes()).hexdigest() if beside.is_file() else "no file"
+        content = beside.read_bytes() if beside.is_file() else b""
+        found = hashlib.sha256(content).hexdigest() if content else "no file"
         _require(found == kept["sha256"], str(beside), f"the SHA-256 of the row's arrays is {kept['sha256']}", found)
+        inside = unpacked(content)
+        inside = sorted(inside) if isinstance(inside, dict) else "something else"
+        _require(inside == kept["names"], str(beside), f"the row's arrays are {kept['names']}", inside)
     return row
 
 

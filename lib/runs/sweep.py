@@ -8,6 +8,7 @@ import contextlib
 import functools
 import json
 import logging
+import os
 import platform
 import subprocess
 import threading
@@ -165,8 +166,9 @@ def processor() -> str:
 @functools.cache
 def _code_version() -> str:
     command = ["git", "-C", str(paths.ROOT), "describe", "--always", "--dirty"]
+    alone = os.environ | {"GIT_CEILING_DIRECTORIES": str(paths.ROOT.parent)}  # no repository that a copy of ours lies in
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10, env=alone).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return "unknown"  # an exported copy, or a machine without git
 

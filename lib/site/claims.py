@@ -4,34 +4,23 @@ from __future__ import annotations
 
 import html
 import json
+import tomllib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from lib import paths
-from lib.results.titles import method_title
+from lib.results.titles import method_title, paper_title
 from lib.results.verdicts import ORIGINS, VERDICTS, Claim
 
-PAPERS = {"crowd-layer": "Crowd Layer", "geocrowdnet": "GeoCrowdNet", "ccc": "CCC", "kd-crowd": "KD-Crowd"}
-# The titles of the catalogue of data sets, which cannot be imported without torch.
-DATASETS = {
-    "cats_dogs": "CIFAR-10, cats and dogs",
-    "cifar10": "CIFAR-10, simulated annotators",
-    "cifar10n": "CIFAR-10N",
-    "conll_ner": "CoNLL-2003 NER",
-    "digits": "Digits, simulated annotators",
-    "fashion_mnist": "Fashion-MNIST, simulated annotators",
-    "fashion_mnist_machines": "Fashion-MNIST, machine annotators",
-    "identifiability": "Identifiability, all known",
-    "labelme": "LabelMe",
-    "mnist_machines": "MNIST, machine annotators",
-    "moviereviews": "Movie reviews",
-    "music": "Music genre",
-    "sentiment_polarity": "Sentiment polarity",
-}
 # Of few different values: each is written once, and rows have its place.
-_POOLED = ("notebook", "paper", "locator", "origin", "dataset", "unit", "scale", "kind", "verdict")
+_POOLED = ("notebook", "paper", "locator", "origin", "dataset", "unit", "scale", "over", "kind", "verdict")
 _SHOWN = (*_POOLED, "id", "statement", "headline", "methods", "paper_value", "ours", "low", "high", "seeds", "band", "shown")
+
+
+def told() -> dict:
+    """``data/papers.toml``: what is said of the papers, and the names of papers and data sets."""
+    return tomllib.loads((paths.DATA / "papers.toml").read_text(encoding="utf-8"))
 
 
 def tally(claims: Sequence[Claim]) -> list[list[str]]:
@@ -59,13 +48,14 @@ def write_explorer(target: Path, claims: Sequence[Claim]) -> None:
     """The results explorer: one HTML file with its data, script and style in it; tables for those without JavaScript."""
     pools = {name: list(dict.fromkeys(getattr(claim, name) for claim in claims)) for name in _POOLED}
     cells = [{name: getattr(claim, name) for name in _SHOWN} for claim in claims]
+    words = told()
     data = {
         "fields": _SHOWN,
         "pools": pools,
         "rows": [[pools[name].index(cell) if name in pools else cell for name, cell in line.items()] for line in cells],
-        "papers": PAPERS | {"": "none of the four"},
+        "papers": {paper: paper_title(entry) for paper, entry in words["papers"].items()} | {"": "none of the four"},
         "methods": {name: method_title(name) for claim in claims for name in claim.methods},
-        "datasets": DATASETS,
+        "datasets": {name: title for name, (title, _) in words["data"].items()},
         "verdicts": VERDICTS,
         "origins": ORIGINS,
     }

@@ -9,9 +9,10 @@ from statistics import NormalDist
 
 from lib import paths
 from lib.methods import CATALOGUE
+from lib.site.claims import told
 
 NOTEBOOK = "90_leaderboard"
-DATASETS = {"labelme": "LabelMe", "music": "Music", "sentiment_polarity": "Sentiment polarity"}
+DATASETS = {name: told()["data"][name][0] for name in ("labelme", "music", "sentiment_polarity")}
 EPOCHS = {
     "last": "where training ends; chosen by nobody",
     "selected": "the best on validation labels; only LabelMe has them",

@@ -6,21 +6,21 @@ What is said of a paper, and what a term means, stands in ``data/papers.toml``; 
 from __future__ import annotations
 
 import html
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lib import paths
 from lib.methods import CATALOGUE
+from lib.results.titles import paper_title
 from lib.results.verdicts import ORIGINS, VERDICTS, Claim
 from lib.site import leaderboard
-from lib.site.claims import PAPERS, numbers, tally
+from lib.site.claims import numbers, tally, told
 from lib.site.copies import Figure, Page, linked
 
 
 def write(folder: Path, notebooks: Sequence[Page], figures: Sequence[Figure], claims: Sequence[Claim], with_api: bool) -> None:
     """Write all of them as MyST files into ``folder``."""
-    told = tomllib.loads((paths.DATA / "papers.toml").read_text(encoding="utf-8"))
+    texts = told()
     main = [page for page in notebooks if not page.folder]
     titles = {page.stem: page.title for page in main}  # solutions have the names of their notebooks
 
@@ -30,13 +30,13 @@ def write(folder: Path, notebooks: Sequence[Page], figures: Sequence[Figure], cl
         file.write_text(text.rstrip() + "\n", encoding="utf-8")
 
     commands = paths.README.read_text(encoding="utf-8").split("<!-- generated:commands -->")[1].split("<!-- end -->")[0]
-    shown = {"picture": _picture(figures), "headlines": _headlines(claims, told), "commands": commands.strip()}
-    put("index", _fill("index", **shown, toc=_toc_index(told, with_api)))
+    shown = {"picture": _picture(figures), "headlines": _headlines(claims, texts), "commands": commands.strip()}
+    put("index", _fill("index", **shown, toc=_toc_index(texts, with_api)))
     put("start", _fill("start", toc=_toc(page.document for page in main if page.stem[0] == "0")))
-    for paper, entry in told["papers"].items():
+    for paper, entry in texts["papers"].items():
         own = [page for page in main if page.stem[:2] in entry["notebooks"]]
         parts = {name: entry[name].strip() for name in ("scope", "method", "easy", "hard")}
-        parts |= {"title": PAPERS[paper], "cited": _cited(entry), "left": "\n".join(f"- {text}" for text in entry["left"])}
+        parts |= {"title": paper_title(entry), "cited": _cited(entry), "left": "\n".join(f"- {text}" for text in entry["left"])}
         parts["results"] = _claims_of([claim for claim in claims if claim.paper == paper], paper)
         stems = {page.stem for page in own}
         parts["figures"] = _cards([figure for figure in figures if figure.notebook in stems], titles, "../")
@@ -52,7 +52,7 @@ def write(folder: Path, notebooks: Sequence[Page], figures: Sequence[Figure], cl
     more = [page.document for page in notebooks if page.folder]
     put("lessons", _fill("lessons", plans=_toc(plans), solutions=_toc(more)))
     put("dawid-skene", _fill("dawid-skene", lesson=(paths.SITE_SOURCES / "lesson.html").read_text(encoding="utf-8")))
-    words = "\n\n".join(f"{term}\n    {text}" for term, text in told["glossary"].items())
+    words = "\n\n".join(f"{term}\n    {text}" for term, text in texts["glossary"].items())
     put("glossary", _fill("glossary", words=f"```{{glossary}}\n{words}\n```"))
     # Both are lists of wide tables with their own contents at the top: without the side bar the tables fit.
     for name, file in (("results-in-full", paths.ROOT / "RESULTS.md"), ("map", paths.NOTEBOOKS / "README.md")):
@@ -73,9 +73,9 @@ def _toc(documents: Iterable[str], options: str = ":maxdepth: 1") -> str:
     return f"```{{toctree}}\n{options}\n\n" + "\n".join(documents) + "\n```"
 
 
-def _toc_index(told: Mapping, with_api: bool) -> str:
+def _toc_index(texts: Mapping, with_api: bool) -> str:
     parts = {
-        "Read": ["start", *(f"papers/{paper}" for paper in told["papers"]), "across"],
+        "Read": ["start", *(f"papers/{paper}" for paper in texts["papers"]), "across"],
         "See": ["results", "results-in-full", "leaderboard", "gallery"],
         "Learn": ["lessons", "map", "glossary", *(["api/index"] if with_api else [])],
     }
@@ -110,12 +110,12 @@ def _picture(figures: Sequence[Figure]) -> str:
 ```"""
 
 
-def _headlines(claims: Sequence[Claim], told: Mapping) -> str:
+def _headlines(claims: Sequence[Claim], texts: Mapping) -> str:
     """The headline claims, a list a paper; missed ones included."""
     parts = []
-    for paper, entry in told["papers"].items():
+    for paper, entry in texts["papers"].items():
         chosen = [claim for claim in claims if claim.id in entry["headlines"]]
-        parts.append(f"**[{PAPERS[paper]}](papers/{paper}.md)**\n\n{_listed(chosen, '')}")
+        parts.append(f"**[{paper_title(entry)}](papers/{paper}.md)**\n\n{_listed(chosen, '')}")
     return "\n\n".join(parts)
 
 

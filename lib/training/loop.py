@@ -143,7 +143,7 @@ def _step(method: Method, batch: Batch, optimizer: torch.optim.Optimizer) -> Ten
 
 def _mean_loss(losses: list[Tensor], epoch: int) -> float:
     """One look at the device per epoch, not one per batch."""
-    values = torch.stack(losses)
+    values = torch.stack(losses).cpu()
     finite = torch.isfinite(values)
     if not finite.all():
         batch = int((~finite).nonzero()[0])

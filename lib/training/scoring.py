@@ -21,8 +21,8 @@ def evaluate(method: Method, data: CrowdData, x: Tensor, y: Tensor) -> dict[str,
     history: ``acc`` of a classifier, the share of items whose most probable class is the true one; those of :func:`tags` for a
     tagger; those of :func:`rating_scores` for numbers."""
     if method.task == "regression":
-        return rating_scores(as_numpy(method.predict, x, method), y.double().cpu().numpy())
-    return {"acc": float(correct(method, x, y).double().mean())} if data.offsets is None else tags(method, data, x, y)
+        return rating_scores(as_numpy(method.predict, x, method), y.cpu().double().numpy())
+    return {"acc": float(correct(method, x, y).cpu().double().mean())} if data.offsets is None else tags(method, data, x, y)
 
 
 def correct(method: Method, x: Tensor, y: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ def classification(method: Method, data: CrowdDataset, history: History) -> dict
         known = data.crowd.true_confusion(truth) if known is None else known
     estimate, order = method.confusion(), np.arange(data.n_classes)
     if estimate is not None and known is not None:
-        estimate = estimate.double().cpu().numpy()
+        estimate = estimate.cpu().double().numpy()
         order = alignment(estimate, known)
         scores["confusion_error"] = confusion_error(estimate[:, order], known)
         scores["confusion_error_unaligned"] = confusion_error(estimate, known)
@@ -117,7 +117,7 @@ def tagging(method: Method, data: TaggedDataset, history: History) -> dict[str, 
     if data.y is not None and (posterior := method.posterior()) is not None:
         lengths, labeled = np.diff(data.offsets), np.add.reduceat(data.crowd.labels_per_item, data.offsets[:-1]) > 0
         token = np.repeat(labeled, lengths)
-        prob = posterior.double().cpu().numpy()[token]
+        prob = posterior.cpu().double().numpy()[token]
         scores["label_f1"] = _entities(prob, data.y.numpy()[token], lengths[labeled], data)["f1"]
     if "x_second" in data.extra:
         second = tags(method, data, data.x_second, data.y_second)
@@ -139,11 +139,11 @@ def regression(method: RatingMethod, data: RatingDataset, history: History) -> d
         fitted = as_numpy(method.predict, data.x, method)
         scores["train_r2_last"] = rating_scores(fitted[labeled], truth[labeled])["r2"]
         if (estimate := method.estimate()) is not None:
-            fit = rating_scores(estimate.double().cpu().numpy()[labeled], truth[labeled])
+            fit = rating_scores(estimate.cpu().double().numpy()[labeled], truth[labeled])
             scores |= {"label_r2": fit["r2"], "label_mae": fit["mae"]}
         if (bias := method.bias()) is not None:
             known = ratings.centered(np.nan_to_num(ratings.true_bias(data.crowd, truth)), data.crowd)
-            square = (bias.double().cpu().numpy() - known) ** 2
+            square = (bias.cpu().double().numpy() - known) ** 2
             scores["bias_error"] = float(np.sqrt(ratings.weights(data.crowd) @ square))
     return scores | method.scores(data)
 

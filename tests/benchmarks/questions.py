@@ -210,7 +210,7 @@ def ten_million(smoke: bool) -> Iterator[Case]:
     """How long does aggregation of 10,000,000 labels take, and how much memory beyond the table? Ours alone."""
     labels = 500 if smoke else 10_000_000
     data = partial(simulated, labels // PER_ITEM, max(labels // 1_000, 12))
-    glad = {"iterations": 100, "tolerance": 1e-5, "m_steps": None}
+    glad = {"iterations": 100, "tolerance": 1e-5, "m_steps": 10}
     yield Case("GLAD", labels, "labels", "glad", data, glad, limit_seconds=60.0, limit_mb=2048.0)
     yield Case("majority vote", labels, "labels", "majority_vote", data)
     yield Case("Dawid-Skene, 10 iterations", labels, "labels", "dawid_skene", data, {"iterations": 10})

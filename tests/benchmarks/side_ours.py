@@ -53,7 +53,7 @@ def dawid_skene(data: Arrays, iterations: int):
     return partial(_read_and, _table(data), lambda crowd: {"posterior": ds.dawid_skene(crowd, **options).posterior})
 
 
-def glad(data: Arrays, iterations: int, tolerance: float, m_steps: int | None):
+def glad(data: Arrays, iterations: int, tolerance: float, m_steps: int):
     options = {"max_iterations": iterations, "tolerance": tolerance, "m_steps": m_steps}
     return partial(_read_and, _table(data), lambda crowd: {"posterior": glad_module.glad(crowd, **options).posterior})
 

@@ -8,6 +8,7 @@ import json
 import pandas as pd
 import pytest
 
+from lib.own_data import intake
 from lib.own_data.columns import Options
 from lib.own_data.intake import folded, read_labels
 from lib.own_data.tables import Refusal
@@ -247,3 +248,11 @@ def test_what_was_understood_in_words(tmp_path):
     assert "4 labels for 2 items from 2 annotators" in words
     assert "items with two or more: 2" in words
     assert "2 classes: cat (1), dog (3)" in words
+
+
+def test_many_plain_names_are_folded_at_once_as_one_by_one():
+    plain = ["Cat", "dog.7", "0", "10", "a-B_c", "\u212aelvin"]  # with the sign for Kelvin, which folds to k
+    for more in ([], ["007"], ["two words"], ["1.0"], [""], ["a\nb"], ["É"]):
+        assert intake._all_folded([*plain, *more]) == [folded(name) for name in [*plain, *more]]
+    assert intake._all_folded([]) == []
+    assert intake.PLAIN.fullmatch("\n".join(plain).lower())

@@ -126,7 +126,7 @@ def test_curves_by_hand(save):
 def test_curves_of_one_seed_and_two_data_sets():
     fig, data = charts.curves([row(), row(dataset="music", history=(0.1, 0.2, 0.3))])
     assert data["std"].isna().all()
-    assert [axes.get_title() for axes in fig.axes] == ["LabelMe", "Music genre"]
+    assert [axes.get_title() for axes in fig.axes] == ["LabelMe", "Music"]
     assert legend_of(fig) == ["one seed", "Majority vote"]
 
 

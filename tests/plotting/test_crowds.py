@@ -38,6 +38,17 @@ def test_annotators_go_from_the_best_to_the_worst(report, save):
     save(fig, data)
 
 
+def test_names_are_drawn_as_they_are(report, save):
+    """Not as formulas, of which one that is wrong would stop the figure."""
+    names = ["$a$", r"$\x{$", r"\$", "dee"]
+    fig, data = crowds.accuracies(report.replace({"annotator": dict(zip(["ann", "ben", "cy"], names, strict=False))}))
+    save(fig, data)
+    assert {text.get_text() for text in fig.axes[0].get_yticklabels()} == {f"{name} (40)" for name in names}
+    crowd = CrowdLabels.from_dense([[0, 1]], annotator_names=names[:2], class_names=names[1:3])
+    save(*crowds.disagreement(np.zeros((1, 2, 2)), crowd, [0], np.array([0])))
+    assert not any(label.get_parse_math() for label in fig.axes[0].get_yticklabels())
+
+
 def test_groups_and_truth_are_shown(report):
     groups = {"ann": "good", "ben": "good", "cy": "middling", "dee": "bad", "eve": "bad"}
     truth = dict.fromkeys(groups, 0.5)

@@ -100,6 +100,7 @@ def test_the_metadata_is_complete(notebook):
     assert companion["says"]
     assert len(companion["takeaways"]) == 3
     assert bool(companion["reproduces"]) or int(notebook.number) < 10
+    assert not (companion["paper"] and re.search(r"\b20\d\d\b", companion["reproduces"])), "pages put the paper's name in front"
     assert set(companion["data"]) <= set(datasets.names())
 
 

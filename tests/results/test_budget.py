@@ -45,7 +45,7 @@ def test_a_reader_sees_slashes_where_data_sets_differ():
         ["CCC", "2", "60 / 110", "12 / 9"],
         ["GLAD, then train", "1 / –", "50 / –", "0 / –"],
     ]
-    assert shown.caption == "where data sets differ: LabelMe / Music genre"
+    assert shown.caption == "where data sets differ: LabelMe / Music"
 
 
 def test_the_leaderboards_budget_is_that_of_its_runs():

@@ -16,6 +16,7 @@ from lib.runs import ledger
 
 TEXTS = """
 [papers.ccc]
+name = "CCC"
 title = "Coupled Confusion Correction"
 authors = "H. Zhang, S. Li and S. Ge"
 venue = "AAAI 2024"
@@ -100,20 +101,16 @@ def test_pages_say_what_the_claims_say(project):
     claim = project.claims["10-above"]
     texts = {name: (project.root / name).read_text() for name in ("README.md", "RESULTS.md", "notebooks/README.md")}
     assert claim.verdict == "reproduced"
-    line = (
-        f"| [Zhang et al. 2024](https://example.org/paper) | A is above B | 6.0 | {shown(claim)} points | reproduced | quick, 3"
-    )
-    assert line in texts["README.md"]
+    paper = "| [Zhang et al. 2024 (CCC)](https://example.org/paper) |"
+    assert f"{paper} A is above B | 6.0 | {shown(claim)} points | reproduced | quick, 3" in texts["README.md"]
     assert f"1. A is above B by {shown(claim)} points; A has 85.1 ± 0.1 %." in texts["README.md"]
     assert "| paper number | 2 | – | – | – | – | – | 2 |" in texts["README.md"]
     assert all(f"Kept {name}." in texts["README.md"] for name in GENERATED)
     assert "\nold\n" not in texts["README.md"]
-    assert "**What held.** \n\n- A is above B: 5.0 [5.0, 5.0] points (paper: 6.0), *reproduced*" in texts["RESULTS.md"]
+    assert "**What held.**\n\n- A is above B: 5.0 [5.0, 5.0] points (paper: 6.0), *reproduced*" in texts["RESULTS.md"]
     assert "1 differences have an interval; noise\nalone would put 0 of them" in texts["RESULTS.md"]
-    assert (
-        "| [Zhang et al. 2024](https://example.org/paper) | Table 1 | [10 · Toy](10_toy.ipynb) | – |"
-        in texts["notebooks/README.md"]
-    )
+    assert f"{paper} Table 1 | [10 · Toy](10_toy.ipynb) | – |" in texts["notebooks/README.md"]
+    assert "| [10 · Toy](10_toy.ipynb) | Zhang et al. 2024 (CCC) | A is best. | not" in texts["notebooks/README.md"]
     header = pages.headers(project)["10_toy"]
     assert "**It says.** A is best." in header
     assert "| A is above B | 6.0 | 5.0 [5.0, 5.0] points | reproduced | quick, 3 |" in header
@@ -219,6 +216,13 @@ def test_headlines_are_few_and_the_readme_is_short():
     heads = [claim.notebook for claim in known if claim.headline]
     assert all(1 <= heads.count(claim.notebook) <= 3 for claim in known)
     assert len(paths.README.read_bytes()) < 10_000
+
+
+def test_pages_and_catalogue_have_one_name_for_a_data_set():
+    project = Project(paths.ROOT)
+    told = {name: title for name, (title, _) in project.texts["data"].items()}
+    assert told == {name: datasets.info(name).title for name in told}
+    assert {name for book in project.notebooks.values() for name in book["metadata"]["companion"]["data"]} <= set(told)
 
 
 def test_no_table_of_a_notebook_shows_the_code_words_of_data_or_metrics():

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from lib import paths
-from lib.results import papers, ranking, tables
+from lib.results import papers, ranking, tables, titles
 from lib.results.rows import RUN, frame, missing, save_table, show_source, summary
 from lib.runs.config import RunConfig
 from lib.storage import os, write_atomically
@@ -227,7 +227,7 @@ def test_a_table_is_shown_and_saved_with_the_papers_numbers_beside_ours(figures)
 def test_show_keeps_other_units_and_cases_that_matter():
     rows = [row(case=case, confusion_error=0.1234) for case in ("real", "IND-I")]
     found = tables.show(summary(rows))
-    assert list(found["case"]) == ["real", "IND-I"]
+    assert list(found["case"]) == ["as published", "IND-I"]
     assert found.iloc[0, -1] == "0.123 (1)"
     assert "paper" not in " ".join(found.columns)
 
@@ -390,6 +390,11 @@ def test_controls_have_titles():
     assert tables.method_title("conal-pair", {"conal-pair": "two"}) == "two"
     assert tables.method_title("ccc-head") == "CCC, last layer only"
     assert tables.method_title("dl-em+kd+elr") == "DL-EM + KD-Crowd, robust learner on"
+
+
+def test_cases_have_titles():
+    words = {"real": "as published", "rec-IND-I labels=1": "rec-IND-I, labels per item: 1", "ten passes": "ten passes"}
+    assert {case: titles.case_title(case) for case in words} == words
 
 
 RAW = re.compile(r"[a-z0-9]+([-+_][a-z0-9]+)+")

@@ -6,6 +6,7 @@ Files damaged in many ways are in ``tests/faults.py``.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import subprocess
@@ -90,6 +91,19 @@ def test_arrays_that_are_not_the_rows_are_refused():
         ledger.arrays(stored)
     with pytest.raises(LedgerError, match=r"nothing was merged: 1 of 1 .*\.npz: the SHA-256 of the row's arrays is"):
         ledger.merge(paths.runs())
+
+
+@pytest.mark.parametrize(("content", "found"), [(b"no arrays", "'something else'"), (None, r"\['bias'\]")])
+def test_arrays_that_are_other_than_their_row_says_are_not_merged(content, found):
+    """Though their digest is right, as that of somebody's own program would be."""
+    stored = ledger.write(row() | {"arrays": {"bias": ARRAYS["confusion"]}})
+    file = own_file(stored).with_suffix(".npz")
+    file.write_bytes(content or file.read_bytes())
+    about = {"names": ["confusion"], "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    ledger.write(stored | {"arrays": about})
+    with pytest.raises(LedgerError, match=rf"\.npz: the row's arrays are \['confusion'\], found {found}"):
+        ledger.merge(paths.runs())
+    assert ledger.reference_rows() == []
 
 
 def test_experiments_are_apart():

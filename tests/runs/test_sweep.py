@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import subprocess
 import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -164,6 +165,18 @@ def test_a_row_tells_everything(small):
     assert ledger.own_rows() == []
 
 
+def test_an_exported_copy_inside_another_repository_has_no_version(monkeypatch, tmp_path):
+    for command in (["init", "-q"], ["-c", "user.name=a", "-c", "user.email=a", "commit", "-q", "--allow-empty", "-m", "a"]):
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+    (tmp_path / "copy").mkdir()
+    found = []
+    for folder in (tmp_path, tmp_path / "copy"):
+        monkeypatch.setattr(paths, "ROOT", folder)
+        found.append(runs._code_version.__wrapped__())
+    assert found[0] != "unknown"
+    assert found[1] == "unknown"
+
+
 def test_arrays_are_kept_on_request_and_move_no_key(small):
     plain, kept = config(method="crowdlayer-mw"), replace(config(method="crowdlayer-mw"), keep=("correct", "confusion"))
     assert plain.key() == kept.key()
@@ -176,6 +189,24 @@ def test_arrays_are_kept_on_request_and_move_no_key(small):
     right = np.unpackbits(arrays["correct_last"], count=len(data.y_test))
     assert right.mean() == pytest.approx(row["metrics"]["test_acc_last"], abs=1e-6)
     assert arrays["confusion"].shape == (data.crowd.n_annotators, data.n_classes, data.n_classes)
+
+
+@pytest.mark.parametrize("content", [b"damaged", None])
+def test_arrays_that_are_damaged_or_lost_are_made_again(small, caplog, content):
+    kept = replace(config(), keep=("confusion",))
+    (row,) = run([kept])
+    file = paths.runs() / "toy" / f"{row['key']}.npz"
+    whole = file.read_bytes()
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content)
+    (found,) = run([config()])
+    assert found["metrics"] == row["metrics"]
+    assert "arrays" not in found
+    assert f"the arrays of row {row['key']} are in none of" in caplog.text
+    (again,) = run([kept])
+    assert again["arrays"] == row["arrays"]
+    assert file.read_bytes() == whole
 
 
 def test_weights_and_predictions_are_kept_as_the_method_has_them(small):

@@ -232,6 +232,27 @@ def test_the_explorers_view_is_in_its_address(address, page):
     page.goto(address + f"explorer.html#claim={claim}")
     page.wait_for_function(f"{SHOWN} === 1")
     assert page.eval_on_selector("#rows > li.chosen", "row => row.id") == claim
+    page.goto(address + "explorer.html#claim=99-nobodys")
+    page.wait_for_function("() => document.getElementById('count').textContent.startsWith('There is no claim 99-nobodys.')")
+    page.keyboard.press("Escape")
+    page.wait_for_function(f"{SHOWN} > 100 && location.hash === ''")
+
+
+def test_the_explorer_goes_back_a_choice_and_keeps_its_view_where_the_keyboard_skips(address, page):
+    page.goto(address + "explorer.html")
+    page.select_option("[name=paper]", "ccc")
+    page.wait_for_function("() => location.hash === '#paper=ccc'")
+    one_paper = page.evaluate(SHOWN)
+    page.select_option("[name=verdict]", "contradicted")
+    page.wait_for_function(f"{SHOWN} < {one_paper}")
+    page.go_back()
+    page.wait_for_function(f"{SHOWN} === {one_paper}")
+    assert page.eval_on_selector_all("select", "all => all.map(s => s.value).filter(v => v)") == ["ccc"]
+    page.focus(".skip")
+    page.keyboard.press("Enter")
+    assert page.evaluate("() => [document.activeElement.id, location.hash]") == ["listed", "#paper=ccc"]
+    page.reload()
+    assert page.evaluate(SHOWN) == one_paper
 
 
 def test_the_explorer_redraws_at_once(address, page):

@@ -60,6 +60,7 @@ def test_the_explorer_names_methods_and_data_sets_in_words(tmp_path):
     keys = {name for line in data["pools"]["dataset"] for name in line.split(", ") if name in datasets.names()}
     assert len(keys) > 10
     assert {name: data["datasets"].get(name) for name in keys} == {name: datasets.info(name).title for name in keys}
+    assert data["papers"]["crowd-layer"] == "Rodrigues & Pereira 2018 (Crowd Layer)"
     assert [title for title in data["methods"].values() if re.fullmatch(r"[a-z0-9]+([-+_][a-z0-9]+)+", title)] == [
         "cross-entropy"
     ]

@@ -10,14 +10,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.testing import assert_close
 
 from lib import methods, networks
 from lib.datasets import image_parts
 from lib.datasets.kinds import CrowdDataset
+from lib.losses import crowd as losses
 from lib.methods.base import Method
 from lib.networks.predict import predict
-from lib.training import device
+from lib.training import device, scoring
 from lib.training.loop import fit
 from lib.training.recipe import Recipe
 
@@ -82,6 +84,39 @@ def test_augmentation_is_part_of_the_seed_and_of_training_alone():
     assert losses(1, crop=2, flip=True) == losses(1, crop=2, flip=True)
     assert losses(1, crop=2) != losses(1, crop=2, flip=True) != losses(1)
     assert {x.dtype for x in seen} == {torch.uint8}
+
+
+# ---------------------------------------------------------------------- Apple's GPUs, as far as they can be tried here
+
+
+class WithoutFloat64(TorchFunctionMode):
+    """A device on which nothing becomes float64, as Apple's GPUs: only what has come from it by ``cpu()`` may."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        result = function(*args, **kwargs)
+        if function is torch.Tensor.cpu:
+            result = result.view_as(result)  # on a processor it is the tensor itself
+            result.here = True
+        elif isinstance(result, torch.Tensor):
+            given = [value for value in args if isinstance(value, torch.Tensor)]
+            result.here = any(getattr(value, "here", False) or value.dtype == torch.float64 for value in given)
+            made = function in (torch.as_tensor, torch.tensor) and kwargs.get("device") is not None
+            moved = made or (function is torch.Tensor.to and torch.device("cpu") in args[1:])
+            assert result.dtype != torch.float64 or not (moved or (given and not result.here)), f"{function} makes float64"
+        return result
+
+
+@pytest.mark.parametrize("name", methods.names("classification"))
+def test_a_device_without_float64_trains_every_method(name, monkeypatch):
+    monkeypatch.setattr(losses, "WITHOUT_FLOAT64", ("cpu",))
+    options = {"ccc": {"warmup": 1, "groups": 2, "per_class": 4}}.get(name, {})
+    method, recipe = build(name, **options), Recipe(epochs=2, batch_size=16)
+    with WithoutFloat64():
+        history = fit(method, DATA, recipe).history
+        scoring.summary(method, DATA, history)
+    again = build(name, **options)
+    assert fit(again, DATA, recipe).history == history
 
 
 # ---------------------------------------------------------------------- precision, layout, compilation, determinism
