@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 
+from tqdm import tqdm
+
 
 def processors() -> int:
     """How many processors this process may use; fewer than the machine has in a container or under a batch system."""
@@ -54,6 +56,8 @@ def _end_with_parent() -> None:
     After kill -9 nobody tells the workers to stop: each holds both ends of the pipe that it reads and never sees it closed.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; a traceback from each says nothing
+    # The bars' own lock is a semaphore among processes: Python warns of it when a worker was ended that held one.
+    tqdm.set_lock(threading.RLock())
     parent = multiprocessing.parent_process()
 
     def watch() -> None:

@@ -189,6 +189,6 @@ def _seconds(ax: Axes, table: pd.DataFrame) -> None:
     ax.set_xlim(0, 1.75 * right)
     ax.set_yticks(places, table["what"])
     ax.set_ylim(len(table) - 0.4, -0.6)
-    ax.set_xlabel("seconds; dashes: should stay under")
+    ax.set_xlabel("seconds; dashes: should stay under" if table["limit_seconds"].notna().any() else "seconds")
     ax.set_ylabel("task")
     ax.grid(visible=False, axis="y")

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from tqdm import tqdm
 
 from lib import datasets, methods, paths
 from lib.methods.base import Method
@@ -515,6 +516,15 @@ def test_a_worker_process_writes_the_numbers_of_this_one():
     here, _ = runs.train(config())
     assert (row["metrics"], row["history"]) == (here["metrics"], here["history"])
     assert set(ledger.arrays(row)) == {"correct_last", "correct_best", "correct_selected"}
+
+
+def lock_of_the_bars() -> str:
+    return type(tqdm(disable=True).get_lock()).__name__
+
+
+def test_bars_of_workers_hold_no_semaphore_that_a_killed_one_would_leave():
+    with processes(1) as pool:
+        assert pool.submit(lock_of_the_bars).result() == "RLock"
 
 
 def test_worker_processes_end_at_once_where_something_is_raised():
