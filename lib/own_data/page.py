@@ -72,15 +72,16 @@ def report_page(outcome: Outcome) -> str:
         chart, _ = crowds.accuracies(ends.assign(annotator=names), title=title or "Annotators, judged by the others")
         _with_legend_below(chart)
         parts.append(_image(chart, "The accuracy of each annotator with its interval"))
-        parts.append(
-            "<p>Whoever seems to guess comes first, then those whose intervals end lowest: a few wrong labels make nobody the "
-            "worst. Under confusions, cat → dog (40 %) says that 40 % of the cats are labeled dog.</p>"
-        )
     random = people["looks_random"]
     first = pd.concat([people[random], people[~random].sort_values("ci_high", kind="stable")])
     columns = ["annotator", "n_labels"]
     columns += ["accuracy", "ci_low", "ci_high"] if len(judged) else []
     columns += [name for name in ("confusions", "looks_random") if first[name].head(ROWS).astype(bool).any()]
+    if len(judged):
+        words = "Whoever seems to guess comes first, then those whose intervals end lowest: few labels make nobody the worst."
+        if "confusions" in columns:
+            words += " Under confusions, cat → dog (40 %) says that 40 % of the cats are labeled dog."
+        parts.append(f"<p>{words}</p>")
     parts.append(_table(first[columns], "annotators.csv"))
     if (held := outcome.held_out) is not None:
         quality = outcome.tables["classifier_quality"]
