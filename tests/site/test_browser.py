@@ -46,6 +46,7 @@ KINDS = ["index.html", "papers/ccc.html", "results.html", "explorer.html", "gall
 KINDS += ["dawid-skene.html", "glossary.html", "slides/00_start_here.html", "notebooks/90_leaderboard.html"]
 KINDS += [page for page in ("api/losses.html",) if page in PAGES]
 PHONE = {"width": 390, "height": 844}
+WIDE = {"width": 1440, "height": 900}
 LESSON = json.loads((Path(__file__).parent / "lesson.json").read_text(encoding="utf-8"))
 
 
@@ -88,10 +89,13 @@ FORMULAS = """async () => {
     const left = [...document.querySelectorAll('.math')].filter(math => !math.querySelector('mjx-container')).length;
     return left + document.querySelectorAll('[data-mjx-error]').length;
 }"""
+CUT = """() => [...document.querySelectorAll('mjx-container[display="true"]')].filter(
+    formula => formula.scrollWidth > formula.clientWidth + 3
+).length"""
 
 
 def test_pages_ask_nobody_else_show_all_formulas_and_fit_a_phone(browser, address):
-    asked, broken, unrendered, wide = set(), [], [], {}
+    asked, broken, unrendered, wide, cut = set(), [], [], {}, []
     context = browser.new_context(viewport=PHONE)
     context.on("request", lambda request: asked.add(request.url))
     context.on("weberror", lambda error: broken.append(str(error.error)))
@@ -110,11 +114,16 @@ def test_pages_ask_nobody_else_show_all_formulas_and_fit_a_phone(browser, addres
                 unrendered.append(name)
             if (width := page.evaluate("() => document.documentElement.scrollWidth")) > PHONE["width"]:
                 wide[name] = width
+            page.set_viewport_size(WIDE)  # where no formula has to be scrolled
+            if page.evaluate(CUT):
+                cut.append(name)
+            page.set_viewport_size(PHONE)
     context.close()
     assert {url for url in asked if not url.startswith((address, "data:"))} == set()
     assert broken == []
     assert unrendered == []
     assert wide == {}
+    assert cut == []
 
 
 class Links(HTMLParser):
