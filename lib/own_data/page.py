@@ -16,11 +16,11 @@ from scipy.sparse import csgraph, csr_array
 
 from lib.aggregation.shared_errors import FEWEST_KNOWN
 from lib.crowd.labels import CrowdLabels
-from lib.methods import CATALOGUE
 from lib.own_data.outcome import Outcome
 from lib.own_data.tables import counted
 from lib.plotting import crowds
 from lib.plotting.style import GRAY, color, in_style
+from lib.results.titles import method_title
 
 __all__ = ["islands", "relabeling_chart", "report_page", "sentences"]
 
@@ -89,7 +89,7 @@ def report_page(outcome: Outcome) -> str:
         parts += [
             "<h2>Classifier</h2><p>It learned from the annotators and is not one of them. Agreement is that with labels it "
             "never saw; its accuracy is judged by the annotators' labels alone.</p>",
-            _table(quality[columns].assign(method=_title(held.method)), "classifier_quality.csv"),
+            _table(quality[columns].assign(method=method_title(held.method)), "classifier_quality.csv"),
         ]
     parts.append("<h2>Items to look at again</h2>")
     columns = ["item", "n_labels", "label"]
@@ -187,7 +187,7 @@ def sentences(outcome: Outcome) -> tuple[list[str], list[str]]:
     if (held := outcome.held_out) is not None:
         line = tables["classifier_quality"].iloc[0]
         agreed = f"{100 * held.agreement[held.method]:.0f} % of labels it never saw"
-        text = f"The classifier ({_title(held.method)}) agrees with {agreed}"
+        text = f"The classifier ({method_title(held.method)}) agrees with {agreed}"
         if np.isfinite(line["accuracy"]):
             right = _percent(*line[["accuracy", "ci_low", "ci_high"]])
             text += f". Judged by the annotators' labels alone, it is right on {right} of the items"
@@ -255,10 +255,6 @@ def _with_legend_below(chart: Figure) -> None:
         chart.legend(old.legend_handles, names, title=old.get_title().get_text(), loc="outside lower center", ncols=len(names))
     old.remove()
     chart.set_figwidth(NARROW)
-
-
-def _title(method: str) -> str:
-    return CATALOGUE[method].title
 
 
 def _image(fig: Figure, alt: str) -> str:

@@ -182,6 +182,7 @@ def test_a_pass_that_was_interrupted_goes_on_whatever_clocks_say(stubbed, capsys
     assert "Going on with the unfinished pass in" in capsys.readouterr().out
     assert sorted(row["config"]["seed"] for row in ledger.own_rows("toy")) == [0, 1]
     assert unfinished() == []
+    assert minutes.EVERYTHING in [line.what for line in minutes.read(paths.build() / minutes.NAME)]  # both parts together
 
 
 def test_fresh_gives_an_interrupted_pass_up(stubbed):
