@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import io
 import logging
@@ -10,6 +11,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 import uuid
 import zipfile
 import zlib
@@ -22,6 +24,7 @@ from filelock import FileLock, Timeout
 
 log = logging.getLogger(__name__)
 
+DAY = 24 * 60 * 60  # seconds
 _USERS = ".in-use"  # one lock file for each process that is at work in a folder
 
 
@@ -53,7 +56,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """Write text (as UTF-8, with the line ends it has) or bytes to a temporary file beside ``path``, then rename it.
 
     Missing folders are made. Raises NotWritable, a full disk included: what was there before is still there, and the
-    temporary file is gone.
+    temporary file is gone. So are those of processes that were killed while they wrote this file, after a day.
     """
     path = Path(path)
     data = content.encode("utf-8") if isinstance(content, str) else content
@@ -69,6 +72,10 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         with contextlib.suppress(OSError):  # nor may cleaning up hide what went wrong
             temporary.unlink()
         raise NotWritable(error.errno, f"could not write {len(data)} bytes ({error.strerror})", str(path)) from error
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with contextlib.suppress(OSError):  # another process may do the same
+            if time.time() - left.stat().st_mtime > DAY:
+                left.unlink()
 
 
 # ---------------------------------------------------------------------- locks, which end with the process that holds them

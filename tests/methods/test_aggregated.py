@@ -8,6 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from lib import methods
+from lib.aggregation import em_steps
 from lib.aggregation.dawid_skene import dawid_skene
 from lib.crowd.labels import CrowdLabels
 from tests.worked_example import batch_of, build, pass_through, random_example
@@ -43,6 +44,18 @@ def test_dawid_skene_trains_on_its_most_likely_classes():
     fitted = dawid_skene(crowd)
     assert_close(method.posterior(), torch.from_numpy(np.eye(4)[fitted.labels]).float())
     assert_close(method.confusion(), torch.from_numpy(fitted.confusion).float())
+
+
+def test_mace_trains_where_its_matrices_do_not_fit(monkeypatch):
+    """The labels are few; matrices of 21 classes are not."""
+    crowd = CrowdLabels([0, 0, 0, 1, 1, 2], [0, 1, 2, 0, 1, 2], [20, 20, 5, 7, 7, 1], 3, 3, 21)
+    whole = build("mace", crowd)
+    assert whole.confusion().shape == (3, 21, 21)
+    monkeypatch.setattr(em_steps, "_memory", lambda: 16 * 3 * 21 * 21 - 1)
+    method = build("mace", crowd)
+    assert method.confusion() is None
+    assert torch.equal(method.posterior(), whole.posterior())
+    assert method.posterior().argmax(dim=1).tolist()[:2] == [20, 7]
 
 
 def test_true_labels_trains_on_the_truth():
