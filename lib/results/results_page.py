@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from lib.results.claims import chance, counted, holm, shown
 from lib.results.project import Project, papers_number
 from lib.results.samples import BOTH
-from lib.results.tables import Table, markdown, show
+from lib.results.tables import NOTE, Table, markdown, show
 from lib.results.titles import paper_title
 from lib.results.verdicts import HELD, ORIGINS, VERDICTS, Claim
 
@@ -22,8 +22,7 @@ RULES, TABLES, CLAIMS = "What a verdict means", "Every table", "Every claim, by 
 def results(project: Project) -> str:
     """RESULTS.md, whole."""
     parts = [_intro(project), *(_paper_page(project, slug) for slug in project.texts["papers"])]
-    about = "Mean ± standard deviation over seeds, the number of seeds in parentheses."
-    parts += [f"## {TABLES}\n\n{about}\n\n{_tables(project)}", f"## {CLAIMS}\n\n{_claims_by_origin(project)}"]
+    parts += [f"## {TABLES}\n\n{NOTE}\n\n{_tables(project)}", f"## {CLAIMS}\n\n{_claims_by_origin(project)}"]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 

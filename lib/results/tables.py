@@ -20,11 +20,15 @@ from lib import datasets
 from lib.results.titles import case_title, method_title
 
 __all__ = [
-    "COLUMNS", "MISSING", "Table", "dataset_title", "facts", "is_share", "markdown", "method_title", "metric_title", "number",
-    "show", "show_report", "spanned", "spread", "with_lines",
+    "COLUMNS", "MISSING", "NOTE", "Table", "dataset_title", "facts", "is_share", "markdown", "method_title", "metric_title",
+    "number", "page", "show", "show_report", "spanned", "spread", "with_lines",
 ]  # fmt: skip
 
 MISSING = "–"
+NOTE = (  # beside tables of files
+    "Mean ± standard deviation (n − 1) over seeds, the number of seeds in parentheses; accuracies in percent; a paper's number "
+    f"with all the digits that the paper, or its authors' notebook, prints; {MISSING} where there is no number."
+)
 PAPERS = ["paper_mean", "paper_std", "paper"]
 COLUMNS = ["dataset", "case", "method", "metric", "mean", "std", "n_seeds", "scale", *PAPERS]  # of table.csv, in this order
 
@@ -191,7 +195,14 @@ def spread(mean: float, std: float, digits: int) -> str:
 
 
 def spanned(center: float | None, low: float | None, high: float | None, digits: int) -> str:
-    """``6.4 [3.3, 9.5]``, or the center alone where there is no interval."""
+    """``6.4 [3.3, 9.5]``, or the center alone where there is no interval.
+
+    Verdicts rest on which side of zero an end lies, so an end that is not zero does not print as zero: all three numbers then
+    have more digits.
+    """
+    sided = [end for end in (low, high) if end is not None and abs(end) > 1e-9]  # anything smaller is only rounding
+    while any(float(number(end, digits)) == 0 for end in sided):
+        digits += 1
     text, ends = number(center, digits), (number(low, digits), number(high, digits))
     return text if MISSING in ends else f"{text} [{', '.join(ends)}]"
 
@@ -226,6 +237,11 @@ def show(table: pd.DataFrame, digits: int = 1, titles: Mapping[str, str] | None 
     words |= {place: title if place[1] == "ours" else f"paper: {title}" for place, title in heads.items()}
     alike = [words[name] for name in ("dataset", "case", "scale") if name in shown]
     return Table(shown.astype(str).set_axis([words[name] for name in shown.columns], axis=1)).folded(*alike)
+
+
+def page(table: pd.DataFrame) -> str:
+    """``table.md``: a summary as :func:`show` has it, in Markdown, with a note on what its cells mean."""
+    return f"{markdown(show(table))}\n{NOTE}\n"
 
 
 def _cells(cell: Mapping, digits: int) -> tuple[str, str]:
