@@ -122,7 +122,7 @@ def test_pages_say_what_the_claims_say(project):
 def test_minutes_on_pages_are_those_that_were_measured(project, rows):
     header, readme = pages.headers(project)["10_toy"], (project.root / "README.md").read_text()
     assert "Retrained in: not measured yet" in header
-    assert "make reproduce    # not measured yet: every run" in readme
+    assert "make reproduce    # not measured yet: retrains" in readme
     path = project.root / "data" / "reference" / "minutes.csv"
     minutes.take_in([minutes.measured(what, "quick", 7500, 2) for what in ("10_toy", "make reproduce")], path)
     found = agreement.disagreements(Project(project.root), rows)
