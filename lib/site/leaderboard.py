@@ -16,7 +16,7 @@ DATASETS = {name: told()["data"][name][0] for name in ("labelme", "music", "sent
 EPOCHS = {
     "last": "where training ends; chosen by nobody",
     "selected": "the best on validation labels; only LabelMe has them",
-    "best": "the best on the test labels; what a paper reports as its best, and nobody could have chosen",
+    "best": "the best on the test labels; what papers report as their best, though nobody could have chosen it",
 }
 Found = dict[str, dict[str, dict[str, tuple[float, float, int]]]]
 
@@ -98,7 +98,7 @@ def _board(found: Found) -> str:
         f"{' data-low' if title == 'mean rank' else ''}>{title}</th>"
         for title in ("method", "paper", *DATASETS.values(), "mean rank", "networks · epochs · settings tried")
     )
-    caption = 'Test accuracy (%)<span class="needs-script">; the name of a column sorts by it</span>'
+    caption = 'Test accuracy (%)<span class="needs-script">; click the name of a column to sort by it</span>'
     return (
         f'<table class="board"><caption>{caption}</caption><thead><tr>{names}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table>"

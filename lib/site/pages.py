@@ -98,7 +98,7 @@ def _picture(figures: Sequence[Figure]) -> str:
         f'<i style="width:{value:.1f}%" aria-hidden="true"></i></li>'
         for name, value in sorted(accuracy.items(), key=lambda item: item[1])
     )
-    first = "1. Images, and what three of twenty simulated annotators said of each: little more than half of it is right."
+    first = "1. Images, and what three of twenty simulated annotators said about each: little more than half of it is right."
     second = "2. Test accuracy of one network, trained on four readings of these labels"
     return f"""```{{raw}} html
 <div class="picture">
