@@ -258,7 +258,9 @@ class ClaimTable:
         first, rest = [c for c in self.claims if c.headline], [c for c in self.claims if not c.headline]
         if not first or not rest:
             return table(self.claims)._repr_html_()
-        summary = f"<summary>{len(rest)} more claim{'s' * (len(rest) > 1)}: {counted(rest)}</summary>"
+        by_origin = {origin: [c for c in rest if c.origin == origin] for origin in ORIGINS}  # counts never mix origins
+        counts = "; ".join(f"{origin}: {counted(own)}" for origin, own in by_origin.items() if own)
+        summary = f"<summary>{len(rest)} more claim{'s' * (len(rest) > 1)} ({counts})</summary>"
         return f"{table(first)._repr_html_()}\n<details>{summary}\n{table(rest)._repr_html_()}\n</details>"
 
 

@@ -360,5 +360,8 @@ def test_a_table_opens_the_headlines_and_folds_the_rest(book):
     assert "84.10" in repr(shown)
     assert repr(shown).startswith("intervals over seeds; origin: paper number: Table 1; seeds: 2; scale: quick")
     html = shown._repr_html_()
-    assert "<details><summary>1 more claim: 1 inconclusive</summary>" in html
+    assert "<details><summary>1 more claim (paper number: 1 inconclusive)</summary>" in html
     assert html.index("MW's accuracy") < html.index("<details>") < html.index("MW is above MV")
+    book.fact("c", "as many items", 3, "3", origin="ours")
+    words = "2 more claims (paper number: 1 inconclusive; ours: 1 reproduced)"
+    assert f"<summary>{words}</summary>" in book.table()._repr_html_()

@@ -223,6 +223,12 @@ def test_every_interval_says_on_which_side_of_zero_it_lies():
         assert np.sign(printed).tolist() == np.sign([claim.low, claim.high]).tolist(), (claim.id, claim.shown)
 
 
+def test_what_runs_decide_leads_to_their_rows():
+    """Only what is counted in published labels, or simulated, has none."""
+    rowless = {claim.notebook[:2] for claim in Project(paths.ROOT).claims.values() if claim.ours is not None and not claim.keys}
+    assert rowless == {"14", "30", "31"}
+
+
 def test_headlines_are_few_and_the_readme_is_short():
     known = Project(paths.ROOT).claims.values()
     heads = [claim.notebook for claim in known if claim.headline]
