@@ -17,6 +17,7 @@ from lib.results.verdicts import HELD, ORIGINS, VERDICTS, Claim
 __all__ = ["counts", "results"]
 
 RULES, TABLES, CLAIMS = "What a verdict means", "Every table", "Every claim, by origin"
+ALIKE = ("where", "scale")  # columns that a table's caption says instead, where one thing stands in all of its lines
 
 
 def results(project: Project) -> str:
@@ -104,7 +105,7 @@ def _paper_page(project: Project, slug: str) -> str:
     # Whether the claims about differences stay above zero when they are tested together.
     kept = holm(project.claims.values())
     words = [{True: "yes", False: "no", None: "–"}[kept.get(claim.id)] for claim in heads]
-    table = markdown(Table(_claims_table(heads).assign(**{"above zero after Holm": words}))) if heads else "None."
+    table = Table(_claims_table(heads).assign(**{"above zero after Holm": words})).folded(*ALIKE)
     return f"""## {_heading(entry)}
 
 {entry["authors"]}, {entry["venue"]} · {" · ".join(links)} · notebooks {notebooks}
@@ -125,7 +126,7 @@ def _paper_page(project: Project, slug: str) -> str:
 
 {left}
 
-{_folded("The headline claims as a table: places, seeds, scale, id, and whether they stay above zero together", table)}"""
+{_folded("The headline claims as a table: seeds, scale, id, and whether they stay above zero together", markdown(table))}"""
 
 
 def _bullets(project: Project, claims: Sequence[Claim]) -> str:
@@ -162,7 +163,7 @@ def _claims_by_origin(project: Project) -> str:
             own = [claim for claim in found if claim.notebook == stem]
             if own:
                 title = f"{project.title(stem)}: {len(own)} claim{'s' if len(own) > 1 else ''}"
-                parts.append(_folded(title, markdown(_claims_table(own))))
+                parts.append(_folded(title, markdown(_claims_table(own).folded(*ALIKE))))
     return "\n".join(parts)
 
 
