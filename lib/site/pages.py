@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lib import paths
 from lib.methods import CATALOGUE
+from lib.results.numbers import number
 from lib.results.titles import paper_title
 from lib.results.verdicts import ORIGINS, VERDICTS, Claim
 from lib.site import leaderboard
@@ -94,7 +95,7 @@ def _picture(figures: Sequence[Figure]) -> str:
     lines = leaderboard.rows("table.csv", "00_start_here")
     accuracy = {row["method"]: 100 * float(row["mean"]) for row in lines if row["metric"] == "test_acc_last"}
     bars = "".join(
-        f"<li><span>{html.escape(CATALOGUE[name].title)}</span><b>{value:.1f} %</b>"
+        f"<li><span>{html.escape(CATALOGUE[name].title)}</span><b>{number(value, 1)} %</b>"
         f'<i style="width:{value:.1f}%" aria-hidden="true"></i></li>'
         for name, value in sorted(accuracy.items(), key=lambda item: item[1])
     )
