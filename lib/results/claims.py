@@ -205,8 +205,9 @@ def _placed(terms: tuple) -> tuple[tuple, tuple[str, ...]]:
 
 
 def _held(parts: Sequence[Claim]) -> float:
-    """How many parts hold; NaN where none was run."""
-    return float(sum(part.verdict in HELD for part in parts)) if any(part.ours is not None for part in parts) else math.nan
+    """How many parts hold; NaN where none was run at the scale that it needs, so that nothing reads as "0 of 32"."""
+    judged = any(part.verdict != "not run at paper scale" for part in parts)
+    return float(sum(part.verdict in HELD for part in parts)) if judged else math.nan
 
 
 def _judged(claim: Claim, parts: Sequence[Claim]) -> Claim:

@@ -178,6 +178,10 @@ def test_a_statement_in_parts_holds_when_every_part_does(book):
         found = book.every(f"all-{verdict}", "s", [parts[name] for name in names])
         assert (found.verdict, found.ours, found.paper_value) == (verdict, 1.0, str(len(names)))
         assert found.parts == tuple(f"10-{name}" for name in names)
+    small = [book.difference(f"small-{n}", "s", of(5.0, 5.1), of(0.0, 0.0), needs="paper") for n in range(2)]
+    unjudged = book.every("unjudged", "s", small)
+    assert (unjudged.ours, unjudged.shown, unjudged.verdict) == (None, "–", "not run at paper scale")
+    assert book.every("some", "s", [*small, parts["up"]]).shown == "1"
     with pytest.raises(ValueError, match="needs parts"):
         book.every("none", "s", [])
 
