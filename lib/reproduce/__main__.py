@@ -19,7 +19,6 @@ import shutil
 import sys
 import textwrap
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -91,7 +90,7 @@ def _asked() -> Iterator[None]:
 def _list(options: argparse.Namespace) -> int:
     from lib.results import minutes
 
-    lines, measured = [("notebook", "reproduces", "data", "retrained in", "last verdicts")], minutes.read()
+    lines, measured = [("notebook", "reproduces", "data", "retrained in", "headline claims")], minutes.read()
     for notebook in notebooks.select(options.only):
         took = [f"{line.scale}: {minutes.words(line.minutes)}" for line in measured if line.what == notebook.stem]
         told = (notebook.reproduces, ", ".join(notebook.data), ", ".join(took), _verdicts(notebook))
@@ -103,14 +102,15 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _verdicts(notebook: Notebook) -> str:
+    """Those of its headline claims, one by one: the others are of several origins, and counts never mix origins."""
     path = paths.figures(notebook.stem) / "claims.json"
     try:
-        counts = Counter(claim["verdict"] for claim in json.loads(path.read_text(encoding="utf-8")))
+        claims = json.loads(path.read_text(encoding="utf-8"))
+        return ", ".join(claim["verdict"] for claim in claims if claim["headline"])
     except FileNotFoundError:
         return ""
     except (ValueError, KeyError, TypeError):
         return f"cannot read {path.name}"
-    return ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
 
 
 def _merge(options: argparse.Namespace) -> int:

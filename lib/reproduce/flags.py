@@ -20,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m lib.reproduce", description="Run the notebooks again and compare with the reference."
     )
     modes = made.add_argument_group("what to do (default: run the notebooks)").add_mutually_exclusive_group()
-    modes.add_argument("--list", action="store_true", help="list notebooks, what they reproduce, and the last verdicts")
+    modes.add_argument("--list", action="store_true", help="list notebooks, what they reproduce, and how it came out")
     modes.add_argument("--runs-only", action="store_true", help="train the missing runs; needs no papermill")
     modes.add_argument("--in-place", action="store_true", help="make the committed notebooks from reference rows")
     modes.add_argument(
