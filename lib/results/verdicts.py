@@ -1,4 +1,4 @@
-"""Claims: what a paper says, what came out here, and the verdict. The rules for the verdict stand here and nowhere else.
+"""Claims: what a paper says, what we found, and the verdict. The rules for the verdict stand here and nowhere else.
 
 Intervals are two-sided 95 % intervals over seeds, or over seeds and test items where each run kept which items it got right
 (:func:`lib.results.samples.ends`). Shares are counted in percent, their differences in percentage points. By kind of claim:
