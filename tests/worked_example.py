@@ -1,4 +1,5 @@
-"""The four items whose losses are known to ten digits, a small random crowd, and how to look at a method's loss on them."""
+"""The four items whose losses are known to ten digits, a small random crowd, how to look at a method's loss on them, and data
+to train on."""
 
 from __future__ import annotations
 
@@ -11,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from lib import methods
-from lib.crowd.labels import CrowdLabels
-from lib.datasets.batches import Batch
-from lib.datasets.kinds import CrowdDataset
+from lib.crowd.labels import CrowdLabels, CrowdRatings
+from lib.crowd.triples import Triples
+from lib.datasets.batches import Batch, TrainingData
+from lib.datasets.kinds import CrowdDataset, RatingDataset
 from lib.methods.base import Method
 from lib.networks import Backbone
 
@@ -42,11 +44,11 @@ def random_example() -> SimpleNamespace:
     return SimpleNamespace(crowd=crowd, logits=logits, batch=batch_of(crowd, logits))
 
 
-def batch_of(crowd: CrowdLabels, x: Tensor, items=None) -> Batch:
+def batch_of(crowd: Triples, x: Tensor, items=None) -> Batch:
     """Some items as a batch, in the given order; by default all."""
     items = np.arange(crowd.n_items) if items is None else np.asarray(items)
     part = crowd.select_items(items)
-    triples = (torch.tensor(column) for column in (part.item, part.annotator, part.label))
+    triples = (torch.tensor(column) for column in (part.item, part.annotator, part.said))
     return Batch(x[torch.from_numpy(items)], torch.from_numpy(items), *triples)
 
 
@@ -54,7 +56,8 @@ def batch_of(crowd: CrowdLabels, x: Tensor, items=None) -> Batch:
 
 
 @contextmanager
-def _double():
+def in_float64():
+    """What is built meanwhile is so."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
@@ -78,7 +81,7 @@ def pass_through(width: int, n_classes: int | None = None) -> Callable[[], Backb
 
 def build(name: str, crowd: CrowdLabels, width: int | None = None, seed: int = 0, **options) -> Method:
     """A method in float64 on a backbone that passes its inputs on."""
-    with _double(), torch.random.fork_rng(devices=[]):
+    with in_float64(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return methods.build(name, pass_through(width or crowd.n_classes, crowd.n_classes), crowd, **options)
 
@@ -118,7 +121,10 @@ def check_gradients(method: Method, batch: Batch) -> None:
     assert torch.autograd.gradcheck(loss, [value.detach().clone().requires_grad_() for value in learning.values()])
 
 
-# ------------------------------------------------------------------ a data set to train on
+# ------------------------------------------------------------------ data sets to train on
+
+# Sizes of toys, of which no other axis has the number of annotators; one of them says nothing.
+ITEMS, ANNOTATORS, WIDTH, SILENT = 40, 7, 5, 2
 
 
 def small_dataset(items: int = 90, accuracies: tuple[float, ...] = (0.95, 0.2, 0.7), seed: int = 0) -> CrowdDataset:
@@ -130,3 +136,27 @@ def small_dataset(items: int = 90, accuracies: tuple[float, ...] = (0.95, 0.2, 0
     x = torch.from_numpy(2 * np.eye(4)[y] + 0.5 * random.normal(size=(items, 4))).float()
     crowd, truth = CrowdLabels.from_dense(labels, n_classes=3), torch.from_numpy(y)
     return CrowdDataset("small", "Small", x, crowd, truth, x, truth, class_names=("a", "b", "c"))
+
+
+def toy_ratings(unlabeled: int = 0) -> RatingDataset:
+    """Features that tell the number, ratings with biases, none by annotator SILENT; and as many more items unrated."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(ITEMS, WIDTH))
+    y = 3 + x @ np.array([1.0, -0.5, 0.3, 0.0, 0.2])
+    bias = np.array([0.0, 1.5, 9.0, -1.0, 0.5, 0.0, -0.8])
+    values = y[:, None] + bias + 0.2 * random.normal(size=(ITEMS, ANNOTATORS))
+    hidden = random.random(values.shape) < 0.5
+    hidden[np.arange(ITEMS), random.choice([0, 1, 3, 4, 5, 6], size=ITEMS)] = False
+    hidden[:, SILENT] = True
+    values = np.concatenate([np.where(hidden, np.nan, values), np.full((unlabeled, ANNOTATORS), np.nan)])
+    x = torch.from_numpy(np.concatenate([x, np.ones((unlabeled, WIDTH))])).float()
+    y = torch.from_numpy(np.concatenate([y, np.zeros(unlabeled)])).float()
+    return RatingDataset("toy", "Toy", x, CrowdRatings.from_dense(values), y, x[:ITEMS].clone(), y[:ITEMS].clone())
+
+
+def held(crowd: CrowdLabels, x: Tensor) -> TrainingData:
+    """Items and their labels as a method is given them between epochs; ``x`` in its own precision."""
+    names = tuple(map(str, range(crowd.n_classes)))
+    data = TrainingData(CrowdDataset("toy", "Toy", x.float(), crowd, None, None, None, class_names=names), torch.device("cpu"))
+    data.x = x
+    return data
