@@ -10,7 +10,9 @@ from torch.testing import assert_close
 from lib import methods
 from lib.aggregation.dawid_skene import dawid_skene
 from lib.crowd.labels import CrowdLabels
-from tests.worked_example import batch_of, build, pass_through, random_example
+from lib.losses.early_learning import MOMENTUM
+from lib.methods.aggregated import ELR_WEIGHT
+from tests.worked_example import batch_of, build, pass_through, random_example, scramble
 
 # Item 0: classes 0 and 2 are tied; item 1: two of three say 1; item 2: nobody; item 3: one says 2.
 CROWD = CrowdLabels([0, 0, 1, 1, 1, 3], [0, 1, 0, 1, 2, 2], [0, 2, 1, 1, 0, 2], 4, 3, 3)
@@ -27,6 +29,14 @@ def test_majority_vote_trains_on_the_most_frequent_label():
     assert method.posterior()[LABELED].tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]  # a tie goes to the lowest class
     assert loss_of(method) == pytest.approx(-np.log([0.7, 0.3, 0.1]).mean())
     assert loss_of(method, [3, 1]) == pytest.approx(-np.log([0.1, 0.3]).mean())
+
+
+def test_majority_vote_with_the_early_learning_penalty():
+    method = scramble(build("majority-vote-elr", CROWD))
+    p = torch.softmax(method.backbone(LOGITS), dim=1).detach().numpy()[LABELED]
+    penalty = np.log(1 - (1 - MOMENTUM) * (p**2).sum(axis=1))  # against the first running means
+    surprise = -np.log(p[np.arange(3), [0, 1, 2]])
+    assert loss_of(method) == pytest.approx((surprise + ELR_WEIGHT * penalty).mean(), abs=1e-12)
 
 
 def test_soft_majority_vote_trains_on_shares():
