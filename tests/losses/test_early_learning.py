@@ -1,4 +1,4 @@
-"""Robust learners: values by hand, slow loops, gradients, and which items co-teaching keeps."""
+"""Robust learners: values by hand, gradients, and which items co-teaching keeps."""
 
 from __future__ import annotations
 

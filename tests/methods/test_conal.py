@@ -94,17 +94,6 @@ def test_gradients_of_a_gate_that_reads_features(small):
     check_gradients(scramble(small(example.crowd, gate_input="features")).eval(), example.batch)
 
 
-def test_gate(small):
-    example = random_example()
-    method = scramble(small(example.crowd), size=2.0)
-    batch = example.batch
-    gate = method.gate(batch.x, batch.position, batch.annotator).detach().numpy()
-    pairs = zip(batch.position.tolist(), batch.annotator.tolist(), strict=True)
-    assert gate == pytest.approx([slow_gate(method, batch.x[i].numpy(), r) for i, r in pairs])
-    bound = 1 / (1 + math.exp(-1))
-    assert ((gate < bound) & (gate > 1 - bound)).all()
-
-
 def test_gate_reads_flattened_input_or_features():
     data = small_dataset(items=5)
     x = data.x.reshape(5, 2, 2)

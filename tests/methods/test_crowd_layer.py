@@ -18,14 +18,11 @@ BIAS = torch.tensor([[0.1 * math.sin(r + 2 * k) for k in range(3)] for r in rang
 
 def slow_logits(method, prob, r):
     """The annotator's logits for one item, written out."""
-    weight = method.weight.tolist()[r]
-    bias = method.bias.tolist()[r] if hasattr(method, "bias") else None
-    classes = range(len(prob))
-    return {
-        "MW": lambda: [sum(prob[j] * weight[j][k] for j in classes) for k in classes],
-        "VW": lambda: [weight[k] * prob[k] for k in classes],
-        "VW+B": lambda: [weight[k] * prob[k] + bias[k] for k in classes],
-    }[method.variant]()
+    weight, classes = method.weight.tolist()[r], range(len(prob))
+    if method.variant == "MW":
+        return [sum(prob[j] * weight[j][k] for j in classes) for k in classes]
+    bias = method.bias.tolist()[r] if method.variant == "VW+B" else [0] * len(prob)
+    return [weight[k] * prob[k] + bias[k] for k in classes]
 
 
 def softmax(row):
@@ -92,8 +89,11 @@ def test_the_start_cannot_be_certain(classes, largest):
     assert confusion[0, 0, 0].item() == pytest.approx(largest, abs=5e-4)
 
 
-def test_the_layer_plays_no_part_in_predictions():
-    example = random_example()
-    method = build("crowdlayer-mw", example.crowd)
-    put(method.weight, torch.randn_like(method.weight))
-    assert_close(method.predict_proba(example.logits), torch.softmax(example.logits, dim=1))
+def test_the_loss_costs_what_the_labels_cost():
+    """Not items x annotators x classes, nor all matrices, which would be a thousand times as much here."""
+    example, kept = random_example(), []
+    crowd = CrowdLabels(example.crowd.item, 4000 * example.crowd.annotator, example.crowd.label, 6, 16_001, 4)
+    method = build("crowdlayer-mw", crowd)
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor.numel()) or tensor, lambda tensor: tensor):
+        method.loss(batch_of(crowd, example.logits))
+    assert max(kept) == len(crowd) * 4 * 4
