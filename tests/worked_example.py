@@ -52,6 +52,12 @@ def batch_of(crowd: Triples, x: Tensor, items=None) -> Batch:
     return Batch(x[torch.from_numpy(items)], torch.from_numpy(items), *triples)
 
 
+def surprise(prob: Callable[[int, int, int], float], crowd: CrowdLabels) -> float:
+    """Mean surprise at the labels, one at a time, of a probability for each item, annotator and label."""
+    labels = zip(crowd.item, crowd.annotator, crowd.label, strict=True)
+    return float(np.mean([-np.log(prob(*label)) for label in labels]))
+
+
 # ------------------------------------------------------------------ methods in float64
 
 

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 from torch.testing import assert_close
 
 from lib import methods
@@ -24,6 +25,7 @@ from tests.worked_example import (
     random_example,
     scramble,
     small_dataset,
+    surprise,
 )
 
 COMMON = torch.tensor([[(j == k) + 0.05 * np.sin(j + 2 * k) for k in range(3)] for j in range(3)], dtype=torch.float64)
@@ -54,13 +56,13 @@ def slow_gate(method, x: np.ndarray, annotator: int) -> float:
 def slow_loss(method, example) -> float:
     prob = method.predict_proba(example.logits).detach().numpy()
     common, own = method.common.detach().numpy(), method.own.detach().numpy()
-    terms = []
-    for item, r, label in zip(example.crowd.item, example.crowd.annotator, example.crowd.label, strict=True):
+
+    def says(item, r, label):
         omega = slow_gate(method, example.logits[item].numpy(), r)
-        mixed = [sum(prob[item, j] * (omega * common[j, k] + (1 - omega) * own[r, j, k]) for j in range(4)) for k in range(4)]
-        terms.append(-math.log(np.exp(mixed[label]) / np.exp(mixed).sum()))
+        return softmax(prob[item] @ (omega * common + (1 - omega) * own[r]))[label]
+
     apart = sum(math.sqrt(((own[r] - common) ** 2).sum()) for r in (0, 1, 3, 4))  # annotator 2 gave no label
-    return sum(terms) / len(terms) - conal.WEIGHT * apart
+    return surprise(says, example.crowd) - conal.WEIGHT * apart
 
 
 def test_known_value():
