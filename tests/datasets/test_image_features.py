@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from lib import datasets, paths
-from lib.datasets import image_parts
 from lib.datasets import image_features as module
+from lib.datasets import image_parts
 
 needs_weights = pytest.mark.skipif(module.available() is not None, reason=str(module.available()))
 RNG = np.random.default_rng(0)
