@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lib.registry import Registry
+from lib.registry import Registry, check_options, options_of
 
 # The module of each; a new network is a file, a line here, and its test.
 CATALOGUE = {
@@ -107,8 +106,7 @@ def names() -> list[str]:
 
 def defaults(name: str) -> dict[str, Any]:
     """A backbone's options with their defaults. Raises ValueError for an unknown one."""
-    parameters = list(inspect.signature(_registry.get(name)).parameters.values())[2:]
-    return {parameter.name: parameter.default for parameter in parameters}
+    return options_of(_registry.get(name), first=2)
 
 
 def build(
@@ -130,11 +128,8 @@ def build(
     Raises:
         ValueError: unknown name, an option that the backbone does not have, or inputs that it cannot take.
     """
-    make, known = _registry.get(name), defaults(name)
-    wrong = [option for option in options if option not in known]
-    if wrong:
-        raise ValueError(f"backbone {name!r} has no option {wrong[0]!r}; it has: {', '.join(known) or 'none'}")
-    backbone = make(tuple(x_shape), n_classes, **options)
+    check_options(f"backbone {name!r}", options, defaults(name))
+    backbone = _registry.get(name)(tuple(x_shape), n_classes, **options)
     backbone.x_shape = tuple(x_shape)
     if normalize is not None:
         backbone.normalize_bytes(*normalize)

@@ -316,7 +316,7 @@ def test_an_annotator_who_swaps_classes_is_found(name):
     ("name", "options", "message"),
     [
         ("crowdlayer_mw", {}, r"unknown method 'crowdlayer_mw'; did you mean 'crowdlayer-mw'.* Known: ccc, ccem"),
-        ("trace-reg", {"wieght": 0.5}, "method 'trace-reg' has no option 'wieght'; it has: weight"),
+        ("trace-reg", {"wieght": 0.5}, r"option of method 'trace-reg': 'wieght'; did you mean 'weight'\? Known: weight"),
         ("trace-reg", {"weight": -0.01}, r"weight must not be negative, found -0\.01"),
         ("geocrowdnet-f", {"weight": -0.1}, "weight must not be negative, found -0.1"),
         ("geocrowdnet-f", {"penalty": "f"}, "penalty must be one of none, F, W, found 'f'"),
@@ -326,7 +326,7 @@ def test_an_annotator_who_swaps_classes_is_found(name):
         ("unionnet-b", {"variant": "C"}, "variant must be one of A, B, found 'C'"),
         ("conal", {"gate_input": "image"}, "gate_input must be one of input, features, found 'image'"),
         ("ensemble", {"base": "crowdlayer-nw"}, "unknown method 'crowdlayer-nw'; did you mean 'crowdlayer-"),
-        ("ensemble", {"base_options": {"wieght": 1}}, "has no option 'wieght'"),
+        ("ensemble", {"base_options": {"wieght": 1}}, "option of method 'crowdlayer-mw': 'wieght'. Known: variant, pretrain"),
         ("ccc", {"groups": 8}, "groups must lie in 1 .. 7, the number of annotators, found 8"),
         ("ccc", {"groups": 0}, "groups must lie in 1 .. 7"),
         ("ccc", {"gradient": "tail"}, "gradient must be one of full, head, found 'tail'"),

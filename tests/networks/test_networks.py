@@ -33,7 +33,7 @@ def test_features_then_head_and_every_weight_gets_a_gradient(name):
         torch.manual_seed(seed)
         other = networks.build(name, shape, 4)
         assert torch.equal(other.head.weight, backbone.head.weight) == (seed == 1)
-    with pytest.raises(ValueError, match=f"backbone '{name}' has no option 'widht'; it has: "):
+    with pytest.raises(ValueError, match=f"unknown option of backbone '{name}': 'widht'.* Known: "):
         networks.build(name, shape, 4, widht=3)
 
 
