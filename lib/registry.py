@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
@@ -41,10 +42,11 @@ def choice(name: str, value: T, known: Iterable[T]) -> T:
     return value
 
 
-def within(name: str, value: float, low: float, high: float) -> None:
-    """Raises ValueError where an option's value does not lie between ``low`` and ``high``, both included."""
-    if not low <= value <= high:
-        raise ValueError(f"{name} must lie between {low} and {high}, found {value!r}")
+def within(name: str, value: float, low: float, high: float = math.inf) -> None:
+    """Raises ValueError where an option's value does not lie between ``low`` and ``high``, both included, or is not finite."""
+    if not low <= value <= high or value == math.inf:
+        expected = f"lie between {low} and {high}" if high < math.inf else f"be finite and at least {low}"
+        raise ValueError(f"{name} must {expected}, found {value!r}")
 
 
 class Registry(Generic[T]):

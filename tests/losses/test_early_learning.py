@@ -82,5 +82,5 @@ def test_exchange_hands_over_what_the_other_finds_easy():
 
 def test_forget_rate():
     assert [forget_rate(epoch, 0.4) for epoch in (0, 5, 10, 60)] == pytest.approx([0, 0.2, 0.4, 0.4])
-    with pytest.raises(ValueError, match=r"0 \.\. 1, found 1\.2"):
+    with pytest.raises(ValueError, match=r"noise must lie between 0 and 1, found 1\.2"):
         forget_rate(0, 1.2)

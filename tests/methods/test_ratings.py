@@ -201,7 +201,7 @@ def test_biases_are_found(name):
     ("name", "options", "message"),
     [
         ("ratings-mean", {"scale": 0.0}, r"scale must be above 0, found 0\.0"),
-        ("ratings-em", {"prior": -1}, "prior must be at least 0, found -1"),
+        ("ratings-em", {"prior": -1}, "prior must be finite and at least 0, found -1"),
         ("crowdlayer-sb", {"variant": "MW"}, r"variant must be one of S, B, S\+B, found 'MW'"),
         ("crowdlayer-sb", {"prior": -1.0}, "expected prior >= 0 and annotator_lr > 0, found -1.0 and 1.0"),
         ("crowdlayer-sb", {"annotator_lr": 0.0}, "expected prior >= 0 and annotator_lr > 0, found 0.0 and 0.0"),

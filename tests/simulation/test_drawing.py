@@ -36,7 +36,7 @@ def test_matrices_by_hand():
         (lambda: drawing.symmetric(1, 1), "at least 2, found 1"),
         (lambda: drawing.pair_confusion(0.5, [0, 1]), "own partner, found class 0"),
         (lambda: drawing.pair_confusion(0.5, [1, 2]), r"classes 0 .. 1 .*\[1, 2\]"),
-        (lambda: drawing.constant(3, 3), "0 .. 2, found 3"),
+        (lambda: drawing.constant(3, 3), "label must lie between 0 and 2, found 3"),
     ],
 )
 def test_matrices_refuse(make, message):
