@@ -111,7 +111,7 @@ def _train(
         method.train()
         losses = []
         for _ in range(recipe.passes):
-            for batch in data.batches(recipe.batch_size, generator, augmentation or None):
+            for batch in data.batches(recipe.batch_size, generator, augmentation):
                 losses.append(_step(method, batch, optimizer))
                 if per_step:
                     schedule.step()
