@@ -142,7 +142,6 @@ def load(name: str, validation: float = 0.0, seed: int = 0, **options) -> CrowdD
     """A data set by name. The same call gives the same data.
 
     Args:
-        name: one of :func:`names`.
         validation: share of the training items to move to ``x_valid``, ``y_valid``, with as even a share of each true
             class as can be, where there are classes; their crowd labels are dropped. Features are made (standardized,
             TF-IDF) before, from all of them.

@@ -115,14 +115,10 @@ def info(name: str) -> Entry:
 
 
 def build(name: str, backbone: MakeBackbone, crowd: Triples, truth: Tensor | None = None, **options) -> Method:
-    """A method, ready for :func:`lib.training.loop.fit`; weights come from torch's global generator.
+    """One of :func:`names`, ready for :func:`lib.training.loop.fit`; weights come from torch's global generator.
 
-    Args:
-        name: one of :func:`names`.
-        backbone: makes a fresh backbone at each call.
-        crowd: the labels to learn from.
-        truth: ``[items]``, needed by the upper bounds ``true-labels`` and ``true-ratings`` and given to no other method.
-        options: the method's own.
+    ``backbone`` makes a fresh backbone at each call, ``options`` are the method's own. The ``truth`` ``[items]`` is needed by
+    the upper bounds ``true-labels`` and ``true-ratings`` and given to no other method.
 
     Raises:
         ValueError: unknown name, an option that the method does not have or a value outside its range, a crowd that does

@@ -134,7 +134,6 @@ def select_confident(
 
     Args:
         log_prob: ``[items, classes]`` of a network.
-        crowd: the labels.
         per_class: items to take of each class, fewer where there are fewer.
         distinct: an item once per class. Otherwise once for each annotator who said so, as in the released code: repeats
             stand in for other items and favor those that annotators agree on.

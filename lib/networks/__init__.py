@@ -31,10 +31,7 @@ _registry: Registry[Callable[..., Backbone]] = Registry("backbone", __name__, CA
 class Backbone(nn.Module):
     """A trunk and a linear head, kept apart because several crowd methods attach to the features.
 
-    Args:
-        trunk: ``[batch, ...]`` inputs to ``[batch, n_features]`` features.
-        n_features: width of the features.
-        n_classes: number of classes.
+    The trunk takes ``[batch, ...]`` inputs to ``[batch, n_features]`` features.
 
     Attributes:
         x_shape: shape of one input, set by :func:`build`.
@@ -116,14 +113,9 @@ def build(
     normalize: tuple[Sequence[float], Sequence[float]] | None = None,
     **options,
 ) -> Backbone:
-    """A fresh backbone; its weights come from torch's global generator.
+    """A fresh backbone for inputs of a shape, without the batch axis; its weights come from torch's global generator.
 
-    Args:
-        name: one of :func:`names`.
-        x_shape: shape of one input, without the batch axis.
-        n_classes: number of classes.
-        normalize: mean and standard deviation of each channel, for inputs that are images as bytes.
-        options: the backbone's own.
+    ``normalize`` is the mean and standard deviation of each channel, for inputs that are images as bytes.
 
     Raises:
         ValueError: unknown name, an option that the backbone does not have, or inputs that it cannot take.

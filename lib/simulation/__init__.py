@@ -96,7 +96,6 @@ def build(case: str, y: np.ndarray, n_classes: int, seed: int, **options) -> Sim
     """A crowd of a case about items of known classes. The same call gives the same labels on any machine.
 
     Args:
-        case: one of :func:`names`.
         y: ``[items]`` true classes; of training items only, since nobody labels the others.
         n_classes: at least two.
         seed: of everything random, from 0 on.

@@ -98,7 +98,6 @@ def assign(
     Args:
         weights: ``[annotators]``, not negative; one of weight 0 labels nothing.
         labels_per_item: average number, between 0 and the number of annotators of positive weight.
-        rng: generator or seed.
 
     Raises:
         ValueError: weights negative, not finite or all zero, or too few annotators for ``labels_per_item``.
@@ -213,8 +212,8 @@ def draw(
     Args:
         y, item, annotator: true classes of ``[items]``, and who labels what, ``[labels]`` each.
         confusion: ``[annotators, classes, classes]``.
-        rng: generator or seed; not used when ``quantile`` is given.
-        quantile: ``[labels]`` numbers in [0, 1) to draw with; equal ones give equal labels where the distributions are equal.
+        quantile: ``[labels]`` numbers in [0, 1) to draw with, in place of ``rng``; equal ones give equal labels where the
+            distributions are equal.
 
     Raises:
         ValueError: ``confusion`` is not a stack of square matrices whose rows are probabilities.
