@@ -27,22 +27,12 @@ class SimulatedCrowd:
         confusion: ``[annotators, true class, label]`` what each annotator drew from.
         participation: ``[annotators]`` weights that sum to one, or None where everybody labels everything.
         groups: ``[annotators]`` int64, annotators of one kind or who copy from each other; -1 for none.
-
-    Raises:
-        ValueError: sizes that do not fit each other.
     """
 
     crowd: CrowdLabels
     confusion: np.ndarray
     participation: np.ndarray | None = None
     groups: np.ndarray | None = None
-
-    def __post_init__(self) -> None:
-        people, classes = self.crowd.n_annotators, self.crowd.n_classes
-        for name, shape in {"confusion": (people, classes, classes), "participation": (people,), "groups": (people,)}.items():
-            values = getattr(self, name)
-            if values is not None and values.shape != shape:
-                raise ValueError(f"{name} must have the shape {shape}, found {values.shape}")
 
 
 @dataclass(frozen=True)
