@@ -5,17 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import contextmanager
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lib import methods
+from lib import methods, networks
 from lib.crowd.labels import CrowdLabels, CrowdRatings
 from lib.crowd.triples import Triples
 from lib.datasets.batches import Batch, TrainingData
-from lib.datasets.kinds import CrowdDataset, RatingDataset
+from lib.datasets.kinds import CrowdData, CrowdDataset, RatingDataset
 from lib.methods.base import Method
 from lib.networks import Backbone
 
@@ -58,7 +59,7 @@ def surprise(prob: Callable[[int, int, int], float], crowd: CrowdLabels) -> floa
     return float(np.mean([-np.log(prob(*label)) for label in labels]))
 
 
-# ------------------------------------------------------------------ methods in float64
+# ------------------------------------------------------------------ methods
 
 
 @contextmanager
@@ -90,6 +91,15 @@ def build(name: str, crowd: CrowdLabels, width: int | None = None, seed: int = 0
     with in_float64(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return methods.build(name, pass_through(width or crowd.n_classes, crowd.n_classes), crowd, **options)
+
+
+def make(name: str, data: CrowdData, network: str = "mlp", seed: int = 0, sizes: dict | None = None, **options) -> Method:
+    """A method in float32 for some data, on a network of its own; the global generator is left alone."""
+    shape = tuple(data.x.shape[1:])
+    backbone = partial(networks.build, network, shape, data.n_outputs, normalize=data.normalize, **(sizes or {}))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return methods.build(name, backbone, data.crowd, truth=data.y, **options)
 
 
 def put(parameter: Tensor, value: Tensor) -> None:

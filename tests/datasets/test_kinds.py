@@ -1,19 +1,18 @@
 """Taggers: sentences in batches, padding that counts for nothing, and methods that learn from tokens as from items."""
 
-import functools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from lib import methods, networks
+from lib import networks
 from lib.datasets import _split
 from lib.datasets.batches import TrainingData, by_length
 from lib.training import loop, scoring
 from lib.training.recipe import Recipe
 from tests.tagged_toys import TAGS, TRUTH, WORDS, tagged
-from tests.worked_example import batch_of, pass_through, scramble
+from tests.worked_example import batch_of, make, pass_through, scramble
 
 METHODS = (
     "true-labels", "majority-vote", "dawid-skene", "dl-em", "crowdlayer-vw", "crowdlayer-vwb", "crowdlayer-mw"
@@ -21,15 +20,9 @@ METHODS = (
 SMALL = {"words": 16, "dimension": 6, "channels": 7, "hidden": 4, "dropout": 0.0}
 
 
-def network(data, **options):
-    return functools.partial(networks.build, "tagger", data.x.shape[1:], len(TAGS), **SMALL | options)
-
-
-def build(name, data, dtype=torch.float64, seed=0, **options):
+def build(name, data, dtype=torch.float64, **options):
     """A method in evaluation mode, so that no dropout differs."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return methods.build(name, network(data), data.crowd, truth=data.y, **options).to(dtype).eval()
+    return make(name, data, "tagger", sizes=SMALL, **options).to(dtype).eval()
 
 
 def batches(data, size=2, seed=0):
@@ -157,9 +150,9 @@ def test_neighbors_and_what_came_before_are_seen():
 def test_a_network_that_does_not_fit_is_refused():
     data = tagged()
     with pytest.raises(ValueError, match="toy needs a tagger with words=11 or more, found 5"):
-        network(data, words=5)().prepare(data)
+        networks.build("tagger", data.x.shape[1:], 5, words=5).prepare(data)
     with pytest.raises(ValueError, match="width must be odd"):
-        network(data, width=4)()
+        networks.build("tagger", data.x.shape[1:], 5, width=4)
     with pytest.raises(ValueError, match=r"\(length, columns\), found inputs of shape \(7,\)"):
         networks.build("tagger", (7,), 3)
 

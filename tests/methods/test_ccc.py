@@ -19,6 +19,7 @@ from lib.methods import ccc, meta_gradient
 from lib.methods.ccc import CrowdDerivatives, crowd_loss, group_annotators, meta_batches, select_confident
 from lib.training.loop import fit
 from lib.training.recipe import Recipe
+from tests import worked_example
 from tests.benchmarks import ccc_forms
 from tests.worked_example import CROWD, LOGITS, MATRICES, batch_of, build, put, random_example, scramble, small_dataset
 
@@ -248,8 +249,7 @@ def train(method, data, recipe=QUICK):
 
 
 def make(name, data, dropout=0.5, **options):
-    torch.manual_seed(0)
-    return methods.build(name, lambda: networks.build("mlp", (4,), 3, width=8, dropout=dropout), data.crowd, **options)
+    return worked_example.make(name, data, sizes={"width": 8, "dropout": dropout}, **options)
 
 
 def test_without_correction_it_is_a_pair_of_crowd_layers():

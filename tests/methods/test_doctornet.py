@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 
 import numpy as np
@@ -11,12 +10,11 @@ import torch
 from scipy.special import softmax
 from torch.testing import assert_close
 
-from lib import methods, networks
 from lib.crowd.labels import CrowdLabels
 from lib.methods import doctornet
 from lib.training.loop import fit
 from lib.training.recipe import Recipe
-from tests.worked_example import batch_of, build, put, random_example, scramble, small_dataset, surprise
+from tests.worked_example import batch_of, build, make, put, random_example, scramble, small_dataset, surprise
 
 
 def two_heads(name: str):
@@ -99,8 +97,7 @@ def test_weighted_slow_loop():
 
 
 def trained(name: str, data):
-    torch.manual_seed(3)
-    method = methods.build(name, functools.partial(networks.build, "mlp", (4,), 3, width=8), data.crowd)
+    method = make(name, data, seed=3, sizes={"width": 8})
     fit(method, data, Recipe(epochs=12, batch_size=32, lr=0.03), seed=4)
     return method
 

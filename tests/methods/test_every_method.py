@@ -70,11 +70,7 @@ def toy_data(name="majority-vote", unlabeled=0):
 
 
 def build(name, data, dropout=0.5, **options):
-    """A method on a small network."""
-    make = functools.partial(networks.build, "mlp", (WIDTH,), data.n_outputs, width=8, dropout=dropout)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return methods.build(name, make, data.crowd, truth=data.y, **options)
+    return worked_example.make(name, data, sizes={"width": 8, "dropout": dropout}, **options)
 
 
 @functools.cache

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from lib import methods, networks
+from lib import networks
 from lib.aggregation import held_out_labels
 from lib.aggregation.confusion import confusion_error
 from lib.crowd.labels import CrowdLabels
@@ -22,6 +22,7 @@ from lib.methods.kd_crowd import WEIGHTS, guided_loss
 from lib.methods.kd_stages import Stage, Student
 from lib.training.loop import fit
 from lib.training.recipe import Recipe
+from tests import worked_example
 from tests.worked_example import batch_of, build, check_gradients, put, random_example, scramble, small_dataset
 
 RECIPE = Recipe(epochs=3, batch_size=16, lr=0.01)
@@ -32,14 +33,12 @@ BASES = ["ccem", "conal", "crowdlayer-mw", "dl-em", "doctornet", "geocrowdnet-f"
 
 
 def make(name, data=DATA, **options):
-    torch.manual_seed(0)
-    network = functools.partial(networks.build, "mlp", tuple(data.x.shape[1:]), data.n_classes)
-    return methods.build(name, network, data.crowd, **options)
+    return worked_example.make(name, data, **options)
 
 
-def train(name, data=DATA, recipe=RECIPE, **options):
-    method = make(name, data, **options)
-    return method, fit(method, data, recipe).history
+def train(name, recipe=RECIPE, **options):
+    method = make(name, **options)
+    return method, fit(method, DATA, recipe).history
 
 
 def predictions(n_items, n_classes, seed=0):

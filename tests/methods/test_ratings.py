@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import replace
 
 import numpy as np
@@ -11,14 +10,15 @@ import torch
 from numpy.testing import assert_allclose
 from torch.testing import assert_close
 
-from lib import methods, networks
+from lib import methods
 from lib.aggregation import ratings
 from lib.crowd.labels import CrowdRatings
 from lib.datasets.batches import TrainingData
 from lib.training import scoring
 from lib.training.loop import fit
 from lib.training.recipe import Recipe
-from tests.worked_example import ANNOTATORS, ITEMS, SILENT, WIDTH, batch_of, check_gradients, in_float64, scramble, toy_ratings
+from tests import worked_example
+from tests.worked_example import ANNOTATORS, ITEMS, SILENT, batch_of, check_gradients, in_float64, scramble, toy_ratings
 
 RECIPE = Recipe(epochs=4, batch_size=16, lr=0.01)
 every_method = pytest.mark.parametrize("name", methods.names("regression"))
@@ -27,10 +27,7 @@ DATA = toy_ratings()
 
 
 def build(name, data=DATA, **options):
-    make = functools.partial(networks.build, "linear", (WIDTH,), 1)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return methods.build(name, make, data.crowd, truth=data.y, **options)
+    return worked_example.make(name, data, "linear", **options)
 
 
 def double(name, **options):

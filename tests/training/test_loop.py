@@ -26,17 +26,14 @@ from lib.training.device import check_device
 from lib.training.loop import fit
 from lib.training.recipe import Recipe
 from tests.strategies import crowds
-from tests.worked_example import held, small_dataset
+from tests.worked_example import held, make, small_dataset
 
 CPU = torch.device("cpu")
 DATA = small_dataset()
 
 
-def build(name="crowdlayer-mw", data=DATA, backbone="mlp", seed=0, **options):
-    make = functools.partial(networks.build, backbone, tuple(data.x.shape[1:]), data.n_classes)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return methods.build(name, make, data.crowd, truth=data.y, **options)
+def build(name="crowdlayer-mw", network="mlp"):
+    return make(name, DATA, network)
 
 
 def numbered(crowd):
@@ -324,6 +321,6 @@ def test_the_same_on_cuda(name):
     """Without dropout, whose random numbers are the device's own."""
     results = []
     for device in ("cpu", "cuda"):
-        method = build(name, backbone="linear")
+        method = build(name, "linear")
         results.append(fit(method, DATA, Recipe(epochs=3, batch_size=30, lr=0.01), device=device).history["loss"])
     assert_close(*map(np.array, results), rtol=1e-3, atol=1e-5)
