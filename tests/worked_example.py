@@ -46,11 +46,12 @@ def random_example() -> SimpleNamespace:
 
 
 def batch_of(crowd: Triples, x: Tensor, items=None) -> Batch:
-    """Some items as a batch, in the given order; by default all."""
+    """Some items as a batch, in the given order, by default all; ratings are as precise as ``x``."""
     items = np.arange(crowd.n_items) if items is None else np.asarray(items)
     part = crowd.select_items(items)
-    triples = (torch.tensor(column) for column in (part.item, part.annotator, part.said))
-    return Batch(x[torch.from_numpy(items)], torch.from_numpy(items), *triples)
+    position, annotator, said = (torch.tensor(column) for column in (part.item, part.annotator, part.said))
+    said = said.to(x.dtype) if said.is_floating_point() else said
+    return Batch(x[torch.from_numpy(items)], torch.from_numpy(items), position, annotator, said)
 
 
 def surprise(prob: Callable[[int, int, int], float], crowd: CrowdLabels) -> float:
