@@ -18,7 +18,7 @@ from lib import datasets, paths
 from lib.crowd.labels import CrowdLabels
 from lib.datasets import cifar10, download
 from lib.datasets.kinds import CrowdDataset, stratified
-from tests.simulation.counts import p_value, table
+from tests.simulation.counts import p_value
 
 NORMALIZE = ((0.5,) * 3, (0.25,) * 3)
 
@@ -130,7 +130,7 @@ def test_digits_crowd_is_as_described():
 def test_digits_follow_their_matrices_and_correlated_ones_err_together():
     alone, together = (datasets.load("digits", crowd=c, labels_per_item=20) for c in ("independent", "correlated"))
     assert_array_equal(alone.true_confusion, together.true_confusion)
-    assert p_value(table(alone.crowd, alone.y.numpy()), alone.true_confusion) > 1e-4
+    assert p_value(alone.crowd.confusion_counts(alone.y.numpy()), alone.true_confusion) > 1e-4
     a, b = np.flatnonzero(np.array(alone.kinds) == "careless")[:2]
     agree = [(said[:, a] == said[:, b]).mean() for said in (d.crowd.label.reshape(1000, 20) for d in (alone, together))]
     assert agree[1] > agree[0] + 0.2

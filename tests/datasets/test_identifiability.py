@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from lib import datasets
 from lib.datasets.identifiability import ACCURACY, anchor_distance, specialist_distance, stretch, stretch_limits
 from lib.protocols.geocrowdnet import judge
-from tests.simulation.counts import p_value, table
+from tests.simulation.counts import p_value
 
 REGIMES = [{"specialist": specialist, "blur": blur} for specialist in (True, False) for blur in (0.0, 0.45)]
 every_regime = pytest.mark.parametrize("options", REGIMES, ids=str)
@@ -92,7 +92,7 @@ def test_true_classes_are_drawn_from_the_posterior(options):
 @every_regime
 def test_labels_are_drawn_from_the_matrices(options):
     data = load(items=20_000, **options)
-    assert p_value(table(data.crowd, data.y.numpy()), data.true_confusion) > 1e-4
+    assert p_value(data.crowd.confusion_counts(data.y.numpy()), data.true_confusion) > 1e-4
     assert data.crowd.labels_per_item.mean() == pytest.approx(3, abs=0.05)
     assert data.crowd.labels_per_annotator.min() > 0.9 * data.crowd.labels_per_annotator.max()
 

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from lib import simulation
 from lib.aggregation.dawid_skene import majority_vote
 from lib.simulation import ccc, crowd_layer, drawing, geocrowdnet
-from tests.simulation.counts import p_value, table
+from tests.simulation.counts import p_value
 
 # What the reconstruction promises with three labels an item: label accuracy and majority vote's accuracy.
 PROMISED = {
@@ -47,7 +47,7 @@ def test_labels_converge_to_the_matrices(case):
     made = simulation.build(case, y, n_classes, 3, **options)
     matrices, kind = np.unique(made.confusion, axis=0, return_inverse=True)
     counts = np.zeros(matrices.shape)
-    np.add.at(counts, kind.reshape(-1), table(made.crowd, y))
+    np.add.at(counts, kind.reshape(-1), made.crowd.confusion_counts(y))
     assert p_value(counts, matrices) > 1e-4
     assert len(made.crowd) == (5 if case == FIVE else 3) * len(y)
 

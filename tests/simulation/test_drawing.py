@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
 from lib.simulation import drawing
-from tests.simulation.counts import p_value, table
+from tests.simulation.counts import p_value
 
 MATRICES = np.stack([drawing.symmetric(0.7, 4), drawing.pair_confusion(0.6, [1, 0, 3, 2]), drawing.constant(2, 4), np.eye(4)])
 either = pytest.mark.parametrize("assign", [drawing.assign, drawing.assign_among_many])
@@ -158,7 +158,7 @@ def test_labels_follow_the_matrices(copying):
     y = np.random.default_rng(0).integers(4, size=6000)
     groups = np.array([0, 0, 1, -1])
     crowd = drawing.simulate(y, MATRICES, 2.5, seed=5, groups=groups, copying=copying)
-    assert p_value(table(crowd, y), MATRICES) > 1e-3
+    assert p_value(crowd.confusion_counts(y), MATRICES) > 1e-3
 
 
 def test_impossible_classes_are_never_said():
