@@ -93,9 +93,7 @@ def fit(machine: Machine, x: np.ndarray, y: np.ndarray, n_classes: int, seed: in
     """A fitted classifier: a function from images as ``x`` to ``[items]`` int64 labels.
 
     Args:
-        machine: which.
-        x: ``[items, height, width]`` uint8 gray values.
-        y: ``[items]`` classes.
+        x, y: ``[items, height, width]`` uint8 gray values, and ``[items]`` their classes.
         n_classes: how many there are, also where the images show fewer.
         seed: of a network's start, order and dropout.
 
@@ -125,10 +123,9 @@ def label_all(
     """``[15, items]`` int64 what each machine says of each image, fitted once: kept under ``machines`` in the cache folder.
 
     Args:
-        x: ``[images, height, width]`` uint8, what annotators are trained on, each on some drawn without repeats.
-        y: ``[images]`` their classes.
+        x, y: ``[images, height, width]`` uint8 with ``[images]`` classes, of which each is trained on some, drawn without
+            repeats.
         asked: ``[items, height, width]`` uint8, what they label.
-        n_classes: number of classes.
         experts, sketch: as in :func:`crew`.
         mismatched: whether logistic regression gets labels of other images, as in the released script.
         seed: of subsets and networks.

@@ -424,7 +424,7 @@ def test_a_failing_run_lets_the_others_finish(trained):
 
 
 def test_a_wrong_option_names_the_run(small):
-    with pytest.raises(RunFailed, match=r"seed 3\): method 'ccem' has no option 'wieght'; it has: penalty, weight, start"):
+    with pytest.raises(RunFailed, match=r"seed 3\): unknown option of method 'ccem': 'wieght'; did you mean 'weight'"):
         run([config(3, method="ccem", method_options={"wieght": 0.1})])
 
 
