@@ -7,8 +7,7 @@ from scipy.stats import beta
 
 from lib.aggregation import fusion, judging
 from lib.crowd.labels import CrowdLabels
-from tests.aggregation.test_fusion import classifier_of
-from tests.strategies import crowd_of
+from tests.strategies import classifier_of, crowd_of
 
 
 def test_sure_judges_give_jeffreys_interval():

@@ -10,8 +10,7 @@ from scipy.special import gammaln
 
 from lib.aggregation import fusion, shared_errors
 from lib.crowd.labels import CrowdLabels
-from tests.aggregation.test_fusion import classifier_of
-from tests.strategies import crowd_of
+from tests.strategies import classifier_of, crowd_of
 
 
 def misled(y, per_item, accuracy, seed, n_classes, share=1 / 6, pull=0.6):
