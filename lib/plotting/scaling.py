@@ -38,7 +38,7 @@ def error_lines(
         lines_over_runs(axis, frame, x, y, "method", "bars")
         _scale(axis, np.sort(data[x].unique()), "xy")
         axis.set(xlabel=xlabel, ylabel=ylabel)
-        legend_of_methods(fig, data, "method", titles, "bar")
+        legend_of_methods(fig, data, "method", "bar", titles)
     return fig, data
 
 
@@ -52,7 +52,6 @@ def error_grid(
     xlabel: str,
     title: str = "",
     log: str = "",
-    titles: Titles = None,
 ) -> tuple[Figure, pd.DataFrame]:
     """Errors against a size, mean and error bar over seeds: a panel for each metric, or a row of them.
 
@@ -92,7 +91,7 @@ def error_grid(
                 axis.set_ylim(bottom=0)
         fig.supxlabel(xlabel, fontsize=13)
         fig.suptitle(title, fontsize=14)
-        legend_of_methods(fig, data, hue, titles, "bar")
+        legend_of_methods(fig, data, hue, "bar")
     return fig, data
 
 

@@ -13,7 +13,6 @@ from lib.crowd.labels import CrowdLabels
 from lib.plotting import crowds, matrices
 from tests.strategies import simulated
 
-
 # ---------------------------------------------------------------------- distances
 
 
