@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 ESTIMATES = ("own", "crowd", "both")
+SPARE = 20  # labels of an annotator to be scored on, at least
 _UNIFORM = 1.0  # labels per row that an annotator's own matrix starts from, spread equally over all classes
 
 
@@ -101,14 +102,12 @@ def accuracy_spread(crowd: CrowdLabels, y: np.ndarray) -> float:
     return float((sums**2 - squares).sum() / (n * (n - 1)).sum())
 
 
-def held_out_loss(
-    crowd: CrowdLabels, y: np.ndarray, sizes: Sequence[int], seed: int, strength: float = 5.0, spare: int = 20
-) -> pd.DataFrame:
+def held_out_loss(crowd: CrowdLabels, y: np.ndarray, sizes: Sequence[int], seed: int, strength: float = 5.0) -> pd.DataFrame:
     """How well a confusion matrix made of an annotator's first labels predicts the others, by true classes ``y`` ``[items]``.
 
     Three matrices, of as many labels as ``sizes`` say: the annotator's own counts; the average of all other annotators; and
     both, the own counts added to ``strength`` labels per row of the others' average. Only annotators take part who have enough
-    labels for the largest size, and ``spare`` more to be scored on; so all sizes are of the same annotators.
+    labels for the largest size, and 20 more to be scored on; so all sizes are of the same annotators.
 
     Returns:
         One line per size and estimate: columns ``n_labels``, ``estimate`` (one of :data:`ESTIMATES`), ``loss`` (mean surprise
@@ -119,9 +118,9 @@ def held_out_loss(
     """
     total = crowd.confusion_counts(y)
     first, most = sorted(sizes), crowd.labels_per_annotator.max(initial=0)
-    if most < first[-1] + spare:
-        raise ValueError(f"nobody has {first[-1]} labels and {spare} to spare; the most anybody has is {most}")
-    enough = crowd.labels_per_annotator >= first[-1] + spare
+    if most < first[-1] + SPARE:
+        raise ValueError(f"nobody has {first[-1]} labels and {SPARE} to spare; the most anybody has is {most}")
+    enough = crowd.labels_per_annotator >= first[-1] + SPARE
     place = _random_places(crowd, seed)
     others = rows_to_one(total.sum(axis=0) - total + _UNIFORM / crowd.n_classes)
     scored = enough[crowd.annotator] & (place >= first[-1])

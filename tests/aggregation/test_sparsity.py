@@ -83,12 +83,12 @@ def test_spread_finds_what_was_put_in():
 
 def test_held_out_loss_by_hand():
     """Annotator 0 always says 0, annotator 1 always says 1, of items of class 0: no luck in which labels come first."""
-    n = 12
+    n = 24
     item, annotator = np.repeat(np.arange(n), 2), np.tile([0, 1], n)
     crowd = CrowdLabels(item, annotator, annotator, n, 2, 2)
-    found = sparsity.held_out_loss(crowd, np.zeros(n, int), [4], seed=0, strength=5, spare=8)
+    found = sparsity.held_out_loss(crowd, np.zeros(n, int), [4], seed=0, strength=5)
     own = (4 + 0.5) / 5
-    other = 0.5 / (n + 1)  # the other annotator's twelve labels, all different, and half a label of each class
+    other = 0.5 / (n + 1)  # the other annotator's labels, all different, and half a label of each class
     both = (4 + 5 * other) / 9
     assert found["estimate"].tolist() == list(sparsity.ESTIMATES)
     assert_allclose(found["loss"], [-math.log(own), -math.log(other), -math.log(both)])
