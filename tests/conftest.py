@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests import smoke
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_windows():
@@ -13,6 +15,13 @@ def _no_windows():
     import matplotlib
 
     matplotlib.use("Agg")
+
+
+@pytest.fixture(scope="module")
+def run():
+    """Runs notebooks with other parameters, see :func:`tests.smoke.one_process`."""
+    with smoke.one_process() as run:
+        yield run
 
 
 @pytest.fixture(autouse=True)

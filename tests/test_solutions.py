@@ -9,7 +9,6 @@ import nbformat
 import pytest
 
 from lib import datasets, paths
-from tests import smoke
 
 FOUND = sorted([*paths.NOTEBOOKS.glob("solutions/*.ipynb"), *paths.NOTEBOOKS.glob("lessons/*.ipynb")])
 PLANS = sorted(paths.NOTEBOOKS.glob("lessons/*.md"))
@@ -34,12 +33,6 @@ def needs(path):
 
 each = pytest.mark.parametrize("path", FOUND, ids=lambda path: f"{path.parent.name}/{path.stem}")
 each_solution = pytest.mark.parametrize("path", SOLVED, ids=lambda path: path.stem)
-
-
-@pytest.fixture(scope="module")
-def run():
-    with smoke.one_process() as run:
-        yield run
 
 
 @pytest.mark.parametrize("path", [needs(path) for path in FOUND])
