@@ -174,7 +174,7 @@ def test_figures_show_what_is_there(two_questions, tmp_path):
 
 
 def test_wrong_names_and_times_are_named(capsys):
-    wrong = {"--only": ("trainning", "did you mean 'training'"), "--budget": ("soon", "such as 90s or 12m")}
+    wrong = {"--only": ("trainning", "did you mean 'training'"), "--budget": ("soon", "such as 90s, 9m or 1h")}
     for option, (value, words) in wrong.items():
         with pytest.raises(SystemExit) as caught:
             bench.main([option, value])
