@@ -140,7 +140,7 @@ def _ticks(ax: Axes, letter: str, places: Iterable[float], words: str = "{:g}") 
     """Numbers at those of some places that lie within an axis."""
     low, high = getattr(ax, f"get_{letter}lim")()
     within = [place for place in places if low <= place <= high]
-    getattr(ax, f"set_{letter}ticks")(within, map(words.format, within))
+    getattr(ax, f"set_{letter}ticks")(within, [words.format(place) for place in within])
     getattr(ax, f"set_{letter}ticks")([], minor=True)
 
 
