@@ -219,7 +219,7 @@ def _prepare(options: argparse.Namespace, scale: str, parameters: Mapping) -> tu
             notebooks.check_parameters(notebook, parameters)
         missing = execution.without_data(chosen)
         able = [notebook for notebook in chosen if notebook.stem not in missing]
-        grids = {n.stem: protocols.grid(n.stem, scale, options.seeds or n.default("seeds")) for n in able}
+        grids = {n.stem: protocols.grid(n.stem, scale, options.seeds or n.defaults.get("seeds")) for n in able}
     return chosen, missing, grids
 
 

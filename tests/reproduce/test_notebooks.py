@@ -13,7 +13,7 @@ from lib import datasets, paths, protocols
 from lib.reproduce import notebooks
 from lib.results import claims, tables
 
-FOUND = notebooks.discover()
+FOUND = notebooks.select()
 COMMON = {"scale": "str", "seeds": "list", "device": "str", "recompute": "bool"}
 COMMITTED = paths.ROOT / "figures"  # paths.figures() is a temporary folder here, see conftest.py
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:root|home|work|tmp|Users|usr|opt|mnt|var)/\w|[A-Z]:\\Users")
@@ -64,7 +64,8 @@ def texts(output):
 @each
 def test_the_name_says_number_paper_and_result(notebook):
     assert re.fullmatch(r"[0-9]{2}(_[a-z0-9]+)+", notebook.stem)
-    assert notebook.title != notebook.stem, "the first text cell must start with a heading"
+    content, _ = read(notebook)
+    assert "".join(content["cells"][0]["source"]).startswith(f"# {notebook.number} · ")
 
 
 def test_numbers_are_given_once():
@@ -74,15 +75,12 @@ def test_numbers_are_given_once():
 
 @each
 def test_one_parameters_cell_with_the_common_names(notebook):
-    _, code = read(notebook)
-    assert [notebooks.PARAMETERS_TAG in cell.tags for cell in code].count(True) == 1
-    annotations = {p.name: p.annotation for p in notebook.parameters}
-    assert annotations | COMMON == annotations, f"expected {COMMON}"
-    assert all(parameter.help for parameter in notebook.parameters), "every parameter has a comment that explains it"
+    (cell,) = (cell for cell in read(notebook)[1] if notebooks.PARAMETERS_TAG in cell.tags)
+    assert notebook.types | COMMON == notebook.types, f"expected {COMMON}"
+    assert all("  # " in line for line in cell.source.splitlines()), "every parameter has a comment that explains it"
     # What is committed is the cheap, checkable case. (Seeds are checked by the grid that is asked for with them, below.)
-    assert [notebook.default(name) for name in ("scale", "device", "recompute")] == ["quick", "cpu", False]
-    for parameter in notebook.parameters:
-        notebooks.check_parameters(notebook, {parameter.name: parameter.default})
+    assert [notebook.defaults[name] for name in ("scale", "device", "recompute")] == ["quick", "cpu", False]
+    notebooks.check_parameters(notebook, notebook.defaults)
 
 
 @each
@@ -101,7 +99,7 @@ def test_the_metadata_is_complete(notebook):
 @each
 def test_its_runs_need_the_data_it_names(notebook):
     """Else a machine without the data would fail where it should skip by name."""
-    needed = {config.dataset for config in protocols.grid(notebook.stem, "quick", notebook.default("seeds"))}
+    needed = {config.dataset for config in protocols.grid(notebook.stem, "quick", notebook.defaults["seeds"])}
     with_files = {name for name in needed if datasets.info(name).files}
     assert with_files <= set(notebook.data)
 

@@ -27,26 +27,15 @@ def folder(tmp_path, monkeypatch):
 # ---------------------------------------------------------------------- finding
 
 
-def test_discover_reads_title_metadata_and_parameters(folder):
+def test_metadata_and_parameters_are_read(folder):
     write_notebook("20_second")
     write_notebook("10_first", data=["labelme"], parameters=PARAMETERS)
     (folder / "draft.ipynb").write_text("{}")  # no number: none of ours
-    first, second = notebooks.discover()
+    first, second = notebooks.select()
     assert (first.stem, first.number, second.stem) == ("10_first", "10", "20_second")
-    assert (first.title, first.reproduces, first.data) == ("Toy 10_first", "Table of 10_first", ("labelme",))
-    assert [(p.name, p.annotation, p.default, p.help) for p in first.parameters] == [
-        ("scale", "str", "quick", "smoke or quick"),
-        ("seeds", "list", [0, 1], ""),
-        ("rate", "float", 0.5, ""),
-        ("flag", "bool", False, ""),
-    ]
-    assert first.default("seeds") == [0, 1]
-    assert first.default("nothing") is None
-
-
-def test_parameter_help_after_a_value_with_a_hash_and_accents(folder):
-    (color,) = notebooks.inspect(write_notebook("10_a", parameters="color: str = 'é#1'  # après # twice")).parameters
-    assert (color.default, color.help) == ("é#1", "après # twice")
+    assert (first.reproduces, first.data) == ("Table of 10_first", ("labelme",))
+    assert first.types == {"scale": "str", "seeds": "list", "rate": "float", "flag": "bool"}
+    assert first.defaults == {"scale": "quick", "seeds": [0, 1], "rate": 0.5, "flag": False}
 
 
 @pytest.mark.parametrize("source", ["a: int = 1 + len('x')", "import os", "a: int", "a, b = 1, 2", "a: int = ("])
@@ -70,7 +59,7 @@ def test_a_parameters_cell_of_anything_but_literals_is_refused(folder, source):
 def test_a_file_that_is_no_notebook_is_named(folder, content):
     (folder / "10_broken.ipynb").write_text(content)
     with pytest.raises(notebooks.NotebookError, match=r"10_broken\.ipynb is no notebook"):
-        notebooks.discover()
+        notebooks.select()
 
 
 def test_select_takes_numbers_stems_and_paths_in_notebook_order(folder):
@@ -78,7 +67,7 @@ def test_select_takes_numbers_stems_and_paths_in_notebook_order(folder):
         write_notebook(stem)
     stems = [notebook.stem for notebook in notebooks.select(["23_real", "10", "notebooks/10_labelme.ipynb"])]
     assert stems == ["10_labelme", "23_real"]
-    assert len(notebooks.select(None)) == 3
+    assert len(notebooks.select()) == 3
     with pytest.raises(notebooks.NotebookError, match=r"unknown notebook '10_labelmee'.*mean '10_labelme'.*Known: 00_start"):
         notebooks.select(["10_labelmee"])
     with pytest.raises(notebooks.NotebookError, match="unknown notebook '1'"):
