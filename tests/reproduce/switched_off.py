@@ -7,7 +7,6 @@ with the instruction sets switched off that other processors lack: ``python -m t
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import re
 import sys
@@ -16,6 +15,7 @@ from collections.abc import Iterator
 
 from lib import datasets, paths
 from lib.reproduce import notebooks
+from tests.smoke import executed
 
 # What Intel, AMD and Arm have in common with one another is less than any of them has: as little as the libraries can do with.
 NOTHING = {
@@ -57,35 +57,22 @@ def differences(numbers: list[str] | None = None) -> list[str]:
 
 def outputs(numbers: list[str] | None = None) -> Iterator[tuple[str, str, str]]:
     """Run notebooks; the place, the committed text and the found one of each cell and of each file of numbers."""
-    import matplotlib as mpl
-    from IPython.core.interactiveshell import InteractiveShell
-    from IPython.utils.capture import capture_output
-    from matplotlib import pyplot as plt
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     from lib.plotting import style
 
-    mpl.use("agg")
     Figure.savefig = lambda self, *args, **options: None
     FigureCanvasAgg.draw = lambda self: None
     style.faults = lambda fig: []  # nothing is laid out here
-    shell = InteractiveShell.instance()
-    os.chdir(paths.NOTEBOOKS)
     for notebook in notebooks.select(numbers):
         if any(datasets.missing(name) for name in notebook.data):
             continue
-        shell.reset()
-        for cell in json.loads(notebook.path.read_text(encoding="utf-8"))["cells"]:
-            if cell["cell_type"] == "code":
-                source = "".join(line for line in cell["source"] if not line.startswith("%config"))
-                with capture_output() as captured:
-                    result = shell.run_cell(source, store_history=True)
-                result.raise_error()
-                shown = [output.data.get("text/plain", "") for output in captured.outputs if "image/png" not in output.data]
-                printed = PROMPT.sub("", captured.stdout)
-                yield f"{notebook.stem}, In [{cell['execution_count']}]", _texts(cell), printed + "".join(shown)
-        plt.close("all")
+        for _, cell, result, captured in executed(notebook.path):
+            result.raise_error()
+            shown = [output.data.get("text/plain", "") for output in captured.outputs if "image/png" not in output.data]
+            printed = PROMPT.sub("", captured.stdout)
+            yield f"{notebook.stem}, In [{cell['execution_count']}]", _texts(cell), printed + "".join(shown)
         made = paths.figures(notebook.stem)
         for path in sorted(path for path in made.rglob("*") if path.suffix in KINDS):
             committed = COMMITTED / notebook.stem / path.relative_to(made)
