@@ -14,8 +14,6 @@ import pandas as pd
 
 from lib.crowd.labels import CrowdLabels
 
-__all__ = ["agreement", "alpha", "kappas"]
-
 REPLICATES = 200
 PAIRS_AT_MOST = 20_000_000  # pairs of labels of the same item; with more, a sample of items
 

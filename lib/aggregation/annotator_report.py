@@ -19,8 +19,6 @@ from lib.aggregation.confusion import expected_counts, rows_to_one
 from lib.aggregation.judging import accuracy_grid
 from lib.crowd.labels import CrowdLabels
 
-__all__ = ["COLUMNS", "accuracy_interval", "guess_odds", "guessing_p_value", "report", "said_by_others"]
-
 COLUMNS = [
     "annotator", "n_labels", "accuracy", "ci_low", "ci_high", "confusions", "p_guessing", "log10_guess_odds", "looks_random",
 ]  # fmt: skip

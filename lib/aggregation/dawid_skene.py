@@ -26,8 +26,6 @@ from lib.aggregation.em_steps import FLOOR, check_known, check_memory, e_step, e
 from lib.crowd.labels import CrowdLabels
 from lib.registry import choice
 
-__all__ = ["DawidSkene", "dawid_skene", "e_step", "m_step", "majority_vote", "soft_vote"]
-
 MODELS = ("confusion", "per class", "one coin")
 
 

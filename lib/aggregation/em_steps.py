@@ -17,8 +17,6 @@ import numpy as np
 from lib.aggregation.confusion import expected_counts
 from lib.crowd.labels import CrowdLabels
 
-__all__ = ["FLOOR", "check_known", "check_memory", "e_step", "e_step_right", "m_step", "m_step_right", "normalize"]
-
 # Without smoothing, a count or a prior of zero would rule a class out by a single label. crowd-kit uses the same floor.
 FLOOR = 1e-10
 ROW_TOLERANCE = 1e-3  # rows that come from float32

@@ -22,8 +22,6 @@ from scipy.special import softmax
 
 from lib.crowd.labels import CrowdLabels
 
-__all__ = ["Glad", "glad"]
-
 BLOCK = 2**14  # labels
 
 

@@ -21,8 +21,6 @@ from lib.aggregation.confusion import rows_to_one
 from lib.aggregation.fusion import Estimate
 from lib.crowd.labels import CrowdLabels
 
-__all__ = ["accuracies", "accuracy_grid", "likelihoods"]
-
 GRID = 400  # values of an accuracy
 BINS = 200  # of the support of a label
 REPLICATES = 24

@@ -16,11 +16,6 @@ import numpy as np
 
 from lib.crowd.labels import CrowdRatings
 
-__all__ = [
-    "Annotators", "centered", "e_step", "log_likelihood", "m_step", "mean_rating", "true_bias",
-    "weights",
-]  # fmt: skip
-
 SMALLEST = 1e-8  # of a variance, so that annotators who never differ do not get all the weight there is
 
 

@@ -30,8 +30,6 @@ from lib.aggregation import fusion
 from lib.aggregation.fusion import Estimate
 from lib.crowd.labels import CrowdLabels
 
-__all__ = ["SharedErrors", "allowance", "detect", "discounted", "pattern_log_probability", "wrong_labels"]
-
 CRITICAL = 3.0  # log-likelihood gained by two parameters; chance gives more in one crowd of twenty
 ITEMS_AT_MOST = 20_000  # looked at by the test
 LABELS_AT_MOST = 10  # of an item

@@ -18,16 +18,6 @@ from lib.aggregation.confusion import rows_to_one
 from lib.crowd.labels import CrowdLabels
 from lib.simulation import drawing
 
-__all__ = [
-    "ESTIMATES",
-    "accuracy_spread",
-    "confusion_distances",
-    "explained_by_groups",
-    "held_out_loss",
-    "interchangeable",
-    "similar_together",
-]
-
 ESTIMATES = ("own", "crowd", "both")
 SPARE = 20  # labels of an annotator to be scored on, at least
 _UNIFORM = 1.0  # labels per row that an annotator's own matrix starts from, spread equally over all classes

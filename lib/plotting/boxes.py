@@ -14,8 +14,6 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
 from lib.plotting.style import in_style
 
-__all__ = ["INK", "SMALL", "arrow", "box", "brace", "canvas", "grid", "light", "write"]
-
 INK = "#222222"
 SMALL = 12  # points, the least that can be read at half size
 

@@ -13,8 +13,6 @@ from matplotlib.lines import Line2D
 from lib.crowd.labels import CrowdLabels
 from lib.plotting.style import BLUE, GRAY, GREEN, ORANGE, PAPER, PURPLE, RED, in_style
 
-__all__ = ["accuracies", "disagreement", "funnels"]
-
 # Shapes tell groups apart where colors do not.
 LOOKS = [(BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (RED, "D"), (PURPLE, "v"), (GRAY, "P")]
 CALM, RANDOM = "no sign of guessing", "looks random"

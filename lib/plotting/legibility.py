@@ -11,8 +11,6 @@ from matplotlib.patches import FancyBboxPatch
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-__all__ = ["faults"]
-
 SLACK = 1.5  # pixels: extents hold a little air above small letters
 
 

@@ -18,8 +18,6 @@ from lib.plotting.style import BLUE, GRAY, GREEN, PAPER, RED, color, in_style, m
 from lib.results.ranking import Ranks
 from lib.results.tables import method_title
 
-__all__ = ["confusions", "critical_difference", "distance_maps", "heat", "simplex"]
-
 
 def confusions(
     pairs: Sequence[tuple[np.ndarray, np.ndarray]],

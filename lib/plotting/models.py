@@ -23,9 +23,6 @@ from lib.plotting.boxes import INK, SMALL, arrow, box, brace, canvas, grid, ligh
 from lib.plotting.style import BLUE, GRAY, GREEN, ORANGE, PURPLE, RED, color
 from lib.results.tables import method_title
 
-__all__ = ["ccc", "ccem", "crowd_layer", "dawid_skene", "dl_em", "field", "kd_crowd", "tagged_sentence"]
-
-
 CAREFUL = np.array([[0.9, 0.05, 0.05], [0.05, 0.9, 0.05], [0.05, 0.05, 0.9]])
 CONFUSES = np.array([[0.9, 0.05, 0.05], [0.05, 0.45, 0.5], [0.05, 0.5, 0.45]])
 GUESSES = np.full((3, 3), 1 / 3)

@@ -15,8 +15,6 @@ from lib.plotting.charts import Titles, check_columns, factor_of, legend_of_meth
 from lib.plotting.style import in_style
 from lib.results.tables import is_share
 
-__all__ = ["error_grid", "error_lines"]
-
 
 def error_lines(
     frame: pd.DataFrame, x: str, y: str, *, xlabel: str, ylabel: str, titles: Titles = None

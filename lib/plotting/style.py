@@ -17,11 +17,6 @@ from lib import paths
 from lib.plotting.legibility import faults
 from lib.storage import write_atomically
 
-__all__ = [
-    "BLUE", "GRAY", "GREEN", "ORANGE", "PAPER", "PURPLE", "RED", "STYLE", "color", "in_style", "look", "marker", "save",
-    "style",
-]  # fmt: skip
-
 STYLE = {
     "figure.figsize": (8.0, 4.5),  # inches; type is chosen to be read at half this size
     "figure.dpi": 120,

@@ -23,8 +23,6 @@ from pygments.lexers import PythonLexer
 from lib import paths
 from lib.site import copies
 
-__all__ = ["CODE_TAG", "DECKS", "write"]
-
 DECKS = ("00_start_here",)
 CODE_TAG = "slide-code"  # a cell with this tag shows its code; the others only what they put out
 REVEAL = ("dist/reveal.js", "dist/reveal.css", "plugin/notes/notes.js", "LICENSE")

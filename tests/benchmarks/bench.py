@@ -40,8 +40,6 @@ from lib.storage import write_atomically
 from tests.benchmarks.peers import OURS, PEERS, Missing, Side, Sides, Stopped, install
 from tests.benchmarks.questions import OWN, QUESTIONS, Case, NoData
 
-__all__ = ["main", "measure"]
-
 REPEATS = 3
 LONG = 20.0  # seconds of both sides together, from which on one repetition must do
 QUICK = 2.0  # seconds of a first run of both sides, below which it only warms up

@@ -16,8 +16,6 @@ from matplotlib.figure import Figure
 from lib.plotting import style
 from tests.benchmarks.questions import OWN, QUESTIONS
 
-__all__ = ["draw_all"]
-
 LOOKS = [(style.BLUE, "o"), (style.ORANGE, "s"), (style.GREEN, "^")]
 TITLES = {
     "aggregation": "Aggregation: a peer's time over ours",

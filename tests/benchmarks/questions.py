@@ -14,8 +14,6 @@ import numpy as np
 
 from tests.benchmarks.peers import OURS
 
-__all__ = ["OWN", "QUESTIONS", "Case", "NoData", "simulated"]
-
 Arrays = dict[str, np.ndarray]
 CLASSES, PER_ITEM = 10, 5
 
