@@ -1,7 +1,5 @@
 """Files: written so that a reader never sees half of one, locked between processes, and arrays that are made once."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import io

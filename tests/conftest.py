@@ -1,7 +1,5 @@
 """Every unit test: no window opens, and the figures of one test are gone in the next."""
 
-from __future__ import annotations
-
 import sys
 
 import pytest

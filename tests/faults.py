@@ -7,8 +7,6 @@ It *failed*: a wrong result without a word, a traceback, something lost, a proce
 exit code is 1 where one failed. ``make test`` has a few of each kind; here they take some minutes.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import io

@@ -3,8 +3,6 @@
 A kernel each would take longer to start than what a notebook trains at ``smoke``. Figures are saved, but not shown.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Random crowds: any, for property tests, and simulated ones."""
 
-from __future__ import annotations
-
 import numpy as np
 from hypothesis import strategies as st
 

@@ -1,7 +1,5 @@
 """One list of versions for everybody, commands that make the environment, and no trace of any machine."""
 
-from __future__ import annotations
-
 import ast
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """The project's folders: movable where a run writes, and joined in one place only."""
 
-from __future__ import annotations
-
 import csv
 import re
 

@@ -1,7 +1,5 @@
 """The solutions of the exercises, and the notebook of the lessons, run from top to bottom in seconds."""
 
-from __future__ import annotations
-
 import itertools
 import re
 

@@ -1,7 +1,5 @@
 """Files, locks that end with their process, and arrays that are made once, healed where damaged, and never in the way."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -1,7 +1,5 @@
 """The four items whose losses are known to ten digits, a small random crowd, and how to look at a method's loss on them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import contextmanager
 from types import SimpleNamespace

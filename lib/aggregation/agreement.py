@@ -7,8 +7,6 @@ each. Both are undefined where there is nothing to compare, or where every label
 References: Krippendorff, *Content Analysis*, 2004, chapter 11; Cohen (Educational and Psychological Measurement 20(1), 1960).
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

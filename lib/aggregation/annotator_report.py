@@ -7,8 +7,6 @@ others are certain says much about ``a``, and one about which they know nothing 
 escape it (see :mod:`lib.aggregation.shared_errors`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -13,8 +13,6 @@ otherwise says any wrong class with equal probability. Their steps cost one numb
 References: Dawid, Skene (JRSS C 28(1), 1979); one coin: Zhang, Chen, Zhou, Jordan (NeurIPS 2014).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal

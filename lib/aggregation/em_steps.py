@@ -5,8 +5,6 @@ an annotator said a class of an item, the M-step counts ``S^T p``, and the E-ste
 the labels, not with items x annotators. DL-EM runs the same steps with a network in the place of the prior.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
 import os

@@ -10,8 +10,6 @@ with ``m`` the same average over all annotators. Some rounds of EM then put ``p[
 the place of ``p[i, j]``. Without them doubt in ``p`` would count twice, and the score would favor overconfident predictions.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

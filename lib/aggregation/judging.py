@@ -12,8 +12,6 @@ everybody was misled, it may have been right against them, or wrong along with t
 errors than this allows for, the intervals are still too narrow (``tests/benchmarks/own_data_real.py``).
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from lib.aggregation import fusion

@@ -9,8 +9,6 @@ several random starts the one with the highest likelihood in its last E-step is 
 Reference: Hovy, Berg-Kirkpatrick, Vaswani, Hovy, *Learning Whom to Trust with MACE*, NAACL 2013.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 

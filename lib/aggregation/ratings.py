@@ -8,8 +8,6 @@ A constant can be moved from the true ratings to all biases without changing wha
 *ratings* is taken to be zero here and wherever biases are reported: what the crowd has in common is not held against anybody.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -17,8 +17,6 @@ Where one number is needed, it is half of ``e``; intervals of accuracies take ev
 known replace the assumption by a measurement.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

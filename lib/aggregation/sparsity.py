@@ -4,8 +4,6 @@ A confusion matrix counted from a handful of labels is mostly luck. So any diffe
 against a crowd of the same shape in which there is none (:func:`interchangeable`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

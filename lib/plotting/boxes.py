@@ -1,7 +1,5 @@
 """What pictures of models are made of: a canvas in inches, words, boxes, arrows and matrices as grids."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 

@@ -9,8 +9,6 @@ methods, data sets, cases and metrics. Shares are drawn in percent. Lines over r
 ± std as a band or as bars. A ValueError says what a table lacks.
 """
 
-from __future__ import annotations
-
 import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Figures of a crowd at work: images with what was said of them, and annotators with their accuracies."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt

@@ -3,8 +3,6 @@
 :func:`lib.plotting.style.save` refuses a figure that has some, so none is committed.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch

@@ -1,7 +1,5 @@
 """Figures of matrices, class probabilities and ranks. As in :mod:`lib.plotting.charts`, each comes with the numbers in it."""
 
-from __future__ import annotations
-
 import math
 import textwrap
 from collections.abc import Collection, Mapping, Sequence

@@ -7,8 +7,6 @@ from the lower left corner, so type has the same size in all of them. Matrices a
 larger, with the true class from top to bottom and the label from left to right.
 """
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Mapping, Sequence
 

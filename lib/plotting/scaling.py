@@ -1,7 +1,5 @@
 """Errors against a size, over runs, on axes that may be logarithmic; each figure with its numbers as in the charts."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt

@@ -1,7 +1,5 @@
 """The house style of figures, one color a method, and the one door through which figures are saved."""
 
-from __future__ import annotations
-
 import io
 import math
 import re

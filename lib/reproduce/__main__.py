@@ -10,8 +10,6 @@ cluster was lost; 2: something was asked for that does not exist; 130: interrupt
 terminated. Whatever ended a command, the same command goes on from there.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import shlex

@@ -1,7 +1,5 @@
 """What can be asked of ``python -m lib.reproduce``: the flags, what their values may be, and which go together."""
 
-from __future__ import annotations
-
 import argparse
 import ast
 import re

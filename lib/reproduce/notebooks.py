@@ -8,8 +8,6 @@ stands in its own metadata under ``companion``, its parameters in the cell tagge
 Finding and inspecting need nothing but Python, so that a machine without papermill can still train the runs.
 """
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import json

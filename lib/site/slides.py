@@ -4,8 +4,6 @@ A slide shows what one points at: headings, lists, tables, formulas, figures. Pa
 speaker's notes (key S). So notebook and slides are one text, and nothing is written twice.
 """
 
-from __future__ import annotations
-
 import html
 import json
 import re

@@ -1,7 +1,5 @@
 """Votes and Dawid-Skene against arithmetic, slow loops and what must hold for any crowd."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

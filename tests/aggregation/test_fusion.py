@@ -1,8 +1,6 @@
 """Labels and a classifier fused: near the vote where little is known, better where something is, right by hand where it can
 be."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

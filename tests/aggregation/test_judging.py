@@ -1,7 +1,5 @@
 """Intervals of accuracies: right by hand where the judges are sure, and true as often as they say."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.stats import beta
 

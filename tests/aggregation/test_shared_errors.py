@@ -1,7 +1,5 @@
 """Shared errors: probabilities of patterns by hand, found where labels show them, allowed for where they do not."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What few labels say: hand values, a slow reference each, and that chance is told from difference."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -15,8 +15,6 @@ Each row is written when it is finished, into ``figures/benchmarks/<question>.cs
 are drawn from all of them.
 """
 
-from __future__ import annotations
-
 import argparse
 import datetime
 import os

@@ -13,8 +13,6 @@ stacked networks are slower (``image_seeds``); and a stacked step would need eve
 its inner loops, in a second, functional form, whereas processes take all methods as they are.
 """
 
-from __future__ import annotations
-
 import argparse
 import copy
 import multiprocessing

@@ -1,7 +1,5 @@
 """The figures of the benchmarks: a panel a question, drawn from the files; peers in one, our own variants in another."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path

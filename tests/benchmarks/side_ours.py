@@ -1,7 +1,5 @@
 """This project's side: the same tasks as the peers', and the forms in which our own variants compute the same thing."""
 
-from __future__ import annotations
-
 import itertools
 import subprocess
 import time

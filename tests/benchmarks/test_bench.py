@@ -1,7 +1,5 @@
 """The benchmarks run at tiny sizes, both sides find the same, and what is measured is written. No test looks at a time."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

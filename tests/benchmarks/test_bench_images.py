@@ -1,7 +1,5 @@
 """The image benchmarks run at tiny sizes. No test here looks at a time."""
 
-from __future__ import annotations
-
 import pandas as pd
 import torch
 from numpy.testing import assert_allclose

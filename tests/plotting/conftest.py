@@ -1,7 +1,5 @@
 """Figures of tests are saved in a folder of their own; settings stay as they were."""
 
-from __future__ import annotations
-
 import matplotlib as mpl
 import pytest
 from matplotlib.text import Text

@@ -1,7 +1,5 @@
 """Charts: what is drawn is what the tables say, gaps do not stop them, and what a table lacks is named."""
 
-from __future__ import annotations
-
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np

@@ -1,7 +1,5 @@
 """Figures of annotators: what is drawn, in which order, and what they refuse."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

@@ -1,7 +1,5 @@
 """Paired differences by hand, and figures that show what the table says."""
 
-from __future__ import annotations
-
 import math
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Figures of matrices and ranks: every entry is handed back and drawn, and what does not fit is named."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

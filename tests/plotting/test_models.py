@@ -1,7 +1,5 @@
 """Pictures of the models: every word can be read, descriptions say what is drawn, and nothing hides in the drawing."""
 
-from __future__ import annotations
-
 import matplotlib as mpl
 import numpy as np
 import pytest

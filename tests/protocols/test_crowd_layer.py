@@ -1,7 +1,5 @@
 """Cats and dogs: the user's photographs where there are any, and the published network for both."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -4,8 +4,6 @@ A figure's numbers are written but it is not drawn, so that all notebooks take a
 with the instruction sets switched off that other processors lack: ``python -m tests.reproduce.switched_off [NUMBER ...]``.
 """
 
-from __future__ import annotations
-
 import difflib
 import os
 import re

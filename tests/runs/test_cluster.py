@@ -1,7 +1,5 @@
 """A Dask cluster, played by an object that answers as its client would; a real one is in test_reproduce."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

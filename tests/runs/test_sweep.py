@@ -1,7 +1,5 @@
 """Runs: keys, rows, and sweeps that are killed, fail, run out of time, or go through other executors."""
 
-from __future__ import annotations
-
 import json
 import multiprocessing
 import subprocess

@@ -1,7 +1,5 @@
 """What the site is made of: claims counted and shown, the leaderboard's intervals, links, the lesson's numbers."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil
