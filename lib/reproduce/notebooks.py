@@ -182,13 +182,13 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def execute(notebook: Notebook, parameters: Mapping[str, object], output: Path, environment: Mapping[str, str]) -> Path:
+def execute(notebook: Notebook, parameters: Mapping[str, object], output: Path, environment: Mapping[str, str]) -> None:
     """Run a notebook from top to bottom in a fresh kernel, with ``notebooks/`` as its working folder.
 
     Args:
         notebook: what to run; its file is only read.
         parameters: values for its parameters cell, see :func:`check_parameters`.
-        output: the executed copy, written cell by cell and returned; empty after a failure before the first.
+        output: the executed copy, written cell by cell; empty after a failure before the first.
         environment: variables for the kernel beside or instead of those of :func:`kernel_environment`.
 
     Raises:
@@ -215,7 +215,6 @@ def execute(notebook: Notebook, parameters: Mapping[str, object], output: Path, 
         raise NotebookFailed(f"{notebook.stem}: cell In [{error.exec_count}] raised {error.ename}: {error.evalue}") from error
     except Exception as error:  # a kernel that does not start or dies, a full disk
         raise NotebookFailed(f"{notebook.stem}: {type(error).__name__}: {str(error).strip() or 'no message'}") from error
-    return output
 
 
 # ---------------------------------------------------------------------- what a committed notebook looks like

@@ -102,7 +102,7 @@ def test_execute_injects_parameters_and_runs_in_the_notebooks_folder(folder, mon
     )
     source = write_notebook("10_a", seen, parameters=PARAMETERS)
     before, output = source.read_bytes(), paths.build() / "out" / "10_a.ipynb"
-    assert notebooks.execute(notebooks.inspect(source), {"scale": "smoke"}, output, {"TOY": "yes"}) == output
+    notebooks.execute(notebooks.inspect(source), {"scale": "smoke"}, output, {"TOY": "yes"})
     (printed,) = nbformat.read(output, 4).cells[-1].outputs  # no notice on stderr either
     assert printed.text == f"smoke 0.5 {folder} 0 module://matplotlib_inline.backend_inline yes\n"
     assert source.read_bytes() == before
@@ -115,29 +115,20 @@ def test_execute_injects_parameters_and_runs_in_the_notebooks_folder(folder, mon
 
 def dirty_notebook():
     """What papermill leaves: stamps, injected parameters, pieces of a stream, odd counts, a foreign kernel."""
-    picture = new_output("display_data", data={"image/png": "aGVsbG8=\n", "text/plain": "<Figure>"})
+    outputs = [
+        new_output("stream", name="stdout", text="a\n"),
+        new_output("stream", name="stdout", text="b"),
+        new_output("stream", name="stderr", text="c"),
+        new_output("display_data", data={"image/png": "aGVsbG8=\n", "text/plain": "<Figure>"}),
+        new_output("execute_result", data={"text/plain": "'quick'"}, execution_count=7),
+    ]
+    tagged = {"tags": ["parameters"], "slideshow": {"slide_type": "skip"}, "collapsed": True}
+    timed = {"execution": {"iopub.busy": "2020"}, "scrolled": True}
     cells = [
         new_markdown_cell("# T", id="x1", metadata={"papermill": {"duration": 1}, "tags": []}),
-        new_code_cell(
-            "scale = 'quick'",
-            id="x2",
-            execution_count=2,
-            metadata={"tags": ["parameters"], "slideshow": {"slide_type": "skip"}, "collapsed": True},
-        ),
+        new_code_cell("scale = 'quick'", id="x2", execution_count=2, metadata=tagged),
         new_code_cell("scale = 'smoke'", id="x3", execution_count=3, metadata={"tags": ["injected-parameters"]}),
-        new_code_cell(
-            "scale",
-            id="x4",
-            execution_count=7,
-            metadata={"execution": {"iopub.busy": "2020"}, "scrolled": True},
-            outputs=[
-                new_output("stream", name="stdout", text="a\n"),
-                new_output("stream", name="stdout", text="b"),
-                new_output("stream", name="stderr", text="c"),
-                picture,
-                new_output("execute_result", data={"text/plain": "'quick'"}, execution_count=7),
-            ],
-        ),
+        new_code_cell("scale", id="x4", execution_count=7, metadata=timed, outputs=outputs),
         new_code_cell("", id="x5"),
         new_code_cell("scale", id="x6", execution_count=9),
     ]
@@ -159,22 +150,13 @@ def test_normalize_takes_the_traces_out():
     assert set(clean["metadata"]) == {"kernelspec", "language_info", "companion"}
     assert clean["metadata"]["kernelspec"] == {"name": "python3", "display_name": "Python 3", "language": "python"}
     assert "version" not in clean["metadata"]["language_info"]
-    assert [cell["metadata"] for cell in clean["cells"]] == [
-        {},
-        {"tags": ["parameters"], "slideshow": {"slide_type": "skip"}},
-        {},
-        {},
-        {},
-    ]
+    kept = {"tags": ["parameters"], "slideshow": {"slide_type": "skip"}}
+    assert [cell["metadata"] for cell in clean["cells"]] == [{}, kept, {}, {}, {}]
     code = [cell for cell in clean["cells"] if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in code] == [1, 2, None, 3]
     outputs = code[1]["outputs"]
-    assert [output.get("name") or output["output_type"] for output in outputs] == [
-        "stdout",
-        "stderr",
-        "display_data",
-        "execute_result",
-    ]
+    kinds = [output.get("name") or output["output_type"] for output in outputs]
+    assert kinds == ["stdout", "stderr", "display_data", "execute_result"]
     assert outputs[0]["text"] == "a\nb"
     assert outputs[3]["execution_count"] == 2
 
