@@ -65,10 +65,12 @@ def image_steps(smoke: bool, place: torch.device) -> Iterator[dict]:
     sizes, repeats = (8, 16) if smoke else (32, 64, 128), 1 if smoke else REPEATS
     if place.type == "cuda":
         networks, sizes = [*networks, "resnet18", "resnet34"], (128, 256, 512, 1024)
+    steps = 10 if place.type == "cuda" else 1
     for network, method, size in product(networks, METHODS, sizes):
-        seconds = step_seconds(method, network, size, place, repeats)
-        about = {"seconds_a_run": FAST / size * seconds, "repeats": repeats}
-        yield row(f"{method}, {network}", size, seconds) | about
+        run = Steps(method, network, size, place)
+        run(2)  # chooses algorithms and loads formulas
+        seconds = take_turns({"step": partial(run, steps)}, repeats)[0]["step"] / steps
+        yield row(f"{method}, {network}", size, seconds) | {"seconds_a_run": FAST / size * seconds, "repeats": repeats}
 
 
 def image_seeds(smoke: bool, place: torch.device, seeds: int = 4) -> Iterator[dict]:
@@ -109,14 +111,6 @@ def take_turns(candidates: dict[str, Callable], repeats: int) -> tuple[dict[str,
             results[name] = candidate()
             seconds[name].append(time.perf_counter() - begin)
     return {name: statistics.median(times) for name, times in seconds.items()}, results
-
-
-def step_seconds(method: str, network: str, size: int, place: torch.device, repeats: int) -> float:
-    """Median seconds of a training step, after two that choose algorithms and load formulas."""
-    run, steps = Steps(method, network, size, place), 10 if place.type == "cuda" else 1
-    run(2)
-    found, _ = take_turns({"step": partial(run, steps)}, repeats)
-    return found["step"] / steps
 
 
 class Steps:
