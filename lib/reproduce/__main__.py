@@ -142,8 +142,6 @@ def _write_pages() -> list[str]:
     """Each notebook's first cell, then README, RESULTS.md and notebooks/README.md, from the claims that there are now."""
     from lib.results import pages
 
-    if not paths.README.exists() or "<!-- generated:" not in paths.README.read_text(encoding="utf-8"):
-        return []
     with _asked():
         project, changed = pages.Project(), []
         for stem, source in pages.headers(project).items():
