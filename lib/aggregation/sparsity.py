@@ -124,9 +124,6 @@ def held_out_loss(crowd: CrowdLabels, y: np.ndarray, sizes: Sequence[int], seed:
 
 def _random_places(crowd: CrowdLabels, seed: int) -> np.ndarray:
     """``[labels]`` the place 0, 1, ... of each label among those of its annotator, in random order."""
-    order = np.random.default_rng(seed).permutation(len(crowd))
-    order = order[np.argsort(crowd.annotator[order], kind="stable")]
-    start = np.cumsum(crowd.labels_per_annotator) - crowd.labels_per_annotator
-    place = np.empty(len(crowd), dtype=np.int64)
-    place[order] = np.arange(len(crowd)) - start[crowd.annotator[order]]
+    order, place = np.random.default_rng(seed).permutation(len(crowd)), np.empty(len(crowd), dtype=np.int64)
+    place[order] = pd.Series(order).groupby(crowd.annotator[order]).cumcount()
     return place
