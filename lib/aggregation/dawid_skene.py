@@ -231,10 +231,8 @@ def _start(crowd: CrowdLabels, start: Literal["soft", "hard"] | np.ndarray) -> n
         raise ValueError(f"start must be 'soft', 'hard' or an array of posteriors, found {start!r}")
     posterior = soft_vote(crowd)
     if start == "hard":
-        labeled = np.flatnonzero(crowd.labels_per_item)
-        votes = posterior[labeled].argmax(axis=1)
-        posterior[labeled] = 0.0
-        posterior[labeled, votes] = 1.0
+        votes = posterior.argmax(axis=1)[:, None] == np.arange(crowd.n_classes)
+        posterior = np.where((crowd.labels_per_item > 0)[:, None], votes, posterior)
     return posterior
 
 

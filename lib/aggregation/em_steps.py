@@ -137,11 +137,9 @@ def e_step_right(log_prior: np.ndarray, right: np.ndarray, crowd: CrowdLabels) -
     with np.errstate(divide="ignore"):  # of one class, where nothing can be wrong
         log_right, log_wrong = np.log(right), np.log((1 - right) / (classes - 1)) if classes > 1 else np.zeros_like(right)
     one_coin = right.ndim == 1
+    scores = crowd.sums_by_item((log_right - log_wrong)[crowd.annotator if one_coin else (crowd.annotator, crowd.label)])
     everywhere = crowd.participation @ log_wrong  # [items], or [items, classes]
-    scores = np.empty((crowd.n_items, classes))
-    scores[:] = everywhere[:, None] if one_coin else everywhere
-    gain = (log_right - log_wrong)[crowd.annotator if one_coin else (crowd.annotator, crowd.label)]
-    scores += crowd.sums_by_item(gain)
+    scores += everywhere[:, None] if one_coin else everywhere
     return _posterior(scores, log_prior, crowd)
 
 
