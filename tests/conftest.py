@@ -16,7 +16,7 @@ def _no_windows():
 
 
 @pytest.fixture(scope="module")
-def run():
+def run_notebook():
     """Runs notebooks with other parameters, see :func:`tests.smoke.one_process`."""
     with smoke.one_process() as run:
         yield run

@@ -34,10 +34,9 @@ each_solution = pytest.mark.parametrize("path", SOLVED, ids=lambda path: path.st
 
 
 @pytest.mark.parametrize("path", [needs(path) for path in FOUND])
-def test_it_runs_at_smoke(path, run, tmp_path):
-    failure = run(
-        path, {"scale": "smoke"}, {"CROWDS_LEDGER": "", "CROWDS_RUNS": str(tmp_path), "CROWDS_FIGURES": str(tmp_path)}
-    )
+def test_it_runs_at_smoke(path, run_notebook, tmp_path):
+    environment = {"CROWDS_LEDGER": "", "CROWDS_RUNS": str(tmp_path), "CROWDS_FIGURES": str(tmp_path)}
+    failure = run_notebook(path, {"scale": "smoke"}, environment)
     assert failure is None, failure
 
 
