@@ -3,8 +3,6 @@
 So a new data set, network or simulated crowd is a new file and a line of its room's catalogue.
 """
 
-from __future__ import annotations
-
 import difflib
 import importlib
 import inspect

@@ -1,8 +1,6 @@
 """The four items whose losses are known to ten digits, a small random crowd, how to look at a method's loss on them, and data
 to train on."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import contextmanager
 from functools import partial

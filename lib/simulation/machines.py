@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from lib import paths
 from lib.registry import choice
-from lib.storage import cached_array
+from lib.storage import cached
 
 SKETCH_POOL = 600
 REVISION = 1  # raised whenever a change here moves a label; part of the cache's key
@@ -151,7 +151,7 @@ def label_all(
             network_seed = int(np.random.SeedSequence([seed, number, 1]).generate_state(1)[0])
             return fit(machine, x[chosen], own, n_classes, network_seed)(asked).astype(np.uint8)
 
-        labels.append(cached_array(paths.cache() / "machines", key, label).astype(np.int64))
+        labels.append(cached(paths.cache() / "machines" / f"{key}.npy", label).astype(np.int64))
     return np.stack(labels)
 
 

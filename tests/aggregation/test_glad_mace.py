@@ -1,7 +1,5 @@
 """GLAD and MACE against crowd-kit, and against slow references written from the formulas."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -99,6 +99,7 @@ def weights(module: nn.Module) -> int:
         ("resnet9", (3, 32, 32), 6_575_370),
         ("resnet18", (3, 32, 32), 11_173_962),  # the number given for CIFAR everywhere
         ("resnet34", (3, 32, 32), 21_282_122),
+        ("dogs-vs-cats", (3, 150, 150), 468_458),  # of which 7 x 7 x 64 x 128, as the released notebook prints
     ],
 )
 def test_number_of_weights(name, x_shape, expected):
