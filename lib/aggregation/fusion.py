@@ -20,8 +20,6 @@ classes, -1 for the others, and ``prior`` ``[1 or items, classes]`` log-probabil
 Dawid, Skene (JRSS C 28(1), 1979); on shrinkage James, Stein (4th Berkeley Symposium 1, 1961); the rules are ours.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

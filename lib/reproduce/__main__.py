@@ -10,8 +10,6 @@ cluster was lost; 2: something was asked for that does not exist; 130: interrupt
 terminated. Whatever ended a command, the same command goes on from there.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import shlex
@@ -144,8 +142,6 @@ def _write_pages() -> list[str]:
     """Each notebook's first cell, then README, RESULTS.md and notebooks/README.md, from the claims that there are now."""
     from lib.results import pages
 
-    if not paths.README.exists() or "<!-- generated:" not in paths.README.read_text(encoding="utf-8"):
-        return []
     with _asked():
         project, changed = pages.Project(), []
         for stem, source in pages.headers(project).items():
@@ -219,7 +215,7 @@ def _prepare(options: argparse.Namespace, scale: str, parameters: Mapping) -> tu
             notebooks.check_parameters(notebook, parameters)
         missing = execution.without_data(chosen)
         able = [notebook for notebook in chosen if notebook.stem not in missing]
-        grids = {n.stem: protocols.grid(n.stem, scale, options.seeds or n.default("seeds")) for n in able}
+        grids = {n.stem: protocols.grid(n.stem, scale, options.seeds or n.defaults.get("seeds")) for n in able}
     return chosen, missing, grids
 
 

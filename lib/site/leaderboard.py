@@ -1,7 +1,5 @@
 """The leaderboard page: methods against data sets, made from the committed table of notebook 90."""
 
-from __future__ import annotations
-
 import csv
 import html
 from collections.abc import Mapping

@@ -3,8 +3,6 @@
 What is said of a paper, and what a term means, stands in ``data/papers.toml``; other sentences in ``texts``.
 """
 
-from __future__ import annotations
-
 import html
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

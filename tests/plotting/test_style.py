@@ -1,7 +1,5 @@
 """The house style, and what can be saved: files that are equal when figures are, words that can be read."""
 
-from __future__ import annotations
-
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
