@@ -177,7 +177,8 @@ def _pass(options: argparse.Namespace) -> int:
             print(f"Going on with the unfinished pass in {folder} (--fresh begins again)", flush=True)
         done = len(ledger.finished(configs, folder))
         print(f"Scale {scale}, notebooks: {len(grids)}, runs: {len(configs)}, done before: {done}", flush=True)
-        failed = _train(options, configs, folder, deadline, len(configs) - done)
+        with fresh.timed() if fresh else nullcontext():
+            failed = _train(options, configs, folder, deadline, len(configs) - done)
         rows = ledger.finished(configs, folder)
         absent = {stem: len({c.key() for c in grid} & configs.keys() - rows.keys()) for stem, grid in grids.items()}
         late = deadline is not None and time.time() > deadline and not options.runs_only
@@ -190,9 +191,9 @@ def _pass(options: argparse.Namespace) -> int:
             if fresh and not given and not options.scheduler:
                 runs = {stem: {config.key() for config in grids[stem]} for stem in seconds}
                 training = {stem: sum(rows[key]["seconds"] for key in keys) for stem, keys in runs.items()}
+                whole = sum(row["seconds"] for row in rows.values())
                 partly = failed or left or missing or options.only
-                whole = None if partly else sum(row["seconds"] for row in rows.values())
-                _keep_minutes(options, scale, seconds, training, whole)
+                _keep_minutes(options, scale, seconds, training, whole, fresh.seconds, all_of_it=not partly)
         _tell_skipped(missing)
         _tell_left(left, deadline)
         _tell_failed(failed)
@@ -219,15 +220,25 @@ def _prepare(options: argparse.Namespace, scale: str, parameters: Mapping) -> tu
     return chosen, missing, grids
 
 
-def _keep_minutes(options, scale: str, seconds: dict[str, float], training: dict[str, float], whole: float | None) -> None:
-    """Write down how long the pass's notebooks took, each as if alone, and a pass over all of them, whose runs took ``whole``
-    seconds, each counted once."""
+def _keep_minutes(
+    options,
+    scale: str,
+    seconds: dict[str, float],
+    training: dict[str, float],
+    whole: float,
+    spent: float,
+    all_of_it: bool,
+) -> None:
+    """Write down how long the pass's notebooks took, each as if alone, and with ``all_of_it`` the pass, whose runs took
+    ``whole`` seconds, each counted once, and the clock ``spent``."""
     from lib.results import minutes
     from lib.runs.workers import processors
 
     workers = options.workers or processors()
-    took = {stem: training[stem] / workers + own for stem, own in seconds.items()}
-    took |= {} if whole is None else {minutes.EVERYTHING: (whole + sum(seconds.values())) / workers}
+    # Loading data and making features belong to no run; the runs share that evenly.
+    stretch = max(1.0, spent * workers / whole) if whole else 1.0
+    took = {stem: stretch * training[stem] / workers + own for stem, own in seconds.items()}
+    took |= {minutes.EVERYTHING: (stretch * whole + sum(seconds.values())) / workers} if all_of_it else {}
     if took:
         path = paths.build() / minutes.NAME
         minutes.take_in([minutes.measured(what, scale, spent, workers) for what, spent in took.items()], path)

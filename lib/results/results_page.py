@@ -133,8 +133,8 @@ def _bullets(project: Project, claims: Sequence[Claim]) -> str:
     lines = []
     for claim in claims:
         paper = "" if claim.paper_value is None or claim.parts else f" (paper: {claim.paper_value})"
-        numbers = f"{shown(claim, unit=True)}{paper}, *{claim.verdict}*"
-        lines.append(f"- {claim.statement}: {numbers} ({project.link(claim.notebook)})")
+        numbers = "" if claim.ours is None else f"{shown(claim, unit=True)}{paper}, "
+        lines.append(f"- {claim.statement}: {numbers}*{claim.verdict}* ({project.link(claim.notebook)})")
     return "\n\n" + "\n".join(lines) if lines else " None of the headline claims."
 
 
