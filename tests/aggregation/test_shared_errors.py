@@ -56,7 +56,7 @@ def test_shared_errors_are_found_in_five_labels_per_item_and_not_in_independent_
 
 
 def test_a_classifier_that_is_not_misled_reveals_what_labels_alone_do_not():
-    crowd, y = misled(1000, 5, np.linspace(0.75, 0.9, 12), 2)
+    crowd, y = misled(3000, 5, np.linspace(0.75, 0.9, 12), 2)
     assert not shared_errors.detect(crowd).detected
     assert shared_errors.detect(crowd, classifier_of(y, 0.95, 1, 2).argmax(axis=1)).detected
 
