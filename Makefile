@@ -28,7 +28,7 @@ SITE_LOCK := requirements-site.txt
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
-reproduce: $(READY) ## every notebook anew, then our numbers beside the reference and the papers (ARGS="--list", "--only 10", ...)
+reproduce: $(READY) ## every notebook again, then our numbers beside the reference and the papers (ARGS="--list", "--only 10", ...)
 	$(RUN) -m lib.reproduce $(ARGS)
 
 test: $(READY) ## code style, all tests, and every notebook against its committed outputs (ARGS="-k crowd", ...)
@@ -53,7 +53,7 @@ bench: $(READY) ## time and memory beside peers, and own variants, into figures/
 	@test -n "$(ARGS)" || $(RUN) -m tests.benchmarks.own_data_grid
 	@test -n "$(ARGS)" || $(RUN) -m tests.benchmarks.own_data_real
 
-lock: ## make both locks anew from their .in files (needs uv; ARGS="--upgrade" takes newer versions)
+lock: ## make both locks again from their .in files (needs uv; ARGS="--upgrade" takes newer versions)
 	$(UV) pip compile requirements.in --universal --python-version 3.11 --fork-strategy fewest \
 	  --generate-hashes --no-annotate --quiet -o $(LOCK) $(ARGS)
 	$(UV) pip compile requirements-site.in --universal --python-version 3.11 --fork-strategy fewest \

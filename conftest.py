@@ -4,8 +4,6 @@ A test says what it needs by ``@pytest.mark.needs_data("labelme")``, a notebook 
 ``companion`` metadata. What cannot be had is listed in one table after all results, with the reason and how to get it.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import tempfile

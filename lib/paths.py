@@ -4,8 +4,6 @@ Those that a run writes to are functions: an environment variable moves them, so
 that is committed.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

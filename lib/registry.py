@@ -3,12 +3,12 @@
 So a new data set, network or simulated crowd is a new file and a line of its room's catalogue.
 """
 
-from __future__ import annotations
-
 import difflib
 import importlib
-from collections.abc import Iterable, Mapping
-from typing import Generic, TypeVar
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -17,7 +17,20 @@ def unknown(kind: str, name: object, known: list[str]) -> str:
     """The message for a name that nobody registered: what was found, what was expected, and the nearest guess."""
     near = difflib.get_close_matches(str(name), known, n=1)
     guess = f"; did you mean {near[0]!r}?" if near else "."
-    return f"unknown {kind} {name!r}{guess} Known: {', '.join(known)}"
+    return f"unknown {kind} {name!r}{guess} Known: {', '.join(known) or 'none'}"
+
+
+def options_of(make: Callable, first: int) -> dict[str, Any]:
+    """The options of a function or class, with their defaults: its parameters from this place on."""
+    parameters = list(inspect.signature(make).parameters.values())[first:]
+    return {parameter.name: parameter.default for parameter in parameters}
+
+
+def check_options(owner: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Raises ValueError for an option that the owner ("method 'ccc'") does not have, with those that it has."""
+    for option in given:
+        if option not in known:
+            raise ValueError(unknown(f"option of {owner}:", option, list(known)))
 
 
 def choice(name: str, value: T, known: Iterable[T]) -> T:
@@ -27,10 +40,11 @@ def choice(name: str, value: T, known: Iterable[T]) -> T:
     return value
 
 
-def within(name: str, value: float, low: float, high: float) -> None:
-    """Raises ValueError where an option's value does not lie between ``low`` and ``high``, both included."""
-    if not low <= value <= high:
-        raise ValueError(f"{name} must lie between {low} and {high}, found {value!r}")
+def within(name: str, value: float, low: float, high: float = math.inf) -> None:
+    """Raises ValueError where an option's value does not lie between ``low`` and ``high``, both included, or is not finite."""
+    if not low <= value <= high or value == math.inf:
+        expected = f"lie between {low} and {high}" if high < math.inf else f"be finite and at least {low}"
+        raise ValueError(f"{name} must {expected}, found {value!r}")
 
 
 class Registry(Generic[T]):

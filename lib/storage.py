@@ -1,7 +1,5 @@
 """Files: written so that a reader never sees half of one, locked between processes, and arrays that are made once."""
 
-from __future__ import annotations
-
 import contextlib
 import glob
 import hashlib
@@ -18,11 +16,14 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from filelock import FileLock, Timeout
 
 log = logging.getLogger(__name__)
+
+Kept = TypeVar("Kept", np.ndarray, dict[str, np.ndarray])
 
 DAY = 24 * 60 * 60  # seconds
 _USERS = ".in-use"  # one lock file for each process that is at work in a folder
@@ -131,30 +132,14 @@ def remove_unused(folder: Path) -> None:
 # ---------------------------------------------------------------------- arrays that take time to make
 
 
-def cached_array(folder: Path, key: str, make: Callable[[], np.ndarray]) -> np.ndarray:
-    """An array that takes time to make, from ``<folder>/<key>.npy`` where it is whole, else made and kept there.
+def cached(path: Path, make: Callable[[], Kept], right: Callable[[Kept], bool] | None = None) -> Kept:
+    """What takes time to make, an array (in a file ``.npy``) or several by name (``.npz``): from the file where it is whole,
+    else made and kept there.
 
-    ``key`` says everything that decides the numbers. A digest of the content stands beside it, so that damage is noticed
-    and healed. Of several processes that ask at once, one makes it and the others wait. A folder that cannot be written
-    costs time, nothing else.
+    The path says everything that decides the numbers. A digest of the content stands beside it, so that damage is noticed
+    and healed; ``right`` tells whether the content of a file that comes without its digest is the one. Of several processes
+    that ask at once, one makes it and the others wait. A folder that cannot be written costs time, nothing else.
     """
-    return _kept(folder / f"{key}.npy", make)
-
-
-def cached_arrays(
-    folder: Path,
-    key: str,
-    make: Callable[[], dict[str, np.ndarray]],
-    right: Callable[[dict[str, np.ndarray]], bool] | None = None,
-) -> dict[str, np.ndarray]:
-    """Several arrays by name, kept together in ``<folder>/<key>.npz``; otherwise as :func:`cached_array`.
-
-    ``right`` tells whether arrays are the ones, for a file that comes without its digest.
-    """
-    return _kept(folder / f"{key}.npz", make, right)
-
-
-def _kept(path: Path, make: Callable, right: Callable | None = None):
     if (found := _whole(path, right)) is not None:
         return found
     with contextlib.ExitStack() as stack:

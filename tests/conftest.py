@@ -1,10 +1,10 @@
 """Every unit test: no window opens, and the figures of one test are gone in the next."""
 
-from __future__ import annotations
-
 import sys
 
 import pytest
+
+from tests import smoke
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -13,6 +13,13 @@ def _no_windows():
     import matplotlib
 
     matplotlib.use("Agg")
+
+
+@pytest.fixture(scope="module")
+def run_notebook():
+    """Runs notebooks with other parameters, see :func:`tests.smoke.one_process`."""
+    with smoke.one_process() as run:
+        yield run
 
 
 @pytest.fixture(autouse=True)

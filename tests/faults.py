@@ -7,8 +7,6 @@ It *failed*: a wrong result without a word, a traceback, something lost, a proce
 exit code is 1 where one failed. ``make test`` has a few of each kind; here they take some minutes.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import io
@@ -128,12 +126,12 @@ def caches(times: int, rng: random.Random) -> Trials:
 
     def read() -> tuple:
         made.clear()
-        several = storage.cached_arrays(paths.cache(), "several", make)
-        one = storage.cached_array(paths.cache(), "one", lambda: make()["images"])
+        several = storage.cached(paths.cache() / "several.npz", make)
+        one = storage.cached(paths.cache() / "one.npy", lambda: make()["images"])
         tries = len(made)
         for _ in range(2):
-            storage.cached_arrays(paths.cache(), "several", make)
-            storage.cached_array(paths.cache(), "one", lambda: make()["images"])
+            storage.cached(paths.cache() / "several.npz", make)
+            storage.cached(paths.cache() / "one.npy", lambda: make()["images"])
         return {**several, "one": one}, tries, len(made)
 
     def right(found: tuple, file: Path) -> bool:

@@ -3,8 +3,6 @@
 A kernel each would take longer to start than what a notebook trains at ``smoke``. Figures are saved, but not shown.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -14,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lib import paths
+from lib.reproduce.notebooks import PARAMETERS_TAG
 
 RunNotebook = Callable[[Path, dict, dict[str, str]], str | None]
 
@@ -35,41 +34,46 @@ def one_process() -> Iterator[RunNotebook]:
         process.stdin.close()
 
 
-def _serve() -> None:
+def executed(path: Path) -> Iterator[tuple]:
+    """Run a notebook here, cell by cell: the shell, and of each code cell the cell, its result and its outputs."""
     import matplotlib as mpl
-    import nbformat
     from IPython.core.interactiveshell import InteractiveShell
     from IPython.utils.capture import capture_output
     from matplotlib import pyplot as plt
 
-    from lib.reproduce import notebooks
+    mpl.use("agg")
+    plt.close("all")
+    os.chdir(path.parent)
+    shell = InteractiveShell.instance()
+    shell.reset()
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            source = "".join(line for line in cell["source"] if not line.startswith("%config"))
+            with capture_output() as captured:
+                result = shell.run_cell(source, store_history=True)
+            yield shell, cell, result, captured
+
+
+def _first_failure(path: Path, parameters: dict) -> str | None:
+    for shell, cell, result, _ in executed(path):
+        if not result.success:
+            return f"{result.error_before_exec or result.error_in_exec!r} in {''.join(cell['source'])}"
+        if PARAMETERS_TAG in cell["metadata"].get("tags", ()):
+            if unknown := set(parameters) - set(shell.user_ns):
+                return f"no parameter {', '.join(sorted(unknown))}"
+            shell.push(parameters)
+    return None
+
+
+def _serve() -> None:
     from lib.runs import sweep
 
-    mpl.use("agg")
     sweep.processors = lambda: 1  # train here: workers would have to be started for each notebook
-    shell, answers = InteractiveShell.instance(), sys.stdout
-
-    def first_failure(path: Path, parameters: dict) -> str | None:
-        os.chdir(path.parent)
-        shell.reset()
-        for cell in nbformat.read(path, as_version=4).cells:
-            if cell.cell_type == "code":
-                source = "".join(line for line in cell.source.splitlines(keepends=True) if not line.startswith("%config"))
-                with capture_output():
-                    result = shell.run_cell(source)
-                if not result.success:
-                    return f"{result.error_before_exec or result.error_in_exec!r} in {source}"
-                if notebooks.PARAMETERS_TAG in cell.metadata.get("tags", ()):
-                    if unknown := set(parameters) - set(shell.user_ns):
-                        return f"no parameter {', '.join(sorted(unknown))}"
-                    shell.push(parameters)
-        return None
-
+    answers = sys.stdout
     for line in sys.stdin:
         path, parameters, environment = json.loads(line)
         os.environ.update(environment)
-        failure = first_failure(Path(path), parameters)
-        plt.close("all")
+        failure = _first_failure(Path(path), parameters)
         answers.write(json.dumps(failure) + "\n")
         answers.flush()
 

@@ -1,7 +1,5 @@
 """Random crowds: any, for property tests, and simulated ones."""
 
-from __future__ import annotations
-
 import numpy as np
 from hypothesis import strategies as st
 
@@ -36,3 +34,10 @@ def simulated(n_items, per_item, accuracy, n_classes=3, seed=0) -> tuple[CrowdLa
     """Such a crowd, and the truth."""
     y = np.random.default_rng([seed, 1]).integers(n_classes, size=n_items)
     return crowd_of(y, per_item, accuracy, seed, n_classes), y
+
+
+def classifier_of(y, accuracy, seed, n_classes) -> np.ndarray:
+    """``[items, classes]`` of a classifier that is right with a probability, else any other class alike; .8 of its choice."""
+    rng = np.random.default_rng(seed)
+    said = np.where(rng.random(len(y)) < accuracy, y, (y + rng.integers(1, n_classes, len(y))) % n_classes)
+    return np.full((len(y), n_classes), 0.2 / (n_classes - 1)) + np.eye(n_classes)[said] * (0.8 - 0.2 / (n_classes - 1))

@@ -1,7 +1,5 @@
 """A few sentences that two annotators tagged, as a data set; made without random numbers."""
 
-from __future__ import annotations
-
 import torch
 
 from lib.crowd.labels import CrowdLabels

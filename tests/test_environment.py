@@ -1,7 +1,5 @@
 """One list of versions for everybody, commands that make the environment, and no trace of any machine."""
 
-from __future__ import annotations
-
 import ast
 import re
 import subprocess
@@ -16,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from lib import paths
+from tests.reproduce.switched_off import sanitized
 
 LOCK, SITE_LOCK = paths.ROOT / "requirements.txt", paths.ROOT / "requirements-site.txt"
 SITE = paths.ROOT / "lib" / "site"  # has packages of its own, in requirements-site.in
@@ -193,14 +192,6 @@ def test_git_keeps_what_is_ours_and_ignores_what_is_fetched(file, ignored):
 # ---------------------------------------------------------------------- what nbval may overlook
 
 
-def sanitize(text: str) -> str:
-    """As nbval does it: adjacent lines of `regex: ` and `replace: `, in order."""
-    rules = (paths.ROOT / "tests" / "nbval.cfg").read_text()
-    for regex, replacement in re.findall(r"^regex: (.*)$\n^replace: (.*)$", rules, flags=re.MULTILINE):
-        text = re.sub(regex, replacement, text)
-    return text
-
-
 @pytest.mark.parametrize(
     ("text", "left"),
     [
@@ -212,11 +203,11 @@ def sanitize(text: str) -> str:
     ],
 )
 def test_what_differs_from_run_to_run_is_overlooked(text, left):
-    assert sanitize(text) == left
+    assert sanitized(text) == left
 
 
 @pytest.mark.parametrize(
     "text", ["86.9 ± 0.6 (n=10)", "accuracy 0.845", "1000 items, 2547 labels", "mean/std/n", "min  0.25", "3/10"]
 )
 def test_no_result_is_overlooked(text):
-    assert sanitize(text) == text
+    assert sanitized(text) == text

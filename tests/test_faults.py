@@ -1,7 +1,5 @@
 """A few trials of each kind of damage, so that ``make faults`` itself stays right; passes are killed there alone."""
 
-from __future__ import annotations
-
 import random
 
 import pytest

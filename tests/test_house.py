@@ -4,8 +4,6 @@ Imports inside functions count like any other. Those under ``TYPE_CHECKING`` cou
 What texts and messages name of ``lib`` is there.
 """
 
-from __future__ import annotations
-
 import ast
 import re
 from graphlib import CycleError, TopologicalSorter

@@ -1,7 +1,5 @@
 """The registry imports the module that the catalogue names, and says what it knows when asked for something else."""
 
-from __future__ import annotations
-
 import sys
 
 import pytest

@@ -1,7 +1,5 @@
 """The solutions of the exercises, and the notebook of the lessons, run from top to bottom in seconds."""
 
-from __future__ import annotations
-
 import itertools
 import re
 
@@ -9,7 +7,6 @@ import nbformat
 import pytest
 
 from lib import datasets, paths
-from tests import smoke
 
 FOUND = sorted([*paths.NOTEBOOKS.glob("solutions/*.ipynb"), *paths.NOTEBOOKS.glob("lessons/*.ipynb")])
 PLANS = sorted(paths.NOTEBOOKS.glob("lessons/*.md"))
@@ -36,17 +33,10 @@ each = pytest.mark.parametrize("path", FOUND, ids=lambda path: f"{path.parent.na
 each_solution = pytest.mark.parametrize("path", SOLVED, ids=lambda path: path.stem)
 
 
-@pytest.fixture(scope="module")
-def run():
-    with smoke.one_process() as run:
-        yield run
-
-
 @pytest.mark.parametrize("path", [needs(path) for path in FOUND])
-def test_it_runs_at_smoke(path, run, tmp_path):
-    failure = run(
-        path, {"scale": "smoke"}, {"CROWDS_LEDGER": "", "CROWDS_RUNS": str(tmp_path), "CROWDS_FIGURES": str(tmp_path)}
-    )
+def test_it_runs_at_smoke(path, run_notebook, tmp_path):
+    environment = {"CROWDS_LEDGER": "", "CROWDS_RUNS": str(tmp_path), "CROWDS_FIGURES": str(tmp_path)}
+    failure = run_notebook(path, {"scale": "smoke"}, environment)
     assert failure is None, failure
 
 

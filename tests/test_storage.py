@@ -1,7 +1,5 @@
 """Files, locks that end with their process, and arrays that are made once, healed where damaged, and never in the way."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -10,7 +8,7 @@ import numpy as np
 import pytest
 
 from lib import paths, storage
-from lib.storage import NotWritable, cached_array, cached_arrays, in_use, locked, remove_unused, try_lock, write_atomically
+from lib.storage import NotWritable, cached, in_use, locked, remove_unused, try_lock, write_atomically
 
 
 def made(values):
@@ -23,22 +21,17 @@ def made(values):
     return make, calls
 
 
-def test_an_array_is_made_once(tmp_path):
-    make, calls = made([1.5, 2.5])
-    found = [cached_array(tmp_path / "a", "key", make) for _ in range(3)]
-    assert all(np.array_equal(array, [1.5, 2.5]) for array in found)
-    assert len(calls) == 1
-
-
 @pytest.mark.parametrize("damage", [lambda b: b[:-3], lambda b: b[:-1] + b"\0", lambda b: b"", lambda b: b"no array"])
-def test_damage_is_healed(tmp_path, damage, caplog):
+def test_an_array_is_made_once_and_healed_where_it_is_damaged(tmp_path, damage, caplog):
     make, calls = made([1.5, 2.5])
-    cached_array(tmp_path, "key", make)
-    file = tmp_path / "key.npy"
+    for _ in range(2):
+        assert np.array_equal(cached(tmp_path / "new" / "key.npy", make), [1.5, 2.5])
+    assert len(calls) == 1
+    file = tmp_path / "new" / "key.npy"
     file.write_bytes(damage(file.read_bytes()))
-    assert np.array_equal(cached_array(tmp_path, "key", make), [1.5, 2.5])
+    for _ in range(2):
+        assert np.array_equal(cached(tmp_path / "new" / "key.npy", make), [1.5, 2.5])
     assert "damaged" in caplog.text
-    cached_array(tmp_path, "key", make)
     assert len(calls) == 2
 
 
@@ -46,7 +39,7 @@ def test_a_folder_that_cannot_be_written_costs_time_only(tmp_path, caplog):
     (tmp_path / "file").write_text("in the way")
     make, calls = made([3])
     for _ in range(2):
-        assert cached_array(tmp_path / "file" / "cache", "key", make) == [3]
+        assert cached(tmp_path / "file" / "cache" / "key.npy", make) == [3]
     assert len(calls) == 2
     assert "could not be locked" in caplog.text
     assert "not kept, and made again next time" in caplog.text
@@ -55,13 +48,13 @@ def test_a_folder_that_cannot_be_written_costs_time_only(tmp_path, caplog):
 
 def test_a_cache_that_can_only_be_read_is_read_without_a_word(tmp_path, monkeypatch, caplog):
     make, calls = made([3])
-    cached_array(tmp_path, "key", make)
+    cached(tmp_path / "key.npy", make)
 
     def refuse(path):
         raise NotWritable(30, "could not be locked", str(path))
 
     monkeypatch.setattr(storage, "locked", refuse)
-    assert cached_array(tmp_path, "key", make) == [3]
+    assert cached(tmp_path / "key.npy", make) == [3]
     assert (len(calls), caplog.text) == (1, "")
 
 
@@ -69,12 +62,12 @@ def test_several_arrays_are_kept_together_and_healed_together(tmp_path):
     make, calls = made([1, 2])
     both = lambda: {"one": make(), "two": np.array([3])}  # noqa: E731
     for _ in range(2):
-        found = cached_arrays(tmp_path, "key", both)
+        found = cached(tmp_path / "key.npz", both)
         assert {name: values.tolist() for name, values in found.items()} == {"one": [1, 2], "two": [3]}
     content = bytearray((tmp_path / "key.npz").read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / "key.npz").write_bytes(bytes(content))
-    assert cached_arrays(tmp_path, "key", both)["one"].tolist() == [1, 2]
+    assert cached(tmp_path / "key.npz", both)["one"].tolist() == [1, 2]
     assert len(calls) == 2
 
 
@@ -82,7 +75,7 @@ def test_several_arrays_are_kept_together_and_healed_together(tmp_path):
 def test_a_file_without_its_digest_is_taken_only_where_it_is_right_all_the_same(tmp_path, right, expected):
     make, calls = made([3])
     np.savez(tmp_path / "key.npz", one=np.array([4]))
-    assert cached_arrays(tmp_path, "key", lambda: {"one": make()}, right)["one"] == [expected]
+    assert cached(tmp_path / "key.npz", lambda: {"one": make()}, right)["one"] == [expected]
     assert len(calls) == (expected == 3)
 
 

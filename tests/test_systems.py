@@ -1,8 +1,6 @@
 """Other machines than the one this was written on, as far as that can be tried here: one without ``fcntl`` and ``fork``, as
 Windows is, and without the notebook tools, as a machine that only trains."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

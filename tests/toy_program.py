@@ -26,7 +26,7 @@ def train(config, device="cpu", progress=False):
 
 
 # At the top level, so that the workers have them too.
-paths.NOTEBOOKS, paths.README = root / "notebooks", root / "README.md"
+paths.NOTEBOOKS = root / "notebooks"
 protocols.grid = toy_grid
 sweep.train = train
 if (root / "stubbed").exists():

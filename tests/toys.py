@@ -99,8 +99,8 @@ class Project:
 
 def toy_project(root, monkeypatch):
     """An empty project in ``root``; its runs finish at once."""
-    for name, folder in {"NOTEBOOKS": "notebooks", "README": "README.md"}.items():
-        monkeypatch.setattr(paths, name, root / folder)
+    monkeypatch.setattr(paths, "NOTEBOOKS", root / "notebooks")
+    monkeypatch.setattr(reproduce, "_write_pages", list)  # it has none
     for name in ("RUNS", "REFERENCE", "FIGURES", "BUILD"):
         monkeypatch.setenv(f"CROWDS_{name}", str(root / name.lower()))
     monkeypatch.setenv("CROWDS_LEDGER", "")

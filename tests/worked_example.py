@@ -1,19 +1,20 @@
-"""The four items whose losses are known to ten digits, a small random crowd, and how to look at a method's loss on them."""
-
-from __future__ import annotations
+"""The four items whose losses are known to ten digits, a small random crowd, how to look at a method's loss on them, and data
+to train on."""
 
 from collections.abc import Callable
 from contextlib import contextmanager
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lib import methods
-from lib.crowd.labels import CrowdLabels
-from lib.datasets.batches import Batch
-from lib.datasets.kinds import CrowdDataset
+from lib import methods, networks
+from lib.crowd.labels import CrowdLabels, CrowdRatings
+from lib.crowd.triples import Triples
+from lib.datasets.batches import Batch, TrainingData
+from lib.datasets.kinds import CrowdData, CrowdDataset, RatingDataset
 from lib.methods.base import Method
 from lib.networks import Backbone
 
@@ -42,19 +43,27 @@ def random_example() -> SimpleNamespace:
     return SimpleNamespace(crowd=crowd, logits=logits, batch=batch_of(crowd, logits))
 
 
-def batch_of(crowd: CrowdLabels, x: Tensor, items=None) -> Batch:
-    """Some items as a batch, in the given order; by default all."""
+def batch_of(crowd: Triples, x: Tensor, items=None) -> Batch:
+    """Some items as a batch, in the given order, by default all; ratings are as precise as ``x``."""
     items = np.arange(crowd.n_items) if items is None else np.asarray(items)
     part = crowd.select_items(items)
-    triples = (torch.tensor(column) for column in (part.item, part.annotator, part.label))
-    return Batch(x[torch.from_numpy(items)], torch.from_numpy(items), *triples)
+    position, annotator, said = (torch.tensor(column) for column in (part.item, part.annotator, part.said))
+    said = said.to(x.dtype) if said.is_floating_point() else said
+    return Batch(x[torch.from_numpy(items)], torch.from_numpy(items), position, annotator, said)
 
 
-# ------------------------------------------------------------------ methods in float64
+def surprise(prob: Callable[[int, int, int], float], crowd: CrowdLabels) -> float:
+    """Mean surprise at the labels, one at a time, of a probability for each item, annotator and label."""
+    labels = zip(crowd.item, crowd.annotator, crowd.label, strict=True)
+    return float(np.mean([-np.log(prob(*label)) for label in labels]))
+
+
+# ------------------------------------------------------------------ methods
 
 
 @contextmanager
-def _double():
+def in_float64():
+    """What is built meanwhile is so."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
@@ -78,9 +87,18 @@ def pass_through(width: int, n_classes: int | None = None) -> Callable[[], Backb
 
 def build(name: str, crowd: CrowdLabels, width: int | None = None, seed: int = 0, **options) -> Method:
     """A method in float64 on a backbone that passes its inputs on."""
-    with _double(), torch.random.fork_rng(devices=[]):
+    with in_float64(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return methods.build(name, pass_through(width or crowd.n_classes, crowd.n_classes), crowd, **options)
+
+
+def make(name: str, data: CrowdData, network: str = "mlp", seed: int = 0, sizes: dict | None = None, **options) -> Method:
+    """A method in float32 for some data, on a network of its own; the global generator is left alone."""
+    shape = tuple(data.x.shape[1:])
+    backbone = partial(networks.build, network, shape, data.n_outputs, normalize=data.normalize, **(sizes or {}))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return methods.build(name, backbone, data.crowd, truth=data.y, **options)
 
 
 def put(parameter: Tensor, value: Tensor) -> None:
@@ -118,7 +136,10 @@ def check_gradients(method: Method, batch: Batch) -> None:
     assert torch.autograd.gradcheck(loss, [value.detach().clone().requires_grad_() for value in learning.values()])
 
 
-# ------------------------------------------------------------------ a data set to train on
+# ------------------------------------------------------------------ data sets to train on
+
+# Sizes of toys, of which no other axis has the number of annotators; one of them says nothing.
+ITEMS, ANNOTATORS, WIDTH, SILENT = 40, 7, 5, 2
 
 
 def small_dataset(items: int = 90, accuracies: tuple[float, ...] = (0.95, 0.2, 0.7), seed: int = 0) -> CrowdDataset:
@@ -130,3 +151,27 @@ def small_dataset(items: int = 90, accuracies: tuple[float, ...] = (0.95, 0.2, 0
     x = torch.from_numpy(2 * np.eye(4)[y] + 0.5 * random.normal(size=(items, 4))).float()
     crowd, truth = CrowdLabels.from_dense(labels, n_classes=3), torch.from_numpy(y)
     return CrowdDataset("small", "Small", x, crowd, truth, x, truth, class_names=("a", "b", "c"))
+
+
+def toy_ratings(unlabeled: int = 0) -> RatingDataset:
+    """Features that tell the number, ratings with biases, none by annotator SILENT; and as many more items unrated."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(ITEMS, WIDTH))
+    y = 3 + x @ np.array([1.0, -0.5, 0.3, 0.0, 0.2])
+    bias = np.array([0.0, 1.5, 9.0, -1.0, 0.5, 0.0, -0.8])
+    values = y[:, None] + bias + 0.2 * random.normal(size=(ITEMS, ANNOTATORS))
+    hidden = random.random(values.shape) < 0.5
+    hidden[np.arange(ITEMS), random.choice([0, 1, 3, 4, 5, 6], size=ITEMS)] = False
+    hidden[:, SILENT] = True
+    values = np.concatenate([np.where(hidden, np.nan, values), np.full((unlabeled, ANNOTATORS), np.nan)])
+    x = torch.from_numpy(np.concatenate([x, np.ones((unlabeled, WIDTH))])).float()
+    y = torch.from_numpy(np.concatenate([y, np.zeros(unlabeled)])).float()
+    return RatingDataset("toy", "Toy", x, CrowdRatings.from_dense(values), y, x[:ITEMS].clone(), y[:ITEMS].clone())
+
+
+def held(crowd: CrowdLabels, x: Tensor) -> TrainingData:
+    """Items and their labels as a method is given them between epochs; ``x`` in its own precision."""
+    names = tuple(map(str, range(crowd.n_classes)))
+    data = TrainingData(CrowdDataset("toy", "Toy", x.float(), crowd, None, None, None, class_names=names), torch.device("cpu"))
+    data.x = x
+    return data

@@ -7,14 +7,10 @@ each. Both are undefined where there is nothing to compare, or where every label
 References: Krippendorff, *Content Analysis*, 2004, chapter 11; Cohen (Educational and Psychological Measurement 20(1), 1960).
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 
 from lib.crowd.labels import CrowdLabels
-
-__all__ = ["agreement", "alpha", "kappas"]
 
 REPLICATES = 200
 PAIRS_AT_MOST = 20_000_000  # pairs of labels of the same item; with more, a sample of items

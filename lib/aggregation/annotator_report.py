@@ -7,8 +7,6 @@ others are certain says much about ``a``, and one about which they know nothing 
 escape it (see :mod:`lib.aggregation.shared_errors`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,8 +16,6 @@ from scipy.special import gammaln, xlogy
 from lib.aggregation.confusion import expected_counts, rows_to_one
 from lib.aggregation.judging import accuracy_grid
 from lib.crowd.labels import CrowdLabels
-
-__all__ = ["COLUMNS", "accuracy_interval", "guess_odds", "guessing_p_value", "report", "said_by_others"]
 
 COLUMNS = [
     "annotator", "n_labels", "accuracy", "ci_low", "ci_high", "confusions", "p_guessing", "log10_guess_odds", "looks_random",

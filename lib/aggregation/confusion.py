@@ -1,7 +1,5 @@
 """Confusion matrices ``[annotators, true class, label]``: counting them, and how far an estimate is from the truth."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 

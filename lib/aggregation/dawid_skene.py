@@ -13,8 +13,6 @@ otherwise says any wrong class with equal probability. Their steps cost one numb
 References: Dawid, Skene (JRSS C 28(1), 1979); one coin: Zhang, Chen, Zhou, Jordan (NeurIPS 2014).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -25,8 +23,6 @@ from lib.aggregation.confusion import coin_matrices
 from lib.aggregation.em_steps import FLOOR, check_known, check_memory, e_step, e_step_right, m_step, m_step_right
 from lib.crowd.labels import CrowdLabels
 from lib.registry import choice
-
-__all__ = ["DawidSkene", "dawid_skene", "e_step", "m_step", "majority_vote", "soft_vote"]
 
 MODELS = ("confusion", "per class", "one coin")
 
@@ -235,10 +231,8 @@ def _start(crowd: CrowdLabels, start: Literal["soft", "hard"] | np.ndarray) -> n
         raise ValueError(f"start must be 'soft', 'hard' or an array of posteriors, found {start!r}")
     posterior = soft_vote(crowd)
     if start == "hard":
-        labeled = np.flatnonzero(crowd.labels_per_item)
-        votes = posterior[labeled].argmax(axis=1)
-        posterior[labeled] = 0.0
-        posterior[labeled, votes] = 1.0
+        votes = posterior.argmax(axis=1)[:, None] == np.arange(crowd.n_classes)
+        posterior = np.where((crowd.labels_per_item > 0)[:, None], votes, posterior)
     return posterior
 
 

@@ -5,8 +5,6 @@ an annotator said a class of an item, the M-step counts ``S^T p``, and the E-ste
 the labels, not with items x annotators. DL-EM runs the same steps with a network in the place of the prior.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
 import os
@@ -16,8 +14,6 @@ import numpy as np
 
 from lib.aggregation.confusion import expected_counts
 from lib.crowd.labels import CrowdLabels
-
-__all__ = ["FLOOR", "check_known", "check_memory", "e_step", "e_step_right", "m_step", "m_step_right", "normalize"]
 
 # Without smoothing, a count or a prior of zero would rule a class out by a single label. crowd-kit uses the same floor.
 FLOOR = 1e-10
@@ -141,11 +137,9 @@ def e_step_right(log_prior: np.ndarray, right: np.ndarray, crowd: CrowdLabels) -
     with np.errstate(divide="ignore"):  # of one class, where nothing can be wrong
         log_right, log_wrong = np.log(right), np.log((1 - right) / (classes - 1)) if classes > 1 else np.zeros_like(right)
     one_coin = right.ndim == 1
+    scores = crowd.sums_by_item((log_right - log_wrong)[crowd.annotator if one_coin else (crowd.annotator, crowd.label)])
     everywhere = crowd.participation @ log_wrong  # [items], or [items, classes]
-    scores = np.empty((crowd.n_items, classes))
-    scores[:] = everywhere[:, None] if one_coin else everywhere
-    gain = (log_right - log_wrong)[crowd.annotator if one_coin else (crowd.annotator, crowd.label)]
-    scores += crowd.sums_by_item(gain)
+    scores += everywhere[:, None] if one_coin else everywhere
     return _posterior(scores, log_prior, crowd)
 
 

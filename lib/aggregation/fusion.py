@@ -20,9 +20,8 @@ classes, -1 for the others, and ``prior`` ``[1 or items, classes]`` log-probabil
 Dawid, Skene (JRSS C 28(1), 1979); on shrinkage James, Stein (4th Berkeley Symposium 1, 1961); the rules are ours.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -214,7 +213,7 @@ class _Counted:
     total: np.ndarray
 
     @classmethod
-    def of(cls, crowd: CrowdLabels, mask: np.ndarray, weight: np.ndarray | None) -> _Counted:
+    def of(cls, crowd: CrowdLabels, mask: np.ndarray, weight: np.ndarray | None) -> Self:
         items = mask.astype(np.float64) if weight is None else mask * weight
         labels = items[crowd.item]
         return cls(items, labels, np.bincount(crowd.annotator, weights=labels, minlength=crowd.n_annotators))

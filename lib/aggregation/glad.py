@@ -11,8 +11,6 @@ Should Count More*, NeurIPS 2009) around one on abilities and on ``log easiness`
 ``log(1 - sigma(m)) = log sigma(m) - m`` that is one exponential and one logarithm per label.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,8 +19,6 @@ from scipy.optimize import minimize
 from scipy.special import softmax
 
 from lib.crowd.labels import CrowdLabels
-
-__all__ = ["Glad", "glad"]
 
 BLOCK = 2**14  # labels
 

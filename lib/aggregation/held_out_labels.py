@@ -10,12 +10,11 @@ with ``m`` the same average over all annotators. Some rounds of EM then put ``p[
 the place of ``p[i, j]``. Without them doubt in ``p`` would count twice, and the score would favor overconfident predictions.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
+from scipy.special import softmax
 
 from lib.aggregation.em_steps import FLOOR
 from lib.crowd.labels import CrowdLabels
@@ -55,9 +54,7 @@ def soften(prob: np.ndarray, temperature: float) -> np.ndarray:
     if not temperature > 0:
         raise ValueError(f"temperature must be above 0, found {temperature}")
     prob = np.asarray(prob, dtype=np.float64)
-    score = np.log(np.maximum(prob, np.finfo(np.float32).tiny)) / temperature
-    softened = np.exp(score - score.max(axis=1, keepdims=True))
-    return softened / softened.sum(axis=1, keepdims=True)
+    return softmax(np.log(np.maximum(prob, np.finfo(np.float32).tiny)) / temperature, axis=1)
 
 
 def fit_confusion(prob: np.ndarray, crowd: CrowdLabels, strength: float = STRENGTH, rounds: int = ROUNDS) -> np.ndarray:

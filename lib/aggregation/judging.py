@@ -12,16 +12,12 @@ everybody was misled, it may have been right against them, or wrong along with t
 errors than this allows for, the intervals are still too narrow (``tests/benchmarks/own_data_real.py``).
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from lib.aggregation import fusion
 from lib.aggregation.confusion import rows_to_one
 from lib.aggregation.fusion import Estimate
 from lib.crowd.labels import CrowdLabels
-
-__all__ = ["accuracies", "accuracy_grid", "likelihoods"]
 
 GRID = 400  # values of an accuracy
 BINS = 200  # of the support of a label

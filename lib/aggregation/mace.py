@@ -9,8 +9,6 @@ several random starts the one with the highest likelihood in its last E-step is 
 Reference: Hovy, Berg-Kirkpatrick, Vaswani, Hovy, *Learning Whom to Trust with MACE*, NAACL 2013.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,8 +18,6 @@ from scipy.special import digamma, logsumexp
 from lib.aggregation.confusion import rows_to_one
 from lib.aggregation.em_steps import check_memory
 from lib.crowd.labels import CrowdLabels
-
-__all__ = ["Mace", "mace"]
 
 COMPETENCE_PRIOR = 0.5  # Beta pseudo-count of spamming, and of knowing
 START_NOISE = 0.5  # random starts: 1 + noise * uniform, normalized
@@ -54,13 +50,7 @@ class Mace:
         return spam
 
 
-def mace(
-    crowd: CrowdLabels,
-    iterations: int = 50,
-    restarts: int = 10,
-    strategy_prior: float = 10.0,
-    seed: int = 0,
-) -> Mace:
+def mace(crowd: CrowdLabels, iterations: int = 50, restarts: int = 10, strategy_prior: float = 10.0, seed: int = 0) -> Mace:
     """Fit MACE by variational EM; classes are equally likely before the labels are seen.
 
     Args:

@@ -8,18 +8,11 @@ A constant can be moved from the true ratings to all biases without changing wha
 *ratings* is taken to be zero here and wherever biases are reported: what the crowd has in common is not held against anybody.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
 
 from lib.crowd.labels import CrowdRatings
-
-__all__ = [
-    "Annotators", "centered", "e_step", "log_likelihood", "m_step", "mean_rating", "true_bias",
-    "weights",
-]  # fmt: skip
 
 SMALLEST = 1e-8  # of a variance, so that annotators who never differ do not get all the weight there is
 

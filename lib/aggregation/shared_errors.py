@@ -17,8 +17,6 @@ Where one number is needed, it is half of ``e``; intervals of accuracies take ev
 known replace the assumption by a measurement.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,8 +27,6 @@ from scipy.stats import beta
 from lib.aggregation import fusion
 from lib.aggregation.fusion import Estimate
 from lib.crowd.labels import CrowdLabels
-
-__all__ = ["SharedErrors", "allowance", "detect", "discounted", "pattern_log_probability", "wrong_labels"]
 
 CRITICAL = 3.0  # log-likelihood gained by two parameters; chance gives more in one crowd of twenty
 ITEMS_AT_MOST = 20_000  # looked at by the test

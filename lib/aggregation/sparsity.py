@@ -4,8 +4,6 @@ A confusion matrix counted from a handful of labels is mostly luck. So any diffe
 against a crowd of the same shape in which there is none (:func:`interchangeable`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -18,17 +16,8 @@ from lib.aggregation.confusion import rows_to_one
 from lib.crowd.labels import CrowdLabels
 from lib.simulation import drawing
 
-__all__ = [
-    "ESTIMATES",
-    "accuracy_spread",
-    "confusion_distances",
-    "explained_by_groups",
-    "held_out_loss",
-    "interchangeable",
-    "similar_together",
-]
-
 ESTIMATES = ("own", "crowd", "both")
+SPARE = 20  # labels of an annotator to be scored on, at least
 _UNIFORM = 1.0  # labels per row that an annotator's own matrix starts from, spread equally over all classes
 
 
@@ -101,14 +90,12 @@ def accuracy_spread(crowd: CrowdLabels, y: np.ndarray) -> float:
     return float((sums**2 - squares).sum() / (n * (n - 1)).sum())
 
 
-def held_out_loss(
-    crowd: CrowdLabels, y: np.ndarray, sizes: Sequence[int], seed: int, strength: float = 5.0, spare: int = 20
-) -> pd.DataFrame:
+def held_out_loss(crowd: CrowdLabels, y: np.ndarray, sizes: Sequence[int], seed: int, strength: float = 5.0) -> pd.DataFrame:
     """How well a confusion matrix made of an annotator's first labels predicts the others, by true classes ``y`` ``[items]``.
 
     Three matrices, of as many labels as ``sizes`` say: the annotator's own counts; the average of all other annotators; and
     both, the own counts added to ``strength`` labels per row of the others' average. Only annotators take part who have enough
-    labels for the largest size, and ``spare`` more to be scored on; so all sizes are of the same annotators.
+    labels for the largest size, and 20 more to be scored on; so all sizes are of the same annotators.
 
     Returns:
         One line per size and estimate: columns ``n_labels``, ``estimate`` (one of :data:`ESTIMATES`), ``loss`` (mean surprise
@@ -119,9 +106,9 @@ def held_out_loss(
     """
     total = crowd.confusion_counts(y)
     first, most = sorted(sizes), crowd.labels_per_annotator.max(initial=0)
-    if most < first[-1] + spare:
-        raise ValueError(f"nobody has {first[-1]} labels and {spare} to spare; the most anybody has is {most}")
-    enough = crowd.labels_per_annotator >= first[-1] + spare
+    if most < first[-1] + SPARE:
+        raise ValueError(f"nobody has {first[-1]} labels and {SPARE} to spare; the most anybody has is {most}")
+    enough = crowd.labels_per_annotator >= first[-1] + SPARE
     place = _random_places(crowd, seed)
     others = rows_to_one(total.sum(axis=0) - total + _UNIFORM / crowd.n_classes)
     scored = enough[crowd.annotator] & (place >= first[-1])
@@ -137,9 +124,6 @@ def held_out_loss(
 
 def _random_places(crowd: CrowdLabels, seed: int) -> np.ndarray:
     """``[labels]`` the place 0, 1, ... of each label among those of its annotator, in random order."""
-    order = np.random.default_rng(seed).permutation(len(crowd))
-    order = order[np.argsort(crowd.annotator[order], kind="stable")]
-    start = np.cumsum(crowd.labels_per_annotator) - crowd.labels_per_annotator
-    place = np.empty(len(crowd), dtype=np.int64)
-    place[order] = np.arange(len(crowd)) - start[crowd.annotator[order]]
+    order, place = np.random.default_rng(seed).permutation(len(crowd)), np.empty(len(crowd), dtype=np.int64)
+    place[order] = pd.Series(order).groupby(crowd.annotator[order]).cumcount()
     return place

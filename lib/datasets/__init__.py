@@ -8,7 +8,6 @@ in :data:`CATALOGUE`, and its test. A data set's module is imported when the dat
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ import torch
 from lib.datasets import download
 from lib.datasets.download import DataUnavailable
 from lib.datasets.kinds import CrowdData, CrowdDataset
-from lib.registry import Registry, unknown
+from lib.registry import Registry, check_options, options_of
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,7 @@ def register(
     """
 
     def decorate(loader: Callable[..., dict[str, Any]]):
-        options = {key: parameter.default for key, parameter in inspect.signature(loader).parameters.items()}
-        _registry.add(name, Info(name, title, tuple(files), revision, options, loader, kind, ensure))
+        _registry.add(name, Info(name, title, tuple(files), revision, options_of(loader, first=0), loader, kind, ensure))
         return loader
 
     return decorate
@@ -144,7 +142,6 @@ def load(name: str, validation: float = 0.0, seed: int = 0, **options) -> CrowdD
     """A data set by name. The same call gives the same data.
 
     Args:
-        name: one of :func:`names`.
         validation: share of the training items to move to ``x_valid``, ``y_valid``, with as even a share of each true
             class as can be, where there are classes; their crowd labels are dropped. Features are made (standardized,
             TF-IDF) before, from all of them.
@@ -166,9 +163,7 @@ def load(name: str, validation: float = 0.0, seed: int = 0, **options) -> CrowdD
 
 def _options(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     known = {**_shared, **info(name).options}
-    for option in given:
-        if option not in known:
-            raise ValueError(unknown(f"option of data set {name!r}:", option, list(known)))
+    check_options(f"data set {name!r}", given, known)
     return {**known, **given}
 
 

@@ -23,7 +23,7 @@ from lib import paths
 from lib.datasets import cifar10, image_files, image_parts, register
 from lib.datasets.download import DataUnavailable
 from lib.datasets.image_parts import Images
-from lib.storage import cached_arrays
+from lib.storage import cached
 
 CLASS_NAMES = ("cat", "dog")
 CROWD = "crowd-layer-five"
@@ -135,7 +135,8 @@ def load(collection: str = "", crowd_seed: int = 0) -> dict:
     present = digest(place)
     if collection not in ("", present):
         raise ValueError(f"the photographs in {VARIABLE} are collection {present}, the run is of {collection}")
-    kept = cached_arrays(paths.cache() / "decoded", f"dogs_vs_cats_{present}_{SIDE}", lambda: _decoded(photographs(place)))
+    path = paths.cache() / "decoded" / f"dogs_vs_cats_{present}_{SIDE}.npz"
+    kept = cached(path, lambda: _decoded(photographs(place)))
     whole = Images(kept["images"], kept["labels"].astype(np.int64))
     half = np.concatenate([np.flatnonzero(whole.y == k)[::2] for k in range(len(CLASS_NAMES))])
     train, test = whole.take(np.sort(half)), whole.take(np.setdiff1d(np.arange(len(whole)), half))

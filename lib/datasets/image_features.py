@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lib import paths
-from lib.storage import cached_array
+from lib.storage import cached
 
 NAME = "efficientnet-lite0"
 DIMENSION = 1280
@@ -124,8 +124,8 @@ def features(x: np.ndarray) -> np.ndarray:
         return np.zeros((0, DIMENSION), dtype=np.float32)
     content = hashlib.sha256(repr((NAME, SHA256, SIDE, x.shape)).encode())
     content.update(np.ascontiguousarray(x))
-    folder = paths.cache() / "features"
-    return cached_array(folder, content.hexdigest()[:16], lambda: _compute(x)).astype(np.float32)
+    path = paths.cache() / "features" / f"{content.hexdigest()[:16]}.npy"
+    return cached(path, lambda: _compute(x)).astype(np.float32)
 
 
 def _compute(x: np.ndarray) -> np.ndarray:

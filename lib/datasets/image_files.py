@@ -26,7 +26,7 @@ import numpy as np
 from lib import paths
 from lib.datasets import download
 from lib.datasets.download import DataUnavailable
-from lib.storage import cached_arrays
+from lib.storage import cached
 
 Arrays = tuple[np.ndarray, np.ndarray]  # images and labels, as in a piece
 _KEPT = 12  # pieces held in memory, so that data sets which differ in their crowd alone are read once
@@ -119,7 +119,7 @@ def _read(piece: Piece, path: Path) -> Arrays:
     def right(kept: dict[str, np.ndarray]) -> bool:  # a piece that was handed over
         return _digest(kept["images"], kept["labels"]) == piece.sha256
 
-    kept = cached_arrays(path.parent, path.stem, make, right)
+    kept = cached(path, make, right)
     for array in kept.values():
         array.flags.writeable = False
     return kept["images"], kept["labels"]

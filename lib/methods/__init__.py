@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lib.registry import unknown
+from lib.registry import check_options, options_of, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,8 +55,9 @@ class Entry:
     @property
     def options(self) -> dict[str, Any]:
         """The constructor's options with their defaults."""
-        parameters = list(inspect.signature(self.make()).parameters.values())[2:]
-        return {p.name: p.default for p in parameters if p.name != "truth"} | dict(self.preset)
+        options = options_of(self.make(), first=2) | dict(self.preset)
+        options.pop("truth", None)
+        return options
 
 
 # Paper and family of methods with several lines.
@@ -114,14 +115,10 @@ def info(name: str) -> Entry:
 
 
 def build(name: str, backbone: MakeBackbone, crowd: Triples, truth: Tensor | None = None, **options) -> Method:
-    """A method, ready for :func:`lib.training.loop.fit`; weights come from torch's global generator.
+    """One of :func:`names`, ready for :func:`lib.training.loop.fit`; weights come from torch's global generator.
 
-    Args:
-        name: one of :func:`names`.
-        backbone: makes a fresh backbone at each call.
-        crowd: the labels to learn from.
-        truth: ``[items]``, needed by the upper bounds ``true-labels`` and ``true-ratings`` and given to no other method.
-        options: the method's own.
+    ``backbone`` makes a fresh backbone at each call, ``options`` are the method's own. The ``truth`` ``[items]`` is needed by
+    the upper bounds ``true-labels`` and ``true-ratings`` and given to no other method.
 
     Raises:
         ValueError: unknown name, an option that the method does not have or a value outside its range, a crowd that does
@@ -129,10 +126,8 @@ def build(name: str, backbone: MakeBackbone, crowd: Triples, truth: Tensor | Non
         MemoryError: annotators' matrices that this machine cannot train; names the bytes.
     """
     entry = info(name)
-    make, known = entry.make(), entry.options
-    wrong = [option for option in options if option not in known]
-    if wrong:
-        raise ValueError(f"method {name!r} has no option {wrong[0]!r}; it has: {', '.join(known) or 'none'}")
+    make = entry.make()
+    check_options(f"method {name!r}", options, entry.options)
     if make.task != crowd.task:
         raise ValueError(f"method {name!r} is for {make.task}, the crowd was asked for {crowd.task}: {crowd!r}")
     if len(crowd) == 0:

@@ -37,10 +37,6 @@ def check_trainable(crowd: Triples) -> None:
 class Method(nn.Module):
     """A way to train a backbone from crowd labels.
 
-    Args:
-        backbone: makes the network; most methods need one.
-        crowd: the labels that it will be trained on.
-
     Attributes:
         task: what the method learns, see :attr:`lib.crowd.triples.Triples.task`.
         warmup_epochs: epochs at the start that do not count when the best or a validation-selected epoch is sought.

@@ -36,7 +36,7 @@ from lib.methods.base import MakeBackbone
 from lib.methods.crowd_layer import CrowdLayer
 from lib.methods.ensemble import Ensemble
 from lib.networks.predict import as_numpy
-from lib.registry import choice
+from lib.registry import choice, within
 
 PAPER_GROUPS = 30
 EPSILON = 1e-5  # inside the logarithm of the loss
@@ -134,7 +134,6 @@ def select_confident(
 
     Args:
         log_prob: ``[items, classes]`` of a network.
-        crowd: the labels.
         per_class: items to take of each class, fewer where there are fewer.
         distinct: an item once per class. Otherwise once for each annotator who said so, as in the released code: repeats
             stand in for other items and favor those that annotators agree on.
@@ -202,10 +201,10 @@ class CCC(Ensemble):
         if not 1 <= n_groups <= crowd.n_annotators:
             raise ValueError(f"groups must lie in 1 .. {crowd.n_annotators}, the number of annotators, found {groups}")
         choice("gradient", gradient, meta_gradient.MODES)
-        limits = {"per_class": (per_class, 1), "rate": (rate, 0), "warmup": (warmup, 0), "meta_batch": (meta_batch, 2)}
-        for name, (value, least) in limits.items():
-            if not value >= least:
-                raise ValueError(f"{name} must be at least {least}, found {value}")
+        within("per_class", per_class, 1)
+        within("rate", rate, 0)
+        within("warmup", warmup, 0)
+        within("meta_batch", meta_batch, 2)
         super().__init__(backbone, crowd, base="crowdlayer-mw")
         self.n_groups, self.per_class, self.rate, self.warmup_epochs = n_groups, per_class, rate, warmup
         self.meta_batch, self.gradient, self.coupled = meta_batch, gradient, coupled

@@ -23,13 +23,9 @@ class Ensemble(Method):
     Args:
         base: the method of every member.
         base_options: the members' options; None for the method's own defaults.
-
-    Attributes:
-        size: number of members: two, as CCC has.
-        members: the methods.
     """
 
-    size: int = 2
+    size: int = 2  # members, as CCC has
 
     def __init__(
         self, backbone: MakeBackbone, crowd: CrowdLabels, base: str = "crowdlayer-mw", base_options: dict | None = None

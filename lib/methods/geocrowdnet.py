@@ -19,7 +19,7 @@ from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
 from lib.losses.crowd import annotator_volume, classifier_volume, coupled_cross_entropy, log_rows
 from lib.methods.base import MakeBackbone, Method, matrices
-from lib.registry import choice
+from lib.registry import choice, within
 
 PENALTIES = ("none", "F", "W")
 STARTS = {"identity": (1.0, 0.0), "6I-5": (1.0, -5.0)}  # logits on and off the diagonal
@@ -38,8 +38,7 @@ class GeoCrowdNet(Method):
         self, backbone: MakeBackbone, crowd: CrowdLabels, penalty: str = "none", weight: float = 0.01, start: str = "identity"
     ) -> None:
         super().__init__(backbone, crowd)
-        if weight < 0:
-            raise ValueError(f"weight must not be negative, found {weight}")
+        within("weight", weight, 0)
         self.penalty, self.weight = choice("penalty", penalty, PENALTIES), weight
         on, off = STARTS[choice("start", start, STARTS)]
         self.confusion_logits = nn.Parameter(matrices(crowd, on, off))

@@ -82,13 +82,8 @@ class Student(Method):
 class FirstStages:
     """Both stages, ready to be run once. Weights, and which labels are hidden, come from torch's global generator.
 
-    Args:
-        build: makes an untrained teacher for some labels.
-        backbone: makes the students' networks.
-        crowd: all labels.
-        learner: of the students, one of :data:`LEARNERS`.
-        elr_weights: one for each student; of several students the held-out labels choose one.
-        distillation, divergence: of the students' loss, see :class:`lib.losses.distillation.Distillation`.
+    ``build`` makes an untrained teacher for some labels. There is a student for each of the ``elr_weights``, with one of
+    :data:`LEARNERS` and a loss as of :class:`lib.losses.distillation.Distillation`; of several the held-out labels choose one.
     """
 
     def __init__(
@@ -108,12 +103,8 @@ class FirstStages:
         self.distillation, self.divergence = distillation, divergence
 
     def run(self, data: TrainingData, fit: Fitting) -> dict[str, Stage]:
-        """Train ``teacher`` and ``student``.
-
-        Args:
-            data: with all labels. The teacher gets the visible ones; the student visits the labeled items, without labels.
-            fit: as :meth:`lib.methods.base.Method.prepare` gets it.
-        """
+        """Train ``teacher`` and ``student``, given what :meth:`lib.methods.base.Method.prepare` is given. The teacher gets the
+        visible labels; the student visits the labeled items, without labels."""
         part = data.with_crowd(self.visible)
         # The teacher's own first stages must not see the hidden labels either.
         fit_part = functools.partial(fit, data=part)

@@ -76,11 +76,8 @@ def virtual_step(backbone: Backbone, forward: TrainingPass, delta: Tensor, lr: f
     """The parameters that learn, by name, after a plain gradient step, without momentum or decay: no graph. For a wide layer's
     weight it is the change ``-lr * g`` ``[batch, out]``.
 
-    Args:
-        backbone: the network that made ``forward``. It stays as it is, and the logits' graph is kept for the actual step.
-        forward: from :func:`training_pass`.
-        delta: ``[batch, classes]`` gradient of the inner loss for the logits.
-        lr: learning rate of the step.
+    ``delta`` ``[batch, classes]`` is the gradient of the inner loss for the logits of ``forward``, whose graph is kept for the
+    actual step; the backbone stays as it is.
     """
     parameters = {name: p for name, p in backbone.named_parameters() if p.requires_grad}
     sources = [forward.wide[name][1] if name in forward.wide else p for name, p in parameters.items()]
@@ -108,9 +105,8 @@ def look_ahead(
     """The cross-entropy after a virtual step, and how the logits before it move along that loss's gradient.
 
     Args:
-        backbone, forward: as in :func:`virtual_step`. Batch normalization works in the backbone's present mode, and its
+        backbone, forward, moved: of :func:`virtual_step`. Batch normalization works in the backbone's present mode, and its
             running statistics stay as they are.
-        moved: from :func:`virtual_step`.
         x, label: ``[meta items, ...]`` inputs and ``[meta items]`` int64 classes.
         mode: ``full``, through all parameters; or ``head``, as if only the last linear layer's step depended on ``v``.
 

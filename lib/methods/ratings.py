@@ -20,13 +20,8 @@ from lib.methods.base import MakeBackbone, Method
 
 
 class RatingMethod(Method):
-    """A network that predicts a number.
-
-    Args:
-        backbone: makes a network with one output.
-        crowd: the ratings.
-        center, scale: the network learns ``(rating - center) / scale``; None: mean and standard deviation of the ratings.
-    """
+    """A network with one output, which learns ``(rating - center) / scale``: None for mean and standard deviation of the
+    ratings."""
 
     task: ClassVar[str] = "regression"
 

@@ -18,6 +18,7 @@ from lib.datasets.batches import TrainingData
 from lib.methods.base import MakeBackbone
 from lib.methods.ratings import MeanRating
 from lib.networks.predict import as_numpy
+from lib.registry import within
 
 
 class RatingsEM(MeanRating):
@@ -37,8 +38,7 @@ class RatingsEM(MeanRating):
         center: float | None = None,
         scale: float | None = None,
     ) -> None:
-        if not prior >= 0:
-            raise ValueError(f"prior must be at least 0, found {prior!r}")
+        within("prior", prior, 0)
         super().__init__(backbone, crowd, center, scale)
         self.prior = prior
         # As the last round left them.

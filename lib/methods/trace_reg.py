@@ -15,6 +15,7 @@ from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch
 from lib.losses.crowd import LARGE, coupled_cross_entropy, mean_trace
 from lib.methods.base import MakeBackbone, Method, matrices
+from lib.registry import within
 
 
 class TraceRegularization(Method):
@@ -26,8 +27,7 @@ class TraceRegularization(Method):
 
     def __init__(self, backbone: MakeBackbone, crowd: CrowdLabels, weight: float = 0.01) -> None:
         super().__init__(backbone, crowd)
-        if weight < 0:
-            raise ValueError(f"weight must not be negative, found {weight}")
+        within("weight", weight, 0)
         self.weight = weight
         self.rho = nn.Parameter(matrices(crowd, on=1.0, off=-5.0))
 

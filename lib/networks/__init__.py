@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lib.registry import Registry
+from lib.registry import Registry, check_options, options_of
 
 # The module of each; a new network is a file, a line here, and its test.
 CATALOGUE = {
@@ -32,10 +31,7 @@ _registry: Registry[Callable[..., Backbone]] = Registry("backbone", __name__, CA
 class Backbone(nn.Module):
     """A trunk and a linear head, kept apart because several crowd methods attach to the features.
 
-    Args:
-        trunk: ``[batch, ...]`` inputs to ``[batch, n_features]`` features.
-        n_features: width of the features.
-        n_classes: number of classes.
+    The trunk takes ``[batch, ...]`` inputs to ``[batch, n_features]`` features.
 
     Attributes:
         x_shape: shape of one input, set by :func:`build`.
@@ -107,8 +103,7 @@ def names() -> list[str]:
 
 def defaults(name: str) -> dict[str, Any]:
     """A backbone's options with their defaults. Raises ValueError for an unknown one."""
-    parameters = list(inspect.signature(_registry.get(name)).parameters.values())[2:]
-    return {parameter.name: parameter.default for parameter in parameters}
+    return options_of(_registry.get(name), first=2)
 
 
 def build(
@@ -118,23 +113,15 @@ def build(
     normalize: tuple[Sequence[float], Sequence[float]] | None = None,
     **options,
 ) -> Backbone:
-    """A fresh backbone; its weights come from torch's global generator.
+    """A fresh backbone for inputs of a shape, without the batch axis; its weights come from torch's global generator.
 
-    Args:
-        name: one of :func:`names`.
-        x_shape: shape of one input, without the batch axis.
-        n_classes: number of classes.
-        normalize: mean and standard deviation of each channel, for inputs that are images as bytes.
-        options: the backbone's own.
+    ``normalize`` is the mean and standard deviation of each channel, for inputs that are images as bytes.
 
     Raises:
         ValueError: unknown name, an option that the backbone does not have, or inputs that it cannot take.
     """
-    make, known = _registry.get(name), defaults(name)
-    wrong = [option for option in options if option not in known]
-    if wrong:
-        raise ValueError(f"backbone {name!r} has no option {wrong[0]!r}; it has: {', '.join(known) or 'none'}")
-    backbone = make(tuple(x_shape), n_classes, **options)
+    check_options(f"backbone {name!r}", options, defaults(name))
+    backbone = _registry.get(name)(tuple(x_shape), n_classes, **options)
     backbone.x_shape = tuple(x_shape)
     if normalize is not None:
         backbone.normalize_bytes(*normalize)

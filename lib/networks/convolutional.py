@@ -11,45 +11,31 @@ from lib.networks import Backbone, image_shape, register
 def lenet(x_shape: tuple[int, ...], n_classes: int) -> Backbone:
     """LeNet-5 with ReLU and max pooling: GeoCrowdNet's MNIST network. Two convolutions of 6 and 16 channels, layers of 120
     and 84 units; the first convolution keeps the size of 28 x 28 images."""
-    channels, *size = image_shape("lenet", x_shape, least=12)
-    height, width = ((side // 2 - 4) // 2 for side in size)
-    trunk = nn.Sequential(
-        nn.Conv2d(channels, 6, 5, padding=2),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(6, 16, 5),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(16 * height * width, 120),
-        nn.ReLU(),
-        nn.Linear(120, 84),
-        nn.ReLU(),
-    )
-    return Backbone(trunk, 84, n_classes)
+    return _lenet("lenet", x_shape, n_classes, channels=(6, 16), widths=(120, 84), norm=False)
 
 
 @register("lenet-bn")
 def lenet_bn(x_shape: tuple[int, ...], n_classes: int) -> Backbone:
     """A LeNet that can memorize tens of thousands of labels on a processor: convolutions of 32 and 64 channels and a layer of
     512 units, batch normalization after each. The first convolution keeps the size of the image."""
-    channels, *size = image_shape("lenet-bn", x_shape, least=12)
-    height, width = ((side // 2 - 4) // 2 for side in size)
-    trunk = nn.Sequential(
-        nn.Conv2d(channels, 32, 5, padding=2),
-        nn.BatchNorm2d(32),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(32, 64, 5),
-        nn.BatchNorm2d(64),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(64 * height * width, 512),
-        nn.BatchNorm1d(512),
-        nn.ReLU(),
-    )
-    return Backbone(trunk, 512, n_classes)
+    return _lenet("lenet-bn", x_shape, n_classes, channels=(32, 64), widths=(512,), norm=True)
+
+
+def _lenet(
+    name: str, x_shape: tuple[int, ...], n_classes: int, channels: tuple[int, int], widths: tuple[int, ...], norm: bool
+) -> Backbone:
+    before, *sides = image_shape(name, x_shape, least=12)
+    parts: list[nn.Module] = []
+    for after, padding in zip(channels, (2, 0), strict=True):
+        parts += [nn.Conv2d(before, after, 5, padding=padding), *([nn.BatchNorm2d(after)] if norm else [])]
+        parts += [nn.ReLU(), nn.MaxPool2d(2)]
+        before, sides = after, [(side + 2 * padding - 4) // 2 for side in sides]
+    parts.append(nn.Flatten())
+    before *= sides[0] * sides[1]
+    for width in widths:
+        parts += [nn.Linear(before, width), *([nn.BatchNorm1d(width)] if norm else []), nn.ReLU()]
+        before = width
+    return Backbone(nn.Sequential(*parts), before, n_classes)
 
 
 @register("dogs-vs-cats")

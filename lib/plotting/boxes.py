@@ -1,7 +1,5 @@
 """What pictures of models are made of: a canvas in inches, words, boxes, arrows and matrices as grids."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -13,8 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
 from lib.plotting.style import in_style
-
-__all__ = ["INK", "SMALL", "arrow", "box", "brace", "canvas", "grid", "light", "write"]
 
 INK = "#222222"
 SMALL = 12  # points, the least that can be read at half size

@@ -9,8 +9,6 @@ methods, data sets, cases and metrics. Shares are drawn in percent. Lines over r
 ± std as a band or as bars. A ValueError says what a table lacks.
 """
 
-from __future__ import annotations
-
 import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -272,7 +270,7 @@ def curves(
             axis.set_xlabel("epoch")
         panels[0][0].set_ylabel(ylabel or metric_title(metric, titles))
         _head(fig, panels, title)
-        legend_of_methods(fig, data, "method", titles, "band")
+        legend_of_methods(fig, data, "method", "band", titles)
     return fig, data
 
 
@@ -320,7 +318,7 @@ def lines_over_runs(axis: Axes, runs: pd.DataFrame, x: str, y: str, hue: str, sp
     axis.set(xlabel="", ylabel="")
 
 
-def legend_of_methods(fig: Figure, data: pd.DataFrame, hue: str, titles: Titles, spread: str) -> None:
+def legend_of_methods(fig: Figure, data: pd.DataFrame, hue: str, spread: str, titles: Titles = None) -> None:
     """One legend to the right, each name once."""
     handles = []
     for name in data[hue].unique().astype(str):

@@ -1,7 +1,5 @@
 """Figures of a crowd at work: images with what was said of them, and annotators with their accuracies."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -12,8 +10,6 @@ from matplotlib.lines import Line2D
 
 from lib.crowd.labels import CrowdLabels
 from lib.plotting.style import BLUE, GRAY, GREEN, ORANGE, PAPER, PURPLE, RED, in_style
-
-__all__ = ["accuracies", "disagreement", "funnels"]
 
 # Shapes tell groups apart where colors do not.
 LOOKS = [(BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (RED, "D"), (PURPLE, "v"), (GRAY, "P")]
@@ -28,20 +24,18 @@ def disagreement(
     y: np.ndarray | None,
     names: Sequence[str] | None = None,
     title: str = "",
-    columns: int = 4,
 ) -> tuple[Figure, pd.DataFrame]:
     """Some images, above each what was said of it, and by whom.
 
     ``images`` are ``[items, height, width]`` gray values, ``items`` those to show, ``y`` ``[items]`` true classes, shown
-    beneath; None covers them, for a class to guess. ``names`` of the annotators are by default the crowd's, else their numbers;
-    ``columns`` images stand side by side. Returns the figure and columns item, true_class (empty where covered), annotator,
-    label. Raises ValueError without items.
+    beneath; None covers them, for a class to guess. ``names`` of the annotators are by default the crowd's, else their numbers.
+    Returns the figure and columns item, true_class (empty where covered), annotator, label. Raises ValueError without items.
     """
     if len(items) == 0:
         raise ValueError("there is nothing to show: no items were given")
     names = names if names is not None else crowd.annotator_names or range(crowd.n_annotators)
     classes = crowd.class_names or range(crowd.n_classes)
-    columns, lines = min(columns, len(items)), []
+    columns, lines = min(4, len(items)), []
     rows = -(-len(items) // columns)
     with in_style():
         fig, axes = plt.subplots(rows, columns, figsize=(1.9 * columns, 2.75 * rows), squeeze=False)
@@ -111,15 +105,15 @@ def accuracies(
     return fig, drawn
 
 
-def funnels(crowds: Mapping[str, tuple[CrowdLabels, np.ndarray]], columns: int = 2) -> tuple[Figure, pd.DataFrame]:
+def funnels(crowds: Mapping[str, tuple[CrowdLabels, np.ndarray]]) -> tuple[Figure, pd.DataFrame]:
     """Each annotator's accuracy against the number of labels, in the funnel that would hold 95 % of them if all were alike.
 
-    ``crowds`` has labels and ``[items]`` true classes by title, ``columns`` panels side by side. Returns the figure and columns
-    crowd, annotator, n_labels, accuracy, crowd_accuracy, inside (the funnel); annotators without labels are left out.
+    ``crowds`` has labels and ``[items]`` true classes by title, two side by side. Returns the figure and columns crowd,
+    annotator, n_labels, accuracy, crowd_accuracy, inside (the funnel); annotators without labels are left out.
     """
-    lines, parts = -(-len(crowds) // columns), []
+    lines, parts = -(-len(crowds) // 2), []
     with in_style():
-        fig, axes = plt.subplots(lines, columns, figsize=(4.8 * columns, 3.5 * lines), dpi=100, sharey=True, squeeze=False)
+        fig, axes = plt.subplots(lines, 2, figsize=(9.6, 3.5 * lines), dpi=100, sharey=True, squeeze=False)
         for axis in axes.flat[len(crowds) :]:
             axis.set_axis_off()
         for axis, (title, (crowd, y)) in zip(axes.flat, crowds.items(), strict=False):

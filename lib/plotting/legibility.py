@@ -3,15 +3,11 @@
 :func:`lib.plotting.style.save` refuses a figure that has some, so none is committed.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
-
-__all__ = ["faults"]
 
 SLACK = 1.5  # pixels: extents hold a little air above small letters
 

@@ -1,7 +1,5 @@
 """Figures of matrices, class probabilities and ranks. As in :mod:`lib.plotting.charts`, each comes with the numbers in it."""
 
-from __future__ import annotations
-
 import math
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
@@ -17,8 +15,6 @@ from lib.aggregation.sparsity import similar_together
 from lib.plotting.style import BLUE, GRAY, GREEN, PAPER, RED, color, in_style, marker
 from lib.results.ranking import Ranks
 from lib.results.tables import method_title
-
-__all__ = ["confusions", "critical_difference", "distance_maps", "heat", "simplex"]
 
 
 def confusions(
@@ -120,22 +116,20 @@ def distance_maps(
     limits: Mapping[str, tuple[float, float]] | None = None,
     n_labels: Mapping[str, np.ndarray] | None = None,
     ordered: bool = False,
-    columns: int = 2,
 ) -> tuple[Figure, pd.DataFrame]:
-    """Distances between annotators as maps from blue (near) to red (far).
+    """Distances between annotators as maps from blue (near) to red (far), two side by side.
 
     ``panels`` has distances ``[annotators, annotators]`` and the annotators' numbers by title; ``limits`` where the colors end,
     by default at the 10th and 90th percentile of the panel, as in CCC's Figure 3; ``n_labels`` ``[annotators]`` numbers of
-    labels, drawn as a curve above the map. ``ordered`` puts similar annotators together; ``columns`` panels stand side by side.
-    Returns the figure and columns panel, annotator, other, distance (each pair once), place (of the annotator in the map).
+    labels, drawn as a curve above the map. ``ordered`` puts similar annotators together. Returns the figure and columns panel,
+    annotator, other, distance (each pair once), place (of the annotator in the map).
     """
-    curves = n_labels is not None
-    lines, parts = -(-len(panels) // columns), []
+    curves, lines, parts = n_labels is not None, -(-len(panels) // 2), []
     with in_style():
-        size = (4.0 * columns, (3.5 + 1.1 * curves) * lines)
         shares = ([1, 4] if curves else [1]) * lines
-        fig, axes = plt.subplots(len(shares), columns, figsize=size, dpi=96, height_ratios=shares, squeeze=False)
-        blocks = axes.reshape(lines, -1, columns).swapaxes(1, 2).reshape(lines * columns, -1)  # of a panel: (curve and) map
+        size = (8.0, (3.5 + 1.1 * curves) * lines)
+        fig, axes = plt.subplots(len(shares), 2, figsize=size, dpi=96, height_ratios=shares, squeeze=False)
+        blocks = axes.reshape(lines, -1, 2).swapaxes(1, 2).reshape(2 * lines, -1)  # of a panel: (curve and) map
         for (title, (distances, annotators)), block in zip(panels.items(), blocks, strict=False):
             order = similar_together(distances) if ordered else np.arange(len(distances))
             low, high = limits[title] if limits else np.percentile(distances, [10, 90])
@@ -152,11 +146,10 @@ def distance_maps(
     return fig, pd.concat(parts, ignore_index=True)
 
 
-def critical_difference(ranks: Ranks, titles: Mapping[str, str] | None = None) -> tuple[Figure, pd.DataFrame]:
+def critical_difference(ranks: Ranks) -> tuple[Figure, pd.DataFrame]:
     """Average ranks as dots, the best on top, a faint dot a crowd; the shaded methods do not differ from the best.
 
-    ``ranks`` are from ``ranking.ranks``; ``titles`` has other titles for methods. Returns the figure and columns method,
-    average_rank, n_blocks, critical_difference.
+    ``ranks`` are from ``ranking.ranks``. Returns the figure and columns method, average_rank, n_blocks, critical_difference.
     """
     average, n = ranks.average, len(ranks.average)
     crowds = [name for name in ("dataset", "case") if name in ranks.blocks.index.names]
@@ -169,7 +162,7 @@ def critical_difference(ranks: Ranks, titles: Mapping[str, str] | None = None) -
             if len(apart) > 1:
                 axis.plot(apart[method], [place] * len(apart), "o", color=color(method), alpha=0.3, ms=5, lw=0)
             axis.plot(rank, place, marker=marker(method), color=color(method), ms=8)
-        axis.set_yticks(range(n), [f"{method_title(name, titles)}  {rank:.1f}" for name, rank in average.items()])
+        axis.set_yticks(range(n), [f"{method_title(name)}  {rank:.1f}" for name, rank in average.items()])
         axis.set(ylim=(n - 0.4, -0.6), xlim=(0.5, n + 0.5), ylabel="method, average rank")
         axis.set_xticks(range(1, n + 1, math.ceil(n / 14)))  # numbers that do not touch
         fig.supxlabel(  # of the whole figure, which is wider than the axis

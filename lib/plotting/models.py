@@ -7,8 +7,6 @@ from the lower left corner, so type has the same size in all of them. Matrices a
 larger, with the true class from top to bottom and the label from left to right.
 """
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Mapping, Sequence
 
@@ -22,9 +20,6 @@ from lib.crowd.labels import CrowdLabels
 from lib.plotting.boxes import INK, SMALL, arrow, box, brace, canvas, grid, light, write
 from lib.plotting.style import BLUE, GRAY, GREEN, ORANGE, PURPLE, RED, color
 from lib.results.tables import method_title
-
-__all__ = ["ccc", "ccem", "crowd_layer", "dawid_skene", "dl_em", "field", "kd_crowd", "tagged_sentence"]
-
 
 CAREFUL = np.array([[0.9, 0.05, 0.05], [0.05, 0.9, 0.05], [0.05, 0.05, 0.9]])
 CONFUSES = np.array([[0.9, 0.05, 0.05], [0.05, 0.45, 0.5], [0.05, 0.5, 0.45]])

@@ -1,7 +1,5 @@
 """Errors against a size, over runs, on axes that may be logarithmic; each figure with its numbers as in the charts."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -14,8 +12,6 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from lib.plotting.charts import Titles, check_columns, factor_of, legend_of_methods, lines_over_runs, over_seeds
 from lib.plotting.style import in_style
 from lib.results.tables import is_share
-
-__all__ = ["error_grid", "error_lines"]
 
 
 def error_lines(
@@ -38,7 +34,7 @@ def error_lines(
         lines_over_runs(axis, frame, x, y, "method", "bars")
         _scale(axis, np.sort(data[x].unique()), "xy")
         axis.set(xlabel=xlabel, ylabel=ylabel)
-        legend_of_methods(fig, data, "method", titles, "bar")
+        legend_of_methods(fig, data, "method", "bar", titles)
     return fig, data
 
 
@@ -52,7 +48,6 @@ def error_grid(
     xlabel: str,
     title: str = "",
     log: str = "",
-    titles: Titles = None,
 ) -> tuple[Figure, pd.DataFrame]:
     """Errors against a size, mean and error bar over seeds: a panel for each metric, or a row of them.
 
@@ -92,7 +87,7 @@ def error_grid(
                 axis.set_ylim(bottom=0)
         fig.supxlabel(xlabel, fontsize=13)
         fig.suptitle(title, fontsize=14)
-        legend_of_methods(fig, data, hue, titles, "bar")
+        legend_of_methods(fig, data, hue, "bar")
     return fig, data
 
 

@@ -1,7 +1,5 @@
 """The house style of figures, one color a method, and the one door through which figures are saved."""
 
-from __future__ import annotations
-
 import io
 import math
 import re
@@ -16,11 +14,6 @@ from matplotlib.figure import Figure
 from lib import paths
 from lib.plotting.legibility import faults
 from lib.storage import write_atomically
-
-__all__ = [
-    "BLUE", "GRAY", "GREEN", "ORANGE", "PAPER", "PURPLE", "RED", "STYLE", "color", "in_style", "look", "marker", "save",
-    "style",
-]  # fmt: skip
 
 STYLE = {
     "figure.figsize": (8.0, 4.5),  # inches; type is chosen to be read at half this size

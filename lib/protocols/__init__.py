@@ -5,8 +5,6 @@ varied; :data:`GRIDS` names them. Notebooks and the command line both ask here, 
 notebook will look for.
 """
 
-from __future__ import annotations
-
 import importlib
 import re
 from collections.abc import Callable, Iterable, Sequence

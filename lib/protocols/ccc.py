@@ -15,8 +15,6 @@ which every machine has exactly and nothing is trained on. ``fast`` is the paper
 Augmentation would take memorization away, so there is none at any scale.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain

@@ -23,8 +23,6 @@ fifth of the training sentences, with their true classes, since the published te
 kinds of features; those of the pretrained network only where it is installed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 

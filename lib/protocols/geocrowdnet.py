@@ -17,8 +17,6 @@ training part, which nothing is trained on; ``quick`` has an eighth of the steps
 **Real crowds** (23): the settings of :mod:`lib.protocols.real_crowds`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import product

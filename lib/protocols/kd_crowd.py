@@ -12,22 +12,16 @@ chosen by nobody's score.
 simulated crowd of notebook 40 is here with fewer and with more labels an image.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lib.aggregation import held_out_labels
 from lib.aggregation.confusion import confusion_error
+from lib.datasets.kinds import CrowdDataset
 from lib.protocols import keeping, overview, real_crowds, selection
 from lib.runs.config import RunConfig
-
-if TYPE_CHECKING:
-    from lib.datasets.kinds import CrowdDataset
-
 
 # ---------------------------------------------------------------------- 40: with and without
 

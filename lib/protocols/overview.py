@@ -10,8 +10,6 @@ is best on validation labels, which neither training nor the reported score has 
 where a default is a size taken from a larger data set.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 

@@ -7,8 +7,6 @@ penalties are chosen on validation data by :func:`tuning`, and CCC's options by 
 test holds choice and settings together.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 

@@ -1,8 +1,6 @@
 """Choosing settings on validation data, one way for every paper: a score for each value, averaged over seeds; the best value,
 the smallest of equals. Test scores play no part. What was chosen stands in the protocols, and tests hold the two together."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

@@ -10,8 +10,6 @@ cluster was lost; 2: something was asked for that does not exist; 130: interrupt
 terminated. Whatever ended a command, the same command goes on from there.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import shlex
@@ -19,7 +17,6 @@ import shutil
 import sys
 import textwrap
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -91,7 +88,7 @@ def _asked() -> Iterator[None]:
 def _list(options: argparse.Namespace) -> int:
     from lib.results import minutes
 
-    lines, measured = [("notebook", "reproduces", "data", "retrained in", "last verdicts")], minutes.read()
+    lines, measured = [("notebook", "reproduces", "data", "retrained in", "headline claims")], minutes.read()
     for notebook in notebooks.select(options.only):
         took = [f"{line.scale}: {minutes.words(line.minutes)}" for line in measured if line.what == notebook.stem]
         told = (notebook.reproduces, ", ".join(notebook.data), ", ".join(took), _verdicts(notebook))
@@ -103,14 +100,15 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _verdicts(notebook: Notebook) -> str:
+    """Those of its headline claims, one by one: the others are of several origins, and counts never mix origins."""
     path = paths.figures(notebook.stem) / "claims.json"
     try:
-        counts = Counter(claim["verdict"] for claim in json.loads(path.read_text(encoding="utf-8")))
+        claims = json.loads(path.read_text(encoding="utf-8"))
+        return ", ".join(claim["verdict"] for claim in claims if claim["headline"])
     except FileNotFoundError:
         return ""
     except (ValueError, KeyError, TypeError):
         return f"cannot read {path.name}"
-    return ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
 
 
 def _merge(options: argparse.Namespace) -> int:
@@ -144,8 +142,6 @@ def _write_pages() -> list[str]:
     """Each notebook's first cell, then README, RESULTS.md and notebooks/README.md, from the claims that there are now."""
     from lib.results import pages
 
-    if not paths.README.exists() or "<!-- generated:" not in paths.README.read_text(encoding="utf-8"):
-        return []
     with _asked():
         project, changed = pages.Project(), []
         for stem, source in pages.headers(project).items():
@@ -181,7 +177,8 @@ def _pass(options: argparse.Namespace) -> int:
             print(f"Going on with the unfinished pass in {folder} (--fresh begins again)", flush=True)
         done = len(ledger.finished(configs, folder))
         print(f"Scale {scale}, notebooks: {len(grids)}, runs: {len(configs)}, done before: {done}", flush=True)
-        failed = _train(options, configs, folder, deadline, len(configs) - done)
+        with fresh.timed() if fresh else nullcontext():
+            failed = _train(options, configs, folder, deadline, len(configs) - done)
         rows = ledger.finished(configs, folder)
         absent = {stem: len({c.key() for c in grid} & configs.keys() - rows.keys()) for stem, grid in grids.items()}
         late = deadline is not None and time.time() > deadline and not options.runs_only
@@ -194,9 +191,9 @@ def _pass(options: argparse.Namespace) -> int:
             if fresh and not given and not options.scheduler:
                 runs = {stem: {config.key() for config in grids[stem]} for stem in seconds}
                 training = {stem: sum(rows[key]["seconds"] for key in keys) for stem, keys in runs.items()}
+                whole = sum(row["seconds"] for row in rows.values())
                 partly = failed or left or missing or options.only
-                whole = None if partly else sum(row["seconds"] for row in rows.values())
-                _keep_minutes(options, scale, seconds, training, whole)
+                _keep_minutes(options, scale, seconds, training, whole, fresh.seconds, all_of_it=not partly)
         _tell_skipped(missing)
         _tell_left(left, deadline)
         _tell_failed(failed)
@@ -219,19 +216,29 @@ def _prepare(options: argparse.Namespace, scale: str, parameters: Mapping) -> tu
             notebooks.check_parameters(notebook, parameters)
         missing = execution.without_data(chosen)
         able = [notebook for notebook in chosen if notebook.stem not in missing]
-        grids = {n.stem: protocols.grid(n.stem, scale, options.seeds or n.default("seeds")) for n in able}
+        grids = {n.stem: protocols.grid(n.stem, scale, options.seeds or n.defaults.get("seeds")) for n in able}
     return chosen, missing, grids
 
 
-def _keep_minutes(options, scale: str, seconds: dict[str, float], training: dict[str, float], whole: float | None) -> None:
-    """Write down how long the pass's notebooks took, each as if alone, and a pass over all of them, whose runs took ``whole``
-    seconds, each counted once."""
+def _keep_minutes(
+    options,
+    scale: str,
+    seconds: dict[str, float],
+    training: dict[str, float],
+    whole: float,
+    spent: float,
+    all_of_it: bool,
+) -> None:
+    """Write down how long the pass's notebooks took, each as if alone, and with ``all_of_it`` the pass, whose runs took
+    ``whole`` seconds, each counted once, and the clock ``spent``."""
     from lib.results import minutes
     from lib.runs.workers import processors
 
     workers = options.workers or processors()
-    took = {stem: training[stem] / workers + own for stem, own in seconds.items()}
-    took |= {} if whole is None else {minutes.EVERYTHING: (whole + sum(seconds.values())) / workers}
+    # Loading data and making features belong to no run; the runs share that evenly.
+    stretch = max(1.0, spent * workers / whole) if whole else 1.0
+    took = {stem: stretch * training[stem] / workers + own for stem, own in seconds.items()}
+    took |= {minutes.EVERYTHING: (stretch * whole + sum(seconds.values())) / workers} if all_of_it else {}
     if took:
         path = paths.build() / minutes.NAME
         minutes.take_in([minutes.measured(what, scale, spent, workers) for what, spent in took.items()], path)

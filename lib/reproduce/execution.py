@@ -44,7 +44,7 @@ class Pass:
     def __init__(self, about: Mapping[str, object], begin_again: bool = False) -> None:
         name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
         self.folder, self.complete = paths.runs() / "passes" / name, False
-        self._lock, self._use = self.folder.with_suffix(".lock"), ExitStack()
+        self._lock, self._use, self._time = self.folder.with_suffix(".lock"), ExitStack(), self.folder / "seconds.txt"
         with locked(self._lock):
             if begin_again:
                 remove_unused(self.folder)
@@ -53,6 +53,24 @@ class Pass:
 
     def __enter__(self) -> Pass:
         return self
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Add the time spent within to that of the pass; two that share its work at the same time both count."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            with locked(self._lock):
+                write_atomically(self._time, f"{self.seconds + time.monotonic() - began:.1f}\n")
+
+    @property
+    def seconds(self) -> float:
+        """Spent within :meth:`timed` until now, also by commands that were interrupted; what a killed one spent is lost."""
+        try:
+            return float(self._time.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return 0.0
 
     def __exit__(self, *error) -> None:
         with locked(self._lock):

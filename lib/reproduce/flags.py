@@ -1,7 +1,5 @@
 """What can be asked of ``python -m lib.reproduce``: the flags, what their values may be, and which go together."""
 
-from __future__ import annotations
-
 import argparse
 import ast
 import re
@@ -20,7 +18,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m lib.reproduce", description="Run the notebooks again and compare with the reference."
     )
     modes = made.add_argument_group("what to do (default: run the notebooks)").add_mutually_exclusive_group()
-    modes.add_argument("--list", action="store_true", help="list notebooks, what they reproduce, and the last verdicts")
+    modes.add_argument("--list", action="store_true", help="list notebooks, what they reproduce, and how it came out")
     modes.add_argument("--runs-only", action="store_true", help="train the missing runs; needs no papermill")
     modes.add_argument("--in-place", action="store_true", help="make the committed notebooks from reference rows")
     modes.add_argument(
@@ -31,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seeds", nargs="+", type=_natural, metavar="N", help="instead of each notebook's own")
     made.add_argument("--device", help="cpu (default), cuda, cuda:N, mps or auto")
     made.add_argument("--workers", type=_positive, metavar="N", help="processes at once (default: one per processor)")
-    made.add_argument("--budget", type=_seconds, metavar="TIME", help="90s, 9m or 1h: start no run that ends later")
+    made.add_argument("--budget", type=seconds, metavar="TIME", help="90s, 9m or 1h: start no run that ends later")
     made.add_argument("--out", type=Path, metavar="DIR", help="put finished ledger rows there too, for --merge")
     made.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster for the runs: tcp://HOST:8786")
     made.add_argument("--shard", type=_shard, metavar="I/N", help="of the runs the I-th of N parts, for --runs-only")
@@ -53,7 +51,8 @@ def _positive(text: str) -> int:
     return _natural(text, least=1)
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """A flag's time, such as ``90s``, ``9m`` or ``1h``."""
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smh])", text)
     if not match:
         raise argparse.ArgumentTypeError(f"expected a time such as 90s, 9m or 1h, found {text!r}")

@@ -8,8 +8,6 @@ stands in its own metadata under ``companion``, its parameters in the cell tagge
 Finding and inspecting need nothing but Python, so that a machine without papermill can still train the runs.
 """
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import json
@@ -38,24 +36,14 @@ class NotebookFailed(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Parameter:
-    """One line of a parameters cell: ``name: annotation = default  # help``."""
-
-    name: str
-    annotation: str
-    default: object
-    help: str = ""
-
-
-@dataclass(frozen=True)
 class Notebook:
     """What is known about a notebook without running it; ``reproduces`` is the paper's table or figure, empty for none."""
 
     path: Path
-    title: str
     reproduces: str
     data: tuple[str, ...]  # names of the data sets it needs
-    parameters: tuple[Parameter, ...]
+    types: dict[str, str]  # of its parameters, as written there
+    defaults: dict[str, object]
 
     @property
     def stem(self) -> str:
@@ -67,21 +55,12 @@ class Notebook:
         """The digits in front, such as ``10``."""
         return self.stem.split("_")[0]
 
-    def default(self, name: str) -> object:
-        """The default of a parameter; None where the notebook has no such parameter."""
-        return next((parameter.default for parameter in self.parameters if parameter.name == name), None)
-
 
 # ---------------------------------------------------------------------- finding and inspecting
 
 
-def discover() -> list[Notebook]:
-    """Every committed notebook, sorted by name; files that do not start with digits are none of ours. Raises as inspect."""
-    return [inspect(path) for path in sorted(paths.NOTEBOOKS.glob("[0-9]*_*.ipynb"))]
-
-
 def inspect(path: Path) -> Notebook:
-    """Read one notebook's title, metadata and parameters.
+    """Read one notebook's metadata and parameters.
 
     Raises:
         NotebookError: the file is no notebook, or its parameters cell holds something other than literals.
@@ -94,22 +73,24 @@ def inspect(path: Path) -> Notebook:
             raise ValueError(f"cell_type must be one of {', '.join(CELL_TYPES)}")
         if not all(isinstance(name, str) for name in data):
             raise ValueError(f"data must be names, found {data}")
-        words = (line for cell in cells if cell["cell_type"] == "markdown" for line in "".join(cell["source"]).splitlines())
-        title = next((line.removeprefix("# ").strip() for line in words if line.startswith("# ")), path.stem)
-        return Notebook(path, title, companion.get("reproduces") or "", data, tuple(_parameters(cells, path.name)))
+        declared = list(_parameters(cells, path.name))
+        types = {name: annotation for name, annotation, _ in declared}
+        defaults = {name: default for name, _, default in declared}
+        return Notebook(path, companion.get("reproduces") or "", data, types, defaults)
     except NotebookError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise NotebookError(f"{path.name} is no notebook of format 4: {error!r}") from error
 
 
-def select(patterns: Iterable[str] | None) -> list[Notebook]:
-    """The notebooks asked for, by number (``10``) or full name (``10_crowdlayer_labelme``); all of them for None.
+def select(patterns: Iterable[str] | None = None) -> list[Notebook]:
+    """The committed notebooks asked for, by number (``10``) or full name (``10_crowdlayer_labelme``), by default all; sorted by
+    name. Files that do not start with digits are none of ours.
 
     Raises:
-        NotebookError: a pattern that fits no notebook; the message names the closest and lists all.
+        NotebookError: as :func:`inspect`; or a pattern that fits no notebook: the message names the closest and lists all.
     """
-    every = discover()
+    every = [inspect(path) for path in sorted(paths.NOTEBOOKS.glob("[0-9]*_*.ipynb"))]
     if patterns is None:
         return every
     chosen = set()
@@ -128,7 +109,7 @@ def check_parameters(notebook: Notebook, values: Mapping[str, object]) -> None:
     Raises:
         NotebookError: a name that the notebook has not, or a value that does not fit the type declared there.
     """
-    known = {parameter.name: parameter.annotation for parameter in notebook.parameters}
+    known = notebook.types
     for name, value in values.items():
         if name not in known:
             raise NotebookError(f"{notebook.stem}: {unknown('parameter', name, list(known))}")
@@ -142,17 +123,14 @@ def check_parameters(notebook: Notebook, values: Mapping[str, object]) -> None:
 _TYPES = {"str": str, "bool": bool, "int": int, "float": (int, float), "list": (list, tuple)}  # others are not checked
 
 
-def _parameters(cells: list[dict], name: str) -> Iterator[Parameter]:
+def _parameters(cells: list[dict], name: str) -> Iterator[tuple[str, str, object]]:
+    """Name, type and default of each."""
     for cell in cells:
         if cell["cell_type"] == "code" and PARAMETERS_TAG in cell.get("metadata", {}).get("tags", ()):
             source = "".join(cell["source"])
             try:
-                for statement in ast.parse(source).body:
-                    default = ast.literal_eval(statement.value)
-                    # The column counts bytes, so the line is cut as bytes.
-                    rest = source.splitlines()[statement.end_lineno - 1].encode()[statement.end_col_offset :].decode()
-                    words = rest.strip().removeprefix("#").strip()
-                    yield Parameter(ast.unparse(statement.target), ast.unparse(statement.annotation), default, words)
+                for line in ast.parse(source).body:
+                    yield ast.unparse(line.target), ast.unparse(line.annotation), ast.literal_eval(line.value)
             except (SyntaxError, ValueError, AttributeError) as error:
                 # Values are injected after the cell, so anything computed in it would keep its default unnoticed.
                 raise NotebookError(
@@ -204,13 +182,13 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def execute(notebook: Notebook, parameters: Mapping[str, object], output: Path, environment: Mapping[str, str]) -> Path:
+def execute(notebook: Notebook, parameters: Mapping[str, object], output: Path, environment: Mapping[str, str]) -> None:
     """Run a notebook from top to bottom in a fresh kernel, with ``notebooks/`` as its working folder.
 
     Args:
         notebook: what to run; its file is only read.
         parameters: values for its parameters cell, see :func:`check_parameters`.
-        output: the executed copy, written cell by cell and returned; empty after a failure before the first.
+        output: the executed copy, written cell by cell; empty after a failure before the first.
         environment: variables for the kernel beside or instead of those of :func:`kernel_environment`.
 
     Raises:
@@ -237,7 +215,6 @@ def execute(notebook: Notebook, parameters: Mapping[str, object], output: Path, 
         raise NotebookFailed(f"{notebook.stem}: cell In [{error.exec_count}] raised {error.ename}: {error.evalue}") from error
     except Exception as error:  # a kernel that does not start or dies, a full disk
         raise NotebookFailed(f"{notebook.stem}: {type(error).__name__}: {str(error).strip() or 'no message'}") from error
-    return output
 
 
 # ---------------------------------------------------------------------- what a committed notebook looks like

@@ -1,4 +1,4 @@
-"""Whether every number in README, RESULTS.md, ``claims.json`` and a notebook agrees with what it is made from."""
+"""Whether every number in README, RESULTS.md, ``claims.json``, ``table.md`` and a notebook agrees with what it is made from."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import html
 import re
 from collections.abc import Mapping
 
+from lib.results import tables
 from lib.results.claims import recompute
 from lib.results.pages import headers, pages
 from lib.results.project import Project, source_of
@@ -20,11 +21,16 @@ def disagreements(project: Project, rows: Mapping[str, Mapping]) -> list[str]:
     """Where something committed is not what it is made from, one line each; empty when all agree.
 
     A claim is made again from its rows, which are given by key; README, RESULTS.md, notebooks/README.md and the notebooks'
-    first cells from claims and tables; and a notebook must show each of its claims as ``claims.json`` has it.
+    first cells from claims and tables, ``table.md`` from ``table.csv``; and a notebook must show each of its claims as
+    ``claims.json`` has it.
     """
     try:
         found = _wrong_claims(project, rows)
-        for name, made in pages(project).items():
+        made_pages = pages(project)
+        for stem in project.notebooks:
+            if (table := project.table(stem)) is not None:
+                made_pages[f"figures/{stem}/table.md"] = tables.page(table)
+        for name, made in made_pages.items():
             found += _first_difference(name, project.read(name), made)
         for stem, made in headers(project).items():
             there = source_of(project.notebooks[stem]["cells"][0])

@@ -205,8 +205,9 @@ def _placed(terms: tuple) -> tuple[tuple, tuple[str, ...]]:
 
 
 def _held(parts: Sequence[Claim]) -> float:
-    """How many parts hold; NaN where none was run."""
-    return float(sum(part.verdict in HELD for part in parts)) if any(part.ours is not None for part in parts) else math.nan
+    """How many parts hold; NaN where none was run at the scale that it needs, so that nothing reads as "0 of 32"."""
+    judged = any(part.verdict != "not run at paper scale" for part in parts)
+    return float(sum(part.verdict in HELD for part in parts)) if judged else math.nan
 
 
 def _judged(claim: Claim, parts: Sequence[Claim]) -> Claim:
@@ -258,7 +259,9 @@ class ClaimTable:
         first, rest = [c for c in self.claims if c.headline], [c for c in self.claims if not c.headline]
         if not first or not rest:
             return table(self.claims)._repr_html_()
-        summary = f"<summary>{len(rest)} more claim{'s' * (len(rest) > 1)}: {counted(rest)}</summary>"
+        by_origin = {origin: [c for c in rest if c.origin == origin] for origin in ORIGINS}  # counts never mix origins
+        counts = "; ".join(f"{origin}: {counted(own)}" for origin, own in by_origin.items() if own)
+        summary = f"<summary>{len(rest)} more claim{'s' * (len(rest) > 1)} ({counts})</summary>"
         return f"{table(first)._repr_html_()}\n<details>{summary}\n{table(rest)._repr_html_()}\n</details>"
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
 from lib.protocols import SCALES, ccc
-from lib.results.tables import MISSING, Table, method_title
+from lib.results.numbers import MISSING, number
+from lib.results.tables import Table, method_title
 from lib.runs import ledger
 from lib.runs.config import RunConfig
 
@@ -56,7 +57,7 @@ def so_far(configs: Sequence[RunConfig], titles: Mapping[str, str]) -> Table:
     for row in ccc.named(found(configs)):
         config, ends = row["config"], (100 * row["metrics"][f"test_acc_{epoch}"] for epoch in ("best", "last"))
         head = f"{titles.get(config['dataset'], config['dataset'])} {config['case']}"
-        cells.setdefault(config["method"], {})[head] = " → ".join(f"{end:.1f}" for end in ends)
+        cells.setdefault(config["method"], {})[head] = " → ".join(number(end, 1) for end in ends)
     heads = list(dict.fromkeys(head for line in cells.values() for head in line))
     lines = [[method_title(name, titles), *(line.get(head, MISSING) for head in heads)] for name, line in cells.items()]
     return Table(lines, columns=["method", *heads])

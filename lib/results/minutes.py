@@ -2,8 +2,9 @@
 
 Both write ``build/minutes.csv``; ``python -m lib.reproduce --merge build/minutes.csv`` takes it into
 ``data/reference/minutes.csv``, which README, the notebooks' first cells and their map are made from. A notebook's minutes are
-what it would take alone: the seconds of its runs, shared evenly by the processes that train, and those of the notebook itself;
-all notebooks together take what they share once. A pass may have been interrupted and gone on with.
+what it would take alone: the seconds of its runs, with an even share of what the pass spent beside runs (loading data, making
+features), divided by the number of processes, and those of the notebook itself; all notebooks together take what they share
+once. A pass may have been interrupted and gone on with.
 (The seconds in the rows of the reference are no such measure: many of those runs had a processor to share.)
 """
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from lib import paths
-from lib.results.tables import COLUMNS, MISSING, PAPERS, Table, markdown, show, with_lines
+from lib.results.tables import COLUMNS, PAPERS, Table, page, with_lines
 from lib.runs.config import RunConfig
 from lib.storage import write_atomically
 
@@ -22,10 +22,6 @@ __all__ = ["RUN", "frame", "missing", "save_table", "show_source", "summary"]
 
 RUN = ["experiment", "dataset", "case", "method"]
 TAIL = ["metric", "value", "seed", "scale", "key"]  # of a long table
-NOTE = (
-    "Mean ± standard deviation (n − 1) over seeds, the number of seeds in parentheses; accuracies in percent; "
-    f"{MISSING} where there is no number."
-)
 
 
 def frame(rows: Iterable[dict | None], **columns: str | Callable[[dict], object]) -> pd.DataFrame:
@@ -129,7 +125,7 @@ def missing(configs: Iterable[RunConfig], rows: Iterable[dict | None]) -> Table:
     return Table(lines, columns=["dataset", "case", "method", "scale", "missing seeds"])
 
 
-def save_table(notebook: str, table: pd.DataFrame, titles: Mapping[str, str] | None = None) -> None:
+def save_table(notebook: str, table: pd.DataFrame) -> None:
     """Write a summary as ``figures/<notebook>/table.csv`` (six digits, accuracies as fractions) and ``table.md`` (as shown).
 
     Raises:
@@ -144,7 +140,7 @@ def save_table(notebook: str, table: pd.DataFrame, titles: Mapping[str, str] | N
         )
     folder, table = paths.figures(notebook), table[COLUMNS]
     write_atomically(folder / "table.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-    write_atomically(folder / "table.md", f"{markdown(show(table, titles=titles))}\n{NOTE}\n")
+    write_atomically(folder / "table.md", page(table))
 
 
 def show_source(function: Callable, docstring: bool = True):

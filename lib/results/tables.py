@@ -1,30 +1,28 @@
-"""How tables and numbers look: in a notebook, in Markdown, in README and RESULTS.md. Nothing here computes a result.
-
-A number of ours is rounded from its six leading digits, which is what ``table.csv`` and ``claims.json`` hold: so a cell made
-from a run and one made from a file never differ. A paper's number is shown as it is printed.
-"""
+"""How tables look: in a notebook, in Markdown, in README and RESULTS.md. Nothing here computes a result."""
 
 from __future__ import annotations
 
 import html
-import math
 import re
 from collections.abc import Mapping, Sequence
-from decimal import ROUND_HALF_UP, Decimal
 from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
 from lib import datasets
+from lib.results.numbers import MISSING, number, spanned, spread
 from lib.results.titles import case_title, method_title
 
 __all__ = [
-    "COLUMNS", "MISSING", "Table", "dataset_title", "facts", "is_share", "markdown", "method_title", "metric_title", "number",
-    "show", "show_report", "spanned", "spread", "with_lines",
+    "COLUMNS", "MISSING", "NOTE", "Table", "dataset_title", "facts", "is_share", "markdown", "method_title", "metric_title",
+    "number", "page", "show", "show_report", "spanned", "spread", "with_lines",
 ]  # fmt: skip
 
-MISSING = "–"
+NOTE = (  # beside tables of files
+    "Mean ± standard deviation (n − 1) over seeds, the number of seeds in parentheses; accuracies in percent; a paper's number "
+    f"with all the digits that the paper, or its authors' notebook, prints; {MISSING} where there is no number."
+)
 PAPERS = ["paper_mean", "paper_std", "paper"]
 COLUMNS = ["dataset", "case", "method", "metric", "mean", "std", "n_seeds", "scale", *PAPERS]  # of table.csv, in this order
 
@@ -176,26 +174,6 @@ def metric_title(metric: str, titles: Mapping[str, str] | None = None) -> str:
     return f"{words} (%)" if is_share(metric) or base != metric else words
 
 
-def number(value: float | None, digits: int) -> str:
-    """A number rounded from its six leading digits, halves away from zero; ``–`` for one that is missing; never ``-0.0``."""
-    if value is None or math.isnan(value):
-        return MISSING
-    text = f"{Decimal(f'{value:.6g}').quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP):f}"
-    return text.removeprefix("-") if float(text) == 0 else text
-
-
-def spread(mean: float, std: float, digits: int) -> str:
-    """``mean ± std``, or the mean alone where there is no std."""
-    text = number(mean, digits)
-    return text if text == MISSING or math.isnan(std) else f"{text} ± {number(std, digits)}"
-
-
-def spanned(center: float | None, low: float | None, high: float | None, digits: int) -> str:
-    """``6.4 [3.3, 9.5]``, or the center alone where there is no interval."""
-    text, ends = number(center, digits), (number(low, digits), number(high, digits))
-    return text if MISSING in ends else f"{text} [{', '.join(ends)}]"
-
-
 def show(table: pd.DataFrame, digits: int = 1, titles: Mapping[str, str] | None = None) -> Table:
     """A summary as a reader wants it: one line a (data set, case, method, scale), cells such as ``84.1 ± 0.6 (10)``.
 
@@ -226,6 +204,11 @@ def show(table: pd.DataFrame, digits: int = 1, titles: Mapping[str, str] | None 
     words |= {place: title if place[1] == "ours" else f"paper: {title}" for place, title in heads.items()}
     alike = [words[name] for name in ("dataset", "case", "scale") if name in shown]
     return Table(shown.astype(str).set_axis([words[name] for name in shown.columns], axis=1)).folded(*alike)
+
+
+def page(table: pd.DataFrame) -> str:
+    """``table.md``: a summary as :func:`show` has it, in Markdown, with a note on what its cells mean."""
+    return f"{markdown(show(table))}\n{NOTE}\n"
 
 
 def _cells(cell: Mapping, digits: int) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Claims: what a paper says, what came out here, and the verdict. The rules for the verdict stand here and nowhere else.
+"""Claims: what a paper says, what we found, and the verdict. The rules for the verdict stand here and nowhere else.
 
 Intervals are two-sided 95 % intervals over seeds, or over seeds and test items where each run kept which items it got right
 (:func:`lib.results.samples.ends`). Shares are counted in percent, their differences in percentage points. By kind of claim:
@@ -27,17 +27,18 @@ from pathlib import Path
 __all__ = ["HELD", "KINDS", "ORIGINS", "SCALES", "VERDICTS", "Claim", "judge", "load"]
 
 VERDICTS = {  # the best first
-    "reproduced": "as the paper says, with the interval and the size that the rules ask for",
+    "reproduced": "the whole interval of a value lies in the band fixed before the runs; or that of a difference lies above "
+    "zero, and the mean is at least half of the paper's, where it prints one; or a number that no seed moves is the paper's",
     "holds on our reconstruction": "what would be reproduced if crowd, method and scale were the paper's",
-    "direction only": "the right sign for certain, less than half of the paper's size",
-    "inconclusive": "the interval holds zero, or reaches out of the band",
-    "contradicted": "certain, and not as the paper says",
-    "not run at paper scale": "no runs, or smaller ones than the claim needs",
+    "direction only": "the interval of a difference lies above zero, but the mean is less than half of the paper's",
+    "inconclusive": "the interval contains zero, or lies partly inside the band and partly outside; or there is one seed only",
+    "contradicted": "the interval lies below zero, or outside the band; or a number that no seed moves is not the paper's",
+    "not run at paper scale": "no runs, or only smaller ones than the claim needs",
 }
 HELD = ("reproduced", "holds on our reconstruction")
 ORIGINS = {  # counted apart, always
     "paper number": "printed in the paper, or stored in its authors' notebooks, on its own data",
-    "paper order": "an order or a statement of the paper without a number",
+    "paper order": "an order or a statement in the paper that comes without a number",
     "reconstruction": "a crowd or method rebuilt by us, other images, a far smaller scale, or a third party's number",
     "ours": "not in the paper: our own control or question",
 }

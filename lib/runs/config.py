@@ -1,7 +1,5 @@
 """A run's configuration: everything that decides a number, and the key that is its hash."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable

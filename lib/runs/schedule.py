@@ -5,8 +5,6 @@ not end in time, as far as that is known from finished runs of the same kind. Wi
 processor is left alone with one at the end.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import statistics

@@ -2,8 +2,6 @@
 killed sweep goes on where it stopped.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import json

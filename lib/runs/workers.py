@@ -1,7 +1,5 @@
 """Worker processes: how many there may be, and that none outlives the process that started it."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

@@ -8,7 +8,6 @@ publish: results on them are no reproduction of its Table 1, and claims about th
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lib.crowd.labels import CrowdLabels
-from lib.registry import Registry, unknown
+from lib.registry import Registry, check_options, options_of
 from lib.simulation.drawing import check_classes
 
 
@@ -28,22 +27,12 @@ class SimulatedCrowd:
         confusion: ``[annotators, true class, label]`` what each annotator drew from.
         participation: ``[annotators]`` weights that sum to one, or None where everybody labels everything.
         groups: ``[annotators]`` int64, annotators of one kind or who copy from each other; -1 for none.
-
-    Raises:
-        ValueError: sizes that do not fit each other.
     """
 
     crowd: CrowdLabels
     confusion: np.ndarray
     participation: np.ndarray | None = None
     groups: np.ndarray | None = None
-
-    def __post_init__(self) -> None:
-        people, classes = self.crowd.n_annotators, self.crowd.n_classes
-        for name, shape in {"confusion": (people, classes, classes), "participation": (people,), "groups": (people,)}.items():
-            values = getattr(self, name)
-            if values is not None and values.shape != shape:
-                raise ValueError(f"{name} must have the shape {shape}, found {values.shape}")
 
 
 @dataclass(frozen=True)
@@ -77,8 +66,7 @@ def register(name: str, title: str, source: str):
     Raises ValueError where the name is taken, or not in the catalogue."""
 
     def decorate(make: Callable[..., SimulatedCrowd]):
-        parameters = list(inspect.signature(make).parameters.values())[3:]
-        _registry.add(name, Info(name, title, source, {one.name: one.default for one in parameters}, make))
+        _registry.add(name, Info(name, title, source, options_of(make, first=3), make))
         return make
 
     return decorate
@@ -98,7 +86,6 @@ def build(case: str, y: np.ndarray, n_classes: int, seed: int, **options) -> Sim
     """A crowd of a case about items of known classes. The same call gives the same labels on any machine.
 
     Args:
-        case: one of :func:`names`.
         y: ``[items]`` true classes; of training items only, since nobody labels the others.
         n_classes: at least two.
         seed: of everything random, from 0 on.
@@ -108,9 +95,7 @@ def build(case: str, y: np.ndarray, n_classes: int, seed: int, **options) -> Sim
         ValueError: an unknown case or option, classes out of range, a seed that is no whole number, or what the case refuses.
     """
     entry = info(case)
-    for option in options:
-        if option not in entry.options:
-            raise ValueError(unknown(f"option of simulated crowd {case!r}:", option, list(entry.options)))
+    check_options(f"simulated crowd {case!r}", options, entry.options)
     for name, value, least in (("seed", seed, 0), ("n_classes", n_classes, 2)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
             raise ValueError(f"{name} must be a whole number from {least} on, found {value!r}")

@@ -24,7 +24,7 @@ from functools import partial
 
 import numpy as np
 
-from lib.registry import choice
+from lib.registry import choice, within
 from lib.simulation import SimulatedCrowd, drawing, register
 
 ANNOTATORS, LABELS_PER_ITEM, SHARE = 250, 3.0, 0.8
@@ -108,8 +108,7 @@ def _matrix(case: Case, accuracy: float, n_classes: int, partner: str | Sequence
 
 def _jittered(confusion: np.ndarray, jitter: float, rng: np.random.Generator) -> np.ndarray:
     """Rows drawn from Dirichlet distributions around the given ones."""
-    if not 0 <= jitter <= 0.5:
-        raise ValueError(f"jitter must lie between 0 and 0.5, found {jitter}")
+    within("jitter", jitter, 0, 0.5)
     if jitter == 0:
         return confusion
     drawn = rng.standard_gamma(confusion * (1 / jitter**2 - 1))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from lib.crowd.labels import CrowdLabels
+from lib.registry import within
 
 ROUNDS = 16  # of drawing an annotator again, before those who are left are weighed one by one
 CHUNK = 1 << 22  # numbers held at once, 32 MB: changes memory, not what is drawn
@@ -27,9 +28,8 @@ def symmetric(accuracy: float, n_classes: int) -> np.ndarray:
     Raises:
         ValueError: accuracy outside 0 .. 1, or fewer than two classes.
     """
-    _check_share("accuracy", accuracy)
-    if n_classes < 2:
-        raise ValueError(f"n_classes must be at least 2, found {n_classes}")
+    within("accuracy", accuracy, 0, 1)
+    within("n_classes", n_classes, 2)
     matrix = np.full((n_classes, n_classes), (1 - accuracy) / (n_classes - 1))
     np.fill_diagonal(matrix, accuracy)
     return matrix
@@ -42,8 +42,8 @@ def pair_confusion(accuracy: float, partner: Sequence[int], share: float = 0.8) 
     Raises:
         ValueError: accuracy or share outside 0 .. 1, a partner out of range, or a class that is its own partner.
     """
-    _check_share("accuracy", accuracy)
-    _check_share("share", share)
+    within("accuracy", accuracy, 0, 1)
+    within("share", share, 0, 1)
     partner = np.asarray(partner)
     classes = np.arange(len(partner))
     if len(partner) < 2 or partner.dtype.kind not in "iu" or not np.isin(partner, classes).all():
@@ -59,8 +59,7 @@ def pair_confusion(accuracy: float, partner: Sequence[int], share: float = 0.8) 
 
 def constant(label: int, n_classes: int) -> np.ndarray:
     """``[classes, classes]`` of an annotator who says ``label`` whatever the item. Raises ValueError for one out of range."""
-    if not 0 <= label < n_classes:
-        raise ValueError(f"label must lie in 0 .. {n_classes - 1}, found {label}")
+    within("label", label, 0, n_classes - 1)
     matrix = np.zeros((n_classes, n_classes))
     matrix[:, label] = 1
     return matrix
@@ -79,8 +78,7 @@ def participation(
     Raises:
         ValueError: no annotators, a shape that is not positive, or a negative floor.
     """
-    if n_annotators < 1:
-        raise ValueError(f"n_annotators must be at least 1, found {n_annotators}")
+    within("n_annotators", n_annotators, 1)
     if not (a > 0 and b > 0 and floor >= 0):
         raise ValueError(f"a and b must be positive and floor at least 0, found a={a}, b={b}, floor={floor}")
     weights = np.random.default_rng(rng).beta(a, b, size=n_annotators)
@@ -100,7 +98,6 @@ def assign(
     Args:
         weights: ``[annotators]``, not negative; one of weight 0 labels nothing.
         labels_per_item: average number, between 0 and the number of annotators of positive weight.
-        rng: generator or seed.
 
     Raises:
         ValueError: weights negative, not finite or all zero, or too few annotators for ``labels_per_item``.
@@ -215,8 +212,8 @@ def draw(
     Args:
         y, item, annotator: true classes of ``[items]``, and who labels what, ``[labels]`` each.
         confusion: ``[annotators, classes, classes]``.
-        rng: generator or seed; not used when ``quantile`` is given.
-        quantile: ``[labels]`` numbers in [0, 1) to draw with; equal ones give equal labels where the distributions are equal.
+        quantile: ``[labels]`` numbers in [0, 1) to draw with, in place of ``rng``; equal ones give equal labels where the
+            distributions are equal.
 
     Raises:
         ValueError: ``confusion`` is not a stack of square matrices whose rows are probabilities.
@@ -273,7 +270,7 @@ def simulate(
     weights = np.full(n_annotators, 1 / n_annotators) if participation is None else np.asarray(participation)
     if weights.shape != (n_annotators,):
         raise ValueError(f"participation must have one weight for each of {n_annotators} annotators, found {weights.shape}")
-    _check_share("copying", copying)
+    within("copying", copying, 0, 1)
     if copying and groups is None:
         raise ValueError("copying needs groups: the group of each annotator")
     who, own, common, copies = np.random.default_rng(seed).spawn(4)
@@ -298,8 +295,3 @@ def check_classes(y: np.ndarray, n_classes: int) -> np.ndarray:
     if y.ndim != 1 or y.dtype.kind not in "iu" or (len(y) and not 0 <= y.min() <= y.max() < n_classes):
         raise ValueError(f"y must be a vector of classes in 0 .. {n_classes - 1}, found {y.dtype} of shape {y.shape}")
     return y
-
-
-def _check_share(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} must lie between 0 and 1, found {value}")

@@ -28,7 +28,7 @@ from functools import partial
 import numpy as np
 
 from lib.crowd.labels import CrowdLabels
-from lib.registry import choice
+from lib.registry import choice, within
 from lib.simulation import SimulatedCrowd, drawing, register
 
 SOURCE = "Ibrahim, Nguyen & Fu (ICLR 2023), released code"
@@ -47,10 +47,8 @@ def matrices(
     Raises:
         ValueError: no annotators, or a gamma that is negative, or above 1 where it is a probability.
     """
-    if n_annotators < 1:
-        raise ValueError(f"n_annotators must be at least 1, found {n_annotators}")
-    if not 0 <= gamma < np.inf or (family in ("hammer-spammer", "symmetric-flipping") and gamma > 1):
-        raise ValueError(f"gamma must be at least 0 (and at most 1 where it is a probability), found {gamma}")
+    within("n_annotators", n_annotators, 1)
+    within("gamma", gamma, 0, 1 if family in ("hammer-spammer", "symmetric-flipping") else np.inf)  # a probability there
     eye = np.eye(n_classes)
     chosen, uniform = int(rng.integers(n_annotators)), rng.random((n_annotators, n_classes, n_classes))  # one expert per seed
     one, nobody = np.arange(n_annotators) == chosen, np.zeros(n_annotators, dtype=bool)
@@ -81,8 +79,7 @@ def build(
 ) -> SimulatedCrowd:
     """A crowd of one of :data:`FAMILIES`; ``labels_per_item`` is of the assignment ``budget``, ``probability`` of others."""
     choice("assignment", assignment, ASSIGNMENTS)
-    if not 0 <= probability <= 1:
-        raise ValueError(f"probability must lie between 0 and 1, found {probability}")
+    within("probability", probability, 0, 1)
     if assignment == "correlated" and n_annotators < 2:
         raise ValueError(f"copying needs two annotators, found {n_annotators}")
     people, answers = np.random.default_rng(seed).spawn(2)

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from lib import paths
 from lib.registry import choice
-from lib.storage import cached_array
+from lib.storage import cached
 
 SKETCH_POOL = 600
 REVISION = 1  # raised whenever a change here moves a label; part of the cache's key
@@ -93,9 +93,7 @@ def fit(machine: Machine, x: np.ndarray, y: np.ndarray, n_classes: int, seed: in
     """A fitted classifier: a function from images as ``x`` to ``[items]`` int64 labels.
 
     Args:
-        machine: which.
-        x: ``[items, height, width]`` uint8 gray values.
-        y: ``[items]`` classes.
+        x, y: ``[items, height, width]`` uint8 gray values, and ``[items]`` their classes.
         n_classes: how many there are, also where the images show fewer.
         seed: of a network's start, order and dropout.
 
@@ -125,10 +123,9 @@ def label_all(
     """``[15, items]`` int64 what each machine says of each image, fitted once: kept under ``machines`` in the cache folder.
 
     Args:
-        x: ``[images, height, width]`` uint8, what annotators are trained on, each on some drawn without repeats.
-        y: ``[images]`` their classes.
+        x, y: ``[images, height, width]`` uint8 with ``[images]`` classes, of which each is trained on some, drawn without
+            repeats.
         asked: ``[items, height, width]`` uint8, what they label.
-        n_classes: number of classes.
         experts, sketch: as in :func:`crew`.
         mismatched: whether logistic regression gets labels of other images, as in the released script.
         seed: of subsets and networks.
@@ -154,7 +151,7 @@ def label_all(
             network_seed = int(np.random.SeedSequence([seed, number, 1]).generate_state(1)[0])
             return fit(machine, x[chosen], own, n_classes, network_seed)(asked).astype(np.uint8)
 
-        labels.append(cached_array(paths.cache() / "machines", key, label).astype(np.int64))
+        labels.append(cached(paths.cache() / "machines" / f"{key}.npy", label).astype(np.int64))
     return np.stack(labels)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lib.registry import within
 from lib.simulation import SimulatedCrowd, drawing, register
 
 
@@ -17,8 +18,7 @@ def symmetric(
     n_annotators: int = 100,
 ) -> SimulatedCrowd:
     """Everybody is right with probability ``accuracy``, else says any other class alike."""
-    if n_annotators < 1:
-        raise ValueError(f"n_annotators must be at least 1, found {n_annotators}")
+    within("n_annotators", n_annotators, 1)
     confusion = np.tile(drawing.symmetric(accuracy, n_classes), (n_annotators, 1, 1))
     weights = np.full(n_annotators, 1 / n_annotators)
     _, answers = np.random.default_rng(seed).spawn(2)

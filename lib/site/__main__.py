@@ -1,7 +1,5 @@
 """``python -m lib.site [--no-api]``: the whole site, from sources to pages; a warning of Sphinx is an error."""
 
-from __future__ import annotations
-
 import argparse
 import shutil
 import sys

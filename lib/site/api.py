@@ -1,7 +1,5 @@
 """The API reference, read from the source: no module is imported, so that the site needs no torch."""
 
-from __future__ import annotations
-
 import ast
 import io
 import textwrap

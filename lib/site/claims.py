@@ -1,7 +1,5 @@
 """Claims as the site counts and shows them."""
 
-from __future__ import annotations
-
 import html
 import json
 import tomllib

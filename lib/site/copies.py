@@ -1,7 +1,5 @@
 """Notebooks and figures as the site shows them: set-up folded away, each output image replaced by the saved figure."""
 
-from __future__ import annotations
-
 import base64
 import html
 import io

@@ -1,7 +1,5 @@
 """The leaderboard page: methods against data sets, made from the committed table of notebook 90."""
 
-from __future__ import annotations
-
 import csv
 import html
 from collections.abc import Mapping
@@ -9,6 +7,7 @@ from statistics import NormalDist
 
 from lib import paths
 from lib.methods import CATALOGUE
+from lib.results.numbers import MISSING, number, spread
 from lib.site.claims import told
 
 NOTEBOOK = "90_leaderboard"
@@ -16,7 +15,7 @@ DATASETS = {name: told()["data"][name][0] for name in ("labelme", "music", "sent
 EPOCHS = {
     "last": "where training ends; chosen by nobody",
     "selected": "the best on validation labels; only LabelMe has them",
-    "best": "the best on the test labels; what a paper reports as its best, and nobody could have chosen",
+    "best": "the best on the test labels; what papers report as their best, though nobody could have chosen it",
 }
 Found = dict[str, dict[str, dict[str, tuple[float, float, int]]]]
 
@@ -90,7 +89,7 @@ def _board(found: Found) -> str:
         cells = [f'<th scope="row">{html.escape(entry.title)}</th>', f"<td>{html.escape(entry.paper)}</td>"]
         cells += [_cell(row.get(dataset, {}), *spans[dataset]) for dataset in DATASETS]
         own = {epoch: ranks[epoch].get(method, "") for epoch in EPOCHS}
-        cells += [f'<td class="number" {_data(own)}>{own["last"] or "–"}</td>', f"<td>{allowed[method]}</td>"]
+        cells += [f'<td class="number" {_data(own)}>{own["last"] or MISSING}</td>', f"<td>{allowed[method]}</td>"]
         lines.append(f"<tr{' class=bound' if entry.family == 'bound' else ''}>{''.join(cells)}</tr>")
     kinds = {"method": "text", "paper": "text", "networks · epochs · settings tried": "text"}
     names = "".join(
@@ -98,7 +97,7 @@ def _board(found: Found) -> str:
         f"{' data-low' if title == 'mean rank' else ''}>{title}</th>"
         for title in ("method", "paper", *DATASETS.values(), "mean rank", "networks · epochs · settings tried")
     )
-    caption = 'Test accuracy (%)<span class="needs-script">; the name of a column sorts by it</span>'
+    caption = 'Test accuracy (%)<span class="needs-script">; click the name of a column to sort by it</span>'
     return (
         f'<table class="board"><caption>{caption}</caption><thead><tr>{names}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table>"
@@ -110,14 +109,14 @@ def _data(texts: Mapping[str, str]) -> str:
 
 
 def _cell(entries: dict[str, tuple[float, float, int]], least: float, most: float) -> str:
-    """A cell with the numbers of all epochs in its attributes: mean|half width|start of the bar|its length."""
+    """A cell with all epochs in its attributes: mean|mean and half width in words|start of the bar|its length."""
     texts = dict.fromkeys(EPOCHS, "")
     for epoch, (mean, half, _) in entries.items():
         left, width = (100 * length / (most - least) for length in (mean - half - least, 2 * half))
-        texts[epoch] = f"{mean:.2f}|{half:.2f}|{left:.1f}|{width:.1f}"
-    mean, half, left, width = map(float, texts["last"].split("|"))
-    bar = f'<span class="bar" aria-hidden="true"><i style="left:{left:.1f}%;width:{width:.1f}%"></i></span>'
-    return f'<td class="number" {_data(texts)}><span class="value">{mean:.1f} ± {half:.1f}</span>{bar}</td>'
+        texts[epoch] = f"{mean:.6g}|{spread(mean, half, 1)}|{left:.1f}|{width:.1f}"
+    _, shown, left, width = texts["last"].split("|")
+    bar = f'<span class="bar" aria-hidden="true"><i style="left:{left}%;width:{width}%"></i></span>'
+    return f'<td class="number" {_data(texts)}><span class="value">{shown}</span>{bar}</td>'
 
 
 def _mean_ranks(found: Found) -> dict[str, dict[str, str]]:
@@ -130,5 +129,5 @@ def _mean_ranks(found: Found) -> dict[str, dict[str, str]]:
             means = {name: found[name][dataset][epoch][0] for name in ranked if epoch in found[name].get(dataset, {})}
             for name, mean in means.items():
                 each.setdefault(name, []).append(1 + sum(other > mean for other in means.values()))
-        ranks[epoch] = {name: f"{sum(own) / len(own):.1f}" for name, own in each.items()}
+        ranks[epoch] = {name: number(sum(own) / len(own), 1) for name, own in each.items()}
     return ranks

@@ -3,14 +3,13 @@
 What is said of a paper, and what a term means, stands in ``data/papers.toml``; other sentences in ``texts``.
 """
 
-from __future__ import annotations
-
 import html
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lib import paths
 from lib.methods import CATALOGUE
+from lib.results.numbers import number
 from lib.results.titles import paper_title
 from lib.results.verdicts import ORIGINS, VERDICTS, Claim
 from lib.site import leaderboard
@@ -94,11 +93,11 @@ def _picture(figures: Sequence[Figure]) -> str:
     lines = leaderboard.rows("table.csv", "00_start_here")
     accuracy = {row["method"]: 100 * float(row["mean"]) for row in lines if row["metric"] == "test_acc_last"}
     bars = "".join(
-        f"<li><span>{html.escape(CATALOGUE[name].title)}</span><b>{value:.1f} %</b>"
+        f"<li><span>{html.escape(CATALOGUE[name].title)}</span><b>{number(value, 1)} %</b>"
         f'<i style="width:{value:.1f}%" aria-hidden="true"></i></li>'
         for name, value in sorted(accuracy.items(), key=lambda item: item[1])
     )
-    first = "1. Images, and what three of twenty simulated annotators said of each: little more than half of it is right."
+    first = "1. Images, and what three of twenty simulated annotators said about each: little more than half of it is right."
     second = "2. Test accuracy of one network, trained on four readings of these labels"
     return f"""```{{raw}} html
 <div class="picture">

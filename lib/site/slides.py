@@ -4,8 +4,6 @@ A slide shows what one points at: headings, lists, tables, formulas, figures. Pa
 speaker's notes (key S). So notebook and slides are one text, and nothing is written twice.
 """
 
-from __future__ import annotations
-
 import html
 import json
 import re
@@ -22,8 +20,6 @@ from pygments.lexers import PythonLexer
 
 from lib import paths
 from lib.site import copies
-
-__all__ = ["CODE_TAG", "DECKS", "write"]
 
 DECKS = ("00_start_here",)
 CODE_TAG = "slide-code"  # a cell with this tag shows its code; the others only what they put out

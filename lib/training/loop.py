@@ -50,9 +50,6 @@ def fit(
     """Train a method in place and score it after every epoch; it is left in evaluation mode.
 
     Args:
-        method: from :func:`lib.methods.build`.
-        data: what it was built for.
-        recipe: how to train.
         seed: of batch order, augmentation and dropout. The same seed gives the same numbers on the same device with the same
             versions (on a CPU, with one thread). The global generator is left as it was found.
         device: as :func:`lib.training.device.check_device` takes it.
@@ -111,7 +108,7 @@ def _train(
         method.train()
         losses = []
         for _ in range(recipe.passes):
-            for batch in data.batches(recipe.batch_size, generator, augmentation or None):
+            for batch in data.batches(recipe.batch_size, generator, augmentation):
                 losses.append(_step(method, batch, optimizer))
                 if per_step:
                     schedule.step()

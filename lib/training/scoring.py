@@ -31,13 +31,8 @@ def correct(method: Method, x: Tensor, y: Tensor) -> Tensor:
 
 
 def summary(method: Method, data: CrowdData, history: History) -> dict[str, float]:
-    """What a finished run's row holds, the method's own :meth:`lib.methods.base.Method.scores` included.
-
-    Args:
-        method: trained.
-        data: what it was trained on, with whatever truth there is.
-        history: of its training.
-    """
+    """What a finished run's row holds, the method's own :meth:`lib.methods.base.Method.scores` included: from the data that it
+    was trained on, with whatever truth there is, and the history of its training."""
     if method.task == "regression":
         return regression(method, data, history)
     return (classification if data.offsets is None else tagging)(method, data, history)
@@ -82,18 +77,9 @@ def classification(method: Method, data: CrowdDataset, history: History) -> dict
 
 
 def tags(method: Method, data: TaggedDataset, x: Tensor, y: Tensor) -> dict[str, float]:
-    """Scores of a tagger on some sentences, shares of 0 to 1.
-
-    Args:
-        method: trained, or in training.
-        data: whose tags they are.
-        x: ``[sentences, length, columns]``.
-        y: ``[tokens]`` true tags.
-
-    Returns:
-        ``acc`` of the most probable tag of each token; ``f1``, ``precision``, ``recall`` of whole entities in the most
-        probable *valid* sequence; ``f1_unconstrained`` of the most probable tags as they are.
-    """
+    """Scores of a tagger on sentences ``x`` ``[sentences, length, columns]`` with the true tags ``y`` ``[tokens]``, shares of 0
+    to 1: ``acc`` of the most probable tag of each token; ``f1``, ``precision``, ``recall`` of whole entities in the most
+    probable *valid* sequence; ``f1_unconstrained`` of the most probable tags as they are."""
     prob, truth, lengths = as_numpy(method.predict_proba, x, method), y.cpu().numpy(), token_counts(x).cpu().numpy()
     plain = prob.argmax(axis=1)
     free = bio.entity_scores(plain, truth, lengths, data.class_names)["f1"]

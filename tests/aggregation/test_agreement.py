@@ -1,7 +1,5 @@
 """Alpha and kappa beside worked examples of their textbooks."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

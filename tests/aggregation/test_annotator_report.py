@@ -1,7 +1,5 @@
 """The report on annotators, against crowds of which everything is known."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -1,19 +1,18 @@
 """Votes and Dawid-Skene against arithmetic, slow loops and what must hold for any crowd."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.special import logsumexp, softmax
+from scipy.special import log_softmax, logsumexp, softmax
 
 from lib.aggregation import em_steps
 from lib.aggregation.dawid_skene import MODELS, dawid_skene, e_step, m_step, majority_vote, soft_vote
 from lib.crowd.labels import CrowdLabels
 from tests.strategies import crowds, simulated
+from tests.worked_example import CROWD, LOGITS, MATRICES
 
 
 def random_posterior(crowd, seed):
@@ -56,25 +55,18 @@ def test_random_ties_are_even_and_repeatable():
 # ------------------------------------------------------------------ the check values of the specification, section 15
 
 
-SPECIFIED = CrowdLabels([0, 0, 1, 1, 2, 2, 3, 3, 3], [0, 1, 0, 2, 1, 2, 0, 1, 2], [0, 1, 2, 2, 0, 1, 1, 1, 0], 4, 3, 3)
-
-
 def test_dawid_skene_check_values():
-    found = dawid_skene(SPECIFIED, max_iterations=1)
+    found = dawid_skene(CROWD, max_iterations=1)
     np.testing.assert_allclose(found.posterior[0], [0.4956143511, 0.5010936644, 0.0032919845], atol=1e-8, rtol=0)
     assert found.log_likelihood == pytest.approx(-6.9648274941, abs=1e-8)
-    found = dawid_skene(SPECIFIED, max_iterations=3, tolerance=-np.inf)
+    found = dawid_skene(CROWD, max_iterations=3, tolerance=-np.inf)
     np.testing.assert_allclose(found.posterior[2], [0.8766970018, 0.1077013568, 0.0156016414], atol=1e-8, rtol=0)
     assert found.log_likelihood == pytest.approx(-6.4737863979, abs=1e-8)
     assert found.n_iterations == 3
 
 
 def test_e_step_check_values_with_a_prior_for_each_item():
-    log_prior = np.sin(1 + 3 * np.arange(4)[:, None] + np.arange(3))
-    log_prior -= logsumexp(log_prior, axis=1, keepdims=True)
-    annotator, true, said = np.ogrid[:3, :3, :3]
-    confusion = softmax((true == said) + 0.1 * np.cos(annotator + 2 * true + 3 * said), axis=2)
-    posterior, _ = e_step(log_prior, confusion, SPECIFIED)
+    posterior, _ = e_step(log_softmax(LOGITS.numpy(), axis=1), softmax(MATRICES.numpy(), axis=2), CROWD)
     np.testing.assert_allclose(posterior[0], [0.4241519059, 0.4967459187, 0.0791021754], atol=1e-8, rtol=0)
     np.testing.assert_allclose(posterior[3], [0.2568473411, 0.5974718919, 0.1456807670], atol=1e-8, rtol=0)
 
@@ -237,16 +229,16 @@ def test_starts():
 )
 def test_dawid_skene_refuses(options, message):
     with pytest.raises(ValueError, match=message):
-        dawid_skene(SPECIFIED, **options)
+        dawid_skene(CROWD, **options)
 
 
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        (lambda: e_step(np.zeros((1, 3)), np.ones((3, 3, 3)) / 3, SPECIFIED), r"log_prior .* shape \(3,\) or \(4, 3\), found"),
-        (lambda: e_step(np.zeros(3), np.ones((3, 3, 2)), SPECIFIED), r"confusion .* shape \(3, 3, 3\), found \(3, 3, 2\)"),
-        (lambda: e_step(np.zeros(3), np.ones((3, 3, 3)), SPECIFIED), "to one .*, found 3.0 for annotator 0 and class 0"),
-        (lambda: m_step(np.ones((4, 2)), SPECIFIED), r"posterior must have the shape \(4, 3\), found \(4, 2\)"),
+        (lambda: e_step(np.zeros((1, 3)), np.ones((3, 3, 3)) / 3, CROWD), r"log_prior .* shape \(3,\) or \(4, 3\), found"),
+        (lambda: e_step(np.zeros(3), np.ones((3, 3, 2)), CROWD), r"confusion .* shape \(3, 3, 3\), found \(3, 3, 2\)"),
+        (lambda: e_step(np.zeros(3), np.ones((3, 3, 3)), CROWD), "to one .*, found 3.0 for annotator 0 and class 0"),
+        (lambda: m_step(np.ones((4, 2)), CROWD), r"posterior must have the shape \(4, 3\), found \(4, 2\)"),
     ],
 )
 def test_steps_refuse(step, message):

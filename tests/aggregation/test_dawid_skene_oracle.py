@@ -1,7 +1,5 @@
 """Votes and Dawid-Skene against crowd-kit, an implementation of other hands on other data structures."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

@@ -1,8 +1,6 @@
 """Labels and a classifier fused: near the vote where little is known, better where something is, right by hand where it can
 be."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,14 +8,7 @@ from hypothesis import given, settings
 from lib.aggregation import fusion
 from lib.aggregation.dawid_skene import majority_vote
 from lib.crowd.labels import CrowdLabels
-from tests.strategies import crowd_of, crowds
-
-
-def classifier_of(y, accuracy, seed, n_classes):
-    """Sure of the right class with a probability, else of any other; says .8 of its choice."""
-    rng = np.random.default_rng(seed)
-    said = np.where(rng.random(len(y)) < accuracy, y, (y + rng.integers(1, n_classes, len(y))) % n_classes)
-    return np.full((len(y), n_classes), 0.2 / (n_classes - 1)) + np.eye(n_classes)[said] * (0.8 - 0.2 / (n_classes - 1))
+from tests.strategies import classifier_of, crowd_of, crowds, simulated
 
 
 def right(label, y):
@@ -28,9 +19,7 @@ def right(label, y):
 @pytest.mark.parametrize("per_item", [1.2, 2, 3])
 @pytest.mark.parametrize("accuracy", [0.1, 0.95])
 def test_never_a_point_below_the_vote(n_classes, per_item, accuracy):
-    rng = np.random.default_rng(3)
-    y = rng.integers(0, n_classes, 1000)
-    crowd = crowd_of(y, per_item, rng.uniform(0.6, 0.9, 12), 0, n_classes)
+    crowd, y = simulated(1000, per_item, np.linspace(0.6, 0.9, 12), n_classes)
     prob = classifier_of(y, max(accuracy, 1 / n_classes), 1, n_classes)
     vote = np.mean([right(majority_vote(crowd, "random", seed), y) for seed in range(5)])
     found = fusion.estimate(crowd, prob)
@@ -39,9 +28,7 @@ def test_never_a_point_below_the_vote(n_classes, per_item, accuracy):
 
 
 def test_single_labels_are_kept_whatever_a_classifier_says():
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 10, 500)
-    crowd = crowd_of(y, 1, np.full(8, 0.78), 0, 10)
+    crowd, y = simulated(500, 1, np.full(8, 0.78), 10)
     found = fusion.estimate(crowd, classifier_of(y, 0.5, 1, 10))
     np.testing.assert_array_equal(found.posterior.argmax(axis=1), majority_vote(crowd))
     assert not found.told_apart
@@ -77,9 +64,7 @@ def test_class_shares_without_what_errors_add():
 
 
 def test_a_good_classifier_helps_where_people_overlap():
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 5, 1000)
-    crowd = crowd_of(y, 2, rng.uniform(0.3, 0.9, 10), 0, 5)
+    crowd, y = simulated(1000, 2, np.linspace(0.3, 0.9, 10), 5)
     alone, helped = fusion.estimate(crowd), fusion.estimate(crowd, classifier_of(y, 0.9, 1, 5))
     assert right(helped.posterior.argmax(axis=1), y) > right(alone.posterior.argmax(axis=1), y) + 5
     np.testing.assert_allclose(alone.posterior, helped.people)
@@ -87,9 +72,7 @@ def test_a_good_classifier_helps_where_people_overlap():
 
 
 def test_a_classifier_at_chance_is_not_believed():
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 5, 1000)
-    crowd = crowd_of(y, 3, np.full(10, 0.8), 0, 5)
+    crowd, y = simulated(1000, 3, np.full(10, 0.8), 5)
     found = fusion.estimate(crowd, classifier_of(y, 0.2, 1, 5))
     assert found.doubt == 1
     np.testing.assert_array_equal(found.posterior, found.people)
@@ -97,9 +80,8 @@ def test_a_classifier_at_chance_is_not_believed():
 
 def test_a_shared_error_is_cured_by_known_classes():
     """Everybody shifts by one class; thirty items are known."""
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 3, 300)
-    crowd = crowd_of((y + 1) % 3, 3, np.full(6, 0.9), 0, 3)
+    crowd, shifted = simulated(300, 3, np.full(6, 0.9))
+    y = (shifted - 1) % 3
     assert right(fusion.estimate(crowd).posterior.argmax(axis=1), y) < 5
     known = np.where(np.arange(300) < 30, y, -1)
     found = fusion.estimate(crowd, known=known)
@@ -117,9 +99,7 @@ def test_known_items_count_even_with_one_label():
 
 
 def test_full_matrices_where_they_pay_and_coins_where_they_do_not():
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 4, 1500)
-    careful = crowd_of(y, 3, np.full(6, 0.75), 0, 4)
+    careful, y = simulated(1500, 3, np.full(6, 0.75), 4)
     assert fusion.estimate(careful).model == "one coin"
     # The same people, but whoever errs takes one class for the next.
     label = np.where(careful.label == y[careful.item], careful.label, (y[careful.item] + 1) % 4)

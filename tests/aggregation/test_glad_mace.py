@@ -1,17 +1,13 @@
 """GLAD and MACE against crowd-kit, and against slow references written from the formulas."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from crowdkit.aggregation import GLAD, MACE
 from scipy.optimize import approx_fprime
 
-from lib import methods, networks
 from lib.aggregation import em_steps
 from lib.aggregation import glad as glad_module
 from lib.aggregation.dawid_skene import e_step
@@ -173,13 +169,3 @@ def test_bad_settings_are_named():
         mace(crowd, restarts=0)
     with pytest.raises(ValueError, match="strategy_prior must be above 0"):
         mace(crowd, strategy_prior=0)
-
-
-@pytest.mark.parametrize(("name", "aggregate"), [("glad", glad), ("mace", mace)])
-def test_the_methods_train_on_the_most_likely_class(name, aggregate):
-    crowd, _ = toy_crowd()
-    method = methods.build(name, lambda: networks.build("linear", (5,), 3), crowd)
-    np.testing.assert_array_equal(method.posterior().argmax(dim=1), aggregate(crowd).posterior.argmax(axis=1))
-    assert (method.posterior().sum(dim=1) == 1).all()
-    if name == "mace":
-        torch.testing.assert_close(method.confusion().double(), torch.from_numpy(mace(crowd).confusion), atol=1e-6, rtol=0)

@@ -1,7 +1,5 @@
 """Choosing by held-out labels: what is hidden, the matrices and the score by hand, and the choice."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,14 +1,11 @@
 """Intervals of accuracies: right by hand where the judges are sure, and true as often as they say."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.stats import beta
 
 from lib.aggregation import fusion, judging
 from lib.crowd.labels import CrowdLabels
-from tests.aggregation.test_fusion import classifier_of
-from tests.strategies import crowd_of
+from tests.strategies import classifier_of, simulated
 
 
 def test_sure_judges_give_jeffreys_interval():
@@ -20,11 +17,9 @@ def test_sure_judges_give_jeffreys_interval():
 
 
 def test_intervals_hold_the_truth_and_the_classifier_too():
-    inside, of_classifier = [], []
+    accuracy, inside, of_classifier = np.linspace(0.4, 0.95, 10), [], []
     for seed in range(8):
-        rng = np.random.default_rng(seed)
-        y, accuracy = rng.integers(0, 4, 300), rng.uniform(0.4, 0.95, 10)
-        crowd = crowd_of(y, 2, accuracy, seed, 4)
+        crowd, y = simulated(300, 2, accuracy, 4, seed)
         said = classifier_of(y, 0.7, seed, 4).argmax(axis=1)
         values = judging.accuracies(crowd, fusion.estimate(crowd), said=said)
         inside.append((values[:10, 1] <= accuracy) & (accuracy <= values[:10, 2]))

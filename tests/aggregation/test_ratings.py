@@ -1,7 +1,5 @@
 """Numbers from a crowd: means, EM against slow loops and its likelihood, the crowd layer's loss, scores."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

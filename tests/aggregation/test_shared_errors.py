@@ -1,8 +1,7 @@
 """Shared errors: probabilities of patterns by hand, found where labels show them, allowed for where they do not."""
 
-from __future__ import annotations
-
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,17 +9,15 @@ from scipy.special import gammaln
 
 from lib.aggregation import fusion, shared_errors
 from lib.crowd.labels import CrowdLabels
-from tests.aggregation.test_fusion import classifier_of
-from tests.strategies import crowd_of
+from tests.strategies import classifier_of, simulated
 
 
-def misled(y, per_item, accuracy, seed, n_classes, share=1 / 6, pull=0.6):
-    """The crowd of ``crowd_of``, but some items draw their labels to one wrong class."""
-    crowd, rng = crowd_of(y, per_item, accuracy, seed, n_classes), np.random.default_rng([seed, 1])
-    hard, wrong = rng.random(len(y)) < share, (y + rng.integers(1, n_classes, len(y))) % n_classes
-    drawn = hard[crowd.item] & (rng.random(len(crowd)) < pull)
-    label = np.where(drawn, wrong[crowd.item], crowd.label)
-    return CrowdLabels(crowd.item, crowd.annotator, label, len(y), len(accuracy), n_classes)
+def misled(n_items, per_item, accuracy, n_classes, seed=0):
+    """As :func:`simulated`, but one item in six draws three in five of its labels to one wrong class."""
+    (crowd, y), rng = simulated(n_items, per_item, accuracy, n_classes, seed), np.random.default_rng([seed, 2])
+    hard, wrong = rng.random(n_items) < 1 / 6, (y + rng.integers(1, n_classes, n_items)) % n_classes
+    drawn = hard[crowd.item] & (rng.random(len(crowd)) < 0.6)
+    return replace(crowd, label=np.where(drawn, wrong[crowd.item], crowd.label)), y
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
@@ -49,19 +46,17 @@ def test_probability_of_a_pattern_by_hand():
 
 
 def test_shared_errors_are_found_in_five_labels_per_item_and_not_in_independent_ones():
-    rng = np.random.default_rng(0)
-    y, accuracy = rng.integers(0, 10, 600), rng.uniform(0.6, 0.9, 20)
-    found = shared_errors.detect(misled(y, 5, accuracy, 0, 10))
+    accuracy = np.linspace(0.6, 0.9, 20)
+    found = shared_errors.detect(misled(600, 5, accuracy, 10)[0])
     assert found.detected
     assert 0.1 < found.share < 0.25
-    assert not shared_errors.detect(crowd_of(y, 5, accuracy, 0, 10)).detected
-    assert not shared_errors.detect(crowd_of(y, 2, accuracy, 0, 10), classifier_of(y, 0.8, 1, 10).argmax(axis=1)).detected
+    assert not shared_errors.detect(simulated(600, 5, accuracy, 10)[0]).detected
+    crowd, y = simulated(600, 2, accuracy, 10)
+    assert not shared_errors.detect(crowd, classifier_of(y, 0.8, 1, 10).argmax(axis=1)).detected
 
 
 def test_a_classifier_that_is_not_misled_reveals_what_labels_alone_do_not():
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 2, 1000)
-    crowd = misled(y, 5, rng.uniform(0.75, 0.9, 12), 0, 2)
+    crowd, y = misled(3000, 5, np.linspace(0.75, 0.9, 12), 2)
     assert not shared_errors.detect(crowd).detected
     assert shared_errors.detect(crowd, classifier_of(y, 0.95, 1, 2).argmax(axis=1)).detected
 
@@ -83,9 +78,7 @@ def test_the_range_holds_the_number_of_wrong_labels_and_known_classes_measure_it
     """In ten crowds with shared errors; independence claims far too few."""
     held, measured, claimed, true = 0, 0, 0.0, 0
     for seed in range(10):
-        rng = np.random.default_rng(seed)
-        y = rng.integers(0, 4, 300)
-        crowd, none = misled(y, 3, rng.uniform(0.6, 0.9, 12), seed, 4), np.full(300, -1)
+        (crowd, y), none = misled(300, 3, np.linspace(0.6, 0.9, 12), 4, seed), np.full(300, -1)
         for known in (none, np.where(np.arange(300) < 60, y, -1)):
             found = fusion.estimate(crowd, known=known)
             rest = known < 0

@@ -15,8 +15,6 @@ Each row is written when it is finished, into ``figures/benchmarks/<question>.cs
 are drawn from all of them.
 """
 
-from __future__ import annotations
-
 import argparse
 import datetime
 import os
@@ -35,11 +33,10 @@ import pandas as pd
 
 from lib import paths
 from lib.registry import unknown
+from lib.reproduce import flags
 from lib.storage import write_atomically
 from tests.benchmarks.peers import OURS, PEERS, Missing, Side, Sides, Stopped, install
 from tests.benchmarks.questions import OWN, QUESTIONS, Case, NoData
-
-__all__ = ["main", "measure"]
 
 REPEATS = 3
 LONG = 20.0  # seconds of both sides together, from which on one repetition must do
@@ -186,21 +183,13 @@ def _say(row: dict) -> str:
 # ------------------------------------------------------------------ command line
 
 
-def _duration(text: str) -> float:
-    """``90``, ``90s`` or ``12m`` in seconds."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([sm]?)", text)
-    if not found:
-        raise argparse.ArgumentTypeError(f"expected seconds or minutes such as 90s or 12m, found {text!r}")
-    return float(found.group(1)) * (60 if found.group(2) == "m" else 1)
-
-
 def main(arguments: Sequence[str] | None = None, measure: Callable[..., dict] = measure) -> int:
     """The command line; returns the exit status: 1 where both sides differ."""
     known = QUESTIONS | OWN
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.bench", description=__doc__.split("\n")[0])
     parser.add_argument("--only", nargs="+", metavar="QUESTION", help=", ".join(known))
-    parser.add_argument("--budget", type=_duration, default=np.inf, help="start nothing after so long, such as 12m")
-    parser.add_argument("--limit", type=_duration, default=60.0, help="stop a run after so long (default: 60s)")
+    parser.add_argument("--budget", type=flags.seconds, default=np.inf, help="start nothing after so long, such as 12m")
+    parser.add_argument("--limit", type=flags.seconds, default=60.0, help="stop a run after so long (default: 60s)")
     parser.add_argument("--resume", action="store_true", help="leave out what an idle machine has measured")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes: only whether it runs")
     parser.add_argument("--out", type=Path, help="folder of the files (default: figures/benchmarks)")

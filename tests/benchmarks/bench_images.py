@@ -1,13 +1,9 @@
-"""Speed of training on images, on any device: images a second, the share of what the device can do, and what limits the rest.
+"""Speed of training on images, on any device: images a second, and what several runs at once make of it.
 
     python -m tests.benchmarks.bench_images --out DIR                    on this machine's processor
     python -m tests.benchmarks.bench_images --device cuda --out DIR      on a GPU
 
-``image_steps`` times training steps at each batch size. ``share_of_peak`` is of the operations a second that a large matrix
-product reaches on the same device in the same precision; steps of CCC count for the operations of a crowd layer's step, so
-that what the correction costs shows. ``limit`` says what more speed would need: ``calls`` where a step of twice as many
-images takes hardly longer, since the time goes into calling torch; ``arithmetic`` where half of the peak or more is
-reached; ``memory`` otherwise. ``seconds_a_run`` are of twelve passes over 45,000 images.
+``image_steps`` times training steps at each batch size; ``seconds_a_run`` are of twelve passes over 45,000 images.
 
 ``image_seeds`` compares several networks of one kind stepped together (``torch.func.stack_module_state`` and ``vmap``) with
 one after the other, and ``image_processes`` several runs at once in processes of their own with one alone.
@@ -16,8 +12,6 @@ one after the other, and ``image_processes`` several runs at once in processes o
 stacked networks are slower (``image_seeds``); and a stacked step would need every method, with its hooks between epochs and
 its inner loops, in a second, functional form, whereas processes take all methods as they are.
 """
-
-from __future__ import annotations
 
 import argparse
 import copy
@@ -28,6 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -65,20 +60,17 @@ def row(what: str, size: int, seconds: float, batches: int = 1) -> dict:
 
 
 def image_steps(smoke: bool, place: torch.device) -> Iterator[dict]:
-    """Steps of the crowd layer on each network, and of CCC, at a batch size and twice it."""
+    """Steps of the crowd layer on each network, and of CCC, at several batch sizes."""
     networks = ["lenet"] if smoke else ["lenet", "lenet-bn"]
     sizes, repeats = (8, 16) if smoke else (32, 64, 128), 1 if smoke else REPEATS
     if place.type == "cuda":
         networks, sizes = [*networks, "resnet18", "resnet34"], (128, 256, 512, 1024)
-    peak = peak_speed(place, 64 if smoke else 0)
-    for network in networks:
-        flops = 3 * forward_flops(network)  # a step goes forward once and, at twice the cost, back
-        for method in METHODS:
-            seconds = {size: step_seconds(method, network, size, place, repeats) for size in sizes}
-            for size in sizes:
-                share = flops * size / seconds[size] / peak
-                rated = {"share_of_peak": share, "limit": limit(seconds, size, share), "repeats": repeats}
-                yield row(f"{method}, {network}", size, seconds[size]) | rated | {"seconds_a_run": FAST / size * seconds[size]}
+    steps = 10 if place.type == "cuda" else 1
+    for network, method, size in product(networks, METHODS, sizes):
+        run = Steps(method, network, size, place)
+        run(2)  # chooses algorithms and loads formulas
+        seconds = take_turns({"step": partial(run, steps)}, repeats)[0]["step"] / steps
+        yield row(f"{method}, {network}", size, seconds) | {"seconds_a_run": FAST / size * seconds, "repeats": repeats}
 
 
 def image_seeds(smoke: bool, place: torch.device, seeds: int = 4) -> Iterator[dict]:
@@ -106,15 +98,6 @@ def image_processes(smoke: bool, place: torch.device) -> Iterator[dict]:
         yield row(f"{count} run{'s' * (count > 1)} at once", size, seconds) | {"peer": "one run", "peer_seconds": alone}
 
 
-def limit(seconds: dict[int, float], size: int, share: float) -> str:
-    """What more speed would need, from the seconds of a step by batch size and the share of the peak."""
-    # Of the largest size nothing is known of its double; it is judged by the step before.
-    twice = seconds[2 * size] / seconds[size] if 2 * size in seconds else seconds[size] / seconds[size // 2]
-    if twice < 1.4:
-        return "calls"
-    return "arithmetic" if share > 0.5 else "memory"
-
-
 # ------------------------------------------------------------------ steps
 
 
@@ -128,46 +111,6 @@ def take_turns(candidates: dict[str, Callable], repeats: int) -> tuple[dict[str,
             results[name] = candidate()
             seconds[name].append(time.perf_counter() - begin)
     return {name: statistics.median(times) for name, times in seconds.items()}, results
-
-
-def forward_flops(network: str) -> int:
-    """Floating point operations of a network's convolutions and linear layers for one input."""
-    flops = []
-
-    def count(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
-        flops.append(2 * output.numel() * module.weight[0].numel())
-
-    # One real input: counting on torch's meta device would load its compiler, which takes longer.
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        built = backbones.build(network, image_shape(network), 10).eval()
-        for module in built.modules():
-            if isinstance(module, nn.Linear | nn.Conv2d):
-                module.register_forward_hook(count)
-        built(torch.zeros(1, *image_shape(network)))
-    return sum(flops)
-
-
-def peak_speed(place: torch.device, side: int = 0) -> float:
-    """Floating point operations a second of a square matrix product: bfloat16 on CUDA, float32 on one processor core."""
-    side = side or (8192 if place.type == "cuda" else 1024)
-    dtype = torch.bfloat16 if place.type == "cuda" else torch.float32
-    one, other = (torch.randn(side, side, device=place, dtype=dtype) for _ in range(2))
-
-    def product() -> None:
-        torch.mm(one, other)
-        synchronize(place)
-
-    product()
-    seconds, _ = take_turns({"product": product}, REPEATS)
-    return 2 * side**3 / seconds["product"]
-
-
-def step_seconds(method: str, network: str, size: int, place: torch.device, repeats: int) -> float:
-    """Median seconds of a training step, after two that choose algorithms and load formulas."""
-    run, steps = Steps(method, network, size, place), 10 if place.type == "cuda" else 1
-    run(2)
-    found, _ = take_turns({"step": partial(run, steps)}, repeats)
-    return found["step"] / steps
 
 
 class Steps:

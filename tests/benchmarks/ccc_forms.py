@@ -11,8 +11,6 @@ agree in the correction:
 ``head`` is ours with the shortcut through the last linear layer, whose correction is another one.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,9 +1,7 @@
 """The figures of the benchmarks: a panel a question, drawn from the files; peers in one, our own variants in another."""
 
-from __future__ import annotations
-
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from unittest.mock import patch
 
@@ -15,8 +13,6 @@ from matplotlib.figure import Figure
 
 from lib.plotting import style
 from tests.benchmarks.questions import OWN, QUESTIONS
-
-__all__ = ["draw_all"]
 
 LOOKS = [(style.BLUE, "o"), (style.ORANGE, "s"), (style.GREEN, "^")]
 TITLES = {
@@ -102,15 +98,10 @@ def _height(table: pd.DataFrame, panel: Callable) -> float:
 
 def _lines(table: pd.DataFrame) -> pd.DataFrame:
     """One line a task and peer, over all sizes and data sets."""
-    task = table["what"].str.rsplit(", ", n=1, expand=True) if _by_data(table) else None
-    name = table["what"] if task is None else task[0]
-    series = table["size"].map("{:,}".format) + " " + table["size_unit"] if task is None else task[1]
-    return table.assign(task=name, series=series).groupby(["peer", "task"], sort=False)
-
-
-def _by_data(table: pd.DataFrame) -> bool:
-    """Whether the rows are of several data sets, which stand after the last comma."""
-    return bool(table["size_unit"].eq("epochs").all())
+    task, series = table["what"], table["size"].map("{:,}".format) + " " + table["size_unit"]
+    if table["size_unit"].eq("epochs").all():  # of several data sets, which stand after the last comma
+        task, series = table["what"].str.rsplit(", ", n=1).str[0], table["what"].str.rsplit(", ", n=1).str[1]
+    return table.assign(task=task, series=series).groupby(["peer", "task"], sort=False)
 
 
 def _ratios(ax: Axes, table: pd.DataFrame, value: str = "ratio") -> None:
@@ -131,21 +122,22 @@ def _ratios(ax: Axes, table: pd.DataFrame, value: str = "ratio") -> None:
     for series, (hue, mark) in seen.items():
         ax.plot([], [], color=hue, marker=mark, linestyle="none", label=series)
     ax.axvline(1, color=style.PAPER, linewidth=1.2)
-    ax.set_xscale("log")
-    low, high = min(shown.min(), 1) if len(shown) else 1, max(shown.max(), 1) if len(shown) else 1
-    ax.set_xlim(low / 1.7, high * 1.7)
-    ticks = [tick for tick in (0.01, 0.1, 0.2, 0.5, 1, 2, 5, 10, 100, 1000, 10000) if low / 1.7 <= tick <= high * 1.7]
-    if high > 30:
-        ticks = [tick for tick in ticks if tick not in (0.2, 0.5, 2, 5)]
-    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    ax.set_xticks([], minor=True)
-    ax.set_yticks(np.arange(len(names)), names, fontsize=10)
+    low, high = min([1, *shown]) / 1.7, max([1, *shown]) * 1.7
+    ax.set(xscale="log", xlim=(low, high), xlabel="times as much as ours (log scale)", ylabel="task and peer")
+    _ticks(ax, "x", [0.01, 0.1, *([0.2, 0.5, 1, 2, 5] if high <= 51 else [1]), 10, 100, 1000, 10000])
+    ax.set_yticks(range(len(names)), names, fontsize=10)
     ax.set_ylim(len(names) - 0.4, -0.6)
-    ax.set_xlabel("times as much as ours (log scale)")
-    ax.set_ylabel("task and peer")
     ax.grid(visible=False, axis="y")
     if len(seen) > 1:
         ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.16 if len(names) < 6 else -0.1), ncols=3, columnspacing=1)
+
+
+def _ticks(ax: Axes, letter: str, places: Iterable[float], words: str = "{:g}") -> None:
+    """Numbers at those of some places that lie within an axis."""
+    low, high = getattr(ax, f"get_{letter}lim")()
+    within = [place for place in places if low <= place <= high]
+    getattr(ax, f"set_{letter}ticks")(within, [words.format(place) for place in within])
+    getattr(ax, f"set_{letter}ticks")([], minor=True)
 
 
 def _memory(ax: Axes, table: pd.DataFrame) -> None:
@@ -161,18 +153,11 @@ def _growth(ax: Axes, table: pd.DataFrame) -> None:
         part = part.sort_values("size")
         ax.plot(part["size"], 1e3 * part["ours_seconds"], color=hue, marker=mark, label=f"{what}, ours")
         ax.plot(part["size"], 1e3 * part["peer_seconds"], color=hue, marker=mark, linestyle="--", mfc="white", label="its peer")
-    ax.set_xscale("log")
-    ax.set_yscale("log")
-    sizes = sorted(table["size"].unique())
-    ax.set_xticks(sizes, [f"{size:,}" for size in sizes])
-    ax.set_xticks([], minor=True)
     values = 1e3 * pd.concat([table["ours_seconds"], table["peer_seconds"]]).dropna()
-    ticks = [tick for tick in (0.1, 1, 10, 100, 1000, 10000) if values.min() / 3 <= tick <= values.max() * 3]
-    ax.set_ylim(values.min() / 3, values.max() * 3)
-    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-    ax.set_yticks([], minor=True)
-    ax.set_xlabel(f"{table['size_unit'].iloc[0]} (log scale)")
-    ax.set_ylabel("milliseconds a step (log scale)")
+    ax.set(xscale="log", yscale="log", ylim=(values.min() / 3, values.max() * 3))
+    ax.set(xlabel=f"{table['size_unit'].iloc[0]} (log scale)", ylabel="milliseconds a step (log scale)")
+    _ticks(ax, "x", sorted(table["size"].unique()), "{:,}")
+    _ticks(ax, "y", [0.1, 1, 10, 100, 1000, 10000])
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, columnspacing=1)
 
 
@@ -186,9 +171,7 @@ def _seconds(ax: Axes, table: pd.DataFrame) -> None:
             ax.vlines(row["limit_seconds"], place - 0.4, place + 0.4, color=style.PAPER, linestyle="--")
         words = f"{row['ours_seconds']:.3g} s" + (f", {row['ours_mb']:,.0f} MiB" if pd.notna(row["ours_mb"]) else "")
         ax.annotate(words, (1.05 * right, place), va="center")
-    ax.set_xlim(0, 1.75 * right)
+    ax.set(xlabel="seconds; dashes: should stay under" if table["limit_seconds"].notna().any() else "seconds", ylabel="task")
     ax.set_yticks(places, table["what"])
-    ax.set_ylim(len(table) - 0.4, -0.6)
-    ax.set_xlabel("seconds; dashes: should stay under" if table["limit_seconds"].notna().any() else "seconds")
-    ax.set_ylabel("task")
+    ax.set(xlim=(0, 1.75 * right), ylim=(len(table) - 0.4, -0.6))
     ax.grid(visible=False, axis="y")

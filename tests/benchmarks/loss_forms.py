@@ -1,7 +1,5 @@
 """Losses on triples, as the methods compute them, and on one-hot labels of all annotators: the form of released code."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -20,8 +20,6 @@ Weighing labels less in all cells, by that module's allowance, gains up to five 
 with independent ones; so only intervals, confidences and the number of wrong labels make use of it.
 """
 
-from __future__ import annotations
-
 import argparse
 import subprocess
 import sys

@@ -9,8 +9,6 @@ for how many of these the 95 % interval contains the share of right labels. The 
 test of it.
 """
 
-from __future__ import annotations
-
 import sys
 
 import numpy as np

@@ -30,8 +30,6 @@ import numpy as np
 
 from lib import paths
 
-__all__ = ["OURS", "PEERS", "Missing", "Side", "Sides", "Stopped", "install", "python_of"]
-
 OURS = "ours"
 PEERS = {"crowdkit": "crowd-kit", "peerannot": "peerannot", "maml": "MaML", "ccc": "the authors' CCC"}
 PACKAGES = {

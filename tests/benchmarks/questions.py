@@ -4,8 +4,6 @@ A row sets one task of ours beside the same task of a peer, or of a variant of o
 about peers and about size; ``OWN`` are our own variants beside each other, which no peer has a part in.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,8 +11,6 @@ from functools import partial
 import numpy as np
 
 from tests.benchmarks.peers import OURS
-
-__all__ = ["OWN", "QUESTIONS", "Case", "NoData", "simulated"]
 
 Arrays = dict[str, np.ndarray]
 CLASSES, PER_ITEM = 10, 5

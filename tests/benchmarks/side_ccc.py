@@ -3,8 +3,6 @@
 Their code asks for a GPU and for packages that a step does not use; both are stood in for.
 """
 
-from __future__ import annotations
-
 import sys
 import types
 from argparse import Namespace

@@ -1,7 +1,5 @@
 """crowd-kit: its aggregators, and its learning module in the loop that its examples have."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version as version_of

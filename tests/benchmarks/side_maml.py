@@ -1,7 +1,5 @@
 """MaML (ies-research): its classifiers, trained by the Trainer of Lightning as its experiments do, without logs and files."""
 
-from __future__ import annotations
-
 import logging
 from math import prod
 

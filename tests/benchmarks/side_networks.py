@@ -1,7 +1,5 @@
 """Our networks on feature vectors in plain torch, for the sides of peers."""
 
-from __future__ import annotations
-
 from math import prod
 
 from torch import nn

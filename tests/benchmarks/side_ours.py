@@ -1,7 +1,5 @@
 """This project's side: the same tasks as the peers', and the forms in which our own variants compute the same thing."""
 
-from __future__ import annotations
-
 import itertools
 import subprocess
 import time
@@ -17,11 +15,11 @@ from lib.aggregation import dawid_skene as ds
 from lib.aggregation import glad as glad_module
 from lib.aggregation import mace as mace_module
 from lib.crowd.labels import CrowdLabels
-from lib.datasets.batches import Batch
 from lib.datasets.kinds import CrowdDataset
 from lib.training.loop import fit
 from lib.training.recipe import Recipe
 from tests.benchmarks import ccc_forms, loss_forms
+from tests.worked_example import batch_of
 
 Arrays = dict[str, np.ndarray]
 
@@ -96,8 +94,7 @@ def step(data: Arrays, method: str, network: str, steps: int):
     """Steps on one batch, as the training loop takes them; first one that is not timed."""
     torch.set_num_threads(1)
     crowd, x = _crowd(data), torch.from_numpy(data["x"])
-    triples = [torch.from_numpy(part.copy()) for part in (crowd.item, crowd.annotator, crowd.label)]
-    batch = Batch(x, torch.arange(len(x)), *triples)
+    batch = batch_of(crowd, x)
     torch.manual_seed(0)
     model = _build(method, network, x, crowd)
     optimizer = torch.optim.Adam(model.parameter_groups(1e-3, 0.0), lr=1e-3, fused=True)
@@ -120,8 +117,7 @@ def ccc_step(data: Arrays, network: str, gradient: str, widths: list[int], rate:
     model.groups = [torch.from_numpy(data[f"groups{number}"]) for number in (0, 1)]
     meta = [(torch.from_numpy(data[f"meta_x{n}"]), torch.from_numpy(data[f"meta_label{n}"])) for n in (0, 1)]
     model.meta_sets = [itertools.repeat(part) for part in meta]
-    triples = [torch.from_numpy(part.copy()) for part in (crowd.item, crowd.annotator, crowd.label)]
-    batch = Batch(x, torch.arange(len(x)), *triples)
+    batch = batch_of(crowd, x)
     identity = torch.eye(crowd.n_classes).repeat(crowd.n_annotators, 1, 1)
 
     def run(steps: int = steps) -> Arrays:

@@ -1,7 +1,5 @@
 """peerannot's aggregators, from the dictionaries that they take (making those costs it nothing here)."""
 
-from __future__ import annotations
-
 from importlib.metadata import version as version_of
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The benchmarks run at tiny sizes, both sides find the same, and what is measured is written. No test looks at a time."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time
@@ -174,7 +172,7 @@ def test_figures_show_what_is_there(two_questions, tmp_path):
 
 
 def test_wrong_names_and_times_are_named(capsys):
-    wrong = {"--only": ("trainning", "did you mean 'training'"), "--budget": ("soon", "such as 90s or 12m")}
+    wrong = {"--only": ("trainning", "did you mean 'training'"), "--budget": ("soon", "such as 90s, 9m or 1h")}
     for option, (value, words) in wrong.items():
         with pytest.raises(SystemExit) as caught:
             bench.main([option, value])

@@ -1,7 +1,5 @@
 """Forms of a loss that the benchmarks compare are the same function; forms of CCC's step are tested beside the method."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch.testing import assert_close

@@ -1,7 +1,5 @@
 """A small part of the grid of own labels: not a point below the vote, near the best, and intervals that hold."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from lib import paths

@@ -9,8 +9,6 @@ arguments, whose time is taken and whose result, arrays by name, is compared; an
 go out as lines of JSON; arrays go through files.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import os

@@ -76,9 +76,6 @@ def test_the_grid_at_each_scale():
     compared = [config for config in quick if config.experiment == "conll_ner"]
     assert len(compared) == 2 * (7 + 1)
     assert {config.method_options.get("pretrain") for config in compared} == {None, 0, 5}
-    assert len({config.key() for config in quick}) == len(quick)
-    smoke = crowd_layer.named_entities("smoke", [0])
-    assert {config.recipe.epochs for config in smoke} == {2}
     paper = {config.method: config for config in crowd_layer.named_entities("paper", [0])}
     assert paper["true-labels"].recipe.epochs == 20
     assert paper["crowdlayer-mw"].backbone_options == {"dimension": 300, "channels": 512}

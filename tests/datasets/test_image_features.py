@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from lib import paths
-from lib.datasets import cifar10, image_parts
+from lib import datasets, paths
 from lib.datasets import image_features as module
+from lib.datasets import image_parts
 
 needs_weights = pytest.mark.skipif(module.available() is not None, reason=str(module.available()))
 RNG = np.random.default_rng(0)
@@ -88,13 +88,9 @@ def test_features_are_computed_once(monkeypatch):
 @pytest.mark.needs_data("cifar10")
 def test_a_data_set_of_features(monkeypatch):
     monkeypatch.delenv("CROWDS_CACHE")
-    data = cifar10.load(n_train=20, n_valid=10, n_test=10, features=module.NAME)
-    assert {name: tuple(data[name].shape) for name in ("x", "x_valid", "x_test")} == {
-        "x": (20, 1280),
-        "x_valid": (10, 1280),
-        "x_test": (10, 1280),
-    }
-    assert "normalize" not in data
+    data = datasets.load("cifar10", n_train=20, n_valid=10, n_test=10, features=module.NAME)
+    assert [tuple(x.shape) for x in (data.x, data.x_valid, data.x_test)] == [(n, 1280) for n in (20, 10, 10)]
+    assert data.normalize is None
 
 
 def test_other_features_are_refused():

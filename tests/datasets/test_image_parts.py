@@ -15,7 +15,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from lib import datasets
 from lib.datasets import cifar10, cifar10n, download, image_parts
 from lib.datasets.image_parts import Images
-from lib.datasets.kinds import CrowdDataset
 
 SMALL = {"n_train": 200, "n_valid": 100, "n_test": 100}
 ALL = [pytest.param(name, marks=pytest.mark.needs_data(name)) for name in ("cifar10", "cifar10n", "fashion_mnist", "mnist")]
@@ -147,6 +146,17 @@ def test_all_test_images_say_what_they_are():
     assert set(data.test_kind.tolist()) == ({"lossless"} if cifar10.official() else {"lossless", "jpeg"})
 
 
+@cifar10_images
+def test_held_out_test_images_are_the_last_to_train_and_nothing_else_uses_them():
+    whole = Images.read(cifar10.TRAIN)
+    data = datasets.load("cifar10", n_valid=500, test="held-out")
+    assert set(data.test_kind) == {"held-out"}
+    assert_array_equal(data.x_test, whole.x[40_000:])
+    chosen, valid = image_parts.parts(whole.y[:40_000], n_valid=500)
+    assert_array_equal(data.x, whole.x[chosen])
+    assert_array_equal(data.x_valid, whole.x[valid])
+
+
 # ---------------------------------------------------------------------- parts and crowds
 
 
@@ -191,35 +201,3 @@ def test_a_plain_crowd():
 def test_unknown_crowds_and_options(case, options):
     with pytest.raises(ValueError, match=r"nobody|accurracy"):
         image_parts.simulated(case, np.arange(10), 10, 0, options)
-
-
-# ---------------------------------------------------------------------- bytes in a CrowdDataset
-
-
-def bytes_dataset(**changes):
-    crowd, _ = image_parts.simulated("plain", np.array([0, 1]), 2, 0, {"annotators": 3})
-    x, y = torch.arange(2 * 3 * 2 * 2, dtype=torch.uint8).reshape(2, 3, 2, 2), torch.tensor([0, 1])
-    fields = {"name": "small", "title": "Small", "x": x, "crowd": crowd, "y": y, "x_test": x, "y_test": y}
-    normalize = ((0.5,) * 3, (0.25,) * 3)
-    return CrowdDataset(**{**fields, "class_names": ("no", "yes"), "normalize": normalize, **changes})
-
-
-def test_bytes_with_their_normalization():
-    assert bytes_dataset().x.dtype == torch.uint8
-    with pytest.raises(ValueError, match=r"x must be uint8 \[items, channels, height, width\].*found torch.float32"):
-        bytes_dataset(x=torch.zeros(2, 3, 2, 2))
-    with pytest.raises(ValueError, match=r"x must be float32 \[items, ...\].*found torch.uint8"):
-        bytes_dataset(normalize=None)
-    with pytest.raises(ValueError, match="normalize must hold 3 means and deviations"):
-        bytes_dataset(normalize=((0.5,), (0.25,)))
-
-
-@cifar10_images
-def test_held_out_test_images_are_the_last_to_train_and_nothing_else_uses_them():
-    whole = Images.read(cifar10.TRAIN)
-    data = datasets.load("cifar10", n_valid=500, test="held-out")
-    assert set(data.test_kind) == {"held-out"}
-    assert_array_equal(data.x_test, whole.x[40_000:])
-    chosen, valid = image_parts.parts(whole.y[:40_000], n_valid=500)
-    assert_array_equal(data.x, whole.x[chosen])
-    assert_array_equal(data.x_valid, whole.x[valid])

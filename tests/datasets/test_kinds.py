@@ -1,21 +1,18 @@
 """Taggers: sentences in batches, padding that counts for nothing, and methods that learn from tokens as from items."""
 
-import functools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from lib import methods, networks
-from lib.crowd.labels import CrowdLabels
+from lib import networks
 from lib.datasets import _split
 from lib.datasets.batches import TrainingData, by_length
-from lib.methods import crowd_layer
 from lib.training import loop, scoring
 from lib.training.recipe import Recipe
 from tests.tagged_toys import TAGS, TRUTH, WORDS, tagged
+from tests.worked_example import batch_of, make, pass_through, scramble
 
 METHODS = (
     "true-labels", "majority-vote", "dawid-skene", "dl-em", "crowdlayer-vw", "crowdlayer-vwb", "crowdlayer-mw"
@@ -23,15 +20,9 @@ METHODS = (
 SMALL = {"words": 16, "dimension": 6, "channels": 7, "hidden": 4, "dropout": 0.0}
 
 
-def network(data, **options):
-    return functools.partial(networks.build, "tagger", data.x.shape[1:], len(TAGS), **SMALL | options)
-
-
-def build(name, data, dtype=torch.float64, seed=0, **options):
+def build(name, data, dtype=torch.float64, **options):
     """A method in evaluation mode, so that no dropout differs."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return methods.build(name, network(data), data.crowd, truth=data.y, **options).to(dtype).eval()
+    return make(name, data, "tagger", sizes=SMALL, **options).to(dtype).eval()
 
 
 def batches(data, size=2, seed=0):
@@ -159,9 +150,9 @@ def test_neighbors_and_what_came_before_are_seen():
 def test_a_network_that_does_not_fit_is_refused():
     data = tagged()
     with pytest.raises(ValueError, match="toy needs a tagger with words=11 or more, found 5"):
-        network(data, words=5)().prepare(data)
+        networks.build("tagger", data.x.shape[1:], 5, words=5).prepare(data)
     with pytest.raises(ValueError, match="width must be odd"):
-        network(data, width=4)()
+        networks.build("tagger", data.x.shape[1:], 5, width=4)
     with pytest.raises(ValueError, match=r"\(length, columns\), found inputs of shape \(7,\)"):
         networks.build("tagger", (7,), 3)
 
@@ -169,94 +160,15 @@ def test_a_network_that_does_not_fit_is_refused():
 # ---------------------------------------------------------------------- methods
 
 
-def slow_crowd_layer(method, data):
-    """Sentence by sentence, token by token, annotator by annotator, in the paper's terms; MW, VW and VW+B."""
-    prob = torch.softmax(method.backbone(data.x), dim=1).detach().numpy()
-    weight = method.weight.detach().numpy()
-    bias = method.bias.detach().numpy() if hasattr(method, "bias") else np.zeros((3, 5))
-    given = {(i, r): k for i, r, k in zip(data.crowd.item, data.crowd.annotator, data.crowd.label, strict=True)}
-    losses = []
-    for token in range(11):
-        for r in range(3):
-            if (token, r) not in given:
-                continue  # masked
-            logits = [
-                sum(prob[token, j] * weight[r, j, k] for j in range(5)) if weight.ndim == 3 else weight[r, k] * prob[token, k]
-                for k in range(5)
-            ] + bias[r]
-            losses.append(np.log(np.exp(logits).sum()) - logits[given[token, r]])
-    return np.mean(losses)
-
-
-@pytest.mark.parametrize("name", ["crowdlayer-mw", "crowdlayer-vw", "crowdlayer-vwb"])
-def test_crowd_layers_agree_with_a_loop(name):
+@pytest.mark.parametrize("name", METHODS)
+def test_a_loss_of_sentences_is_that_of_their_tokens(name):
+    """As if each token were an item by itself, of which the network says the same."""
     data = tagged()
-    method = build(name, data)
-    with torch.no_grad():
-        for parameter in (method.weight, *([method.bias] if hasattr(method, "bias") else [])):
-            parameter += torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    method = scramble(build(name, data))
     (batch,) = batches(data, size=8)
-    assert method.loss(batch).item() == pytest.approx(slow_crowd_layer(method, data), rel=1e-12)
-
-
-def test_fixed_targets_agree_with_a_loop():
-    data = tagged()
-    method = build("majority-vote", data)
-    log_prob = torch.log_softmax(method.backbone(data.x), dim=1).detach().numpy()
-    vote = [np.bincount(data.crowd.label[data.crowd.item == token], minlength=5).argmax() for token in range(11)]
-    (batch,) = batches(data, size=8)
-    assert method.loss(batch).item() == pytest.approx(-np.mean([log_prob[t, k] for t, k in enumerate(vote)]), rel=1e-12)
-
-
-def test_a_masked_token_has_no_gradient():
-    """The label of a token that an annotator did not give, whatever the others said, moves nothing of the annotator's."""
-    data = tagged()
-    method = build("crowdlayer-mw", data)
-    (batch,) = batches(replace(data, crowd=data.crowd.select_labels(data.crowd.annotator == 2)), size=8)
-    prob = torch.softmax(method.backbone(batch.x), dim=1)
-    prob.retain_grad()
-    crowd_layer.label_cross_entropy(method.annotator_logits(prob, batch.position, batch.annotator), batch.label).backward()
-    assert not method.weight.grad[:2].any()
-    assert method.weight.grad[2].any()
-    data = replace(data, crowd=data.crowd.select_labels(data.crowd.annotator == 0))  # who left out sentence 2
-    (batch,) = batches(data, size=8)
-    whole = torch.softmax(method.backbone(data.x), dim=1)
-    whole.retain_grad()
-    logits = method.annotator_logits(whole, batch.items[batch.position], batch.annotator)
-    crowd_layer.label_cross_entropy(logits, batch.label).backward()
-    assert not whole.grad[6:9].any()
-    assert (whole.grad[[*range(6), 9, 10]] != 0).any(dim=1).all()
-
-
-class Largest(TorchDispatchMode):
-    """How many numbers the largest tensor holds that was made meanwhile."""
-
-    def __init__(self):
-        super().__init__()
-        self.numbers = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        made = function(*args, **(kwargs or {}))
-        for tensor in made if isinstance(made, tuple | list) else [made]:
-            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage().data_ptr() not in self.known:
-                self.numbers = max(self.numbers, tensor.numel())
-        return made
-
-
-def test_the_loss_costs_what_the_labels_cost():
-    """Not tokens x annotators x classes, which would be a thousand times as much here."""
-    data = tagged()
-    labels = data.crowd
-    many = CrowdLabels(labels.item, labels.annotator * 4000, labels.label, 11, 8001, 5, class_names=TAGS)
-    data = replace(data, crowd=many)
-    method = build("crowdlayer-mw", data)
-    (batch,) = batches(data, size=8)
-    prob = torch.softmax(method.backbone(batch.x), dim=1).detach()
-    watch = Largest()
-    watch.known = {method.weight.untyped_storage().data_ptr()}
-    with watch, torch.no_grad():
-        method.annotator_logits(prob, batch.position, batch.annotator)
-    assert 0 < watch.numbers <= len(labels) * 5 * 5
+    loss, logits = method.loss(batch), method.backbone(data.x).detach()
+    method.backbone = pass_through(len(TAGS))().double()
+    torch.testing.assert_close(method.loss(batch_of(data.crowd, logits)), loss)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -10,8 +10,12 @@ from torch.testing import assert_close
 from lib import methods
 from lib.aggregation import em_steps
 from lib.aggregation.dawid_skene import dawid_skene
+from lib.aggregation.glad import glad
+from lib.aggregation.mace import mace
 from lib.crowd.labels import CrowdLabels
-from tests.worked_example import batch_of, build, pass_through, random_example
+from lib.losses.early_learning import MOMENTUM
+from lib.methods.aggregated import ELR_WEIGHT
+from tests.worked_example import batch_of, build, pass_through, random_example, scramble
 
 # Item 0: classes 0 and 2 are tied; item 1: two of three say 1; item 2: nobody; item 3: one says 2.
 CROWD = CrowdLabels([0, 0, 1, 1, 1, 3], [0, 1, 0, 1, 2, 2], [0, 2, 1, 1, 0, 2], 4, 3, 3)
@@ -30,6 +34,14 @@ def test_majority_vote_trains_on_the_most_frequent_label():
     assert loss_of(method, [3, 1]) == pytest.approx(-np.log([0.1, 0.3]).mean())
 
 
+def test_majority_vote_with_the_early_learning_penalty():
+    method = scramble(build("majority-vote-elr", CROWD))
+    p = torch.softmax(method.backbone(LOGITS), dim=1).detach().numpy()[LABELED]
+    penalty = np.log(1 - (1 - MOMENTUM) * (p**2).sum(axis=1))  # against the first running means
+    surprise = -np.log(p[np.arange(3), [0, 1, 2]])
+    assert loss_of(method) == pytest.approx((surprise + ELR_WEIGHT * penalty).mean(), abs=1e-12)
+
+
 def test_soft_majority_vote_trains_on_shares():
     method = build("soft-majority-vote", CROWD)
     thirds = [1 / 3, 2 / 3, 0]
@@ -38,12 +50,13 @@ def test_soft_majority_vote_trains_on_shares():
     assert loss_of(method) == pytest.approx(by_hand)
 
 
-def test_dawid_skene_trains_on_its_most_likely_classes():
+@pytest.mark.parametrize(("name", "aggregate"), [("dawid-skene", dawid_skene), ("glad", glad), ("mace", mace)])
+def test_a_model_of_the_annotators_trains_on_its_most_likely_classes(name, aggregate):
     crowd = random_example().crowd
-    method = build("dawid-skene", crowd)
-    fitted = dawid_skene(crowd)
-    assert_close(method.posterior(), torch.from_numpy(np.eye(4)[fitted.labels]).float())
-    assert_close(method.confusion(), torch.from_numpy(fitted.confusion).float())
+    method, fitted = build(name, crowd), aggregate(crowd)
+    assert_close(method.posterior(), torch.from_numpy(np.eye(4)[fitted.posterior.argmax(axis=1)]).float())
+    if name != "glad":
+        assert_close(method.confusion(), torch.from_numpy(fitted.confusion).float())
 
 
 def test_mace_trains_where_its_matrices_do_not_fit(monkeypatch):

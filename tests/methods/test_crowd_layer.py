@@ -4,33 +4,25 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 from torch.testing import assert_close
 
 from lib.crowd.labels import CrowdLabels
-from tests.worked_example import CROWD, LOGITS, MATRICES, batch_of, build, put, random_example, scramble
+from tests.worked_example import CROWD, LOGITS, MATRICES, batch_of, build, put, random_example, scramble, surprise
 
 every_variant = pytest.mark.parametrize("variant", ["MW", "VW", "VW+B"])
 WEIGHT = torch.tensor([[1 + 0.1 * math.cos(r + k) for k in range(3)] for r in range(3)], dtype=torch.float64)
 BIAS = torch.tensor([[0.1 * math.sin(r + 2 * k) for k in range(3)] for r in range(3)], dtype=torch.float64)
 
 
-def slow_logits(method, prob, r):
-    """The annotator's logits for one item, written out."""
-    weight = method.weight.tolist()[r]
-    bias = method.bias.tolist()[r] if hasattr(method, "bias") else None
-    classes = range(len(prob))
-    return {
-        "MW": lambda: [sum(prob[j] * weight[j][k] for j in classes) for k in classes],
-        "VW": lambda: [weight[k] * prob[k] for k in classes],
-        "VW+B": lambda: [weight[k] * prob[k] + bias[k] for k in classes],
-    }[method.variant]()
-
-
-def softmax(row):
-    exp = [math.exp(value) for value in row]
-    return [value / sum(exp) for value in exp]
+def says(method, prob, r):
+    """The annotator's probabilities of labels for one item, written out."""
+    weight = method.weight.detach().numpy()[r]
+    logits = prob @ weight if method.variant == "MW" else prob * weight
+    return softmax(logits + method.bias.detach().numpy()[r] if method.variant == "VW+B" else logits)
 
 
 @pytest.mark.parametrize(
@@ -48,15 +40,11 @@ def test_known_values(name, value):
 def test_slow_loop(variant):
     example = random_example()
     method = scramble(build("crowdlayer-mw", example.crowd, variant=variant))
-    prob = method.predict_proba(example.logits).tolist()
-    terms = [
-        -math.log(softmax(slow_logits(method, prob[item], r))[label])
-        for item, r, label in zip(example.crowd.item, example.crowd.annotator, example.crowd.label, strict=True)
-    ]
-    assert method.loss(example.batch).item() == pytest.approx(sum(terms) / len(terms), abs=1e-12)
-    certain = torch.eye(4).tolist()  # what an annotator says of a certain class
-    said = [[softmax(slow_logits(method, certain[j], r)) for j in range(4)] for r in range(5)]
-    assert_close(method.confusion(), torch.tensor(said, dtype=torch.float64))
+    prob = method.predict_proba(example.logits).detach().numpy()
+    expected = surprise(lambda item, r, label: says(method, prob[item], r)[label], example.crowd)
+    assert method.loss(example.batch).item() == pytest.approx(expected, abs=1e-12)
+    certain = [[says(method, prob, r) for prob in np.eye(4)] for r in range(5)]  # what an annotator says of a certain class
+    assert_close(method.confusion(), torch.from_numpy(np.array(certain)))
 
 
 @every_variant
@@ -92,8 +80,11 @@ def test_the_start_cannot_be_certain(classes, largest):
     assert confusion[0, 0, 0].item() == pytest.approx(largest, abs=5e-4)
 
 
-def test_the_layer_plays_no_part_in_predictions():
-    example = random_example()
-    method = build("crowdlayer-mw", example.crowd)
-    put(method.weight, torch.randn_like(method.weight))
-    assert_close(method.predict_proba(example.logits), torch.softmax(example.logits, dim=1))
+def test_the_loss_costs_what_the_labels_cost():
+    """Not items x annotators x classes, nor all matrices, which would be a thousand times as much here."""
+    example, kept = random_example(), []
+    crowd = CrowdLabels(example.crowd.item, 4000 * example.crowd.annotator, example.crowd.label, 6, 16_001, 4)
+    method = build("crowdlayer-mw", crowd)
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor.numel()) or tensor, lambda tensor: tensor):
+        method.loss(batch_of(crowd, example.logits))
+    assert max(kept) == len(crowd) * 4 * 4

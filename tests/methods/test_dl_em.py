@@ -1,4 +1,4 @@
-"""DL-EM: the known posterior, each round against slow loops, and what the released variant does differently."""
+"""DL-EM: each round against slow loops, and what the released variant does differently."""
 
 from __future__ import annotations
 
@@ -9,22 +9,11 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from lib.aggregation.dawid_skene import e_step, majority_vote
+from lib.aggregation.dawid_skene import majority_vote
 from lib.crowd.labels import CrowdLabels
-from lib.datasets.batches import TrainingData
-from lib.datasets.kinds import CrowdDataset
 from lib.training.loop import fit
 from lib.training.recipe import Recipe
-from tests.worked_example import CROWD, LOGITS, MATRICES, batch_of, build, random_example, scramble, small_dataset
-
-
-def held(crowd, x):
-    """What a method is given between epochs."""
-    names = tuple(map(str, range(crowd.n_classes)))
-    data = CrowdDataset("toy", "Toy", x.float(), crowd, None, None, None, class_names=names)
-    found = TrainingData(data, torch.device("cpu"))
-    found.x = x  # in float64
-    return found
+from tests.worked_example import batch_of, build, held, random_example, scramble, small_dataset
 
 
 def method_and_data(**options):
@@ -47,18 +36,6 @@ def slow_counts(target, crowd):
     for item, r, label in zip(crowd.item, crowd.annotator, crowd.label, strict=True):
         counts[r, :, label] += target[item]
     return counts
-
-
-def test_known_posterior():
-    log_prob, confusion = torch.log_softmax(LOGITS, dim=1).numpy(), torch.softmax(MATRICES, dim=2).numpy()
-    posterior, _ = e_step(log_prob, confusion, CROWD)
-    assert posterior[0].tolist() == pytest.approx([0.4241519059, 0.4967459187, 0.0791021754], abs=1e-9)
-    assert posterior[3].tolist() == pytest.approx([0.2568473411, 0.5974718919, 0.1456807670], abs=1e-9)
-    # The same through the method: a round begins with the E-step, from the matrices of the round before.
-    method = build("dl-em", CROWD).double()
-    method._confusion.copy_(torch.from_numpy(confusion))
-    method.begin_epoch(1, held(CROWD, LOGITS))
-    assert_close(method.posterior(), torch.from_numpy(posterior), rtol=0, atol=1e-12)
 
 
 def test_rounds_slow_loop():

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import math
 
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 from torch.testing import assert_close
 
-from lib import methods, networks
 from lib.crowd.labels import CrowdLabels
 from lib.methods import doctornet
 from lib.training.loop import fit
 from lib.training.recipe import Recipe
-from tests.worked_example import batch_of, build, put, random_example, scramble, small_dataset
+from tests.worked_example import batch_of, build, make, put, random_example, scramble, small_dataset, surprise
 
 
 def two_heads(name: str):
@@ -27,11 +26,6 @@ def two_heads(name: str):
     put(net.head_bias, torch.tensor([[0, 0], [0, math.log(2)]], dtype=torch.float64))
     x = torch.tensor([[math.log(3)]], dtype=torch.float64)
     return method, batch_of(crowd, x)
-
-
-def softmax(values) -> np.ndarray:
-    exponents = np.exp(np.asarray(values))
-    return exponents / exponents.sum()
 
 
 def slow_heads(net, features) -> np.ndarray:
@@ -54,8 +48,8 @@ def test_slow_loop(monkeypatch):
     example = random_example()
     method = scramble(build("doctornet", example.crowd))
     prob = slow_heads(method, example.logits)
-    terms = -np.log(prob[example.crowd.item, example.crowd.annotator, example.crowd.label])
-    assert method.loss(example.batch).item() == pytest.approx(terms.mean(), abs=1e-12)
+    expected = surprise(lambda item, r, label: prob[item, r, label], example.crowd)
+    assert method.loss(example.batch).item() == pytest.approx(expected, abs=1e-12)
     expected = torch.from_numpy(prob.mean(axis=1))
     assert_close(method.predict_proba(example.logits), expected)
     monkeypatch.setattr(doctornet, "BLOCK", 2 * expected.numel())  # two annotators at a time, the last alone
@@ -103,8 +97,7 @@ def test_weighted_slow_loop():
 
 
 def trained(name: str, data):
-    torch.manual_seed(3)
-    method = methods.build(name, functools.partial(networks.build, "mlp", (4,), 3, width=8), data.crowd)
+    method = make(name, data, seed=3, sizes={"width": 8})
     fit(method, data, Recipe(epochs=12, batch_size=32, lr=0.03), seed=4)
     return method
 

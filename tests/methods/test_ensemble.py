@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from torch.testing import assert_close
 
-from lib import methods, networks
 from lib.training.loop import fit
 from lib.training.recipe import Recipe
+from tests import worked_example
 from tests.worked_example import CROWD, build, random_example, scramble, small_dataset
 
 RECIPE = Recipe(epochs=3, batch_size=16, lr=0.01)
 
 
-def make(name, data, **options):
-    """Without dropout, whose masks a member would draw in another order than alone."""
-    torch.manual_seed(0)
-    return methods.build(name, lambda: networks.build("mlp", (4,), 3, width=8, dropout=0.0), data.crowd, **options)
+# Without dropout, whose masks a member would draw in another order than alone.
+make = partial(worked_example.make, sizes={"width": 8, "dropout": 0.0})
 
 
 @pytest.mark.parametrize("recipe", [RECIPE, replace(RECIPE, optimizer="sgd", weight_decay=0.01, schedule="onecycle")])

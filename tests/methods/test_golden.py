@@ -21,7 +21,7 @@ import torch
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from lib import methods, networks
+from lib import methods
 from lib.crowd.labels import CrowdLabels, CrowdRatings
 from lib.datasets.kinds import CrowdDataset, RatingDataset
 from lib.networks.predict import predict
@@ -29,6 +29,7 @@ from lib.runs import ledger
 from lib.storage import write_atomically
 from lib.training.loop import fit
 from lib.training.recipe import Recipe
+from tests.worked_example import make
 
 GOLDEN = Path(__file__).parent / "golden.json"
 HOW = "python tests/methods/test_golden.py"
@@ -72,11 +73,8 @@ def measure(name: str) -> Numbers:
     """Two epochs of one step each, so that what a method does between epochs counts."""
     data = {"classification": problem, "regression": rated}[methods.info(name).task]()
     # Without dropout, whose random numbers depend on the processor.
-    make = functools.partial(networks.build, "mlp", (5,), data.n_outputs, width=8, dropout=0.0)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        method = methods.build(name, make, data.crowd, truth=data.y, **OPTIONS.get(name, {}))
-        history = fit(method, data, Recipe(epochs=2, batch_size=12, lr=0.05), seed=0).history
+    method = make(name, data, sizes={"width": 8, "dropout": 0.0}, **OPTIONS.get(name, {}))
+    history = fit(method, data, Recipe(epochs=2, batch_size=12, lr=0.05), seed=0).history
     prediction = predict(method.predict, data.x[:1], method)
     return Numbers(methods.info(name).revision, history["loss"], prediction.flatten().tolist())
 

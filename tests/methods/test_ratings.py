@@ -1,8 +1,7 @@
-"""Methods that predict a rating: slow loops, gradients, what is fixed, and what holds for each of them."""
+"""Methods that predict a rating: slow loops, gradients, and what is fixed (what holds for every method: test_every_method)."""
 
 from __future__ import annotations
 
-import functools
 from dataclasses import replace
 
 import numpy as np
@@ -11,82 +10,48 @@ import torch
 from numpy.testing import assert_allclose
 from torch.testing import assert_close
 
-from lib import methods, networks
+from lib import methods
 from lib.aggregation import ratings
 from lib.crowd.labels import CrowdRatings
-from lib.datasets.batches import Batch, TrainingData
-from lib.datasets.kinds import RatingDataset
+from lib.datasets.batches import TrainingData
 from lib.training import scoring
 from lib.training.loop import fit
 from lib.training.recipe import Recipe
-from tests.worked_example import check_gradients, scramble
+from tests import worked_example
+from tests.worked_example import ANNOTATORS, ITEMS, SILENT, batch_of, check_gradients, in_float64, scramble, toy_ratings
 
-ITEMS, ANNOTATORS, WIDTH, SILENT = 40, 7, 5, 2
 RECIPE = Recipe(epochs=4, batch_size=16, lr=0.01)
 every_method = pytest.mark.parametrize("name", methods.names("regression"))
 LAYERS = ["crowdlayer-s", "crowdlayer-b", "crowdlayer-sb"]
+DATA = toy_ratings()
 
 
-def toy(unlabeled=0) -> RatingDataset:
-    """Features that tell the number, ratings with biases, none by annotator SILENT; and as many more items unrated."""
-    random = np.random.default_rng(0)
-    x = random.normal(size=(ITEMS, WIDTH))
-    y = 3 + x @ np.array([1.0, -0.5, 0.3, 0.0, 0.2])
-    bias = np.array([0.0, 1.5, 9.0, -1.0, 0.5, 0.0, -0.8])
-    values = y[:, None] + bias + 0.2 * random.normal(size=(ITEMS, ANNOTATORS))
-    hidden = random.random(values.shape) < 0.5
-    hidden[np.arange(ITEMS), random.choice([0, 1, 3, 4, 5, 6], size=ITEMS)] = False
-    hidden[:, SILENT] = True
-    values = np.concatenate([np.where(hidden, np.nan, values), np.full((unlabeled, ANNOTATORS), np.nan)])
-    x = torch.from_numpy(np.concatenate([x, np.ones((unlabeled, WIDTH))])).float()
-    y = torch.from_numpy(np.concatenate([y, np.zeros(unlabeled)])).float()
-    return RatingDataset("toy", "Toy", x, CrowdRatings.from_dense(values), y, x[:ITEMS].clone(), y[:ITEMS].clone())
+def build(name, data=DATA, **options):
+    return worked_example.make(name, data, "linear", **options)
 
 
-DATA = toy()
-
-
-def build(name, data=DATA, backbone="linear", **options):
-    make = functools.partial(networks.build, backbone, (WIDTH,), 1)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return methods.build(name, make, data.crowd, truth=data.y, **options)
-
-
-def double(name, data=DATA, **options):
+def double(name, **options):
     """In float64."""
-    torch.set_default_dtype(torch.float64)
-    try:
-        return build(name, data, **options)
-    finally:
-        torch.set_default_dtype(torch.float32)
+    with in_float64():
+        return build(name, **options)
 
 
-def fitted(name, data=DATA, backbone="linear", recipe=RECIPE, **options):
-    method = build(name, data, backbone, **options)
+def fitted(name, data=DATA, recipe=RECIPE, **options):
+    method = build(name, data, **options)
     return method, fit(method, data, recipe).history
 
 
-def batch_of(items):
-    """In float64."""
-    part = DATA.crowd.select_items(np.array(items))
-    triples = (torch.tensor(column) for column in (part.item, part.annotator, part.value))
-    return Batch(DATA.x.double()[items], torch.tensor(items), *triples)
-
-
-WHOLE = batch_of(list(range(ITEMS)))
+WHOLE = batch_of(DATA.crowd, DATA.x.double())
 
 
 # ------------------------------------------------------------------ every method
 
 
 @every_method
-def test_trains_to_finite_numbers(name):
-    method, history = fitted(name, backbone="mlp")
+def test_predicts_and_is_scored_by_numbers(name):
+    method, history = fitted(name)
     assert set(history) == {"loss"} | {f"test_{score}" for score in ("mae", "rmse", "r2", "pearson", "shift")}
-    assert all(np.isfinite(values).all() for values in history.values())
     assert method.predict(DATA.x).shape == (ITEMS,)
-    assert not method.training
     summary = scoring.summary(method, DATA, history)
     assert all(np.isfinite(value) for value in summary.values())
     assert summary["test_r2_last"] == history["test_r2"][-1]
@@ -103,30 +68,10 @@ def test_learns_what_can_be_learned(name):
 
 
 @every_method
-def test_unlabeled_items_and_truth_change_nothing(name):
-    history = fitted(name)[1]
-    assert fitted(name)[1] == history  # and the seed decides all
-    assert fitted(name, toy(unlabeled=6))[1] == history
-    wrong = replace(DATA, y=DATA.y.roll(1), y_test=DATA.y_test.roll(1))
-    assert (fitted(name, wrong)[1]["loss"] == history["loss"]) == (name != "true-ratings")
-
-
-@every_method
-def test_names_of_the_annotators_do_not_matter(name):
-    crowd, order = DATA.crowd, np.random.default_rng(3).permutation(ANNOTATORS)  # the new place of each annotator
-    turned = CrowdRatings(crowd.item, order[crowd.annotator], crowd.value, ITEMS, ANNOTATORS)
-    method, history = fitted(name)
-    other, repeated = fitted(name, replace(DATA, crowd=turned))
-    assert_allclose(repeated["loss"], history["loss"], rtol=1e-4)
-    if method.bias() is not None:
-        assert_close(other.bias()[torch.from_numpy(order)], method.bias(), rtol=1e-3, atol=1e-4)
-
-
-@every_method
 def test_batch_of_one_and_gradients(name):
     method = scramble(double(name))
-    for batch in (WHOLE, batch_of([4])):
-        check_gradients(method, batch)
+    check_gradients(method, WHOLE)
+    check_gradients(method, batch_of(DATA.crowd, DATA.x.double(), items=[4]))
 
 
 @every_method
@@ -232,6 +177,7 @@ def test_constant_and_factor_cannot_move(name):
         if line is not None:
             assert (share @ line).item() == pytest.approx(mean, abs=1e-5)
             assert (line - line[SILENT]).abs().max() > 0.05  # though each has learned
+    assert method.annotator_rate == 10.0
     free = fitted(name, free=True, annotator_lr=10.0)[0]
     moved = [abs((share @ line).item() - mean) for line, mean in zip(free.lines(), (1.0, 0.0), strict=True) if line is not None]
     assert max(moved) > 1e-3
@@ -248,17 +194,11 @@ def test_biases_are_found(name):
     assert scoring.summary(method, DATA, history)["bias_error"] < 0.3
 
 
-def test_the_layer_has_a_rate_of_its_own_and_no_decay():
-    network, lines = build("crowdlayer-sb", annotator_lr=5.0).parameter_groups(lr=0.1, weight_decay=0.2)
-    assert (network["lr"], network["weight_decay"], lines["lr"], lines["weight_decay"]) == (0.1, 0.2, 0.5, 0.0)
-    assert len(lines["params"]) == 2
-
-
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
         ("ratings-mean", {"scale": 0.0}, r"scale must be above 0, found 0\.0"),
-        ("ratings-em", {"prior": -1}, "prior must be at least 0, found -1"),
+        ("ratings-em", {"prior": -1}, "prior must be finite and at least 0, found -1"),
         ("crowdlayer-sb", {"variant": "MW"}, r"variant must be one of S, B, S\+B, found 'MW'"),
         ("crowdlayer-sb", {"prior": -1.0}, "expected prior >= 0 and annotator_lr > 0, found -1.0 and 1.0"),
         ("crowdlayer-sb", {"annotator_lr": 0.0}, "expected prior >= 0 and annotator_lr > 0, found 0.0 and 0.0"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -11,6 +9,7 @@ from torch.testing import assert_close
 
 from lib.crowd.labels import CrowdLabels
 from lib.methods import trace_reg
+from tests import worked_example
 from tests.worked_example import CROWD, LOGITS, MATRICES, batch_of, build, check_gradients, put, random_example, scramble
 
 
@@ -18,10 +17,8 @@ def slow_loss(method, example):
     prob = method.predict_proba(example.logits).detach().numpy()
     soft = np.log1p(np.exp(method.rho.detach().numpy()))
     confusion = soft / soft.sum(axis=2, keepdims=True)
-    terms = []
-    for item, r, label in zip(example.crowd.item, example.crowd.annotator, example.crowd.label, strict=True):
-        terms.append(-math.log(sum(prob[item, j] * confusion[r, j, label] for j in range(4))))
-    return sum(terms) / len(terms) + method.weight * sum(np.trace(matrix) for matrix in confusion) / 5
+    fit = worked_example.surprise(lambda item, r, label: prob[item] @ confusion[r, :, label], example.crowd)
+    return fit + method.weight * np.mean([np.trace(matrix) for matrix in confusion])
 
 
 @pytest.mark.parametrize("weight", [0.0, 2.0])

@@ -1,10 +1,8 @@
-"""Figures of tests are saved in a folder of their own and closed; settings stay as they were."""
-
-from __future__ import annotations
+"""Figures of tests are saved in a folder of their own; settings stay as they were."""
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import pytest
+from matplotlib.text import Text
 
 from lib.plotting import style
 
@@ -14,7 +12,6 @@ def figures(tmp_path, monkeypatch):
     monkeypatch.setenv("CROWDS_FIGURES", str(tmp_path))
     with mpl.rc_context():
         yield tmp_path
-    plt.close("all")
 
 
 @pytest.fixture
@@ -25,3 +22,21 @@ def save():
         style.save(fig, "10_made_up", name, data, alt, **options)
 
     return saved
+
+
+def row(method="majority-vote", seed=0, dataset="labelme", case="real", history=(0.5, 0.7), **metrics):
+    """A ledger row; by default its accuracy is that of the last epoch."""
+    config = {"experiment": "e", "dataset": dataset, "case": case, "method": method, "seed": seed, "scale": "quick"}
+    metrics = metrics or {"test_acc_last": history[-1]}
+    return {"key": f"{dataset}{method}{seed}", "config": config, "metrics": metrics, "history": {"test_acc": list(history)}}
+
+
+def text_of(fig) -> str:
+    """All words of a figure in one line."""
+    return " ".join(" ".join(text.get_text() for text in fig.findobj(Text)).split())
+
+
+def legend_of(fig) -> list[str]:
+    """The heading of a figure's only legend, and its entries."""
+    (legend,) = fig.legends
+    return [legend.get_title().get_text(), *(text.get_text() for text in legend.get_texts())]

@@ -1,7 +1,5 @@
 """Charts: what is drawn is what the tables say, gaps do not stop them, and what a table lacks is named."""
 
-from __future__ import annotations
-
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,21 +10,7 @@ from numpy.testing import assert_allclose
 from lib.plotting import charts, matrices, scaling, style
 from lib.plotting.legibility import faults
 from lib.results.rows import summary
-
-
-def row(method="majority-vote", seed=0, dataset="labelme", history=(0.5, 0.7), **metrics):
-    config = {"experiment": "e", "dataset": dataset, "case": "real", "method": method, "seed": seed, "scale": "quick"}
-    metrics = metrics or {"test_acc_last": history[-1]}
-    return {"key": f"{dataset}{method}{seed}", "config": config, "metrics": metrics, "history": {"test_acc": list(history)}}
-
-
-def text_of(fig) -> str:
-    return "\n".join(text.get_text() for text in fig.findobj(mpl.text.Text))
-
-
-def legend_of(fig) -> list[str]:
-    (legend,) = fig.legends
-    return [legend.get_title().get_text(), *(text.get_text() for text in legend.get_texts())]
+from tests.plotting.conftest import legend_of, row, text_of
 
 
 def test_every_word_of_a_full_chart_can_be_read_and_settings_are_left_alone():

@@ -1,7 +1,5 @@
 """Figures of annotators: what is drawn, in which order, and what they refuse."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +8,7 @@ from lib.aggregation import annotator_report
 from lib.aggregation.dawid_skene import dawid_skene
 from lib.crowd.labels import CrowdLabels
 from lib.plotting import crowds
+from tests.plotting.conftest import legend_of
 
 
 @pytest.fixture
@@ -19,11 +18,6 @@ def report() -> pd.DataFrame:
     crowd = CrowdLabels.from_dense(dense, annotator_names=["ann", "ben", "cy", "dee", "eve"])
     fitted = dawid_skene(crowd)
     return annotator_report.report(crowd, fitted.posterior, fitted.confusion)
-
-
-def legend_of(fig) -> list[str]:
-    (legend,) = fig.legends
-    return [legend.get_title().get_text(), *(text.get_text() for text in legend.get_texts())]
 
 
 def test_annotators_go_from_the_best_to_the_worst(report, save):
@@ -68,9 +62,9 @@ def test_too_many_groups_or_nobody(report):
 
 def test_images_say_who_said_what(save):
     crowd = CrowdLabels.from_dense([[0, 1], [-1, 1], [-1, -1]], annotator_names=["ann", "ben"], class_names=["cat", "dog"])
-    fig, data = crowds.disagreement(np.zeros((3, 2, 2)), crowd, [0, 2, 1], np.array([0, 1, 1]), columns=2)
-    assert [axis.get_title() for axis in fig.axes] == ["ann: cat\nben: dog", "", "ben: dog", ""]
-    assert [axis.get_xlabel() for axis in fig.axes] == ["true: cat", "true: dog", "true: dog", ""]
+    fig, data = crowds.disagreement(np.zeros((3, 2, 2)), crowd, [0, 2, 1, 2, 2], np.array([0, 1, 1]))
+    assert [axis.get_title() for axis in fig.axes] == ["ann: cat\nben: dog", "", "ben: dog", *[""] * 5]
+    assert [axis.get_xlabel() for axis in fig.axes] == ["true: cat", *["true: dog"] * 4, *[""] * 3]
     assert data.to_numpy().tolist() == [[0, "cat", "ann", "cat"], [0, "cat", "ben", "dog"], [1, "dog", "ben", "dog"]]
     save(fig, data)
     with pytest.raises(ValueError, match="no items were given"):

@@ -1,7 +1,5 @@
 """Paired differences by hand, and figures that show what the table says."""
 
-from __future__ import annotations
-
 import math
 
 import pandas as pd
@@ -10,11 +8,11 @@ import pytest
 from lib.plotting import charts
 from lib.results import claims
 from lib.results.rows import frame, summary
+from tests.plotting.conftest import row
 
 
-def row(method, seed, acc, dataset="labelme", case="real", error=0.5):
-    config = {"experiment": "e", "dataset": dataset, "case": case, "method": method, "seed": seed, "scale": "quick"}
-    return {"config": config, "metrics": {"test_acc_last": acc, "confusion_error": error}}
+def run(method, seed, acc, dataset="labelme", case="real", error=0.5):
+    return row(method, seed, dataset, case, test_acc_last=acc, confusion_error=error)
 
 
 def added(name):
@@ -22,11 +20,11 @@ def added(name):
 
 
 ROWS = [
-    row("ccem", 0, 0.80), row("ccem", 1, 0.70), row("ccem", 2, 0.10),
-    row("ccem+kd", 0, 0.81), row("ccem+kd", 1, 0.73), row("ccem+kd", 3, 0.99),
-    row("dl-em", 0, 0.60), row("dl-em+kd", 0, 0.50, error=0.2),
-    row("ccem", 0, 0.9, "digits", "correlated"), row("ccem+kd", 0, 0.9, "digits", "correlated"),
-    row("max-mig", 0, 0.9),
+    run("ccem", 0, 0.80), run("ccem", 1, 0.70), run("ccem", 2, 0.10),
+    run("ccem+kd", 0, 0.81), run("ccem+kd", 1, 0.73), run("ccem+kd", 3, 0.99),
+    run("dl-em", 0, 0.60), run("dl-em+kd", 0, 0.50, error=0.2),
+    run("ccem", 0, 0.9, "digits", "correlated"), run("ccem+kd", 0, 0.9, "digits", "correlated"),
+    run("max-mig", 0, 0.9),
 ]  # fmt: skip
 FRAME = frame(ROWS)
 
@@ -52,7 +50,7 @@ def test_equal_to_the_claims_difference():
 
 def test_two_values_of_a_seed_are_refused():
     with pytest.raises(ValueError, match=r"on labelme \(real\): name what differs"):
-        claims.lifts(frame([*ROWS, row("ccem", 0, 0.3)]), "test_acc_last", ["ccem"], added)
+        claims.lifts(frame([*ROWS, run("ccem", 0, 0.3)]), "test_acc_last", ["ccem"], added)
 
 
 def test_dots_show_the_table():

@@ -1,19 +1,13 @@
 """Figures of matrices and ranks: every entry is handed back and drawn, and what does not fit is named."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.text import Text
 from numpy.testing import assert_allclose, assert_array_equal
 
 from lib.plotting import matrices
 from lib.results import ranking
-
-
-def text_of(fig) -> str:
-    return " ".join(" ".join(text.get_text() for text in fig.findobj(Text)).split())
+from tests.plotting.conftest import row, text_of
 
 
 def test_confusions_hand_back_every_entry(save):
@@ -66,22 +60,16 @@ def test_heat_writes_each_number_into_its_cell(save):
 
 @pytest.mark.parametrize("n", [2, 8])
 def test_critical_difference_shows_every_method_where_it_ranks(n, save):
-    head = {"experiment": "e", "dataset": "labelme", "case": "real", "scale": "quick"}
-    rows = [
-        {"config": head | {"method": f"m{i}", "seed": seed}, "metrics": {"test_acc_last": 0.1 * i + 0.01 * seed}}
-        for i in range(n)
-        for seed in range(4)
-    ]
+    rows = [row(f"m{i}", seed, test_acc_last=0.1 * i + 0.01 * seed) for i in range(n) for seed in range(4)]
     ranks = ranking.ranks(rows, "test_acc_last")
-    fig, data = matrices.critical_difference(ranks, titles={f"m{i}": f"Method {i}" for i in range(n)})
+    fig, data = matrices.critical_difference(ranks)
     assert data["method"].tolist() == [f"m{i}" for i in reversed(range(n))]
     assert data["average_rank"].tolist() == list(range(1, n + 1))
     assert data[["n_blocks", "critical_difference"]].drop_duplicates().to_numpy().tolist() == [[4, ranks.critical_difference]]
     drawn = [line.get_xdata()[0] for line in fig.axes[0].lines if line.get_ls() == "-" and len(line.get_xdata()) == 1]
     assert sorted(drawn) == list(range(1, n + 1))
-    shown = text_of(fig)
-    assert all(f"Method {i}" in shown for i in range(n))
-    assert f"critical difference {ranks.critical_difference:.2f} of the best (Nemenyi, 95%)" in shown
+    assert [label.get_text() for label in fig.axes[0].get_yticklabels()] == [f"m{n - i}  {i:.1f}" for i in range(1, n + 1)]
+    assert f"critical difference {ranks.critical_difference:.2f} of the best (Nemenyi, 95%)" in text_of(fig)
     (shade,) = fig.axes[0].patches
     assert shade.get_width() == pytest.approx(ranks.critical_difference)
     save(fig, data)

@@ -1,7 +1,5 @@
 """The house style, and what can be saved: files that are equal when figures are, words that can be read."""
 
-from __future__ import annotations
-
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -109,6 +107,16 @@ def test_every_committed_figure_has_its_alt_text():
     drawn = {file.with_suffix("") for file in committed.glob("*/*.png")}
     assert drawn
     assert drawn == {file.with_name(file.name.removesuffix(".alt.txt")) for file in committed.glob("*/*.alt.txt")}
+
+
+def test_no_committed_line_over_epochs_has_two_points_at_one_epoch():
+    """Two runs that share a line are joined into zigzags."""
+    drawn = [pd.read_csv(file) for file in sorted((paths.ROOT / "figures").glob("*/*.csv"))]
+    drawn = [table for table in drawn if "epoch" in table and pd.api.types.is_integer_dtype(table["epoch"])]
+    assert len(drawn) > 10
+    for table in drawn:
+        words = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+        assert not table.duplicated([*words, "epoch"]).any(), list(table)
 
 
 # ---------------------------------------------------------------------- words that cannot be read

@@ -1,7 +1,5 @@
 """CCC's grids hold what the paper shows, and all methods of a seed see one crowd."""
 
-from __future__ import annotations
-
 from itertools import product
 
 import pytest

@@ -1,7 +1,5 @@
 """Settings in use are those that the committed trials chose on validation data; no choice looks at a test score."""
 
-from __future__ import annotations
-
 import pytest
 
 from lib.protocols import ccc, crowd_layer, geocrowdnet, kd_crowd, overview, real_crowds, selection

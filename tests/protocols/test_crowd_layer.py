@@ -1,11 +1,5 @@
-"""Cats and dogs: the user's photographs where there are any, and the published network for both."""
+"""Cats and dogs: the user's photographs where there are any."""
 
-from __future__ import annotations
-
-import pytest
-import torch
-
-from lib import networks
 from lib.datasets import dogs_vs_cats
 from lib.protocols import crowd_layer
 
@@ -19,13 +13,3 @@ def test_the_users_photographs_take_the_place_of_cifar10(monkeypatch, tmp_path):
     own = crowd_layer.simulated_annotators("paper", [0])
     assert {(c.dataset, c.dataset_options["collection"]) for c in own} == {("dogs_vs_cats", dogs_vs_cats.digest(tmp_path))}
     assert {c.dataset for c in crowd_layer.simulated_annotators("quick", [0])} == {"cats_dogs"}
-
-
-def test_the_published_network_and_its_small_form():
-    published = networks.build("dogs-vs-cats", (3, 150, 150), 2)
-    assert published.trunk[-3].in_features == 7 * 7 * 64  # as the released notebook prints
-    assert networks.build("dogs-vs-cats", (3, 32, 32), 2, padding=1)(torch.zeros(2, 3, 32, 32)).shape == (2, 2)
-    with pytest.raises(ValueError, match=r"46 or more pixels a side, found \(3, 32, 32\)"):
-        networks.build("dogs-vs-cats", (3, 32, 32), 2)
-    with pytest.raises(ValueError, match=r"46 or more pixels a side, found \(512,\)"):
-        networks.build("dogs-vs-cats", (512,), 2)

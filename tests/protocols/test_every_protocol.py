@@ -1,7 +1,5 @@
 """The grids: what they ask for exists, every scale is there, and seeds are what was given."""
 
-from __future__ import annotations
-
 from functools import cache, partial
 
 import pytest

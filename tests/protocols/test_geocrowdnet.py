@@ -1,7 +1,5 @@
 """The grids of notebooks 11 and 20 to 22: complete, in pairs, of the sizes they claim, and what is compared is comparable."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 
 import pytest

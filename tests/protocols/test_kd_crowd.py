@@ -1,7 +1,5 @@
 """KD-Crowd's grids: pairs that differ in KD-Crowd alone, rows shared with other notebooks, and weights from held-out labels."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

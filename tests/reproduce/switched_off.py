@@ -4,11 +4,7 @@ A figure's numbers are written but it is not drawn, so that all notebooks take a
 with the instruction sets switched off that other processors lack: ``python -m tests.reproduce.switched_off [NUMBER ...]``.
 """
 
-from __future__ import annotations
-
 import difflib
-import itertools
-import json
 import os
 import re
 import sys
@@ -17,6 +13,7 @@ from collections.abc import Iterator
 
 from lib import datasets, paths
 from lib.reproduce import notebooks
+from tests.smoke import executed
 
 # What Intel, AMD and Arm have in common with one another is less than any of them has: as little as the libraries can do with.
 NOTHING = {
@@ -35,18 +32,21 @@ APART = {"31_ccc_annotator_similarity/groups.csv"}
 APART |= {f"01_your_own_labels/{name}" for name in ("relabeling.csv", "accuracies.csv")}
 
 
-def sanitizer() -> list[tuple[re.Pattern, str]]:
-    """The rules of nbval.cfg."""
-    lines = (paths.ROOT / "tests" / "nbval.cfg").read_text(encoding="utf-8").splitlines()
-    return [(re.compile(one[7:]), two[9:]) for one, two in itertools.pairwise(lines) if one.startswith("regex: ")]
+RULES = re.findall(r"^regex: (.*)$\n^replace: (.*)$", (paths.ROOT / "tests" / "nbval.cfg").read_text(), re.MULTILINE)
+
+
+def sanitized(text: str) -> str:
+    """As nbval does it: the rules of nbval.cfg, in order."""
+    for pattern, word in RULES:
+        text = re.sub(pattern, word, text)
+    return text
 
 
 def differences(numbers: list[str] | None = None) -> list[str]:
     """Run notebooks; a few lines for each output or file that is not as committed."""
-    rules, told = sanitizer(), []
+    told = []
     for place, committed, found in outputs(numbers):
-        for pattern, word in rules:
-            committed, found = pattern.sub(word, committed), pattern.sub(word, found)
+        committed, found = sanitized(committed), sanitized(found)
         if committed.strip() != found.strip() and place not in APART:
             lines = difflib.unified_diff(committed.splitlines(), found.splitlines(), n=0, lineterm="")
             told.append("\n".join([place, *(f"    {line[:200]}" for line in list(lines)[2:12])]))
@@ -55,35 +55,22 @@ def differences(numbers: list[str] | None = None) -> list[str]:
 
 def outputs(numbers: list[str] | None = None) -> Iterator[tuple[str, str, str]]:
     """Run notebooks; the place, the committed text and the found one of each cell and of each file of numbers."""
-    import matplotlib as mpl
-    from IPython.core.interactiveshell import InteractiveShell
-    from IPython.utils.capture import capture_output
-    from matplotlib import pyplot as plt
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     from lib.plotting import style
 
-    mpl.use("agg")
     Figure.savefig = lambda self, *args, **options: None
     FigureCanvasAgg.draw = lambda self: None
     style.faults = lambda fig: []  # nothing is laid out here
-    shell = InteractiveShell.instance()
-    os.chdir(paths.NOTEBOOKS)
     for notebook in notebooks.select(numbers):
         if any(datasets.missing(name) for name in notebook.data):
             continue
-        shell.reset()
-        for cell in json.loads(notebook.path.read_text(encoding="utf-8"))["cells"]:
-            if cell["cell_type"] == "code":
-                source = "".join(line for line in cell["source"] if not line.startswith("%config"))
-                with capture_output() as captured:
-                    result = shell.run_cell(source, store_history=True)
-                result.raise_error()
-                shown = [output.data.get("text/plain", "") for output in captured.outputs if "image/png" not in output.data]
-                printed = PROMPT.sub("", captured.stdout)
-                yield f"{notebook.stem}, In [{cell['execution_count']}]", _texts(cell), printed + "".join(shown)
-        plt.close("all")
+        for _, cell, result, captured in executed(notebook.path):
+            result.raise_error()
+            shown = [output.data.get("text/plain", "") for output in captured.outputs if "image/png" not in output.data]
+            printed = PROMPT.sub("", captured.stdout)
+            yield f"{notebook.stem}, In [{cell['execution_count']}]", _texts(cell), printed + "".join(shown)
         made = paths.figures(notebook.stem)
         for path in sorted(path for path in made.rglob("*") if path.suffix in KINDS):
             committed = COMMITTED / notebook.stem / path.relative_to(made)

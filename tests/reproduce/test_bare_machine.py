@@ -3,8 +3,6 @@
 What it has: torch, numpy, scipy, pandas, scikit-learn, tqdm, this library, and the decoded images that were handed over.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,6 @@
 """Every committed notebook, found and not listed: how it is built, what it shows, and that its code still trains."""
 
 import base64
-import dataclasses
 import json
 import re
 from types import SimpleNamespace
@@ -11,10 +10,9 @@ import pytest
 
 from lib import datasets, paths, protocols
 from lib.reproduce import notebooks
-from lib.results import claims, tables
-from tests import smoke
+from lib.results import tables
 
-FOUND = notebooks.discover()
+FOUND = notebooks.select()
 COMMON = {"scale": "str", "seeds": "list", "device": "str", "recompute": "bool"}
 COMMITTED = paths.ROOT / "figures"  # paths.figures() is a temporary folder here, see conftest.py
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:root|home|work|tmp|Users|usr|opt|mnt|var)/\w|[A-Z]:\\Users")
@@ -65,7 +63,8 @@ def texts(output):
 @each
 def test_the_name_says_number_paper_and_result(notebook):
     assert re.fullmatch(r"[0-9]{2}(_[a-z0-9]+)+", notebook.stem)
-    assert notebook.title != notebook.stem, "the first text cell must start with a heading"
+    content, _ = read(notebook)
+    assert "".join(content["cells"][0]["source"]).startswith(f"# {notebook.number} · ")
 
 
 def test_numbers_are_given_once():
@@ -75,21 +74,12 @@ def test_numbers_are_given_once():
 
 @each
 def test_one_parameters_cell_with_the_common_names(notebook):
-    _, code = read(notebook)
-    assert [notebooks.PARAMETERS_TAG in cell.tags for cell in code].count(True) == 1
-    annotations = {p.name: p.annotation for p in notebook.parameters}
-    assert annotations | COMMON == annotations, f"expected {COMMON}"
-    assert all(parameter.help for parameter in notebook.parameters), "every parameter has a comment that explains it"
-    # What is committed is the cheap, checkable case.
-    assert notebook.default("scale") == "quick"
-    assert notebook.default("device") == "cpu"
-    assert notebook.default("recompute") is False
-    seeds = notebook.default("seeds")
-    assert seeds
-    assert len(set(seeds)) == len(seeds)
-    assert all(type(seed) is int for seed in seeds)
-    for parameter in notebook.parameters:
-        notebooks.check_parameters(notebook, {parameter.name: parameter.default})
+    (cell,) = (cell for cell in read(notebook)[1] if notebooks.PARAMETERS_TAG in cell.tags)
+    assert notebook.types | COMMON == notebook.types, f"expected {COMMON}"
+    assert all("  # " in line for line in cell.source.splitlines()), "every parameter has a comment that explains it"
+    # What is committed is the cheap, checkable case. (Seeds are checked by the grid that is asked for with them, below.)
+    assert [notebook.defaults[name] for name in ("scale", "device", "recompute")] == ["quick", "cpu", False]
+    notebooks.check_parameters(notebook, notebook.defaults)
 
 
 @each
@@ -108,7 +98,7 @@ def test_the_metadata_is_complete(notebook):
 @each
 def test_its_runs_need_the_data_it_names(notebook):
     """Else a machine without the data would fail where it should skip by name."""
-    needed = {config.dataset for config in protocols.grid(notebook.stem, "quick", notebook.default("seeds"))}
+    needed = {config.dataset for config in protocols.grid(notebook.stem, "quick", notebook.defaults["seeds"])}
     with_files = {name for name in needed if datasets.info(name).files}
     assert with_files <= set(notebook.data)
 
@@ -143,12 +133,8 @@ def test_it_is_committed_as_in_place_leaves_it(notebook):
 @each
 def test_it_ran_from_top_to_bottom(notebook):
     content, code = read(notebook)
-    ran = [cell for cell in code if cell.source.strip()]
-    assert [cell.count for cell in ran] == list(range(1, len(ran) + 1))
-    assert len(ran) == len(code), "an empty code cell"
     assert notebooks.is_complete(content)
-    assert content["metadata"]["kernelspec"]["name"] == "python3"
-    assert not any(notebooks.INJECTED_TAG in cell.tags for cell in code)
+    assert all(cell.source.strip() for cell in code), "an empty code cell"
 
 
 @each
@@ -157,7 +143,6 @@ def test_its_outputs_are_quiet_and_know_no_machine(notebook):
     for cell in code:
         where = f"In [{cell.count}]"
         for output in cell.outputs:
-            assert output["output_type"] != "error", where
             assert output.get("name") != "stderr", (where, "".join(output["text"]))
             for text in texts(output):
                 assert not MACHINE_PATH.search(text), (where, text[:500])
@@ -187,18 +172,7 @@ def test_its_table_and_claims_are_committed(notebook):
     assert "\n| " in "\n" + (folder / "table.md").read_text(encoding="utf-8")
     if notebook.stem == "91_all_methods_embedded":
         return  # its orders are about our own simulation: tests, no claims
-    raw = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
-    assert raw
-    names = {field.name for field in dataclasses.fields(claims.Claim)} | {"shown"}
-    for claim in raw:
-        assert set(claim) == names
-        assert claim["statement"]
-        assert claim["verdict"] in claims.VERDICTS
-        if claim["verdict"] != "not run at paper scale":
-            assert claim["scale"] in protocols.SCALES
-            assert claim["ours"] is not None
-        if claim["low"] is not None:
-            assert claim["low"] <= claim["ours"] <= claim["high"]
+    assert json.loads((folder / "claims.json").read_text(encoding="utf-8"))  # what is in it: tests/results/test_pages.py
 
 
 @each_reproduction
@@ -213,20 +187,10 @@ def test_each_picture_lies_beside_its_numbers(notebook):
 # ---------------------------------------------------------------------- that its code still trains
 
 
-@pytest.fixture(scope="module")
-def run():
-    with smoke.one_process() as run:
-        yield run
-
-
 @each_with_data
-def test_it_runs_at_smoke_and_leaves_the_committed_files(notebook, run, tmp_path):
-    environment = {
-        "CROWDS_LEDGER": "",
-        "CROWDS_RUNS": str(tmp_path / "runs"),
-        "CROWDS_FIGURES": str(tmp_path / "figures"),
-    }
-    failure = run(notebook.path, {"scale": "smoke", "seeds": [0], "recompute": True}, environment)
+def test_it_runs_at_smoke_and_leaves_the_committed_files(notebook, run_notebook, tmp_path):
+    environment = {f"CROWDS_{name}": str(tmp_path / name.lower()) for name in ("RUNS", "FIGURES")} | {"CROWDS_LEDGER": ""}
+    failure = run_notebook(notebook.path, {"scale": "smoke", "seeds": [0], "recompute": True}, environment)
     assert failure is None, failure
     if protocols.grid(notebook.stem, "smoke", [0]):
         assert list((tmp_path / "runs").glob("*/*.json")), "it trained nothing, in spite of recompute"

@@ -1,7 +1,5 @@
 """What is committed depends on no processor: the notebooks with the instruction sets switched off that some of them lack."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

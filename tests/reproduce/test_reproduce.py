@@ -82,17 +82,18 @@ def test_list(project, capsys):
     write_notebook("10_one", data=["labelme", "music"])
     write_notebook("11_two")
     paths.figures("10_one").mkdir(parents=True)
-    claims = [{"verdict": "reproduced"}, {"verdict": "trend only"}, {"verdict": "reproduced"}]
+    verdicts = [("reproduced", True), ("inconclusive", False), ("contradicted", True)]
+    claims = [{"verdict": verdict, "headline": headline} for verdict, headline in verdicts]
     (paths.figures("10_one") / "claims.json").write_text(json.dumps(claims))
     minutes.take_in([minutes.measured("10_one", "quick", 252.0, 2)])
     assert reproduce.main(["--list"]) == 0
     head, one, two = capsys.readouterr().out.splitlines()
-    assert head.split() == ["notebook", "reproduces", "data", "retrained", "in", "last", "verdicts"]
+    assert head.split() == ["notebook", "reproduces", "data", "retrained", "in", "headline", "claims"]
     assert one.split("  ")[0] == "10_one"
     assert "Table of 10_one" in one
     assert "labelme, music" in one
     assert "quick: 4 minutes" in one
-    assert one.endswith("2 reproduced, 1 trend only")
+    assert one.endswith("  reproduced, contradicted")
     assert two.endswith("-")
     assert reproduce.main(["--list", "--only", "11"]) == 0
     assert "10_one" not in capsys.readouterr().out

@@ -178,6 +178,10 @@ def test_a_statement_in_parts_holds_when_every_part_does(book):
         found = book.every(f"all-{verdict}", "s", [parts[name] for name in names])
         assert (found.verdict, found.ours, found.paper_value) == (verdict, 1.0, str(len(names)))
         assert found.parts == tuple(f"10-{name}" for name in names)
+    small = [book.difference(f"small-{n}", "s", of(5.0, 5.1), of(0.0, 0.0), needs="paper") for n in range(2)]
+    unjudged = book.every("unjudged", "s", small)
+    assert (unjudged.ours, unjudged.shown, unjudged.verdict) == (None, "–", "not run at paper scale")
+    assert book.every("some", "s", [*small, parts["up"]]).shown == "1"
     with pytest.raises(ValueError, match="needs parts"):
         book.every("none", "s", [])
 
@@ -360,5 +364,8 @@ def test_a_table_opens_the_headlines_and_folds_the_rest(book):
     assert "84.10" in repr(shown)
     assert repr(shown).startswith("intervals over seeds; origin: paper number: Table 1; seeds: 2; scale: quick")
     html = shown._repr_html_()
-    assert "<details><summary>1 more claim: 1 inconclusive</summary>" in html
+    assert "<details><summary>1 more claim (paper number: 1 inconclusive)</summary>" in html
     assert html.index("MW's accuracy") < html.index("<details>") < html.index("MW is above MV")
+    book.fact("c", "as many items", 3, "3", origin="ours")
+    words = "2 more claims (paper number: 1 inconclusive; ours: 1 reproduced)"
+    assert f"<summary>{words}</summary>" in book.table()._repr_html_()

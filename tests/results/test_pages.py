@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import pytest
 
 from lib import datasets, paths
@@ -121,7 +122,7 @@ def test_pages_say_what_the_claims_say(project):
 def test_minutes_on_pages_are_those_that_were_measured(project, rows):
     header, readme = pages.headers(project)["10_toy"], (project.root / "README.md").read_text()
     assert "Retrained in: not measured yet" in header
-    assert "make reproduce    # not measured yet: every run" in readme
+    assert "make reproduce    # not measured yet: retrains" in readme
     path = project.root / "data" / "reference" / "minutes.csv"
     minutes.take_in([minutes.measured(what, "quick", 7500, 2) for what in ("10_toy", "make reproduce")], path)
     found = agreement.disagreements(Project(project.root), rows)
@@ -160,6 +161,8 @@ FALSIFIED = [
     ),
     ("figures/10_toy/table.csv", "(?<=,0)\\.851", ".852", "RESULTS.md, line "),
     ("figures/10_toy/table.csv", "(?<=,0)\\.001", ".002", "README.md, line "),
+    ("figures/10_toy/table.csv", "(?<=,0)\\.851", ".852", "figures/10_toy/table.md, line "),
+    ("figures/10_toy/table.md", r"\.1(?= ± )", ".2", "figures/10_toy/table.md, line "),
     ("notebooks/10_toy.ipynb", r"85\.1 (?=\[)", "85.2 ", f"{CLAIM}ccuracy': notebooks/10_toy.ipynb shows no line 'A has this"),
     (
         "notebooks/10_toy.ipynb",
@@ -209,6 +212,21 @@ def test_prose_that_names_no_number_is_refused(project, text):
 def test_all_that_is_committed_agrees():
     found = agreement.disagreements(Project(paths.ROOT), {row["key"]: row for row in ledger.reference_rows()})
     assert not found, "\n".join(found) + "\nmade anew by: python -m lib.reproduce --in-place"
+
+
+def test_every_interval_says_on_which_side_of_zero_it_lies():
+    """A verdict about a difference rests on it, so no rounding may hide it."""
+    tried = [claim for claim in Project(paths.ROOT).claims.values() if claim.kind == "difference" and claim.low is not None]
+    assert len(tried) > 100
+    for claim in tried:
+        printed = [float(end) for end in claim.shown.partition("[")[2].rstrip("]").split(", ")]
+        assert np.sign(printed).tolist() == np.sign([claim.low, claim.high]).tolist(), (claim.id, claim.shown)
+
+
+def test_what_runs_decide_leads_to_their_rows():
+    """Only what is counted in published labels, or simulated, has none."""
+    rowless = {claim.notebook[:2] for claim in Project(paths.ROOT).claims.values() if claim.ours is not None and not claim.keys}
+    assert rowless == {"14", "30", "31"}
 
 
 def test_headlines_are_few_and_the_readme_is_short():

@@ -304,6 +304,24 @@ def test_number(value, digits, text):
 
 
 @pytest.mark.parametrize(
+    ("ends", "digits", "text"),
+    [
+        ((6.44, 3.3, 9.5), 1, "6.4 [3.3, 9.5]"),
+        ((-0.52, -1.03495, -0.00504615), 1, "-0.52 [-1.03, -0.01]"),
+        ((-0.00224448, -0.00445184, -3.71181e-05), 3, "-0.00224 [-0.00445, -0.00004]"),
+        ((1.23334, 0.0328982, 2.43378), 1, "1.23 [0.03, 2.43]"),
+        ((0.015, -0.43, 0.46), 1, "0.0 [-0.4, 0.5]"),  # zero is inside, whatever the mean
+        ((2.0, 0.0, 4.0), 1, "2.0 [0.0, 4.0]"),
+        ((2.0, -1e-15, 4.0), 1, "2.0 [0.0, 4.0]"),
+        ((2.0, math.nan, math.nan), 1, "2.0"),
+        ((None, None, None), 1, "–"),
+    ],
+)
+def test_an_interval_says_on_which_side_of_zero_it_lies(ends, digits, text):
+    assert tables.spanned(*ends, digits) == text
+
+
+@pytest.mark.parametrize(
     ("metric", "share"),
     [("test_acc_last", True), ("confusion_error", False), ("test_acc_last_pct", False), ("accept", False)],
 )

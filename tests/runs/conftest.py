@@ -1,7 +1,5 @@
 """Empty ledgers of our own in the default order, and runs that take no time."""
 
-from __future__ import annotations
-
 import pytest
 
 from lib.runs import sweep

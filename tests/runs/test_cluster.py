@@ -1,15 +1,11 @@
 """A Dask cluster, played by an object that answers as its client would; a real one is in test_reproduce."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys
 
 import pytest
-import torch
 
-from lib import datasets
 from lib.runs import cluster, ledger
 from lib.runs.cluster import Cluster, ClusterError
 from lib.runs.sweep import RunFailed, sweep
@@ -113,11 +109,3 @@ def test_what_is_asked_is_sent_as_code():
     script = "import pickle, sys; sys.modules['torch'] = None; print(pickle.loads(bytes.fromhex(sys.argv[1]))()['error'])"
     done = subprocess.run([sys.executable, "-c", script, sent.hex()], cwd="/", capture_output=True, text=True, check=False)
     assert "torch" in done.stdout, done.stderr
-
-
-def test_a_fit_worker_says_what_it_is(monkeypatch):
-    monkeypatch.setattr(datasets, "missing", {"digits": None, "music": "no network"}.get)
-    found = cluster._asker(["digits", "music"])()
-    assert (found["source"], found["torch"]) == (cluster.source_digest(), str(torch.__version__))
-    assert found["missing"] == {"digits": None, "music": "no network"}
-    assert cluster._problem(found) is None

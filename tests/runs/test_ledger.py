@@ -3,8 +3,6 @@
 Files damaged in many ways are in ``tests/faults.py``.
 """
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import json

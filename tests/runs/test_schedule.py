@@ -1,7 +1,5 @@
 """Which run comes next, and how long it will take."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from types import SimpleNamespace
 

@@ -6,13 +6,6 @@ import numpy as np
 from scipy import stats
 
 
-def table(crowd, y: np.ndarray) -> np.ndarray:
-    """``[annotators, true class, label]`` how often each said what."""
-    counts = np.zeros((crowd.n_annotators, crowd.n_classes, crowd.n_classes))
-    np.add.at(counts, (crowd.annotator, y[crowd.item], crowd.label), 1)
-    return counts
-
-
 def p_value(counts: np.ndarray, expected: np.ndarray) -> float:
     """Chi-square test of counts against probabilities, row by row; impossible cells must be empty, rare ones are one cell."""
     assert not counts[expected == 0].any()

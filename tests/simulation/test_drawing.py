@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
 from lib.simulation import drawing
-from tests.simulation.counts import p_value, table
+from tests.simulation.counts import p_value
 
 MATRICES = np.stack([drawing.symmetric(0.7, 4), drawing.pair_confusion(0.6, [1, 0, 3, 2]), drawing.constant(2, 4), np.eye(4)])
 either = pytest.mark.parametrize("assign", [drawing.assign, drawing.assign_among_many])
@@ -36,7 +36,7 @@ def test_matrices_by_hand():
         (lambda: drawing.symmetric(1, 1), "at least 2, found 1"),
         (lambda: drawing.pair_confusion(0.5, [0, 1]), "own partner, found class 0"),
         (lambda: drawing.pair_confusion(0.5, [1, 2]), r"classes 0 .. 1 .*\[1, 2\]"),
-        (lambda: drawing.constant(3, 3), "0 .. 2, found 3"),
+        (lambda: drawing.constant(3, 3), "label must lie between 0 and 2, found 3"),
     ],
 )
 def test_matrices_refuse(make, message):
@@ -158,15 +158,7 @@ def test_labels_follow_the_matrices(copying):
     y = np.random.default_rng(0).integers(4, size=6000)
     groups = np.array([0, 0, 1, -1])
     crowd = drawing.simulate(y, MATRICES, 2.5, seed=5, groups=groups, copying=copying)
-    assert p_value(table(crowd, y), MATRICES) > 1e-3
-
-
-def test_transposed_matrices_would_be_noticed():
-    one_way = np.array([[[0.5, 0.5], [0.0, 1.0]]])  # class 1 is never called 0
-    y = np.tile([0, 1], 500)
-    crowd = drawing.simulate(y, one_way, 1, seed=0)
-    assert (crowd.label[y == 1] == 1).all()
-    assert 0.4 < (crowd.label[y == 0] == 0).mean() < 0.6
+    assert p_value(crowd.confusion_counts(y), MATRICES) > 1e-3
 
 
 def test_impossible_classes_are_never_said():
@@ -198,14 +190,6 @@ def test_a_group_agrees_as_often_as_it_should(copying, groups, within):
     found = (said[:, 0] == said[:, 1]).mean(), (said[:, 0] == said[:, 2]).mean()
     assert_allclose(found, (within, 0.28), rtol=0, atol=0.02)
     assert within < 1 or found[0] == 1
-
-
-def test_permuting_annotators_permutes_the_law():
-    y = np.random.default_rng(0).integers(4, size=8000)
-    weights, order = np.array([0.4, 0.3, 0.2, 0.1]), np.array([2, 0, 3, 1])
-    crowd = drawing.simulate(y, MATRICES[order], 1, seed=0, participation=weights[order])
-    assert p_value(crowd.labels_per_annotator[None], weights[order][None]) > 1e-3
-    assert p_value(table(crowd, y), MATRICES[order]) > 1e-3
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,6 @@
 Runs in ``.venv-site`` after ``make site`` (``make test-site``); elsewhere, or without a Chromium, it is skipped by name.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import shutil

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import types
 from dataclasses import replace
@@ -13,7 +12,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.testing import assert_close
 
-from lib import methods, networks
+from lib import methods
 from lib.datasets import image_parts
 from lib.datasets.kinds import CrowdDataset
 from lib.losses import crowd as losses
@@ -22,6 +21,7 @@ from lib.networks.predict import predict
 from lib.training import device, scoring
 from lib.training.loop import fit
 from lib.training.recipe import Recipe
+from tests.worked_example import make
 
 CPU = torch.device("cpu")
 NORMALIZE = ((0.5,), (0.25,))
@@ -43,10 +43,8 @@ def toy(items=40, **changes) -> CrowdDataset:
 DATA = toy()
 
 
-def build(name="crowdlayer-mw", backbone="lenet", data=DATA, **options):
-    make = functools.partial(networks.build, backbone, data.x.shape[1:], data.n_classes, normalize=data.normalize)
-    torch.manual_seed(0)
-    return methods.build(name, make, data.crowd, truth=data.y, **options)
+def build(name="crowdlayer-mw", network="lenet", data=DATA, **options):
+    return make(name, data, network, **options)
 
 
 # ---------------------------------------------------------------------- images as bytes
@@ -132,7 +130,7 @@ def test_a_cpu_in_float32_changes_the_layout_alone():
     assert (method.backbone.half, method.backbone.channels_last) == (False, True)
     assert_close(method.backbone(DATA.x), before)
     assert method.backbone.trunk._compiled_call_impl is None  # compiling takes effect on CUDA alone
-    plain = build(backbone="mlp")
+    plain = build(network="mlp")
     device.adapt(plain, CPU)
     assert not plain.backbone.channels_last
 
@@ -147,7 +145,7 @@ def test_a_cpu_computes_the_trunk_in_bfloat16_where_it_is_asked_to():
 
 
 def test_cuda_takes_images_channels_last_and_mixed_precision_in_half():
-    method = build("ensemble", backbone="lenet-bn")
+    method = build("ensemble", "lenet-bn")
     device.adapt(method, CUDA, "mixed")
     for member in method.members:
         assert (member.backbone.half, member.backbone.channels_last) == (True, True)
@@ -186,7 +184,7 @@ def test_only_what_nobody_looks_into_is_compiled(gradient, expected, monkeypatch
 
 def test_a_compiled_trunk_computes_the_same(monkeypatch):
     monkeypatch.setattr(device, "COMPILER", "eager")  # traced, but not turned into machine code, which takes long
-    plain, compiled = build(backbone="lenet-bn"), build(backbone="lenet-bn")
+    plain, compiled = build(network="lenet-bn"), build(network="lenet-bn")
     device.adapt(compiled, CUDA, compiled=True)
     assert list(plain.state_dict()) == list(compiled.state_dict())
     recipe = Recipe(epochs=2, batch_size=16, lr=1e-3)

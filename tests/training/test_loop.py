@@ -17,7 +17,6 @@ from torch.testing import assert_close
 from lib import methods, networks
 from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import TrainingData
-from lib.datasets.kinds import CrowdDataset
 from lib.methods.base import Method
 from lib.networks import predict as in_batches
 from lib.networks.predict import predict
@@ -27,24 +26,19 @@ from lib.training.device import check_device
 from lib.training.loop import fit
 from lib.training.recipe import Recipe
 from tests.strategies import crowds
-from tests.worked_example import small_dataset
+from tests.worked_example import held, make, small_dataset
 
 CPU = torch.device("cpu")
 DATA = small_dataset()
 
 
-def build(name="crowdlayer-mw", data=DATA, backbone="mlp", seed=0, **options):
-    make = functools.partial(networks.build, backbone, tuple(data.x.shape[1:]), data.n_classes)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return methods.build(name, make, data.crowd, truth=data.y, **options)
+def build(name="crowdlayer-mw", network="mlp"):
+    return make(name, DATA, network)
 
 
-def held(crowd):
-    """A data set of these labels whose single feature is the number of the item."""
-    x = torch.arange(crowd.n_items, dtype=torch.float32)[:, None]
-    names = tuple(map(str, range(crowd.n_classes)))
-    return TrainingData(CrowdDataset("toy", "Toy", x, crowd, None, None, None, class_names=names), CPU)
+def numbered(crowd):
+    """Items of these labels whose single feature is their number."""
+    return held(crowd, torch.arange(crowd.n_items, dtype=torch.float32)[:, None])
 
 
 def state(method):
@@ -79,7 +73,7 @@ class Recording(Method):
 
 @given(crowd=crowds(max_items=30), batch_size=st.integers(1, 12), seed=st.integers(0, 99))
 def test_a_pass_shows_every_label_once(crowd, batch_size, seed):
-    batches = list(held(crowd).batches(batch_size, np.random.default_rng(seed)))
+    batches = list(numbered(crowd).batches(batch_size, np.random.default_rng(seed)))
     items = torch.cat([batch.items for batch in batches]).tolist() if batches else []
     assert sorted(items) == np.flatnonzero(crowd.labels_per_item).tolist()  # unlabeled items are passed over
     shown = []
@@ -91,7 +85,7 @@ def test_a_pass_shows_every_label_once(crowd, batch_size, seed):
 
 @pytest.mark.parametrize(("items", "sizes"), [(9, [4, 5]), (10, [4, 4, 2]), (8, [4, 4]), (1, [1]), (5, [5]), (3, [3])])
 def test_a_last_item_alone_joins_its_neighbors(items, sizes):
-    data = held(CrowdLabels.from_dense(np.zeros((items, 2), dtype=int), n_classes=2))
+    data = numbered(CrowdLabels.from_dense(np.zeros((items, 2), dtype=int), n_classes=2))
     assert [len(batch.x) for batch in data.batches(4, np.random.default_rng(0))] == sizes
 
 
@@ -327,6 +321,6 @@ def test_the_same_on_cuda(name):
     """Without dropout, whose random numbers are the device's own."""
     results = []
     for device in ("cpu", "cuda"):
-        method = build(name, backbone="linear")
+        method = build(name, "linear")
         results.append(fit(method, DATA, Recipe(epochs=3, batch_size=30, lr=0.01), device=device).history["loss"])
     assert_close(*map(np.array, results), rtol=1e-3, atol=1e-5)

@@ -23,10 +23,10 @@ if (board) {
   };
   const show = () => {
     for (const cell of body.querySelectorAll("td.number")) {
-      const [mean, half, left, width] = cell.dataset[epoch()].split("|");
+      const [mean, shown, left, width] = cell.dataset[epoch()].split("|");
       const value = cell.querySelector(".value"), bar = cell.querySelector(".bar i");
       if (!value) { cell.textContent = mean || "–"; continue; }
-      value.textContent = mean ? `${(+mean).toFixed(1)} ± ${(+half).toFixed(1)}` : "–";
+      value.textContent = shown || "–";
       bar.style.left = `${left || 0}%`; bar.style.width = `${width || 0}%`; bar.hidden = !mean;
     }
     document.getElementById("epoch-words").textContent = document.querySelector('input[name="epoch"]:checked').dataset.words;
