@@ -18,11 +18,11 @@ PAIRS_AT_MOST = 20_000_000  # pairs of labels of the same item; with more, a sam
 
 def alpha(crowd: CrowdLabels) -> tuple[float, float, float]:
     """Krippendorff's alpha for unordered classes, and a 95 % bootstrap interval over items; NaN where undefined."""
-    counts = crowd.counts[crowd.labels_per_item >= 2]
-    if len(counts) == 0:
+    several = crowd.labels_per_item >= 2
+    if not several.any():
         return np.nan, np.nan, np.nan
-    agreed = (counts * (counts - 1)).sum(axis=1) / (counts.sum(axis=1) - 1)
-    parts = np.column_stack([agreed, counts])  # all that alpha needs, to be summed over items
+    agreed = crowd.agreeing_pairs[several] / (crowd.labels_per_item[several] - 1)
+    parts = np.column_stack([agreed, crowd.counts[several]])  # all that alpha needs, to be summed over items
     alike = pd.DataFrame(parts).value_counts(sort=False)  # a million items differ in a few hundred ways
     times = np.random.default_rng(0).multinomial(len(parts), alike.to_numpy() / len(parts), REPLICATES)
     drawn = _alpha(times @ alike.index.to_frame().to_numpy())
@@ -47,17 +47,19 @@ def kappas(crowd: CrowdLabels) -> pd.DataFrame:
     where undefined).
     """
     first, second = _pairs(crowd)
-    pairs, place = np.unique(crowd.annotator[first] * crowd.n_annotators + crowd.annotator[second], return_inverse=True)
+    place, pairs = pd.factorize(crowd.annotator[first] * crowd.n_annotators + crowd.annotator[second], sort=True)
     said, then = crowd.label[first], crowd.label[second]
     n = np.bincount(place)
-    agree, chance = np.bincount(place, said == then) / n, np.zeros(len(pairs))
+    agree, chance = np.bincount(place[said == then], minlength=len(pairs)) / n, np.zeros(len(pairs))
     for label in range(crowd.n_classes):
-        chance += np.bincount(place, said == label) * np.bincount(place, then == label)
+        by_one, by_other = (np.bincount(place[told == label], minlength=len(pairs)) for told in (said, then))
+        chance += by_one * by_other
     chance /= n.astype(np.float64) ** 2
     with np.errstate(divide="ignore", invalid="ignore"):
         kappa = np.where(chance < 1 - 1e-12, (agree - chance) / (1 - chance), np.nan)
     names = np.array(crowd.annotator_names or range(crowd.n_annotators), dtype=object)
     who = {"first": names[pairs // crowd.n_annotators], "second": names[pairs % crowd.n_annotators]}
+    who = {column: pd.Series(values, dtype=object) for column, values in who.items()}
     return pd.DataFrame(who | {"n_items": n, "agreement": agree, "kappa": kappa})
 
 
@@ -77,14 +79,17 @@ def agreement(crowd: CrowdLabels) -> pd.DataFrame:
     Columns measure, first, second, n_items, agreement, value, ci_low, ci_high, remark (``undefined: why``).
     """
     value, low, high = alpha(crowd)
-    counts = crowd.counts[crowd.labels_per_item >= 2]
-    n = counts.sum(axis=1)
-    shared = float(((counts * (counts - 1)).sum(axis=1) / (n * (n - 1))).mean()) if len(counts) else np.nan
-    top = {"measure": "krippendorff_alpha", "first": "", "second": "", "n_items": len(counts), "agreement": shared}
+    several = crowd.labels_per_item >= 2
+    n = crowd.labels_per_item[several]
+    shared = float((crowd.agreeing_pairs[several] / (n * (n - 1))).mean()) if len(n) else np.nan
+    top = {"measure": "krippendorff_alpha", "first": "", "second": "", "n_items": len(n), "agreement": shared}
     top |= {"value": value, "ci_low": low, "ci_high": high}
     pairs = kappas(crowd).rename(columns={"kappa": "value"})
     pairs = pairs.assign(measure="cohen_kappa", ci_low=np.nan, ci_high=np.nan)
     table = pd.DataFrame([top])
     table = pd.concat([table, pairs[list(table.columns)]], ignore_index=True) if len(pairs) else table
-    nothing = np.where(table["n_items"] == 0, "undefined: no item has two labels", "undefined: all labels are the same class")
-    return table.assign(remark=np.where(table["value"].isna(), nothing, ""))
+    undefined, nothing = table["value"].isna(), table["n_items"] == 0
+    table["remark"] = pd.Series("", table.index, dtype=object)
+    table.loc[undefined & nothing, "remark"] = "undefined: no item has two labels"
+    table.loc[undefined & ~nothing, "remark"] = "undefined: all labels are the same class"
+    return table

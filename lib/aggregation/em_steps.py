@@ -117,7 +117,7 @@ def m_step_right(
     _check_smoothing(smoothing)
     classes = crowd.n_classes
     given = crowd.participation.T @ posterior  # [annotators, true class] labels
-    right = crowd.sums_by_annotator(posterior[crowd.item, crowd.label])
+    right = crowd.sums_by_annotator(crowd.said_in(posterior))
     wrong = np.maximum(given - right, 0.0)
     if prior_counts is not None:
         diagonal = prior_counts.diagonal(axis1=1, axis2=2)

@@ -21,6 +21,7 @@ Dawid, Skene (JRSS C 28(1), 1979); on shrinkage James, Stein (4th Berkeley Sympo
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -133,7 +134,7 @@ def estimate(crowd: CrowdLabels, prob: np.ndarray | None = None, known: np.ndarr
 def support(crowd: CrowdLabels, fit: Fit) -> np.ndarray:
     """``[labels]`` probability that the label is right, given everything known about the item except this label."""
     if fit.confusion is None:
-        said, a = fit.posterior[crowd.item, crowd.label], fit.accuracy[crowd.annotator]
+        said, a = crowd.said_in(fit.posterior), fit.accuracy[crowd.annotator]
         right, wrong = said / a, (1 - said) * (crowd.n_classes - 1) / (1 - a)
         return right / (right + wrong)
     rest = np.empty(len(crowd))
@@ -168,17 +169,19 @@ def fitted(
     kind, leaning = model
     posterior = _fixed(soft_vote(crowd) if start is None else start.copy(), known)
     mask = (known >= 0) if (known >= 0).any() and start is None else used
+    counted = _Counted.of(crowd, mask, weight)
+    later = counted if mask is used else _Counted.of(crowd, used, weight)
     converged, accuracy, confusion = False, None, None
     for _ in range(rounds):
-        counted = mask.astype(np.float64) if weight is None else mask * weight
         if kind == COIN:
             accuracy = _accuracies(crowd, posterior, counted, leaning, floor)
             found = _coin_posterior(crowd, accuracy, prior, known)
         else:
             accuracy, confusion = _confusions(crowd, posterior, counted, leaning, floor)
             found = _fixed(e_step(prior[0] if len(prior) == 1 else prior, confusion, crowd)[0], known)
-        before, posterior, mask = posterior, found, used
-        if converged := bool(np.abs(posterior - before).max(initial=0) < 1e-3):
+        change, posterior, counted = posterior, found, later
+        change -= posterior  # in the array of the one before, which is of no more use
+        if converged := bool(np.abs(change, out=change).max(initial=0) < 1e-3):
             break
     return Fit(posterior, accuracy, confusion, converged)
 
@@ -201,11 +204,26 @@ def _softmax(scores: np.ndarray, log_prior: np.ndarray | float = 0.0) -> np.ndar
     return scores
 
 
-def _accuracies(crowd: CrowdLabels, posterior: np.ndarray, counted: np.ndarray, leaning: float, floor: float) -> np.ndarray:
+@dataclass(frozen=True, eq=False)
+class _Counted:
+    """How often each item counts, each label, and the labels of each annotator together."""
+
+    items: np.ndarray
+    labels: np.ndarray
+    total: np.ndarray
+
+    @classmethod
+    def of(cls, crowd: CrowdLabels, mask: np.ndarray, weight: np.ndarray | None) -> Self:
+        items = mask.astype(np.float64) if weight is None else mask * weight
+        labels = items[crowd.item]
+        return cls(items, labels, np.bincount(crowd.annotator, weights=labels, minlength=crowd.n_annotators))
+
+
+def _accuracies(crowd: CrowdLabels, posterior: np.ndarray, counted: _Counted, leaning: float, floor: float) -> np.ndarray:
     """``[annotators]`` expected share of right labels on the items that count, shrunk towards the crowd's."""
-    weight = counted[crowd.item]
-    right = np.bincount(crowd.annotator, weights=weight * posterior[crowd.item, crowd.label], minlength=crowd.n_annotators)
-    total = np.bincount(crowd.annotator, weights=weight, minlength=crowd.n_annotators)
+    right = crowd.said_in(posterior)
+    right *= counted.labels
+    right, total = np.bincount(crowd.annotator, weights=right, minlength=crowd.n_annotators), counted.total
     mean = (right.sum() + 1.6) / (total.sum() + 2)  # like two more labels, four fifths right
     accuracy = np.clip((right + leaning * mean) / (total + leaning), 0.5 / crowd.n_classes, 0.999)
     return lifted(accuracy, crowd.labels_per_annotator, floor)
@@ -227,11 +245,11 @@ def lifted(accuracy: np.ndarray, labels: np.ndarray, floor: float) -> np.ndarray
 
 
 def _confusions(
-    crowd: CrowdLabels, posterior: np.ndarray, counted: np.ndarray, leaning: float, floor: float
+    crowd: CrowdLabels, posterior: np.ndarray, counted: _Counted, leaning: float, floor: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """``[annotators]`` accuracies and ``[annotators, true class, label]`` matrices."""
     n_classes = crowd.n_classes
-    counts = expected_counts(posterior * counted[:, None], crowd)
+    counts = expected_counts(posterior * counted.items[:, None], crowd)
     accuracy = _accuracies(crowd, posterior, counted, MODELS[0][1], floor)
     wrong = counts.sum(axis=0) * (1 - np.eye(n_classes))
     alike = (1 - np.eye(n_classes)) / (n_classes - 1)
@@ -334,8 +352,8 @@ def mean_accuracy(crowd: CrowdLabels, known: np.ndarray) -> tuple[float, float, 
         a = (right.sum() + 0.5) / (len(right) + 1)
         error = np.sqrt(max(right.var(), 0.25 / len(right)) / (known >= 0).sum())
     elif several.sum() > 1:
-        n, counts = crowd.labels_per_item[several], crowd.counts[several]
-        agree = (counts * (counts - 1)).sum(axis=1) / (n * (n - 1))
+        n = crowd.labels_per_item[several]
+        agree = crowd.agreeing_pairs[several] / (n * (n - 1))
         share, error = (agree.sum() + 0.5) / (len(agree) + 1), np.sqrt(max(agree.var(), 0.25 / len(agree)) / len(agree))
         a = (1 + np.sqrt(max((c - 1) * (c * share - 1), 0))) / c
         error /= max(2 * a - 2 * (1 - a) / (c - 1), 0.1)
@@ -354,13 +372,14 @@ def class_shares(crowd: CrowdLabels, known: np.ndarray) -> np.ndarray:
     """
     n_classes = crowd.n_classes
     if (known >= 0).any():
-        items, a = np.eye(n_classes)[known[known >= 0]], 1.0
-    else:
-        items, a = soft_vote(crowd)[crowd.labels_per_item > 0], mean_accuracy(crowd, known)[0]
-    n, equal, b = len(items), 1 / n_classes, (1 - a) / (n_classes - 1)
+        votes, n, a = np.bincount(known[known >= 0], minlength=n_classes), (known >= 0).sum(), 1.0
+    else:  # an item has one vote, which its labels share
+        votes = np.bincount(crowd.label, 1 / crowd.labels_per_item[crowd.item], minlength=n_classes)
+        n, a = (crowd.labels_per_item > 0).sum(), mean_accuracy(crowd, known)[0]
+    equal, b = 1 / n_classes, (1 - a) / (n_classes - 1)
     shares = np.full(n_classes, equal)
     if n and a - b > 0.02:
-        votes = items.mean(axis=0)
+        votes = votes / n
         noise = (votes * (1 - votes)).sum() / n / (a - b) ** 2
         off = (votes - b) / (a - b) - equal
         shares = np.maximum(equal + max(0.0, 1 - noise / max((off**2).sum(), 1e-12)) * off, 0)

@@ -63,7 +63,7 @@ def glad(crowd: CrowdLabels, max_iterations: int = 100, tolerance: float = 1e-5,
     unit = 1 / np.sqrt(1 + np.concatenate([crowd.labels_per_annotator, crowd.labels_per_item]))
     last, converged, iterations = -np.inf, False, 0
     while iterations < max_iterations and not converged:
-        right = _e_step(point, crowd).ravel()[crowd.item * crowd.n_classes + crowd.label]
+        right = crowd.said_in(_e_step(point, crowd))
         given, options = (right, crowd, unit), {"maxiter": m_steps}
         optimum = minimize(_in_units, point / unit, given, jac=True, method="L-BFGS-B", options=options)
         point, iterations = optimum.x * unit, iterations + 1

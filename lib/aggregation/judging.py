@@ -55,8 +55,9 @@ def accuracies(
     rng, total = np.random.default_rng(0), np.zeros((rows, GRID))
     replicates = int(np.clip(LABELS // max(len(crowd), 1), 1, REPLICATES))
     for _ in range(replicates):
-        drawn = np.bincount(rng.integers(0, crowd.n_items, crowd.n_items), minlength=crowd.n_items)
-        weight = drawn.astype(np.float64) if replicates > 1 else None
+        weight = None
+        if replicates > 1:
+            weight = np.bincount(rng.integers(0, crowd.n_items, crowd.n_items), minlength=crowd.n_items).astype(np.float64)
         fit = fusion.fitted(crowd, model, shares, known, several, start=estimate.people, weight=weight, rounds=10)
         q = fusion.support(crowd, fit)[judged]
         q[told >= 0] = (told == crowd.label[judged])[told >= 0]

@@ -99,7 +99,7 @@ def _e_step(weights: np.ndarray, strategy: np.ndarray, crowd: CrowdLabels) -> tu
     scores = crowd.sums_by_item(np.log(spam + knows) - log_spam)
     evidence = logsumexp(scores, axis=1, keepdims=True)
     posterior = np.exp(scores - evidence)
-    known = posterior[crowd.item, crowd.label] * knows / (knows + spam)  # who knows says nothing but the truth
+    known = crowd.said_in(posterior) * knows / (knows + spam)  # who knows says nothing but the truth
     labeled = crowd.labels_per_item > 0
     reached = log_spam.sum() + evidence[labeled].sum() - labeled.sum() * np.log(crowd.n_classes)
     return posterior, known, float(reached)

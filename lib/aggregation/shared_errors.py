@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import expit, gammaln, logsumexp
+from scipy.special import expit, gammaln
 from scipy.stats import beta
 
 from lib.aggregation import fusion
@@ -114,13 +114,13 @@ def pattern_log_probability(
         times[:, -2, -1] -= 1  # the true class is one of those
         times[:, np.arange(size), np.arange(size)] = 0.0
         with np.errstate(divide="ignore"):
-            misled = logsumexp(misled + np.log(np.maximum(times, 0)), axis=2) - np.log(n_classes - 1)
+            misled = np.logaddexp.reduce(misled + np.log(np.maximum(times, 0)), axis=2) - np.log(n_classes - 1)
         right = np.logaddexp(np.log(1 - share) + right, np.log(share) + misled)
     right += own.any(axis=1)[:, None] * np.log((1 - classifier) / (n_classes - 1))
     right += own * np.log(classifier * (n_classes - 1) / (1 - classifier))
     with np.errstate(divide="ignore"):
         names = gammaln(n_classes + 1) - gammaln(n_classes - d + 1)  # the classes that the blocks may stand for
-        return logsumexp(right + np.log(weight), axis=1) - np.log(n_classes) + names
+        return np.logaddexp.reduce(right + np.log(weight), axis=1) - np.log(n_classes) + names
 
 
 def _patterns(crowd: CrowdLabels, said: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -186,7 +186,8 @@ def wrong_labels(prob: np.ndarray, shares: tuple[float, float, float]) -> tuple[
 
     The expected numbers at the three shares of :func:`allowance`, the first and last two standard deviations farther out.
     """
-    wrong = [1 - discounted(prob.max(axis=1), share, prob.shape[1]) for share in shares]
+    highest = prob.max(axis=1)
+    wrong = [1 - discounted(highest, share, prob.shape[1]) for share in shares]
     low, middle, high = (part.sum() for part in wrong)
     spread = [2 * np.sqrt((part * (1 - part)).sum()) for part in wrong]
     return float(max(low - spread[0], 0)), float(middle), float(min(high + spread[2], len(prob)))

@@ -118,16 +118,30 @@ class CrowdLabels(Triples):
         """``[items, classes]`` how often each class was said of each item (float64, as all arithmetic on it is)."""
         return self.sums_by_item(None).astype(np.float64)
 
+    @cached_property
+    def agreeing_pairs(self) -> np.ndarray:
+        """``[items]`` how many ordered pairs of labels of an item are equal."""
+        others = self.said_in(self.counts) - 1
+        return np.bincount(self.item, others, minlength=self.n_items)
+
+    def said_in(self, table: np.ndarray) -> np.ndarray:
+        """``[labels]``: of a table ``[items, classes]``, the entry at each label's item and class."""
+        return np.take(table, self._cell)
+
     def sums_by_item(self, values: np.ndarray | None) -> np.ndarray:
         """``[items, classes]``: of numbers ``[labels]``, the sum over the labels that say a class of an item; None counts."""
-        return self._sums(self.item, self.n_items, values)
+        return self._sums(self._cell, self.n_items, values)
 
     def sums_by_annotator(self, values: np.ndarray) -> np.ndarray:
         """``[annotators, classes]``: of numbers ``[labels]``, the sum over the times that an annotator says a class."""
-        return self._sums(self.annotator, self.n_annotators, values)
+        return self._sums(self.annotator * self.n_classes + self.label, self.n_annotators, values)
 
-    def _sums(self, of: np.ndarray, size: int, values: np.ndarray | None) -> np.ndarray:
-        cell = of * self.n_classes + self.label
+    @cached_property
+    def _cell(self) -> np.ndarray:
+        """``[labels]`` the place of each label's item and class in a table ``[items, classes]``, row by row."""
+        return self.item * self.n_classes + self.label
+
+    def _sums(self, cell: np.ndarray, size: int, values: np.ndarray | None) -> np.ndarray:
         sums = np.bincount(cell, values, minlength=size * self.n_classes).reshape(size, self.n_classes)
         return sums if values is None else sums.astype(np.float64, copy=False)  # of no labels NumPy makes integers
 

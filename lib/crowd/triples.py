@@ -281,7 +281,7 @@ def _encode(column: str, values: pd.Series, given: Sequence | None) -> tuple[np.
 def _in_order(column: str, names: list) -> list:
     """Sorted; whole numbers written as text by value, so that "10" comes after "9" and indices stay what they were."""
     if all(isinstance(name, str) and name.isdecimal() for name in names):
-        return sorted(names, key=lambda name: (int(name), name))
+        return sorted(sorted(names), key=int)
     try:
         return sorted(names)
     except TypeError as error:

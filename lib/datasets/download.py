@@ -28,6 +28,7 @@ _TIMEOUT = (5, 30)  # seconds to connect, seconds without a byte
 _CHUNK = 1 << 16  # bytes
 _BAR_AFTER = 3  # seconds a download may take before a progress bar appears
 _verified: set[tuple] = set()  # files that this process has hashed, with time and size, so that it does so once
+_removed: set[Path] = set()  # files of the cache that this process has removed for their wrong SHA-256
 _unreachable: dict[str, str] = {}  # hosts that could not be connected to, and why: not tried again by this process
 
 
@@ -44,6 +45,11 @@ class DataUnavailable(Exception):
     def __init__(self, file: str, reason: str, looked: Sequence[str] = (), published: bool = True) -> None:
         super().__init__(file, reason, tuple(looked), published)  # what a worker process sends back
         self.file, self.reason, self.looked, self.published = file, reason, tuple(looked), published
+
+    @property
+    def damaged(self) -> bool:
+        """Whether there was a copy of it, which is of no use."""
+        return any("a wrong SHA-256" in place for place in self.looked)
 
     def __str__(self) -> str:
         looked = f" Looked in {'; '.join(self.looked)}." if self.looked else ""
@@ -122,8 +128,9 @@ def _find(entry: Source) -> tuple[Path | None, list[str]]:
     """The file in the cache or the mirror, or else what was found in each place."""
     looked = []
     cached = paths.cache() / entry.path
+    removed = f"the cache ({cached} had a wrong SHA-256 and was removed)"
     if not cached.is_file():
-        looked.append(f"the cache ({cached} is not there)")
+        looked.append(removed if cached in _removed else f"the cache ({cached} is not there)")
     elif _is_right(cached, entry):
         return cached, []
     else:
@@ -132,7 +139,8 @@ def _find(entry: Source) -> tuple[Path | None, list[str]]:
             cached.unlink(missing_ok=True)
         except OSError as error:
             raise DataUnavailable(entry.path, f"{cached} has a wrong SHA-256 and cannot be removed: {error}") from error
-        looked.append(f"the cache ({cached} had a wrong SHA-256 and was removed)")
+        _removed.add(cached)
+        looked.append(removed)
     mirror = paths.mirror()
     if mirror is None:
         asked = os.environ.get("CROWDS_MIRROR")
@@ -143,7 +151,7 @@ def _find(entry: Source) -> tuple[Path | None, list[str]]:
         return mirror / entry.path, []
     else:
         log.warning("%s has a wrong SHA-256: passed over", mirror / entry.path)
-        looked.append(f"the mirror ({mirror / entry.path} has a wrong SHA-256)")
+        looked.append(f"the mirror ({mirror / entry.path} is damaged, it has a wrong SHA-256; replace it)")
     return None, looked
 
 

@@ -136,7 +136,7 @@ def _files(piece: Piece) -> tuple[Source, list[Path]]:
             return source, source.get()
         except DataUnavailable as error:
             failures.append(error)
-    first, *others = failures
+    first, *others = sorted(failures, key=lambda error: not error.damaged)  # whoever has a damaged copy mends that one
     also = [f"{error.file} ({error.reason})" for error in others]
     looked = (*first.looked, *also, f"decoded images ({piece.path} is not there)")
     raise DataUnavailable(first.file, first.reason, looked, any(error.published for error in failures)) from first

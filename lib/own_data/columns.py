@@ -11,7 +11,7 @@ import pandas as pd
 
 from lib.own_data.tables import LABEL_STUDIO, Refusal, TextTable, counted, shown
 
-__all__ = ["DEFAULTS", "Options", "long_table"]
+__all__ = ["DEFAULTS", "Options", "coded", "long_table", "without"]
 
 NAMES = {
     "item": ("item", "item_id", "items", "task", "task_id", "unit", "image", "text", "file", "filename", "id", "question"),
@@ -56,8 +56,8 @@ DEFAULTS = Options()
 
 
 def long_table(table: TextTable, options: Options) -> tuple[pd.DataFrame, str]:
-    """A frame with columns item, annotator, label, known and row (in the file), and the name of the items' column; what was
-    recognized is added to the notes of ``table``."""
+    """A frame with columns item, annotator, label, known and row (in the file), the first four categorical, and the name of the
+    items' column; what was recognized is added to the notes of ``table``."""
     frame, columns, known = table.frame, list(table.frame.columns), options.known_column
     for given in (options.item, options.annotator, options.label, known, options.text):
         if given and given not in columns:
@@ -98,13 +98,31 @@ def long_table(table: TextTable, options: Options) -> tuple[pd.DataFrame, str]:
         )
     if len(set(found.values())) < len(found):
         raise Refusal(f"item, annotator and label must be three columns, found {shown(found.values())}")
-    if (again := (frame[found["item"]] == found["item"]) & (frame[found["label"]] == found["label"])).any():
+    long = pd.DataFrame({role: coded(frame[column].to_numpy()) for role, column in found.items()})
+    if (again := (long["label"] == found["label"]) & (long["item"] == found["item"])).any():
         raise Refusal(f"{table.place(int(again.argmax()))} is the header again; remove it, and whatever else repeats")
     if not known and (gold := _called(columns, KNOWN)) and (frame[gold] != "").any():
         table.notes.append(f"column {gold!r} is not used; if it holds known classes, add --known-column {gold}")
-    used = {role: frame[column].to_numpy() for role, column in found.items()}
-    used |= {"known": frame[known].to_numpy() if known else "", "row": np.arange(len(frame))}
-    return pd.DataFrame(used, dtype=object)[~dropped], found["item"]
+    long["known"] = coded(frame[known].to_numpy() if known else np.full(len(frame), "", dtype=object))
+    long["row"] = np.arange(len(frame))
+    return without(long, dropped), found["item"]
+
+
+def coded(cells: np.ndarray) -> pd.Categorical:
+    """Texts as a column whose categories are those that occur, in the order in which they do; every cell is hashed once."""
+    codes, names = pd.factorize(cells)
+    return pd.Categorical.from_codes(codes, pd.Index(names, dtype=object))
+
+
+def without(long: pd.DataFrame, gone: np.ndarray) -> pd.DataFrame:
+    """The other rows of a long table, with categories as :func:`coded` makes them."""
+    if not gone.any():
+        return long
+    left = long[~gone]
+    for role in left.columns.drop("row"):
+        codes, places = pd.factorize(left[role].cat.codes.to_numpy())
+        left[role] = pd.Categorical.from_codes(codes, left[role].cat.categories[places])
+    return left
 
 
 def _called(columns: list[str], names: tuple[str, ...]) -> str:
@@ -155,6 +173,6 @@ def _wide(table: TextTable, item: str, known: str, text: str) -> pd.DataFrame:
     )
     row, column = np.nonzero(cells != "")
     items, annotators = table.frame[item].to_numpy()[row], np.array(people, dtype=object)[column]
-    told = table.frame[known].to_numpy()[row] if known else ""
-    used = {"item": items, "annotator": annotators, "label": cells[row, column], "known": told, "row": row}
-    return pd.DataFrame(used, dtype=object)
+    told = table.frame[known].to_numpy()[row] if known else np.full(len(row), "", dtype=object)
+    used = {"item": items, "annotator": annotators, "label": cells[row, column], "known": told}
+    return pd.DataFrame({role: coded(values) for role, values in used.items()} | {"row": row})

@@ -24,6 +24,8 @@ from lib.storage import write_atomically
 __all__ = ["FILES", "TABLES", "check_place", "leftover", "safe_csv", "settings_of", "write"]
 
 RISKY = ("=", "+", "-", "@", "\t", "\r")
+ODD = re.compile(r"\n[=+\-@\t\r]")  # a risky name among others
+ROWS = 100_000  # of a table whose lines are in memory at a time
 TABLES = ("cleaned_labels", "label_quality", "annotators", "to_relabel", "agreement")
 WITH_FEATURES = ("classifier", "classifier_quality.csv")  # files that a run without features does not make
 FILES = (*(f"{name}.csv" for name in TABLES), *WITH_FEATURES, "report.html", "settings.json")
@@ -100,8 +102,11 @@ def safe_csv(table: pd.DataFrame) -> str:
     """CSV text in which no name starts a formula: a name that begins with ``= + - @``, a tab or a carriage return, and is not
     a number, is preceded by an apostrophe, which spreadsheets read as "text". Numbers have four decimals."""
     columns = [_cells(table.iloc[:, place]) for place in range(table.shape[1])]
-    lines = [map(_cell, map(str, table.columns)), *zip(*columns, strict=True)]
-    return "\n".join(map(",".join, lines)) + "\n"
+    parts = [",".join(_quoted(list(map(str, table.columns))))]
+    for start in range(0, len(table), ROWS):
+        cells = (column[start : start + ROWS].tolist() for column in columns)
+        parts.append("\n".join(map(",".join, zip(*cells, strict=True))))
+    return "\n".join(parts) + "\n"
 
 
 def _cells(values: pd.Series) -> np.ndarray:
@@ -110,9 +115,16 @@ def _cells(values: pd.Series) -> np.ndarray:
         codes, unique = pd.factorize(values.to_numpy().round(4) + 0.0)  # without a negative zero
         texts = [f"{value:.4f}" for value in unique]
     else:
-        codes, unique = pd.factorize(values.astype(object))
-        texts = [_cell(str(value)) for value in unique]
+        codes, unique = pd.factorize(values.to_numpy())
+        texts = _quoted(list(map(str, unique)))
     return np.array([*texts, ""], dtype=object)[codes]  # -1: missing
+
+
+def _quoted(texts: list[str]) -> list[str]:
+    """Each as a cell; of a million names at once where none needs a mark."""
+    together = "\n".join(["", *texts])
+    plain = together.count("\n") == len(texts) and not any(mark in together for mark in ',"\r')
+    return texts if plain and not ODD.search(together) else list(map(_cell, texts))
 
 
 def _cell(text: str) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from lib.crowd.labels import CrowdLabels
-from lib.own_data.columns import DEFAULTS, Options, long_table
+from lib.own_data.columns import DEFAULTS, Options, long_table, without
 from lib.own_data.tables import Refusal, TextTable, as_text, counted, natural, read_table, short, shown
 
 __all__ = ["Intake", "folded", "read_labels"]
@@ -73,31 +73,38 @@ def read_labels(source: str | Path | pd.DataFrame, options: Options = DEFAULTS) 
         raise Refusal(f"duplicates must be first, last or none, found {options.duplicates!r}")
     table = TextTable(as_text(source), Path("the table")) if isinstance(source, pd.DataFrame) else read_table(source)
     frame, item_column = long_table(table, options)
-    for role in ("item", "annotator", "label", "known"):  # every cell is hashed once: what follows looks at each name once
-        frame[role] = pd.Categorical.from_codes(*pd.factorize(frame[role]))
     frame = _without_empty(frame, table, options)
     for role in ("item", "annotator", "label"):
         frame[role] = _one_spelling(frame, role, table, options)
     _check_classes(frame, table, options)
     frame = _without_repeats(frame, table, options)
-    classes = list(options.classes) or natural(frame["label"].unique().tolist())
-    if unseen := sorted(set(frame["label"].unique()) - set(classes)):
+    said = frame["label"].cat.categories.tolist()
+    classes = list(options.classes) or natural(said)
+    if unseen := sorted(set(said) - set(classes)):
         _refuse(frame, table, frame["label"] == unseen[0], f"the label {unseen[0]!r} is not among the given classes")
     if len(classes) < 2:
         raise Refusal(
             f"all labels are {classes[0]!r}: nothing to decide. If there are more classes, name them all with --classes"
         )
-    if frame["item"].nunique() < 2:
+    if len(frame["item"].cat.categories) < 2:
         raise Refusal(f"there is one item only, {frame['item'].iloc[0]!r}: nothing can be learned from so little")
     if len(classes) > 2 and all(re.fullmatch(r"-?\d+", name) for name in classes):
         table.notes.append("the classes are whole numbers; if they are grades, their order is not used")
-    items, annotators = (natural(frame[role].unique().tolist()) for role in ("item", "annotator"))
+    items, annotators = (natural(frame[role].cat.categories.tolist()) for role in ("item", "annotator"))
     known = _known(frame, items, classes, table, options)
     names = {"item": items, "annotator": annotators, "label": classes}
-    places = (frame[role].cat.set_categories(names[role]).cat.codes.to_numpy() for role in names)
+    places = (_places(frame[role], names[role]) for role in names)
     crowd = CrowdLabels(*places, *map(len, names.values()), *names.values())
-    said = list(dict.fromkeys([*frame["label"].unique(), *classes]))
+    said = list(dict.fromkeys([*said, *classes]))
     return Intake(crowd, known, np.array([said.index(name) for name in classes]), table.notes, table, item_column)
+
+
+def _places(column: pd.Series, names: list[str]) -> np.ndarray:
+    """``[labels]`` the place of each cell of a column among the names."""
+    code = column.cat.categories.get_indexer(pd.Index(names, dtype=object))  # -1: a class that nobody said
+    place = np.empty(len(column.cat.categories), dtype=np.int64)
+    place[code[code >= 0]] = np.flatnonzero(code >= 0)
+    return place[column.cat.codes]
 
 
 def folded(name: str) -> str:
@@ -132,7 +139,8 @@ def _where(frame: pd.DataFrame, table: TextTable, mask: pd.Series) -> str:
 
 def _cells(column: pd.Series, test) -> pd.Series:
     """Which cells pass a test, which sees each value once."""
-    return column.isin([value for value in column.unique() if test(value)])
+    passed = np.array([test(value) for value in column.cat.categories], dtype=bool)
+    return pd.Series(passed[column.cat.codes], column.index)
 
 
 def _empty(column: pd.Series) -> pd.Series:
@@ -148,8 +156,8 @@ def _without_empty(frame: pd.DataFrame, table: TextTable, options: Options) -> p
     if (empty := _empty(frame["label"])).any():
         number = counted(int(empty.sum()), "empty label")
         table.notes.append(f"{number} left out, the first at {_where(frame, table, empty)}")
-    frame = frame[~empty]
-    values = list(dict.fromkeys(value.strip() for value in frame["label"].unique()))
+    frame = without(frame, empty)
+    values = list(dict.fromkeys(value.strip() for value in frame["label"].cat.categories))
     numbers = all(re.fullmatch(r"-?\d+(\.0*)?", value) for value in values)
     decided = {*options.missing, *options.classes}
     words = [v for v in values if v not in decided and (v.casefold() in MISSING | UNSURE or (numbers and v.startswith("-1")))]
@@ -162,17 +170,18 @@ def _without_empty(frame: pd.DataFrame, table: TextTable, options: Options) -> p
     if options.missing:
         gone = _cells(frame["label"], lambda value: value.strip() in options.missing)
         table.notes.append(f"{int(gone.sum())} labels that stand for a missing label left out: {shown(options.missing)}")
-        frame = frame[~gone]
+        frame = without(frame, gone)
     if frame.empty:
         raise Refusal(f"{table.path.name} holds no labels")
-    return frame.copy()
+    return frame
 
 
 def _one_spelling(frame: pd.DataFrame, role: str, table: TextTable, options: Options) -> pd.Series:
     """A column in which each name has one spelling: the given class, else the most frequent."""
-    codes, names = pd.factorize(frame[role])
-    names = names.to_numpy(dtype=object)
+    codes, names = frame[role].cat.codes.to_numpy(), frame[role].cat.categories.to_numpy()
     keys = _all_folded(names.tolist())
+    if role != "label" and keys == names.tolist():
+        return frame[role]
     if role == "label" and {"true", "false"} & set(keys) and set(keys) <= {"true", "false", "1", "0"}:
         keys = [{"true": "1", "false": "0"}.get(key, key) for key in keys]
     group, distinct = pd.factorize(np.array(keys, dtype=object))
@@ -191,13 +200,13 @@ def _one_spelling(frame: pd.DataFrame, role: str, table: TextTable, options: Opt
     seldom_first = np.argsort(-np.bincount(codes), kind="stable")[::-1]
     best[group[seldom_first]] = [name.strip() for name in names[seldom_first]]  # the last one written stays
     wanted = {folded(name): name for name in options.classes} if role == "label" else {}
-    best = np.array([wanted.get(key, name) for key, name in zip(distinct, best, strict=True)], dtype=object)
-    return pd.Series(pd.Categorical.from_codes(group[codes], best), index=frame.index)
+    best = [wanted.get(key, name) for key, name in zip(distinct, best, strict=True)]
+    return pd.Series(pd.Categorical.from_codes(group[codes], pd.Index(best, dtype=object)), index=frame.index)
 
 
 def _check_classes(frame: pd.DataFrame, table: TextTable, options: Options) -> None:
     labels = frame["label"]
-    values = labels.unique()
+    values = labels.cat.categories
     if (lists := _cells(labels, lambda value: re.match(r"\s*[\[{(].*[\]})]\s*$", value))).any():
         _refuse(
             frame, table, lists,
@@ -228,9 +237,11 @@ def _check_classes(frame: pd.DataFrame, table: TextTable, options: Options) -> N
 
 def _without_repeats(frame: pd.DataFrame, table: TextTable, options: Options) -> pd.DataFrame:
     pairs = ["item", "annotator"]
-    again = frame.duplicated(pairs)
-    if not again.any():
+    item, annotator = (frame[role].cat.codes.to_numpy().astype(np.int64) for role in pairs)
+    ordered = np.sort(item * len(frame["annotator"].cat.categories) + annotator)
+    if (ordered[1:] > ordered[:-1]).all():
         return frame
+    again = frame.duplicated(pairs)
     if not options.duplicates:
         equal, row = int(frame.duplicated([*pairs, "label"]).sum()), frame[again].iloc[0]
         first = frame[(frame[pairs] == row[pairs]).all(axis=1)].iloc[0]
@@ -239,7 +250,8 @@ def _without_repeats(frame: pd.DataFrame, table: TextTable, options: Options) ->
             f"{table.line(first['row'])} {first['label']!r}). {counted(int(again.sum()), 'such row')}, {equal} with the same "
             "label. Say which counts with --duplicates first, last or none"
         )
-    kept = frame.drop_duplicates(pairs, keep={"first": "first", "last": "last", "none": False}[options.duplicates])
+    kept = {"first": "first", "last": "last", "none": False}[options.duplicates]
+    kept = without(frame, frame.duplicated(pairs, keep=kept))
     table.notes.append(f"{len(frame) - len(kept)} repeated labels left out (duplicates: {options.duplicates})")
     return kept
 
@@ -251,7 +263,8 @@ def _known(frame: pd.DataFrame, items: list[str], classes: list[str], table: Tex
         trusted = frame[frame["annotator"] == options.trusted]
         if trusted.empty:
             raise Refusal(
-                f"there is no annotator {options.trusted!r} to trust; the annotators are {shown(frame['annotator'].unique())}"
+                f"there is no annotator {options.trusted!r} to trust; the annotators are "
+                f"{shown(frame['annotator'].cat.categories)}"
             )
         told.append(trusted[["item", "label"]])
     if options.known:
@@ -260,10 +273,10 @@ def _known(frame: pd.DataFrame, items: list[str], classes: list[str], table: Tex
             raise Refusal(f"{options.known}: expected a column of items and one of known classes, found {shown(other.columns)}")
         told.append(other.iloc[:, :2])
     told = pd.concat([part.set_axis(["item", "known"], axis=1) for part in told])
-    told = told.apply(lambda column: column.str.strip()).drop_duplicates()
     known = np.full(len(items), -1)
     if told.empty:
         return known
+    told = told.apply(lambda column: column.str.strip()).drop_duplicates()
     by_key = {folded(name): number for number, name in enumerate(classes)}
     codes = np.array([by_key.get(folded(name), -1) for name in told["known"]])
     if (codes < 0).any():

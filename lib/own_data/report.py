@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 from scipy import sparse
@@ -20,6 +22,7 @@ FEWEST = 5  # judged labels, below which nobody looks random
 # Of labels x classes, for the test of guessing; with more, it takes a sample of labels. And of annotators x classes x classes;
 # with more, there is neither that test nor typical errors.
 NUMBERS_AT_MOST = 30_000_000
+BLOCK = 2**14  # labels, of which everything fits a processor's cache
 
 
 def annotator_table(crowd: CrowdLabels, estimate: Estimate, known: np.ndarray, accuracies: np.ndarray) -> pd.DataFrame:
@@ -89,30 +92,39 @@ def _guessing(crowd: CrowdLabels, estimate: Estimate, several: np.ndarray) -> tu
     rows = np.flatnonzero(several[crowd.item])
     if len(rows) * n > NUMBERS_AT_MOST:
         rows = np.sort(np.random.default_rng(0).permutation(rows)[: NUMBERS_AT_MOST // n])
-    who, label = crowd.annotator[rows], crowd.label[rows]
-    q = _others(crowd, estimate, rows)
-    times = np.bincount(who * n + label, minlength=size * n).reshape(size, n).astype(np.float64)
+    cell = crowd.annotator[rows] * n + crowd.label[rows]
+    times = np.bincount(cell, minlength=size * n).reshape(size, n).astype(np.float64)
     total = times.sum(axis=1)
-    by_cell = sparse.csr_array((np.ones(len(rows)), (who * n + label, np.arange(len(rows)))), shape=(size * n, len(rows)))
-    table = (by_cell @ q).reshape(size, n, n)  # [annotator, label, class]
-    first, second = table.sum(axis=1), (by_cell @ q**2).reshape(size, n, n).sum(axis=1)
     m = np.maximum(total, 2)[:, None]
+    shares, a = times / m, float(np.clip(estimate.accuracy @ total / max(total.sum(), 1), 0.5 / n, 0.999))
+    table, second, mixed, working = np.zeros((size * n, n)), np.zeros((size, n)), np.zeros(size), np.zeros(size)
+    block = max(BLOCK, size * n)  # as large as the table that it is added to
+    for start in range(0, len(rows), block):
+        some = slice(start, start + block)
+        q, (who, label) = _others(crowd, estimate, rows[some]), np.divmod(cell[some], n)
+        table += _summed_by(cell[some], size * n) @ q
+        second += _summed_by(who, size) @ q**2
+        mixed += np.bincount(who, weights=(q * shares[who]).sum(axis=1) ** 2, minlength=size)
+        own = q[np.arange(len(q)), label]
+        working += np.bincount(who, weights=np.log(a * own + (1 - a) * (1 - own) / (n - 1)), minlength=size)
+    table = table.reshape(size, n, n)  # [annotator, label, class]
+    first = table.sum(axis=1)
     spread = np.maximum(second / m - (first / m) ** 2, 0)
     variance = (times * (m - times) / (m - 1))[:, :, None] * spread[:, None, :]
     off = np.abs(table - times[:, :, None] * (first / m)[:, None, :]) / np.sqrt(np.maximum(variance, 1e-9))
     p_cell = np.minimum(1, 2 * norm.sf(off.max(axis=(1, 2))) * n * n)
-    shares = times / m
-    mixed = (q * shares[who]).sum(axis=1)
-    squares = (times * second).sum(axis=1) - m[:, 0] * np.bincount(who, weights=mixed**2, minlength=size)
+    squares = (times * second).sum(axis=1) - m[:, 0] * mixed
     squares += -m[:, 0] * (times * (first / m) ** 2).sum(axis=1) + ((times * first / m).sum(axis=1)) ** 2
     agreed = np.trace(table, axis1=1, axis2=2) - (shares * first).sum(axis=1)
     p_agree = norm.sf(agreed / np.sqrt(np.maximum(squares / (m[:, 0] - 1), 1e-9)))
     p_value = np.where(total > 0, np.minimum(1, 2 * np.minimum(p_cell, p_agree)), np.nan)
-    a = float(np.clip(estimate.accuracy @ total / max(total.sum(), 1), 0.5 / n, 0.999))
-    own = q[np.arange(len(rows)), label]
-    working = np.bincount(who, weights=np.log(a * own + (1 - a) * (1 - own) / (n - 1)), minlength=size)
     guessing = gammaln(n / 2) - gammaln(total + n / 2) + (gammaln(times + 0.5) - gammaln(0.5)).sum(axis=1)
     return p_value, np.where(total > 0, (guessing - working) / np.log(10), -np.inf)
+
+
+def _summed_by(place: np.ndarray, size: int) -> sparse.csc_array:
+    """``[size, rows]`` a matrix whose product sums the rows of each place."""
+    return sparse.csc_array((np.ones(len(place)), place, np.arange(len(place) + 1)), shape=(size, len(place)))
 
 
 def _others(crowd: CrowdLabels, estimate: Estimate, rows: np.ndarray) -> np.ndarray:
@@ -134,7 +146,8 @@ def _others(crowd: CrowdLabels, estimate: Estimate, rows: np.ndarray) -> np.ndar
 def decided(estimate: Estimate, crowd: CrowdLabels, order: np.ndarray) -> np.ndarray:
     """``[items]`` the most probable class; of equally probable ones the first by rank ``order`` ``[classes]``."""
     best = estimate.posterior >= estimate.posterior.max(axis=1, keepdims=True) - 1e-9
-    return np.where(best, order, crowd.n_classes).argmin(axis=1)
+    by_rank = np.argsort(order)
+    return by_rank[best[:, by_rank].argmax(axis=1)]
 
 
 def beliefs(estimate: Estimate, known: np.ndarray, misled: float) -> np.ndarray:
@@ -142,8 +155,10 @@ def beliefs(estimate: Estimate, known: np.ndarray, misled: float) -> np.ndarray:
     apart."""
     if not estimate.told_apart:
         return np.full_like(estimate.posterior, np.nan)
-    p = estimate.posterior
-    return np.where((known >= 0)[:, None], p, shared_errors.discounted(p, misled, p.shape[1]))
+    p, certain = estimate.posterior, np.flatnonzero(known >= 0)
+    prob = shared_errors.discounted(p, misled, p.shape[1])
+    prob[certain] = p[certain]
+    return prob
 
 
 def cleaned_labels(crowd: CrowdLabels, prob: np.ndarray, label: np.ndarray, known: np.ndarray) -> pd.DataFrame:
@@ -158,14 +173,15 @@ def cleaned_labels(crowd: CrowdLabels, prob: np.ndarray, label: np.ndarray, know
     top = (counts == counts.max(axis=1, keepdims=True)) & (counts > 0)
     tied = top.sum(axis=1) > 1
     votes = np.where(crowd.labels_per_item > 0, names[counts.argmax(axis=1)], "").astype(object)
-    votes[tied] = ["|".join(map(str, names[row])) for row in top[tied]]
+    words = cache(lambda row: "|".join(map(str, names[np.frombuffer(row, dtype=bool)])))  # of many ties, few are different
+    votes[tied] = [words(row.tobytes()) for row in top[tied]]
     columns = {
-        "item": pd.Series(crowd.item_names, dtype=object),
-        "label": names[label],
+        "item": _text(crowd.item_names),
+        "label": _text(names[label]),
         "confidence": prob[rows, label],
         "n_labels": crowd.labels_per_item,
         "votes": counts[rows, label].astype(int),
-        "majority_vote": votes,
+        "majority_vote": _text(votes),
         "tied": tied,
         "known": known >= 0,
     }
@@ -180,11 +196,11 @@ def label_quality(crowd: CrowdLabels, estimate: Estimate, prob: np.ndarray | Non
         score = fusion.support(crowd, estimate)
         score = shared_errors.discounted(score, misled, crowd.n_classes)
     elif prob is not None:
-        score = prob[crowd.item, crowd.label]
+        score = crowd.said_in(prob)
     else:
         score = np.full(len(crowd), np.nan)
     columns = {"item": crowd.item_names, "annotator": crowd.annotator_names, "label": crowd.class_names}
-    named = {column: np.array(names, dtype=object)[getattr(crowd, column)] for column, names in columns.items()}
+    named = {column: _text(np.array(names, dtype=object)[getattr(crowd, column)]) for column, names in columns.items()}
     return pd.DataFrame(named | {"score": score})
 
 
@@ -220,17 +236,19 @@ def to_relabel(
         gain = np.maximum(_entropy(p @ typical) - p @ _entropy(typical), 0)
     else:
         gain = 1.0 / (1 + crowd.labels_per_item) if prob is None else 1 - prob[rows, best]
+    items = np.flatnonzero(known < 0)
+    items = items[np.argsort(-gain[items].round(9), kind="stable")]
+    confidence = shared_errors.discounted(p[items, best[items]], misled, n) if estimate.told_apart else np.nan
     columns = {
-        "item": pd.Series(crowd.item_names, dtype=object),
-        "n_labels": crowd.labels_per_item,
-        "label": names[best],
-        "confidence": beliefs(estimate, known, misled)[rows, best],
-        "runner_up": names[rest.argmax(axis=1)] if estimate.told_apart else "",
-        "gain": gain,
-        "ask": _whom(crowd, annotators),
+        "item": _text(np.array(crowd.item_names, dtype=object)[items]),
+        "n_labels": crowd.labels_per_item[items],
+        "label": _text(names[best[items]]),
+        "confidence": confidence,
+        "runner_up": _text(names[rest.argmax(axis=1)[items]]) if estimate.told_apart else "",
+        "gain": gain[items],
+        "ask": _text(_whom(crowd, annotators)[items]),
     }
-    table = pd.DataFrame(columns)[known < 0]
-    return table.iloc[np.argsort(-table["gain"].to_numpy().round(9), kind="stable")].reset_index(drop=True)
+    return pd.DataFrame(columns)
 
 
 def _whom(crowd: CrowdLabels, annotators: pd.DataFrame) -> np.ndarray:
@@ -245,6 +263,12 @@ def _whom(crowd: CrowdLabels, annotators: pd.DataFrame) -> np.ndarray:
     asked[crowd.item[near], rank[crowd.annotator[near]]] = True
     names = np.array([*np.array(crowd.annotator_names, dtype=object)[order[:most]], ""], dtype=object)
     return names[asked.argmin(axis=1)]
+
+
+def _text(names) -> pd.Series:
+    """Names as a column of Python's own text; pandas would copy each into a text of its own kind, which takes longer than all
+    else in a table."""
+    return pd.Series(names, dtype=object)
 
 
 def _entropy(prob: np.ndarray) -> np.ndarray:

@@ -198,7 +198,7 @@ def _label_studio(path: Path, content: bytes) -> pd.DataFrame:
 def natural(names: list[str]) -> list[str]:
     """Sorted; whole numbers by value, so that 10 comes after 9."""
     if all(name.removeprefix("-").isdecimal() for name in names):
-        return sorted(names, key=lambda name: (int(name), name))
+        return sorted(sorted(names), key=int)
     return sorted(names)
 
 

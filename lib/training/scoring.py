@@ -54,8 +54,9 @@ def classification(method: Method, data: CrowdDataset, history: History) -> dict
         scores["train_acc_last"] = float((said == truth)[labeled].mean())
         if (posterior := method.posterior()) is not None:
             scores["label_acc"] = float((posterior.argmax(dim=1).cpu().numpy() == truth)[labeled].mean())
-        known = data.crowd.true_confusion(truth) if known is None else known
     estimate, order = method.confusion(), np.arange(data.n_classes)
+    if estimate is not None and known is None and data.y is not None:  # a method without matrices may be one for too many
+        known = data.crowd.true_confusion(truth)
     if estimate is not None and known is not None:
         estimate = estimate.cpu().double().numpy()
         order = alignment(estimate, known)

@@ -55,6 +55,16 @@ def test_views_by_hand(small):
     np.testing.assert_array_equal(small.incidence.toarray(), dense)
 
 
+@given(crowds())
+def test_views_as_slow_loops(crowd):
+    table = np.random.default_rng(0).random((crowd.n_items, crowd.n_classes))
+    labels = list(zip(crowd.item, crowd.label, strict=True))
+    assert crowd.said_in(table).tolist() == [table[i, k] for i, k in labels]
+    said = [[k for i, k in labels if i == item] for item in range(crowd.n_items)]
+    pairs = [sum(a == b for p, a in enumerate(row) for q, b in enumerate(row) if p != q) for row in said]
+    assert crowd.agreeing_pairs.tolist() == pairs
+
+
 @pytest.mark.parametrize(("items", "annotators"), [(0, 3), (3, 0)])
 def test_crowds_without_labels_are_allowed(items, annotators):
     crowd = CrowdLabels([], [], [], items, annotators, 2)

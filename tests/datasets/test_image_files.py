@@ -11,6 +11,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from PIL import Image
 
+from lib import paths
 from lib.datasets import download as fetch
 from lib.datasets import image_files
 from lib.datasets.image_files import Piece, Source
@@ -126,6 +127,29 @@ def test_the_next_way_where_one_fails(tmp_path, monkeypatch):
     monkeypatch.setattr(fetch, "path", download)
     sources = (Source(("toy/bad",), None), Source(("toy/good",), lambda files: (IMAGES, LABELS)))
     assert_array_equal(image_files.read(Piece("toy/train", sources, SHA256))[0], IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("place", "done"),
+    [
+        ("CROWDS_CACHE", "had a wrong SHA-256 and was removed"),
+        ("CROWDS_MIRROR", "is damaged, it has a wrong SHA-256; replace it"),
+    ],
+)
+def test_of_several_ways_a_damaged_file_is_named(tmp_path, monkeypatch, place, done):
+    """Whoever has the pictures is not sent for the archive."""
+    sources = tmp_path / "sources.toml"
+    entry = "[[file]]\npath = '{}'\nurl = ''\nbytes = 5\nsha256 = '00'\n"
+    sources.write_text(entry.format("toy/archive") + entry.format("toy/rows.png"))
+    monkeypatch.setattr(paths, "SOURCES", sources)
+    monkeypatch.setenv(place, str(tmp_path / "here"))
+    file = tmp_path / "here" / "toy" / "rows.png"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"wrong")
+    toy = Piece("toy/train", (Source(("toy/archive",), None), Source(("toy/rows.png",), None)), SHA256)
+    with pytest.raises(fetch.DataUnavailable, match=r"^data file toy/rows\.png is not available.*toy/archive") as caught:
+        image_files.ensure([toy])
+    assert f"{file} {done}" in str(caught.value)
 
 
 def test_rows_of_pixels_and_labels_of_a_script(tmp_path):

@@ -8,6 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from lib import methods
+from lib.aggregation import em_steps
 from lib.aggregation.dawid_skene import dawid_skene
 from lib.aggregation.glad import glad
 from lib.aggregation.mace import mace
@@ -56,6 +57,18 @@ def test_a_model_of_the_annotators_trains_on_its_most_likely_classes(name, aggre
     assert_close(method.posterior(), torch.from_numpy(np.eye(4)[fitted.posterior.argmax(axis=1)]).float())
     if name != "glad":
         assert_close(method.confusion(), torch.from_numpy(fitted.confusion).float())
+
+
+def test_mace_trains_where_its_matrices_do_not_fit(monkeypatch):
+    """The labels are few; matrices of 21 classes are not."""
+    crowd = CrowdLabels([0, 0, 0, 1, 1, 2], [0, 1, 2, 0, 1, 2], [20, 20, 5, 7, 7, 1], 3, 3, 21)
+    whole = build("mace", crowd)
+    assert whole.confusion().shape == (3, 21, 21)
+    monkeypatch.setattr(em_steps, "_memory", lambda: 16 * 3 * 21 * 21 - 1)
+    method = build("mace", crowd)
+    assert method.confusion() is None
+    assert torch.equal(method.posterior(), whole.posterior())
+    assert method.posterior().argmax(dim=1).tolist()[:2] == [20, 7]
 
 
 def test_true_labels_trains_on_the_truth():

@@ -108,6 +108,7 @@ def whole_batch(data):
 @every_classifier
 def test_matrices_that_do_not_fit_are_refused_before_they_are_made(name, monkeypatch):
     has_matrices = (ANNOTATORS, CLASSES, CLASSES) in {value.shape for value in build(name, toy_data()).state_dict().values()}
+    has_matrices &= name != "mace"  # which has some to tell of, and learns without
     monkeypatch.setattr(em_steps, "_memory", lambda: 500)
     expected = pytest.raises(MemoryError, match=r"take 1,008 bytes, .* has 500; .*(crowdlayer-vw|one coin)")
     with expected if has_matrices else contextlib.nullcontext():

@@ -205,3 +205,18 @@ def test_what_is_written_is_read_again_as_it_was(folder):
     pd.testing.assert_frame_equal(again.assign(score=table["score"]), table)
     np.testing.assert_allclose(again["score"], [0.25, np.nan, 0, 123456.789], atol=1e-4)
     assert "-0.0000" not in text
+
+
+@pytest.mark.parametrize("odd", [[], ["=1+1"], ["a,b"], ['"'], ["two\nlines"], ["\r"], ["-1"], [""]])
+def test_many_plain_names_are_written_at_once_as_one_by_one(odd):
+    names = ["plain", "a-b", "7", *odd, "x=y"]
+    assert out_folder._quoted(names) == [out_folder._cell(name) for name in names]
+
+
+def test_a_large_table_is_written_in_parts_that_do_not_show(monkeypatch):
+    table = pd.DataFrame({"item": list("abcdefg"), "n": range(7)})
+    whole = out_folder.safe_csv(table)
+    for rows in (1, 3, 7):
+        monkeypatch.setattr(out_folder, "ROWS", rows)
+        assert out_folder.safe_csv(table) == whole
+    assert out_folder.safe_csv(table[:0]) == "item,n\n"

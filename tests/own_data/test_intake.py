@@ -5,10 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from lib.own_data import intake
+from lib.own_data import columns, intake
 from lib.own_data.columns import Options
 from lib.own_data.intake import folded, read_labels
 from lib.own_data.tables import Refusal
@@ -248,6 +249,19 @@ def test_what_was_understood_in_words(tmp_path):
     assert "4 labels for 2 items from 2 annotators" in words
     assert "items with two or more: 2" in words
     assert "2 classes: cat (1), dog (3)" in words
+
+
+def test_names_are_held_in_the_order_of_the_rows_that_are_left(tmp_path):
+    """Of classes that are tied the first in the file counts, of spellings as frequent too."""
+    text = HEADER + "a,ann,dog\na,ann,dog\nb,ann,cat\nb,ben,dog\nA,ben,cat\nc,cy,nan\n"
+    found = read(tmp_path, text, duplicates="none", missing=("nan",), merge_spellings=True)
+    assert triples(found) == [("a", "ben", "cat"), ("b", "ann", "cat"), ("b", "ben", "dog")]
+    assert found.first_said[found.crowd.class_names.index("cat")] == 0
+    column = columns.coded(np.array(["y", "x", "y", "z"], dtype=object))
+    assert column.categories.tolist() == ["y", "x", "z"]
+    left = columns.without(pd.DataFrame({"item": column, "row": range(4)}), np.array([True, False, False, False]))
+    assert left["item"].cat.categories.tolist() == left["item"].tolist() == ["x", "y", "z"]
+    assert left["row"].tolist() == [1, 2, 3]
 
 
 def test_many_plain_names_are_folded_at_once_as_one_by_one():
