@@ -28,6 +28,7 @@ from lib.reproduce import execution, notebooks
 from lib.reproduce.flags import UsageError, check, parser
 from lib.reproduce.notebooks import Notebook, NotebookError, dumps, normalize
 from lib.runs import ledger
+from lib.runs.workers import processors
 from lib.storage import drop_output, terminated_as_interrupted, write_atomically
 
 NEWS_EVERY = 30  # seconds between lines about runs where no terminal shows a bar
@@ -177,7 +178,7 @@ def _pass(options: argparse.Namespace) -> int:
             print(f"Going on with the unfinished pass in {folder} (--fresh begins again)", flush=True)
         done = len(ledger.finished(configs, folder))
         print(f"Scale {scale}, notebooks: {len(grids)}, runs: {len(configs)}, done before: {done}", flush=True)
-        with fresh.timed() if fresh else nullcontext():
+        with fresh.timed(options.workers or processors()) if fresh else nullcontext():
             failed = _train(options, configs, folder, deadline, len(configs) - done)
         rows = ledger.finished(configs, folder)
         absent = {stem: len({c.key() for c in grid} & configs.keys() - rows.keys()) for stem, grid in grids.items()}
@@ -230,13 +231,12 @@ def _keep_minutes(
     all_of_it: bool,
 ) -> None:
     """Write down how long the pass's notebooks took, each as if alone, and with ``all_of_it`` the pass, whose runs took
-    ``whole`` seconds, each counted once, and the clock ``spent``."""
+    ``whole`` seconds, each counted once, and the processes that trained them ``spent``."""
     from lib.results import minutes
-    from lib.runs.workers import processors
 
     workers = options.workers or processors()
     # Loading data and making features belong to no run; the runs share that evenly.
-    stretch = max(1.0, spent * workers / whole) if whole else 1.0
+    stretch = max(1.0, spent / whole) if whole else 1.0
     took = {stem: stretch * training[stem] / workers + own for stem, own in seconds.items()}
     took |= {minutes.EVERYTHING: (stretch * whole + sum(seconds.values())) / workers} if all_of_it else {}
     if took:

@@ -55,18 +55,18 @@ class Pass:
         return self
 
     @contextmanager
-    def timed(self) -> Iterator[None]:
-        """Add the time spent within to that of the pass; two that share its work at the same time both count."""
+    def timed(self, workers: int) -> Iterator[None]:
+        """Add what so many processes spend within to the pass's time."""
         began = time.monotonic()
         try:
             yield
         finally:
             with locked(self._lock):
-                write_atomically(self._time, f"{self.seconds + time.monotonic() - began:.1f}\n")
+                write_atomically(self._time, f"{self.seconds + workers * (time.monotonic() - began):.1f}\n")
 
     @property
     def seconds(self) -> float:
-        """Spent within :meth:`timed` until now, also by commands that were interrupted; what a killed one spent is lost."""
+        """Of all processes within :meth:`timed` until now, also of commands that were interrupted; a killed one's are lost."""
         try:
             return float(self._time.read_text(encoding="utf-8"))
         except (OSError, ValueError):
