@@ -1,7 +1,6 @@
 """Files: written so that a reader never sees half of one, locked between processes, and arrays that are made once."""
 
 import contextlib
-import glob
 import hashlib
 import io
 import logging
@@ -9,7 +8,6 @@ import os
 import shutil
 import signal
 import sys
-import time
 import uuid
 import zipfile
 import zlib
@@ -25,7 +23,6 @@ log = logging.getLogger(__name__)
 
 Kept = TypeVar("Kept", np.ndarray, dict[str, np.ndarray])
 
-DAY = 24 * 60 * 60  # seconds
 _USERS = ".in-use"  # one lock file for each process that is at work in a folder
 
 
@@ -57,7 +54,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """Write text (as UTF-8, with the line ends it has) or bytes to a temporary file beside ``path``, then rename it.
 
     Missing folders are made. Raises NotWritable, a full disk included: what was there before is still there, and the
-    temporary file is gone. So are those of processes that were killed while they wrote this file, after a day.
+    temporary file is gone.
     """
     path = Path(path)
     data = content.encode("utf-8") if isinstance(content, str) else content
@@ -73,10 +70,6 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         with contextlib.suppress(OSError):  # nor may cleaning up hide what went wrong
             temporary.unlink()
         raise NotWritable(error.errno, f"could not write {len(data)} bytes ({error.strerror})", str(path)) from error
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        with contextlib.suppress(OSError):  # another process may do the same
-            if time.time() - left.stat().st_mtime > DAY:
-                left.unlink()
 
 
 # ---------------------------------------------------------------------- locks, which end with the process that holds them

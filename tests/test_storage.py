@@ -1,6 +1,5 @@
 """Files, locks that end with their process, and arrays that are made once, healed where damaged, and never in the way."""
 
-import os
 import subprocess
 import sys
 
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 
 from lib import paths, storage
-from lib.storage import NotWritable, cached, in_use, locked, remove_unused, try_lock, write_atomically
+from lib.storage import NotWritable, cached, in_use, locked, remove_unused, try_lock
 
 
 def made(values):
@@ -77,16 +76,6 @@ def test_a_file_without_its_digest_is_taken_only_where_it_is_right_all_the_same(
     np.savez(tmp_path / "key.npz", one=np.array([4]))
     assert cached(tmp_path / "key.npz", lambda: {"one": make()}, right)["one"] == [expected]
     assert len(calls) == (expected == 3)
-
-
-def test_what_a_killed_process_has_left_of_a_file_is_removed_after_a_day(tmp_path):
-    names = [".a[1].txt.123.tmp", ".a[1].txt.45.tmp", ".b.txt.123.tmp", ".a1.txt.123.tmp"]
-    for name in names:
-        (tmp_path / name).write_text("half")
-        os.utime(tmp_path / name, times=(1, 1))
-    os.utime(tmp_path / names[1])  # perhaps of a process that is at work
-    write_atomically(tmp_path / "a[1].txt", "whole")
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*names[1:], "a[1].txt"])
 
 
 HOLD = """

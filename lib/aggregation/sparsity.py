@@ -95,7 +95,7 @@ def held_out_loss(crowd: CrowdLabels, y: np.ndarray, sizes: Sequence[int], seed:
 
     Three matrices, of as many labels as ``sizes`` say: the annotator's own counts; the average of all other annotators; and
     both, the own counts added to ``strength`` labels per row of the others' average. Only annotators take part who have enough
-    labels for the largest size, and 20 more to be scored on; so all sizes are of the same annotators.
+    labels for the largest size, and :data:`SPARE` more to be scored on; so all sizes are of the same annotators.
 
     Returns:
         One line per size and estimate: columns ``n_labels``, ``estimate`` (one of :data:`ESTIMATES`), ``loss`` (mean surprise

@@ -241,7 +241,7 @@ def _keep_minutes(
     took |= {minutes.EVERYTHING: (stretch * whole + sum(seconds.values())) / workers} if all_of_it else {}
     if took:
         path = paths.build() / minutes.NAME
-        minutes.take_in([minutes.measured(what, scale, spent, workers) for what, spent in took.items()], path)
+        minutes.take_in([minutes.measured(what, scale, each, workers) for what, each in took.items()], path)
         print(f"Minutes of each notebook: {path}")
 
 
