@@ -85,27 +85,25 @@ def dawid_skene() -> tuple[Figure, str]:
         y, cell = 2.2, 0.46
         shades = np.where(said < 0, 0.0, np.where(said == 0, 0.18, 0.75))
         letters = [[("a", "b", "")[k] for k in row] for row in said]
+        heads = (
+            (1.6, "labels", "white: not asked"),
+            (4.75, "hidden truth", "belief in each class"),
+            (8.65, "annotators", "rows: truth, columns: label"),
+        )
+        for x, words, note in heads:
+            write(axes, x, 4.0, words, fontweight="bold")
+            write(axes, x, 0.42, note, color=GRAY, fontsize=SMALL)
         grid(axes, 1.6, y, shades, cell, BLUE, letters)
-        write(axes, 1.6, 4.0, "labels", fontweight="bold")
         for r in range(3):
             write(axes, 1.6 + (r - 1) * cell, y + 1.35, f"$r_{r + 1}$")
-        for i in range(5):
-            write(axes, 0.55, y + (2 - i) * cell, f"item {i + 1}", fontsize=SMALL)
-        write(axes, 1.6, 0.42, "white: not asked", color=GRAY, fontsize=SMALL)
-
-        beliefs = [[f"{share:.1f}" for share in row] for row in fitted.posterior]
-        grid(axes, 4.75, y, fitted.posterior, cell, ORANGE, beliefs)
-        write(axes, 4.75, 4.0, "hidden truth", fontweight="bold")
-        for j, name in enumerate("ab"):
-            write(axes, 4.75 + (j - 0.5) * cell, y + 1.35, name)
-        write(axes, 4.75, 0.42, "belief in each class", color=GRAY, fontsize=SMALL)
-
-        write(axes, 8.65, 4.0, "annotators", fontweight="bold")
-        for r in range(3):
             grid(axes, 8.65, y + (1 - r) * 0.95, fitted.confusion[r], 0.38, GREEN)
             write(axes, 9.4, y + (1 - r) * 0.95, f"$A_{r + 1}$")
-        write(axes, 8.65, 0.42, "rows: truth, columns: label", color=GRAY, fontsize=SMALL)
-
+        for i in range(5):
+            write(axes, 0.55, y + (2 - i) * cell, f"item {i + 1}", fontsize=SMALL)
+        beliefs = [[f"{share:.1f}" for share in row] for row in fitted.posterior]
+        grid(axes, 4.75, y, fitted.posterior, cell, ORANGE, beliefs)
+        for j, name in enumerate("ab"):
+            write(axes, 4.75 + (j - 0.5) * cell, y + 1.35, name)
         arrow(axes, (2.45, y), (4.1, y), GRAY, ls="--")
         write(axes, 3.27, y + 0.25, "start: votes", color=GRAY, fontsize=SMALL)
         arrow(axes, (5.4, y + 0.75), (8.0, y + 0.75), GREEN, bend=-0.15)
