@@ -103,17 +103,17 @@ def guessing(crowd: CrowdLabels, fit: Fit, rows: np.ndarray) -> tuple[np.ndarray
     shares, a = times / m, float(np.clip(fit.accuracy @ total / max(total.sum(), 1), 0.5 / n, 0.999))
     if full := fit.confusion is not None:
         counts = expected_counts(fit.posterior, crowd)
-        typical = rows_to_one(counts.sum(axis=0) - counts + 0.5)
+        typical = rows_to_one(counts.sum(axis=0) - counts + 0.5).transpose(0, 2, 1).reshape(-1, n)  # as ``cell``
     table, second, mixed, working = np.zeros((size * n, n)), np.zeros((size, n)), np.zeros(size), np.zeros(size)
     block = max(BLOCK, size * n)  # as large as the table that it is added to
     for start in range(0, len(rows), block):
         some = slice(start, start + block)
-        q, (who, label) = without_own(crowd, fit, rows[some]), np.divmod(cell[some], n)
+        q, (who, label) = rows_to_one(without_own(crowd, fit, rows[some])), np.divmod(cell[some], n)
         table += _summed_by(cell[some], size * n) @ q
         second += _summed_by(who, size) @ q**2
         mixed += np.bincount(who, weights=(q * shares[who]).sum(axis=1) ** 2, minlength=size)
         own = q[np.arange(len(q)), label]
-        likely = (q * typical[who, :, label]).sum(axis=1) if full else a * own + (1 - a) * (1 - own) / (n - 1)
+        likely = (q * typical[cell[some]]).sum(axis=1) if full else a * own + (1 - a) * (1 - own) / (n - 1)
         working += np.bincount(who, weights=np.log(likely), minlength=size)
     table = table.reshape(size, n, n)  # [annotator, label, class]
     first = table.sum(axis=1)

@@ -25,7 +25,7 @@ from typing import Self
 
 import numpy as np
 
-from lib.aggregation.confusion import expected_counts, rows_to_one
+from lib.aggregation.confusion import expected_counts
 from lib.aggregation.dawid_skene import soft_vote
 from lib.aggregation.em_steps import check_known, e_step, normalize
 from lib.aggregation.held_out_labels import spare
@@ -135,22 +135,23 @@ def support(crowd: CrowdLabels, fit: Fit) -> np.ndarray:
         return right / (right + wrong)
     rest = np.empty(len(crowd))
     for start in range(0, len(crowd), 65536):  # bounds memory
-        rows = np.arange(start, min(start + 65536, len(crowd)))
-        rest[rows] = without_own(crowd, fit, rows)[np.arange(len(rows)), crowd.label[rows]]
+        rows = slice(start, start + 65536)
+        others = without_own(crowd, fit, rows)
+        rest[rows] = others[np.arange(len(others)), crowd.label[rows]] / others.sum(axis=1)
     return rest
 
 
-def without_own(crowd: CrowdLabels, fit: Fit, rows: np.ndarray) -> np.ndarray:
-    """``[rows, classes]`` what the others say: the posterior of the item of each of these labels, without the label; the prior
-    for the only label of an item. Exact up to the parameters, to which the label has contributed its part."""
+def without_own(crowd: CrowdLabels, fit: Fit, rows: np.ndarray | slice) -> np.ndarray:
+    """``[rows, classes]`` what the others say, up to a factor for each row: the posterior of the item of each of these labels,
+    without the label; the prior for the only label of an item. To the parameters the label has contributed its part."""
     who, label = crowd.annotator[rows], crowd.label[rows]
     if fit.confusion is not None:
         own = fit.confusion[who, :, label]
     else:
         a = fit.accuracy[who]
         own = np.repeat(((1 - a) / (crowd.n_classes - 1))[:, None], crowd.n_classes, axis=1)
-        own[np.arange(len(rows)), label] = a
-    return rows_to_one(fit.posterior[crowd.item[rows]] / np.maximum(own, 1e-300))
+        own[np.arange(len(label)), label] = a
+    return fit.posterior[crowd.item[rows]] / np.maximum(own, 1e-300)
 
 
 # ---------------------------------------------------------------------- one model

@@ -11,6 +11,7 @@ from scipy.stats import beta, norm
 
 from lib.aggregation import annotator_report
 from lib.aggregation.annotator_report import accuracy_interval, guessing
+from lib.aggregation.confusion import rows_to_one
 from lib.aggregation.dawid_skene import dawid_skene, e_step
 from lib.aggregation.fusion import Fit, without_own
 from lib.crowd.labels import CrowdLabels
@@ -109,7 +110,8 @@ def test_what_the_others_say_is_the_posterior_without_the_label(crowd, seed):
     confusion = rng.dirichlet(np.ones(crowd.n_classes), size=(crowd.n_annotators, crowd.n_classes))
     log_prior = np.log(rng.dirichlet(np.ones(crowd.n_classes)))
     posterior, _ = e_step(log_prior, confusion, crowd)
-    found = without_own(crowd, Fit(posterior, np.zeros(crowd.n_annotators), confusion, True), np.arange(len(crowd)))
+    fit = Fit(posterior, np.zeros(crowd.n_annotators), confusion, True)
+    found = rows_to_one(without_own(crowd, fit, np.arange(len(crowd))))
     assert found.shape == (len(crowd), crowd.n_classes)
     for row in range(len(crowd)):
         without, _ = e_step(log_prior, confusion, crowd.select_labels(np.arange(len(crowd)) != row))
