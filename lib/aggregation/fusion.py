@@ -25,7 +25,7 @@ from typing import Self
 
 import numpy as np
 
-from lib.aggregation.confusion import coin_matrices, expected_counts
+from lib.aggregation.confusion import expected_counts, rows_to_one
 from lib.aggregation.dawid_skene import soft_vote
 from lib.aggregation.em_steps import check_known, e_step, normalize
 from lib.aggregation.held_out_labels import spare
@@ -87,10 +87,6 @@ class Estimate(Fit):
         """``"one coin"`` or ``"full matrices"``."""
         return COIN if self.confusion is None else FULL
 
-    def matrices(self) -> np.ndarray:
-        """``[annotators, true class, label]``, of coins too; rows sum to one."""
-        return coin_matrices(self.accuracy, self.posterior.shape[1]) if self.confusion is None else self.confusion
-
 
 def estimate(crowd: CrowdLabels, prob: np.ndarray | None = None, known: np.ndarray | None = None) -> Estimate:
     """The class of every item, from its labels and, if there is one, a classifier.
@@ -139,11 +135,22 @@ def support(crowd: CrowdLabels, fit: Fit) -> np.ndarray:
         return right / (right + wrong)
     rest = np.empty(len(crowd))
     for start in range(0, len(crowd), 65536):  # bounds memory
-        rows = slice(start, start + 65536)
-        own = fit.confusion[crowd.annotator[rows], :, crowd.label[rows]]
-        others = fit.posterior[crowd.item[rows]] / np.maximum(own, 1e-300)
-        rest[rows] = others[np.arange(len(own)), crowd.label[rows]] / others.sum(axis=1)
+        rows = np.arange(start, min(start + 65536, len(crowd)))
+        rest[rows] = without_own(crowd, fit, rows)[np.arange(len(rows)), crowd.label[rows]]
     return rest
+
+
+def without_own(crowd: CrowdLabels, fit: Fit, rows: np.ndarray) -> np.ndarray:
+    """``[rows, classes]`` what the others say: the posterior of the item of each of these labels, without the label; the prior
+    for the only label of an item. Exact up to the parameters, to which the label has contributed its part."""
+    who, label = crowd.annotator[rows], crowd.label[rows]
+    if fit.confusion is not None:
+        own = fit.confusion[who, :, label]
+    else:
+        a = fit.accuracy[who]
+        own = np.repeat(((1 - a) / (crowd.n_classes - 1))[:, None], crowd.n_classes, axis=1)
+        own[np.arange(len(rows)), label] = a
+    return rows_to_one(fit.posterior[crowd.item[rows]] / np.maximum(own, 1e-300))
 
 
 # ---------------------------------------------------------------------- one model

@@ -16,6 +16,7 @@ from matplotlib.patches import Polygon, Rectangle
 from scipy.special import softmax
 
 from lib.aggregation import dawid_skene as aggregate
+from lib.crowd.bio_tags import entities
 from lib.crowd.labels import CrowdLabels
 from lib.plotting.boxes import INK, SMALL, arrow, box, brace, canvas, grid, light, write
 from lib.plotting.style import BLUE, GRAY, GREEN, ORANGE, PURPLE, RED, color
@@ -335,9 +336,13 @@ def tagged_sentence(words: Sequence[str], tags: Mapping[str, Sequence[str]]) -> 
     kinds = {"PER": (BLUE, "person"), "LOC": (GREEN, "place"), "ORG": (ORANGE, "organization"), "MISC": (PURPLE, "other name")}
     widths = np.array([0.3 + 0.115 * len(word) for word in words])
     starts = 1.75 + np.concatenate([[0], np.cumsum(widths)])
-    spans = {name: _spans(line) for name, line in tags.items()}
-    used = sorted({kind for found in spans.values() for _, _, kind in found})
-    legend = ["no box: outside of all names", *(f"{kind}: {kinds[kind][1]}" for kind in used if kind in kinds)]
+    used = sorted({tag for line in tags.values() for tag in line})
+    types = sorted({tag[2:] for tag in used} - {""})
+    spans = {}  # first word, word after the last, type
+    for name, line in tags.items():
+        found = entities([used.index(tag) for tag in line], [len(line)], used)
+        spans[name] = [(first, last + 1, types[kind]) for first, last, kind in found]
+    legend = ["no box: outside of all names", *(f"{kind}: {kinds[kind][1]}" for kind in types if kind in kinds)]
     legend = textwrap.wrap("; ".join(legend), int((starts[-1] - starts[0]) / 0.1))
     height = 0.9 + 0.5 * len(tags) + 0.25 * len(legend)
     with canvas(float(starts[-1]) + 0.2, height) as (fig, axes):
@@ -356,17 +361,3 @@ def tagged_sentence(words: Sequence[str], tags: Mapping[str, Sequence[str]]) -> 
         for name, found in spans.items()
     )
     return fig, f"The sentence “{' '.join(words)}” with the names that each annotator marked. " + "; ".join(told) + "."
-
-
-def _spans(tags: Sequence[str]) -> list[tuple[int, int, str]]:
-    """(first word, word after the last, kind) of each name; an ``I-`` that continues no name begins one."""
-    spans: list[tuple[int, int, str]] = []
-    for place, tag in enumerate(tags):
-        if tag == "O":
-            continue
-        letter, kind = tag.split("-", 1)
-        if letter == "I" and spans and spans[-1][1:] == (place, kind):
-            spans[-1] = (spans[-1][0], place + 1, kind)
-        else:
-            spans.append((place, place + 1, kind))
-    return spans

@@ -102,7 +102,7 @@ def test_alignment_is_the_best_of_all():
 
 def test_what_cannot_be_compared():
     for compare in (confusion_error, alignment):
-        with pytest.raises(ValueError, match=r"equal shapes, found \(4, 3, 3\) and \(3, 3, 3\)"):
+        with pytest.raises(ValueError, match=r"estimate must have the shape \(3, 3, 3\), found \(4, 3, 3\)"):
             compare(random_matrices(4), random_matrices(3))
     with pytest.raises(ValueError, match="no annotator has a true confusion matrix"):
         confusion_error(random_matrices(), np.zeros((4, 3, 3)))
