@@ -13,8 +13,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.testing import assert_close
 
-from lib import methods
-from lib.datasets import image_parts
+from lib import methods, simulation
 from lib.datasets.kinds import CrowdDataset
 from lib.losses import crowd as losses
 from lib.methods.base import Method
@@ -35,9 +34,9 @@ def toy(items=40, **changes) -> CrowdDataset:
     x = rng.integers(0, 80, (items, 1, 12, 12), dtype=np.uint8)
     for item, side in enumerate(y):
         x[item, :, 4:8, 2 + 5 * side : 5 + 5 * side] += 150
-    crowd, confusion = image_parts.simulated("plain", y, 2, 0, {"annotators": 4, "accuracy": 0.9})
+    made = simulation.build("plain", y, 2, 0, annotators=4, accuracy=0.9)
     x, y = torch.from_numpy(x), torch.from_numpy(y)
-    fields = {"x": x, "y": y, "x_test": x, "y_test": y, "crowd": crowd, "true_confusion": confusion}
+    fields = {"x": x, "y": y, "x_test": x, "y_test": y, "crowd": made.crowd, "true_confusion": made.confusion}
     return CrowdDataset("toy", "Toy", **fields, class_names=("left", "right"), normalize=NORMALIZE, **changes)
 
 
