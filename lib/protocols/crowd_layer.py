@@ -145,19 +145,16 @@ def review_budget(rows: Sequence[dict]) -> int:
     """The number of epochs, of :data:`BUDGETS`, at which the *mean of the ratings* has its least validation RMSE in rows of
     :func:`review_tuning`: the baseline gets what suits it, and all methods get the same."""
     baseline = [row["history"]["valid_rmse"] for row in rows if row["config"]["method"] == "ratings-mean"]
-    return min(BUDGETS, key=lambda epochs: round(sum(history[epochs - 1] for history in baseline), 4))
+    return min(BUDGETS, key=lambda epochs: sum(history[epochs - 1] for history in baseline))
 
 
 def review_options(rows: Sequence[dict], epochs: int) -> dict[str, dict]:
     """The options with the least mean validation RMSE after so many epochs of :func:`review_tuning`, by method; the first of
-    those that are equal to four digits."""
+    equals."""
     errors = selection.scores(
-        (
-            (method, RATING_OPTIONS[method].index(row["config"]["method_options"]), -row["history"]["valid_rmse"][epochs - 1])
-            for row in rows
-            for method in [row["config"]["method"]]
-        ),
-        digits=4,
+        (method, RATING_OPTIONS[method].index(row["config"]["method_options"]), -row["history"]["valid_rmse"][epochs - 1])
+        for row in rows
+        for method in [row["config"]["method"]]
     )
     return {method: RATING_OPTIONS[method][selection.best(tried)] for method, tried in errors.items() if len(tried) > 1}
 

@@ -183,7 +183,7 @@ MACHINE_WEIGHTS = {
 }
 SCRIPT_WEIGHT = 0.001  # with the script's network and steps
 
-PASSES, MACHINE_ITEMS, PROBABILITY = 50, 1000, 0.1  # the script's; at smoke, 200 items
+PASSES, MACHINE_ITEMS, PROBABILITY = 50, 1000, 0.1  # the script's
 # Items and probabilities, the usual ones first.
 _SCRIPT = (MACHINE_ITEMS, PROBABILITY)
 MACHINE_SIZES = {

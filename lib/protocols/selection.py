@@ -5,18 +5,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 
-def scores(trials: Iterable[tuple[Any, Any, float]], digits: int = 6) -> dict[Any, dict[Any, float]]:
-    """The mean score of each value that was tried, in order, at each place where one is to be chosen.
-
-    Args:
-        trials: place, value and score of each; more is better.
-        digits: to which means are equal.
-    """
+def scores(trials: Iterable[tuple[Any, Any, float]]) -> dict[Any, dict[Any, float]]:
+    """The mean score, to six digits, of each value that was tried, in order, at each place where one is to be chosen; of each
+    trial place, value and score, of which more is better."""
     found: dict[Any, dict[Any, list[float]]] = {}
     for place, value, score in trials:
         found.setdefault(place, {}).setdefault(value, []).append(score)
     return {
-        place: {value: round(sum(each) / len(each), digits) for value, each in sorted(tried.items())}
+        place: {value: round(sum(each) / len(each), 6) for value, each in sorted(tried.items())}
         for place, tried in found.items()
     }
 

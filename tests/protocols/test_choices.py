@@ -63,7 +63,6 @@ def test_means_over_seeds_decide_and_of_equals_the_smallest():
     assert scores == {"a": {0.001: 0.65, 0.01: 0.7, 0.1: 0.7}, "b": {0.01: 0.60001, 0.1: 0.6}}
     assert [list(tried) for tried in scores.values()] == [[0.001, 0.01, 0.1], [0.01, 0.1]]
     assert [selection.best(tried) for tried in scores.values()] == [0.01, 0.01]
-    assert selection.best(selection.scores(reversed(trials), digits=4)["b"]) == 0.01
     assert selection.late({"history": {"valid_acc": [9.0, 0.6, 0.8]}}, "valid_acc", 2) == pytest.approx(0.7)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import types
 from dataclasses import replace
@@ -189,6 +190,12 @@ def test_cuda_settings_are_left_as_they_were(monkeypatch):
 # ---------------------------------------------------------------------- when memory ends
 
 
+@pytest.fixture
+def nothing_to_collect(monkeypatch):
+    """A collection of garbage takes long in a process of many tests."""
+    monkeypatch.setattr(gc, "collect", lambda: 0)
+
+
 class Greedy(Method):
     """Fits so many items in a step, and so many in evaluation."""
 
@@ -213,7 +220,7 @@ class Greedy(Method):
 
 
 @pytest.mark.parametrize(("fits", "advice"), [(9, "a step with 8 items fits: use batch_size=8"), (1, "not even a step with 2")])
-def test_the_end_of_memory_names_a_batch_size_that_fits(fits, advice):
+def test_the_end_of_memory_names_a_batch_size_that_fits(fits, advice, nothing_to_collect):
     with pytest.raises(device.OutOfMemory, match=f"with 32 items needs more memory than this machine has; {advice}"):
         fit(Greedy(fits), DATA, Recipe(epochs=1, batch_size=32))
 
@@ -224,7 +231,7 @@ def test_other_errors_are_passed_on(monkeypatch):
         fit(Greedy(100), DATA, Recipe(epochs=1, batch_size=32))
 
 
-def test_evaluation_goes_on_in_smaller_batches():
+def test_evaluation_goes_on_in_smaller_batches(nothing_to_collect):
     method = Greedy(100, evaluates=11)
     fit(method, DATA, Recipe(epochs=1, batch_size=32))
     assert max(method.seen) <= 11
