@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from scipy.special import gammaln, xlogy
+from scipy.special import gammaln
 from scipy.stats import norm
 
 from lib.aggregation import fusion, shared_errors
@@ -273,4 +273,4 @@ def _text(names) -> pd.Series:
 
 def _entropy(prob: np.ndarray) -> np.ndarray:
     """Entropy over the last axis, in bits."""
-    return -xlogy(prob, prob).sum(axis=-1) / np.log(2) + 0.0
+    return -(prob * np.log(np.maximum(prob, 1e-300))).sum(axis=-1) / np.log(2) + 0.0
