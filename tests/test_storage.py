@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lib import paths, storage
-from lib.storage import NotWritable, cached, in_use, locked, remove_unused, try_lock
+from lib.storage import NotWritable, cached, in_use, locked, remove_unused, try_lock, write_atomically
 
 
 def made(values):
@@ -103,7 +103,9 @@ def test_locks_and_marks_end_with_the_process_that_holds_them(tmp_path):
     assert not tmp_path.exists()
 
 
-def test_a_lock_that_cannot_be_made_is_named(tmp_path):
+def test_a_file_or_lock_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(NotWritable, match="could not be locked"):
         try_lock(tmp_path / "file" / "lock")
+    with pytest.raises(NotWritable, match=r"could not write 3 bytes .*inside"):
+        write_atomically(tmp_path / "file" / "inside", "abc")

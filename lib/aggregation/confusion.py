@@ -12,6 +12,14 @@ def expected_counts(posterior: np.ndarray, crowd: CrowdLabels) -> np.ndarray:
     return counts.reshape(crowd.n_annotators, crowd.n_classes, crowd.n_classes).transpose(0, 2, 1)
 
 
+def of_shape(name: str, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The values as float64. Raises ValueError where they have another shape."""
+    values = np.asarray(values, dtype=np.float64)
+    if values.shape != shape:
+        raise ValueError(f"{name} must have the shape {shape}, found {values.shape}")
+    return values
+
+
 def coin_matrices(right: np.ndarray, n_classes: int) -> np.ndarray:
     """``[annotators, true class, label]`` of annotators who are right with probability ``right`` ``[annotators]`` or
     ``[annotators, true class]`` and say every wrong class equally often."""
@@ -33,7 +41,7 @@ def alignment(estimate: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
     A permutation for each annotator would hide that labels were switched between them. Raises ValueError for different shapes.
     """
-    _check_shapes(estimate, truth)
+    of_shape("estimate", estimate, truth.shape)
     agreement = np.einsum("rik,rjk->ji", estimate, truth)
     return linear_sum_assignment(-agreement)[1]
 
@@ -47,15 +55,10 @@ def confusion_error(estimate: np.ndarray, truth: np.ndarray) -> float:
     Raises:
         ValueError: different shapes, or no row to compare.
     """
-    _check_shapes(estimate, truth)
+    of_shape("estimate", estimate, truth.shape)
     seen = truth.sum(axis=2) > 0
     annotators = seen.any(axis=1)
     if not annotators.any():
         raise ValueError("no annotator has a true confusion matrix to compare with")
     difference = (np.abs(estimate - truth).sum(axis=2) * seen).sum(axis=1)
     return float((difference[annotators] / seen.sum(axis=1)[annotators]).mean())
-
-
-def _check_shapes(estimate: np.ndarray, truth: np.ndarray) -> None:
-    if estimate.shape != truth.shape:
-        raise ValueError(f"confusion matrices must have equal shapes, found {estimate.shape} and {truth.shape}")

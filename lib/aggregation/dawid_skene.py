@@ -19,10 +19,10 @@ from typing import Literal
 
 import numpy as np
 
-from lib.aggregation.confusion import coin_matrices
+from lib.aggregation.confusion import coin_matrices, of_shape
 from lib.aggregation.em_steps import FLOOR, check_known, check_memory, e_step, e_step_right, m_step, m_step_right
 from lib.crowd.labels import CrowdLabels
-from lib.registry import choice
+from lib.registry import choice, within
 
 MODELS = ("confusion", "per class", "one coin")
 
@@ -163,8 +163,7 @@ def dawid_skene(
         ValueError: a setting out of range, or a start, known classes or counts that do not fit the crowd.
         MemoryError: more confusion matrices than this machine holds; names the bytes, before any work is done.
     """
-    if max_iterations < 0:
-        raise ValueError(f"max_iterations must be at least 0, found {max_iterations}")
+    within("max_iterations", max_iterations, 0)
     if np.isnan(tolerance):
         raise ValueError("tolerance must be a number, found NaN")
     choice("model", model, MODELS)
@@ -172,9 +171,7 @@ def dawid_skene(
         check_memory(crowd.n_annotators, crowd.n_classes, 2)
     sizes = (crowd.n_annotators, crowd.n_classes, crowd.n_classes)
     if prior_counts is not None:
-        prior_counts = np.asarray(prior_counts, dtype=np.float64)
-        if prior_counts.shape != sizes:
-            raise ValueError(f"prior_counts must have the shape {sizes}, found {prior_counts.shape}")
+        prior_counts = of_shape("prior_counts", prior_counts, sizes)
         if not (np.isfinite(prior_counts).all() and (prior_counts >= 0).all()):
             raise ValueError("prior_counts must be finite and at least 0")
     labeled = (crowd.labels_per_item > 0).astype(np.float64)
@@ -238,9 +235,7 @@ def _start(crowd: CrowdLabels, start: Literal["soft", "hard"] | np.ndarray) -> n
 
 def _rows_of_probabilities(start: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The start as float64. Raises ValueError for another shape, or rows that are no distribution."""
-    start = np.asarray(start, dtype=np.float64)
-    if start.shape != shape:
-        raise ValueError(f"start must have the shape {shape}, found {start.shape}")
+    start = of_shape("start", start, shape)
     rows = start.reshape(-1, shape[-1])
     wrong = np.flatnonzero((rows < 0).any(axis=1) | ~(np.abs(rows.sum(axis=1) - 1) < 1e-6))
     if len(wrong):

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.aggregation.confusion import expected_counts
+from lib.aggregation.confusion import expected_counts, of_shape
 from lib.crowd.labels import CrowdLabels
+from lib.registry import within
 
 # Without smoothing, a count or a prior of zero would rule a class out by a single label. crowd-kit uses the same floor.
 FLOOR = 1e-10
@@ -34,9 +35,8 @@ def m_step(
     Raises:
         ValueError: a posterior of another shape, or negative or non-finite smoothing.
     """
-    _check_smoothing(smoothing)
-    if np.shape(posterior) != (crowd.n_items, crowd.n_classes):
-        raise ValueError(f"posterior must have the shape {(crowd.n_items, crowd.n_classes)}, found {np.shape(posterior)}")
+    within("smoothing", smoothing, 0)
+    posterior = of_shape("posterior", posterior, (crowd.n_items, crowd.n_classes))
     counts = expected_counts(posterior, crowd).transpose(0, 2, 1)  # [annotators, label, true class], as it lies in memory
     if prior_counts is not None:
         counts += prior_counts.transpose(0, 2, 1)
@@ -61,10 +61,8 @@ def e_step(log_prior: np.ndarray, confusion: np.ndarray, crowd: CrowdLabels) -> 
     Raises:
         ValueError: shapes that do not fit the crowd, or rows of ``confusion`` that sum to something else.
     """
-    log_prior, confusion = np.asarray(log_prior, dtype=np.float64), np.asarray(confusion, dtype=np.float64)
-    sizes = (crowd.n_annotators, crowd.n_classes, crowd.n_classes)
-    if confusion.shape != sizes:
-        raise ValueError(f"confusion must have the shape {sizes}, found {confusion.shape}")
+    log_prior = np.asarray(log_prior, dtype=np.float64)
+    confusion = of_shape("confusion", confusion, (crowd.n_annotators, crowd.n_classes, crowd.n_classes))
     total = confusion.sum(axis=2)
     wrong = np.argwhere(~((np.abs(total - 1) < ROW_TOLERANCE) | (total == 0)))
     if len(wrong):
@@ -114,7 +112,7 @@ def m_step_right(
 ) -> np.ndarray:
     """M-step of the models with fewer parameters: ``[annotators, true class]`` or ``[annotators]`` probabilities of a right
     label, from the counts that :func:`m_step` has; 1 / classes without evidence."""
-    _check_smoothing(smoothing)
+    within("smoothing", smoothing, 0)
     classes = crowd.n_classes
     given = crowd.participation.T @ posterior  # [annotators, true class] labels
     right = crowd.sums_by_annotator(crowd.said_in(posterior))
@@ -144,11 +142,6 @@ def e_step_right(log_prior: np.ndarray, right: np.ndarray, crowd: CrowdLabels) -
 
 
 # ------------------------------------------------------------------ what is checked
-
-
-def _check_smoothing(smoothing: float) -> None:
-    if not 0 <= smoothing < np.inf:
-        raise ValueError(f"smoothing must be a number of at least 0, found {smoothing}")
 
 
 def check_known(crowd: CrowdLabels, known: np.ndarray | None) -> np.ndarray:

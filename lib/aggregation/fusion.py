@@ -25,7 +25,7 @@ from typing import Self
 
 import numpy as np
 
-from lib.aggregation.confusion import coin_matrices, expected_counts
+from lib.aggregation.confusion import expected_counts
 from lib.aggregation.dawid_skene import soft_vote
 from lib.aggregation.em_steps import BLOCK, check_known, e_step, normalize
 from lib.aggregation.held_out_labels import spare
@@ -88,10 +88,6 @@ class Estimate(Fit):
         """``"one coin"`` or ``"full matrices"``."""
         return COIN if self.confusion is None else FULL
 
-    def matrices(self) -> np.ndarray:
-        """``[annotators, true class, label]``, of coins too; rows sum to one."""
-        return coin_matrices(self.accuracy, self.posterior.shape[1]) if self.confusion is None else self.confusion
-
 
 def estimate(crowd: CrowdLabels, prob: np.ndarray | None = None, known: np.ndarray | None = None) -> Estimate:
     """The class of every item, from its labels and, if there is one, a classifier.
@@ -141,10 +137,22 @@ def support(crowd: CrowdLabels, fit: Fit) -> np.ndarray:
     rest = np.empty(len(crowd))
     for start in range(0, len(crowd), 65536):  # bounds memory
         rows = slice(start, start + 65536)
-        own = fit.confusion[crowd.annotator[rows], :, crowd.label[rows]]
-        others = fit.posterior[crowd.item[rows]] / np.maximum(own, 1e-300)
-        rest[rows] = others[np.arange(len(own)), crowd.label[rows]] / others.sum(axis=1)
+        others = without_own(crowd, fit, rows)
+        rest[rows] = others[np.arange(len(others)), crowd.label[rows]] / others.sum(axis=1)
     return rest
+
+
+def without_own(crowd: CrowdLabels, fit: Fit, rows: np.ndarray | slice) -> np.ndarray:
+    """``[rows, classes]`` what the others say, up to a factor for each row: the posterior of the item of each of these labels,
+    without the label; the prior for the only label of an item. To the parameters the label has contributed its part."""
+    who, label = crowd.annotator[rows], crowd.label[rows]
+    if fit.confusion is not None:
+        own = fit.confusion[who, :, label]
+    else:
+        a = fit.accuracy[who]
+        own = np.repeat(((1 - a) / (crowd.n_classes - 1))[:, None], crowd.n_classes, axis=1)
+        own[np.arange(len(label)), label] = a
+    return fit.posterior[crowd.item[rows]] / np.maximum(own, 1e-300)
 
 
 # ---------------------------------------------------------------------- one model

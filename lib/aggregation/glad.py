@@ -19,6 +19,7 @@ from scipy.optimize import minimize
 from scipy.special import softmax
 
 from lib.crowd.labels import CrowdLabels
+from lib.registry import within
 
 BLOCK = 2**14  # labels
 
@@ -54,9 +55,9 @@ def glad(crowd: CrowdLabels, max_iterations: int = 100, tolerance: float = 1e-5,
     """
     if crowd.n_classes < 2:
         raise ValueError(f"GLAD needs at least 2 classes, found {crowd.n_classes}")
-    if max_iterations < 0 or m_steps < 1 or not tolerance >= 0:
-        found = f"max_iterations={max_iterations}, m_steps={m_steps}, tolerance={tolerance}"
-        raise ValueError(f"m_steps must be at least 1, max_iterations and tolerance at least 0, found {found}")
+    within("max_iterations", max_iterations, 0)
+    within("tolerance", tolerance, 0)
+    within("m_steps", m_steps, 1)
     point = np.ones(crowd.n_annotators + crowd.n_items)  # abilities and log easiness: the means of the priors
     # Q is the more curved in a number the more labels it speaks of: thousands for an annotator, a few for an item. In numbers
     # of about equal curvature L-BFGS gets by with far fewer steps.

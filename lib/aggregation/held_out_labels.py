@@ -16,6 +16,7 @@ import numpy as np
 from scipy import sparse
 from scipy.special import softmax
 
+from lib.aggregation.confusion import of_shape
 from lib.aggregation.em_steps import FLOOR
 from lib.crowd.labels import CrowdLabels
 
@@ -65,9 +66,7 @@ def fit_confusion(prob: np.ndarray, crowd: CrowdLabels, strength: float = STRENG
     """
     if not strength > 0:
         raise ValueError(f"strength must be above 0, found {strength}")
-    prob = np.ascontiguousarray(prob, dtype=np.float64)
-    if prob.shape != (crowd.n_items, crowd.n_classes):
-        raise ValueError(f"prob must have the shape {(crowd.n_items, crowd.n_classes)}, found {prob.shape}")
+    prob = np.ascontiguousarray(of_shape("prob", prob, (crowd.n_items, crowd.n_classes)))
     belief = prob[crowd.item]  # [labels, classes], of the true class that a label was given for
     cell = crowd.annotator * crowd.n_classes + crowd.label
     cells = (crowd.n_annotators * crowd.n_classes, len(crowd))

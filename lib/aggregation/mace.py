@@ -18,6 +18,7 @@ from scipy.special import digamma, logsumexp
 from lib.aggregation.confusion import rows_to_one
 from lib.aggregation.em_steps import check_memory
 from lib.crowd.labels import CrowdLabels
+from lib.registry import within
 
 COMPETENCE_PRIOR = 0.5  # Beta pseudo-count of spamming, and of knowing
 START_NOISE = 0.5  # random starts: 1 + noise * uniform, normalized
@@ -62,8 +63,8 @@ def mace(crowd: CrowdLabels, iterations: int = 50, restarts: int = 10, strategy_
     Raises:
         ValueError: no iterations or restarts, or a prior that is not positive.
     """
-    if iterations < 1 or restarts < 1:
-        raise ValueError(f"iterations and restarts must be at least 1, found {iterations} and {restarts}")
+    within("iterations", iterations, 1)
+    within("restarts", restarts, 1)
     if not strategy_prior > 0:
         raise ValueError(f"strategy_prior must be above 0, found {strategy_prior}")
     generator, fits = np.random.default_rng(seed), []

@@ -109,7 +109,8 @@ def held_out_loss(crowd: CrowdLabels, y: np.ndarray, sizes: Sequence[int], seed:
     if most < first[-1] + SPARE:
         raise ValueError(f"nobody has {first[-1]} labels and {SPARE} to spare; the most anybody has is {most}")
     enough = crowd.labels_per_annotator >= first[-1] + SPARE
-    place = _random_places(crowd, seed)
+    order, place = np.random.default_rng(seed).permutation(len(crowd)), np.empty(len(crowd), dtype=np.int64)
+    place[order] = pd.Series(order).groupby(crowd.annotator[order]).cumcount()  # 0, 1, ... among the labels of its annotator
     others = rows_to_one(total.sum(axis=0) - total + _UNIFORM / crowd.n_classes)
     scored = enough[crowd.annotator] & (place >= first[-1])
     cell = crowd.annotator[scored], y[crowd.item[scored]], crowd.label[scored]
@@ -120,10 +121,3 @@ def held_out_loss(crowd: CrowdLabels, y: np.ndarray, sizes: Sequence[int], seed:
         for name, matrix in zip(ESTIMATES, matrices, strict=True):
             lines.append((size, name, float(-np.log(rows_to_one(matrix)[cell]).mean()), int(enough.sum())))
     return pd.DataFrame(lines, columns=["n_labels", "estimate", "loss", "n_annotators"])
-
-
-def _random_places(crowd: CrowdLabels, seed: int) -> np.ndarray:
-    """``[labels]`` the place 0, 1, ... of each label among those of its annotator, in random order."""
-    order, place = np.random.default_rng(seed).permutation(len(crowd)), np.empty(len(crowd), dtype=np.int64)
-    place[order] = pd.Series(order).groupby(crowd.annotator[order]).cumcount()
-    return place

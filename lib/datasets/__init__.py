@@ -18,7 +18,7 @@ import torch
 
 from lib.datasets import download
 from lib.datasets.download import DataUnavailable
-from lib.datasets.kinds import CrowdData, CrowdDataset
+from lib.datasets.kinds import CrowdData, CrowdDataset, stratified
 from lib.registry import Registry, check_options, options_of
 
 
@@ -26,7 +26,6 @@ from lib.registry import Registry, check_options, options_of
 class Info:
     """A registered data set: what :func:`register` was told, and the loader's options with their defaults."""
 
-    name: str
     title: str
     files: tuple[str, ...]
     revision: int
@@ -82,7 +81,7 @@ def register(
     """
 
     def decorate(loader: Callable[..., dict[str, Any]]):
-        _registry.add(name, Info(name, title, tuple(files), revision, options_of(loader, first=0), loader, kind, ensure))
+        _registry.add(name, Info(title, tuple(files), revision, options_of(loader, first=0), loader, kind, ensure))
         return loader
 
     return decorate
@@ -115,12 +114,8 @@ def fingerprint(name: str, **options) -> str:
 
 
 def ensure(name: str) -> None:
-    """Get every file of a data set: from the cache, the mirror, or the internet.
-
-    Raises:
-        ValueError: unknown data set.
-        DataUnavailable: with the reason and how to get the file.
-    """
+    """Get every file of a data set: from the cache, the mirror, or the internet. Raises ValueError for an unknown data set,
+    DataUnavailable with the reason and how to get the file."""
     entry = info(name)
     if entry.ensure is not None:
         entry.ensure()
@@ -170,9 +165,10 @@ def _options(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
 def _split(data: CrowdData, share: float, seed: int) -> CrowdData:
     if data.x_valid is not None:
         raise ValueError(f"{data.name} has its own validation part of {len(data.x_valid)} items; leave validation at 0")
-    rows = len(data.x)
-    moved = np.zeros(rows, dtype=bool)
-    moved[data.draw(round(share * rows), np.random.default_rng(seed))] = True
+    rows, rng = len(data.x), np.random.default_rng(seed)
+    by_class = isinstance(data, CrowdDataset) and data.offsets is None
+    size, moved = round(share * rows), np.zeros(rows, dtype=bool)
+    moved[stratified(data.y.numpy(), size, rng) if by_class else rng.permutation(rows)[:size]] = True
     if moved.all() or not moved.any():
         raise ValueError(f"validation={share} of {rows} items leaves {(~moved).sum()} to train and {moved.sum()} to validate")
     moved_items = moved if data.offsets is None else np.repeat(moved, np.diff(data.offsets))

@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lib import simulation
 from lib.datasets import image_files, image_parts, register
 from lib.datasets.image_files import Piece, Source
 from lib.datasets.image_parts import Images
@@ -48,13 +49,13 @@ _SHA256 = (
 
 def _archived(batch: str, size: int) -> Source:
     """The first ``size`` images of one of the six files of the official archive."""
-    return Source(("cifar10/cifar-10-python.tar.gz",), partial(_from_archive, batch=batch, size=size))
 
+    def decode(files: list[Path]) -> image_files.Arrays:
+        with tarfile.open(files[0]) as archive:
+            found = pickle.load(archive.extractfile(f"cifar-10-batches-py/{batch}"), encoding="latin1")
+        return found["data"][:size].reshape(-1, 3, 32, 32), np.array(found["labels"][:size], dtype=np.uint8)
 
-def _from_archive(files: list[Path], batch: str, size: int) -> image_files.Arrays:
-    with tarfile.open(files[0]) as archive:
-        found = pickle.load(archive.extractfile(f"cifar-10-batches-py/{batch}"), encoding="latin1")
-    return found["data"][:size].reshape(-1, 3, 32, 32), np.array(found["labels"][:size], dtype=np.uint8)
+    return Source(("cifar10/cifar-10-python.tar.gz",), decode)
 
 
 def _piece(name: str, batch: str, copies: range, sha256: str) -> Piece:
@@ -112,7 +113,7 @@ def _without_repeats(both: Images) -> tuple[Images, np.ndarray]:
 
 @register("cifar10", title="CIFAR-10, simulated annotators", files=FILES, ensure=partial(image_files.ensure, PIECES))
 def load(
-    crowd: str = image_parts.PLAIN,
+    crowd: str = "plain",
     crowd_seed: int = 0,
     crowd_options: dict | None = None,
     n_train: int | None = None,
@@ -124,11 +125,13 @@ def load(
     """The fields of the data set; ``extra`` has ``test_kind``, of each test image.
 
     Args:
-        crowd, crowd_seed, crowd_options: who labels the training images, see :func:`lib.datasets.image_parts.simulated`.
+        crowd, crowd_seed, crowd_options: who labels the training images, see :func:`lib.simulation.build`.
         n_train, n_valid, n_test: see :mod:`lib.datasets.image_parts`. CCC validates on 5,000.
         test: which test images, see above.
         features: see :func:`lib.datasets.image_parts.fields`.
     """
     whole, tested, kind = load_images(test, n_test)
-    who, sizes = (crowd, crowd_seed, crowd_options), (n_train, n_valid)
-    return image_parts.load(whole, tested, CLASS_NAMES, NORMALIZE, who, sizes, test_kind=kind, features=features)
+    chosen = image_parts.parts(whole.y, n_train, n_valid)
+    made = simulation.build(crowd, whole.y[chosen[0]], len(CLASS_NAMES), crowd_seed, **crowd_options or {})
+    used = (whole, tested, CLASS_NAMES, NORMALIZE, chosen, made.crowd, made.confusion)
+    return image_parts.fields(*used, features=features, test_kind=kind)

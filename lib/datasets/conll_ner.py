@@ -69,26 +69,19 @@ def load(sentences: int | None = None) -> dict:
 
 def _union(files: Sequence[Path]) -> CrowdSequences:
     """All sentences of some files that differ in words or answers, in the files' order."""
-    kept, seen = [], set()
-    for part in (CrowdSequences.read(file, TAGS) for file in files):
-        keys = [_content(part, s) for s in range(len(part))]
-        new = [s for s, key in enumerate(keys) if key not in seen and not seen.add(key)]
-        kept.append(part.select(new))
-    shifts = np.cumsum([0, *(part.labels.n_items for part in kept)])
-    labels = [part.labels for part in kept]
-    columns = (
-        np.concatenate([each.item + shift for each, shift in zip(labels, shifts[:-1], strict=True)]),
-        np.concatenate([each.annotator for each in labels]),
-        np.concatenate([each.label for each in labels]),
-    )
+    parts = [CrowdSequences.read(file, TAGS) for file in files]
+    labels = [part.labels for part in parts]
+    shifts = np.cumsum([0, *(part.n_items for part in labels)])
+    item = np.concatenate([part.item + shift for part, shift in zip(labels, shifts[:-1], strict=True)])
+    annotator, label = (np.concatenate([getattr(part, name) for part in labels]) for name in ("annotator", "label"))
     sizes = (int(shifts[-1]), labels[0].n_annotators, len(TAGS))
-    return CrowdSequences([words for part in kept for words in part.words], CrowdLabels(*columns, *sizes, class_names=TAGS))
-
-
-def _content(part: CrowdSequences, s: int) -> tuple:
-    """What makes two sentences the same: words, annotators and their tags."""
-    rows = slice(*part.labels.offsets[part.offsets[s : s + 2]])
-    return part.words[s], part.labels.annotator[rows].tobytes(), part.labels.label[rows].tobytes()
+    sentences = [words for part in parts for words in part.words]
+    whole = CrowdSequences(sentences, CrowdLabels(item, annotator, label, *sizes, class_names=TAGS))
+    first: dict[tuple, int] = {}
+    for s, words in enumerate(whole.words):
+        rows = slice(*whole.labels.offsets[whole.offsets[s : s + 2]])
+        first.setdefault((words, whole.labels.annotator[rows].tobytes(), whole.labels.label[rows].tobytes()), s)
+    return whole.select(list(first.values()))
 
 
 def _true_tags(crowd: CrowdSequences, truth: CrowdSequences) -> np.ndarray:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import paths
+from lib import paths, simulation
 from lib.datasets import cifar10, image_files, image_parts, register
 from lib.datasets.download import DataUnavailable
 from lib.datasets.image_parts import Images
@@ -34,6 +34,13 @@ _WANTED = (
     f"{VARIABLE} should name a folder with cat.0.jpg, dog.0.jpg, ... in it or in its folder 'train' (Kaggle's train.zip), or "
     "with folders 'Cat' and 'Dog' of 0.jpg, ... (PetImages)"
 )
+
+
+def _labeled(train: Images, test: Images, normalize, crowd_seed: int, n_train: int | None = None, **more) -> dict:
+    """The fields of a data set whose training images the five label."""
+    chosen = image_parts.parts(train.y, n_train)
+    made = simulation.build(CROWD, train.y[chosen[0]], len(CLASS_NAMES), crowd_seed)
+    return image_parts.fields(train, test, CLASS_NAMES, normalize, chosen, made.crowd, made.confusion, **more)
 
 
 # ---------------------------------------------------------------------- of CIFAR-10
@@ -55,9 +62,8 @@ def load_small(
         test, features: as in :func:`lib.datasets.cifar10.load`.
     """
     whole, tested, kind = cifar10.load_images(test)
-    tested, kept = _two(tested, n_test)
-    who, more = (CROWD, crowd_seed, None), {"test_kind": kind[kept], "features": features}
-    return image_parts.load(_two(whole)[0], tested, CLASS_NAMES, cifar10.NORMALIZE, who, (n_train, 0), **more)
+    (animals, _), (tested, kept) = _two(whole), _two(tested, n_test)
+    return _labeled(animals, tested, cifar10.NORMALIZE, crowd_seed, n_train, features=features, test_kind=kind[kept])
 
 
 def _two(images: Images, size: int | None = None) -> tuple[Images, np.ndarray]:
@@ -73,12 +79,11 @@ def _two(images: Images, size: int | None = None) -> tuple[Images, np.ndarray]:
 class NoPhotographs(DataUnavailable):
     """The folder is not named, not there, or holds something else."""
 
+    def __init__(self, reason: str) -> None:
+        super().__init__("the photographs of Dogs vs. Cats", reason, published=False)
+
     def __str__(self) -> str:
         return f"{self.file}: {self.reason}. {_WANTED}."
-
-
-def _problem(reason: str) -> NoPhotographs:
-    return NoPhotographs("the photographs of Dogs vs. Cats", reason, published=False)
 
 
 def folder() -> Path | None:
@@ -90,7 +95,7 @@ def folder() -> Path | None:
 def photographs(place: Path) -> dict[str, list[Path]]:
     """The photographs of each animal, in the order of their numbers. Raises NoPhotographs where a folder has not both."""
     if not place.is_dir():
-        raise _problem(f"{place} is no folder")
+        raise NoPhotographs(f"{place} is no folder")
     by_animal: dict[str, list[tuple[int, Path]]] = {name: [] for name in CLASS_NAMES}
     for file in [*place.glob("*.jpg"), *place.glob("train/*.jpg"), *place.glob("[CcDd]*/*.jpg")]:
         named = f"{file.parent.name}/{file.name}" if file.stem.isdigit() else file.name
@@ -99,9 +104,9 @@ def photographs(place: Path) -> dict[str, list[Path]]:
             by_animal[match[1].lower()].append((int(match[2]), file))
     for name, files in by_animal.items():
         if len(files) < _LEAST:
-            raise _problem(f"{place} has {len(files)} photographs of a {name}, too few to train and test on")
+            raise NoPhotographs(f"{place} has {len(files)} photographs of a {name}, too few to train and test on")
         if len({number for number, _ in files}) < len(files):
-            raise _problem(f"{place} has two photographs of a {name} with the same number")
+            raise NoPhotographs(f"{place} has two photographs of a {name} with the same number")
     return {name: [file for _, file in sorted(files)] for name, files in by_animal.items()}
 
 
@@ -114,7 +119,7 @@ def digest(place: Path) -> str:
 def _ensure() -> None:
     place = folder()
     if place is None:
-        raise _problem(f"{VARIABLE} is not set")
+        raise NoPhotographs(f"{VARIABLE} is not set")
     photographs(place)
 
 
@@ -142,7 +147,7 @@ def load(collection: str = "", crowd_seed: int = 0) -> dict:
     train, test = whole.take(np.sort(half)), whole.take(np.setdiff1d(np.arange(len(whole)), half))
     pixel = train.x[:2000] / 255
     normalize = (pixel.mean(axis=(0, 2, 3)), np.maximum(pixel.std(axis=(0, 2, 3)), 1e-3))
-    return image_parts.load(train, test, CLASS_NAMES, normalize, (CROWD, crowd_seed, None))
+    return _labeled(train, test, normalize, crowd_seed)
 
 
 def _decoded(files: dict[str, list[Path]]) -> dict[str, np.ndarray]:
@@ -161,6 +166,6 @@ def _decoded(files: dict[str, list[Path]]) -> dict[str, np.ndarray]:
             squares.append(np.asarray(square).transpose(2, 0, 1))
             labels.append(label)
         if labels.count(label) < _LEAST:
-            raise _problem(f"{files[name][0].parent} has {labels.count(label)} readable photographs of a {name}")
+            raise NoPhotographs(f"{files[name][0].parent} has {labels.count(label)} readable photographs of a {name}")
     order = np.random.default_rng(0).permutation(len(labels))
     return {"images": np.stack(squares)[order], "labels": np.array(labels, dtype=np.uint8)[order]}

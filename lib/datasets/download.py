@@ -32,6 +32,7 @@ _removed: set[Path] = set()  # files of the cache that this process has removed 
 _unreachable: dict[str, str] = {}  # hosts that could not be connected to, and why: not tried again by this process
 
 
+@dataclass(eq=False)
 class DataUnavailable(Exception):
     """A data file cannot be had.
 
@@ -40,16 +41,14 @@ class DataUnavailable(Exception):
         reason: why not.
         looked: where it was looked for and what was found there, one text per place.
         published: whether it can be downloaded at all.
+        damaged: whether there was a copy of it, which is of no use.
     """
 
-    def __init__(self, file: str, reason: str, looked: Sequence[str] = (), published: bool = True) -> None:
-        super().__init__(file, reason, tuple(looked), published)  # what a worker process sends back
-        self.file, self.reason, self.looked, self.published = file, reason, tuple(looked), published
-
-    @property
-    def damaged(self) -> bool:
-        """Whether there was a copy of it, which is of no use."""
-        return any("a wrong SHA-256" in place for place in self.looked)
+    file: str
+    reason: str
+    looked: Sequence[str] = ()
+    published: bool = True
+    damaged: bool = False
 
     def __str__(self) -> str:
         looked = f" Looked in {'; '.join(self.looked)}." if self.looked else ""
@@ -111,10 +110,11 @@ def path(relative: str) -> Path:
         DataUnavailable: it is neither here nor to be had; nothing half-written is left behind.
     """
     entry = source(relative)
-    found, looked = _find(entry)
+    found, looked, damaged = _find(entry)
     if found is None:
         found = paths.cache() / relative
-        _download(entry, found, looked)
+        if (reason := _download(entry, found)) is not None:
+            raise DataUnavailable(relative, reason, looked, published=bool(entry.urls), damaged=damaged)
         _verified.add(_state(found, entry))
     return found
 
@@ -124,35 +124,33 @@ def local(relative: str) -> Path | None:
     return _find(source(relative))[0]
 
 
-def _find(entry: Source) -> tuple[Path | None, list[str]]:
-    """The file in the cache or the mirror, or else what was found in each place."""
-    looked = []
-    cached = paths.cache() / entry.path
-    removed = f"the cache ({cached} had a wrong SHA-256 and was removed)"
-    if not cached.is_file():
-        looked.append(removed if cached in _removed else f"the cache ({cached} is not there)")
-    elif _is_right(cached, entry):
-        return cached, []
-    else:
+def _find(entry: Source) -> tuple[Path | None, list[str], bool]:
+    """The file in the cache or the mirror; or None, what was found in each place, and whether a copy was damaged."""
+    cached, mirror = paths.cache() / entry.path, paths.mirror()
+    if cached.is_file():
+        if _is_right(cached, entry):
+            return cached, [], False
         log.warning("%s has a wrong SHA-256: removed, to be fetched again", cached)
         try:
             cached.unlink(missing_ok=True)
         except OSError as error:
-            raise DataUnavailable(entry.path, f"{cached} has a wrong SHA-256 and cannot be removed: {error}") from error
+            reason = f"{cached} has a wrong SHA-256 and cannot be removed: {error}"
+            raise DataUnavailable(entry.path, reason, damaged=True) from error
         _removed.add(cached)
-        looked.append(removed)
-    mirror = paths.mirror()
+    damaged = cached in _removed
+    looked = [f"the cache ({cached} {'had a wrong SHA-256 and was removed' if damaged else 'is not there'})"]
     if mirror is None:
         asked = os.environ.get("CROWDS_MIRROR")
         looked.append(f"no mirror folder ({f'CROWDS_MIRROR={asked} is no folder' if asked else 'CROWDS_MIRROR is not set'})")
-    elif not (mirror / entry.path).is_file():
-        looked.append(f"the mirror ({mirror / entry.path} is not there)")
-    elif _is_right(mirror / entry.path, entry):
-        return mirror / entry.path, []
+    elif not (copy := mirror / entry.path).is_file():
+        looked.append(f"the mirror ({copy} is not there)")
+    elif _is_right(copy, entry):
+        return copy, [], False
     else:
-        log.warning("%s has a wrong SHA-256: passed over", mirror / entry.path)
-        looked.append(f"the mirror ({mirror / entry.path} is damaged, it has a wrong SHA-256; replace it)")
-    return None, looked
+        log.warning("%s has a wrong SHA-256: passed over", copy)
+        looked.append(f"the mirror ({copy} is damaged, it has a wrong SHA-256; replace it)")
+        damaged = True
+    return None, looked, damaged
 
 
 def _state(file: Path, entry: Source) -> tuple:
@@ -169,16 +167,15 @@ def _is_right(file: Path, entry: Source) -> bool:
     return key in _verified
 
 
-def _download(entry: Source, target: Path, looked: list[str]) -> None:
-    """Try each address; leaves the whole file with the right hash, or no file and an error."""
+def _download(entry: Source, target: Path) -> str | None:
+    """Try each address. None where the whole file with the right hash is there now; else why not, and there is no file."""
     if not entry.urls:
-        raise DataUnavailable(entry.path, f"it has no address to download from ({entry.note})", looked, False)
+        return f"it has no address to download from ({entry.note})"
     try:
         import pooch  # here, since a machine that only computes need not have it
         from requests import RequestException
-    except ImportError as error:
-        reason = "it must be downloaded, and the package pooch, which downloads, is not installed (pip install pooch)"
-        raise DataUnavailable(entry.path, reason, looked) from error
+    except ImportError:
+        return "it must be downloaded, and the package pooch, which downloads, is not installed (pip install pooch)"
 
     pooch.get_logger().setLevel(logging.WARNING)  # we report ourselves
     failures = []
@@ -193,12 +190,12 @@ def _download(entry: Source, target: Path, looked: list[str]) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             keeper = pooch.create(paths.cache(), "", registry=registry, urls={entry.path: url}, retry_if_failed=_RETRIES)
             keeper.fetch(entry.path, downloader=functools.partial(_fetch, entry))
-            return
+            return None
         except (ValueError, RequestException, _NoUse) as error:  # a hash, a cut connection, an address without the file
             failures.append(f"{url} ({error})")
         except OSError as error:
-            raise DataUnavailable(entry.path, _disk_reason(error, entry, target.parent), looked) from error
-    raise DataUnavailable(entry.path, f"the download failed: {'; '.join(failures)}", looked)
+            return _disk_reason(error, entry, target.parent)
+    return f"the download failed: {'; '.join(failures)}"
 
 
 def _fetch(entry: Source, url: str, output_file: str, _pooch) -> None:

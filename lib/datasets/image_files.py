@@ -107,7 +107,7 @@ def _read(piece: Piece, path: Path) -> Arrays:
         source, files = _files(piece)
         try:
             images, labels = (np.ascontiguousarray(part, dtype=np.uint8) for part in source.decode(files))
-        except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"{piece.name}: {', '.join(file.name for file in files)} cannot be decoded: {error}") from error
         if piece.sha256 and (digest := _digest(images, labels)) != piece.sha256:
             raise ValueError(
@@ -138,8 +138,9 @@ def _files(piece: Piece) -> tuple[Source, list[Path]]:
             failures.append(error)
     first, *others = sorted(failures, key=lambda error: not error.damaged)  # whoever has a damaged copy mends that one
     also = [f"{error.file} ({error.reason})" for error in others]
-    looked = (*first.looked, *also, f"decoded images ({piece.path} is not there)")
-    raise DataUnavailable(first.file, first.reason, looked, any(error.published for error in failures)) from first
+    looked = [*first.looked, *also, f"decoded images ({piece.path} is not there)"]
+    published = any(error.published for error in failures)
+    raise DataUnavailable(first.file, first.reason, looked, published, first.damaged) from first
 
 
 def _digest(images: np.ndarray, labels: np.ndarray) -> str:
@@ -151,29 +152,18 @@ def _digest(images: np.ndarray, labels: np.ndarray) -> str:
 # ---------------------------------------------------------------------- decoding
 
 
-def png_rows(files: Sequence[Path], channels: int, side: int) -> np.ndarray:
-    """``[items, channels, side, side]`` uint8 of PNG pictures in RGB with an image of ``side * side`` pixels in each row.
-
-    With ``channels=1`` the images are gray: three equal colors. Raises ValueError for a picture of another shape.
-    """
-    from PIL import Image  # here, since a machine that has the pieces need not decode
-
-    stacks = []
-    for file in files:
-        with Image.open(file) as picture:
-            rows = np.asarray(picture)
-        if rows.ndim != 3 or rows.shape[1:] != (side * side, 3):
-            raise ValueError(f"{file.name} must have {side * side} RGB pixels per row, found the shape {rows.shape}")
-        stacks.append(rows.reshape(-1, side, side, 3)[..., :channels].transpose(0, 3, 1, 2))
-    return np.concatenate(stacks)
-
-
 def convnetjs(name: str, batches: range, size: int, channels: int, side: int) -> Source:
-    """The copy in the demos of ConvNetJS: numbered pictures of ``size`` images each, as :func:`png_rows` reads them, and a
-    script that assigns one list with the classes of all."""
+    """The copy in the demos of ConvNetJS: numbered pictures in RGB with an image of ``side * side`` pixels in each of ``size``
+    rows (gray ones, of one channel, have three equal colors), and a script that assigns one list with the classes of all."""
 
     def decode(files: list[Path]) -> Arrays:
-        images = png_rows(files[:-1], channels, side)
+        from PIL import Image  # here, since a machine that has the pieces need not decode
+
+        rows = []
+        for file in files[:-1]:
+            with Image.open(file) as picture:
+                rows.append(np.asarray(picture))
+        images = np.concatenate(rows).reshape(-1, side, side, 3)[..., :channels].transpose(0, 3, 1, 2)
         labels = json.loads(re.search(r"\[[^\]]*\]", files[-1].read_text(encoding="utf-8"))[0])
         return images, np.array(labels[size * batches.start :][: len(images)], dtype=np.uint8)
 
@@ -195,10 +185,8 @@ def jpeg_folder(file: Path, classes: Sequence[str]) -> Arrays:
 
 
 def read_idx(file: Path) -> np.ndarray:
-    """A gzipped array of bytes in the IDX format of Fashion-MNIST. Raises ValueError where there is none."""
+    """A gzipped array of bytes in the IDX format of Fashion-MNIST: the number of axes in the fourth byte, then their sizes."""
     content = gzip.decompress(file.read_bytes())
-    if content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
-        raise ValueError(f"{file.name} must be an IDX array of bytes, found {content[:4].hex()} at its start")
     axes = content[3]
     shape = np.frombuffer(content, dtype=">u4", count=axes, offset=4)
     return np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * axes).reshape(shape.astype(int))

@@ -55,49 +55,50 @@ class CrowdData:
     def __post_init__(self) -> None:
         for part in ("", "_valid", "_test"):
             x, y = getattr(self, f"x{part}"), getattr(self, f"y{part}")
-            if x is None and (y is not None or not part):
-                raise ValueError(f"{self.name}: x{part} is missing" + (f", though y{part} is given" if part else ""))
-            if y is None and x is not None and part:
-                raise ValueError(f"{self.name}: y{part} is missing, though x{part} is given")
+            if x is None and not part:
+                raise self._refused("x is missing")
+            if part and (x is None) != (y is None):
+                missing, given = ("x", "y") if x is None else ("y", "x")
+                raise self._refused(f"{missing}{part} is missing, though {given}{part} is given")
             if x is not None:
-                self._check_x(part, x)
+                self._check_x(f"x{part}", x)
             if y is not None:
-                self._check_y(part, len(x), y)
-        items, unit = (len(self.x), "rows") if self.offsets is None else (int(self.offsets[-1]), "tokens")
-        if items != self.crowd.n_items:
-            raise ValueError(f"{self.name}: the crowd labels are of {self.crowd.n_items} items, found {items} {unit} of x")
+                self._check_y(f"y{part}", y, x)
+        if (items := self._items(self.x)) != self.crowd.n_items:
+            raise self._refused(f"the crowd labels are of {self.crowd.n_items} items, found {items} in x")
 
-    def _check_x(self, part: str, x: Tensor) -> None:
+    def _refused(self, why: str) -> ValueError:
+        return ValueError(f"{self.name}: {why}")
+
+    def _check_x(self, name: str, x: Tensor) -> None:
         wanted, axes = (torch.float32, x.ndim >= 2) if self.normalize is None else (torch.uint8, x.ndim == 4)
         if x.dtype != wanted or not axes or x.shape[1:] != self.x.shape[1:]:
             kind = "float32 [items, ...]" if self.normalize is None else "uint8 [items, channels, height, width]"
-            raise ValueError(
-                f"{self.name}: x{part} must be {kind} of {tuple(self.x.shape[1:])} numbers per item, "
-                f"found {x.dtype} {tuple(x.shape)}"
-            )
-        if self.normalize is not None and {len(values) for values in self.normalize} != {x.shape[1]}:
-            raise ValueError(f"{self.name}: normalize must hold {x.shape[1]} means and deviations, found {self.normalize}")
-        if x.is_floating_point():
-            self._check_finite(f"x{part}", x.flatten(1), "row")
+            expected = f"{kind} of {tuple(self.x.shape[1:])} numbers per item"
+            raise self._refused(f"{name} must be {expected}, found {x.dtype} {tuple(x.shape)}")
+        if self.normalize is None:
+            self._check_finite(name, x.flatten(1), "row")
+        elif {len(values) for values in self.normalize} != {x.shape[1]}:
+            raise self._refused(f"normalize must hold {x.shape[1]} means and deviations, found {self.normalize}")
 
-    def _check_y(self, part: str, items: int, y: Tensor) -> None:
-        if y.dtype != self.y_dtype or y.shape != (items,):
-            wanted = f"{str(self.y_dtype).removeprefix('torch.')} [{items}]"
-            raise ValueError(f"{self.name}: y{part} must be {wanted}, as x{part}, found {y.dtype} {tuple(y.shape)}")
+    def _check_y(self, name: str, y: Tensor, x: Tensor) -> None:
+        if y.dtype != self.y_dtype or y.shape != (self._items(x),):
+            wanted = f"{str(self.y_dtype).removeprefix('torch.')} [{self._items(x)}]"
+            raise self._refused(f"{name} must be {wanted}, as x{name[1:]}, found {y.dtype} {tuple(y.shape)}")
 
     def _check_finite(self, name: str, values: Tensor, unit: str) -> None:
         if len(bad := torch.nonzero(~torch.isfinite(values).all(dim=1)).flatten()):
-            raise ValueError(f"{self.name}: {name} is not finite in {len(bad)} {unit}s, the first is {unit} {int(bad[0])}")
+            raise self._refused(f"{name} is not finite in {len(bad)} {unit}s, the first is {unit} {int(bad[0])}")
+
+    def _items(self, x: Tensor) -> int:
+        """How many items some rows of ``x`` hold."""
+        return len(x)
 
     @property
     def offsets(self) -> np.ndarray | None:
         """``[rows of x + 1]`` where the items of each row begin, in data whose rows hold several (sentences of tokens); None
         where a row is an item."""
         return None
-
-    def draw(self, size: int, rng: np.random.Generator) -> np.ndarray:
-        """``[size]`` rows of ``x``, drawn at random, to split off."""
-        return rng.permutation(len(self.x))[:size]
 
     def __getattr__(self, name: str) -> Any:
         extra = self.__dict__.get("extra") or {}  # not there yet while a copy is being put together
@@ -117,8 +118,8 @@ class CrowdData:
         """Sizes: ``items``, ``valid_items``, ``test_items``, ``annotators``, ``labels``, ``labels_per_item`` (mean)."""
         return {
             "items": self.crowd.n_items,
-            "valid_items": 0 if self.x_valid is None else len(self.x_valid),
-            "test_items": 0 if self.x_test is None else len(self.x_test),
+            "valid_items": 0 if self.x_valid is None else self._items(self.x_valid),
+            "test_items": 0 if self.x_test is None else self._items(self.x_test),
             "annotators": self.crowd.n_annotators,
             "labels": len(self.crowd),
             "labels_per_item": len(self.crowd) / max(self.crowd.n_items, 1),
@@ -143,25 +144,18 @@ class CrowdDataset(CrowdData):
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_names", tuple(self.class_names))
         if len(self.class_names) != self.n_classes:
-            raise ValueError(f"{self.name}: the crowd has {self.n_classes} classes, found {len(self.class_names)} class_names")
+            raise self._refused(f"the crowd has {self.n_classes} classes, found {len(self.class_names)} class_names")
         super().__post_init__()
         if self.true_confusion is not None:
             wanted = (self.crowd.n_annotators, self.n_classes, self.n_classes)
-            if self.true_confusion.shape != wanted or not np.allclose(self.true_confusion.sum(axis=2), 1):
-                raise ValueError(
-                    f"{self.name}: true_confusion must have the shape {wanted} and rows that sum to one, "
-                    f"found shape {self.true_confusion.shape}"
-                )
+            found = self.true_confusion.shape
+            if found != wanted or not np.allclose(self.true_confusion.sum(axis=2), 1):
+                raise self._refused(f"true_confusion must have the shape {wanted}, rows that sum to one; found shape {found}")
 
-    def _check_y(self, part: str, items: int, y: Tensor) -> None:
-        super()._check_y(part, items, y)
+    def _check_y(self, name: str, y: Tensor, x: Tensor) -> None:
+        super()._check_y(name, y, x)
         if len(y) and not 0 <= int(y.min()) <= int(y.max()) < self.n_classes:
-            found = f"{int(y.min())} .. {int(y.max())}"
-            raise ValueError(f"{self.name}: y{part} must lie in 0 .. {self.n_classes - 1}, found {found}")
-
-    def draw(self, size: int, rng: np.random.Generator) -> np.ndarray:
-        """As many of each true class as there are, in proportion."""
-        return stratified(self.y.numpy(), size, rng)
+            raise self._refused(f"{name} must lie in 0 .. {self.n_classes - 1}, found {int(y.min())} .. {int(y.max())}")
 
     @property
     def n_classes(self) -> int:
@@ -187,9 +181,9 @@ class RatingDataset(CrowdData):
 
     crowd: CrowdRatings
 
-    def _check_y(self, part: str, items: int, y: Tensor) -> None:
-        super()._check_y(part, items, y)
-        self._check_finite(f"y{part}", y[:, None], "item")
+    def _check_y(self, name: str, y: Tensor, x: Tensor) -> None:
+        super()._check_y(name, y, x)
+        self._check_finite(name, y[:, None], "item")
 
     def summary(self) -> dict[str, Any]:
         """As in :class:`CrowdData`, and ``rating_mae``: mean distance of a rating from the truth (None without either)."""
@@ -222,24 +216,18 @@ class TaggedDataset(CrowdDataset):
         stand_ins = [("",) * length for length in token_counts(self.x).tolist()]
         CrowdSequences(self.extra.get("words", stand_ins), self.crowd)  # checks that sentences are tagged whole
 
-    def _check_x(self, part: str, x: Tensor) -> None:
+    def _check_x(self, name: str, x: Tensor) -> None:
         if x.dtype != torch.int64 or x.ndim != 3 or x.shape[2] != self.x.shape[2]:
-            raise ValueError(
-                f"{self.name}: x{part} must be int64 [sentences, length, columns] of {self.x.shape[-1]} columns, "
-                f"found {x.dtype} {tuple(x.shape)}"
-            )
+            expected = f"int64 [sentences, length, columns] of {self.x.shape[-1]} columns"
+            raise self._refused(f"{name} must be {expected}, found {x.dtype} {tuple(x.shape)}")
         if x.numel() and int(x.min()) < 0:
-            raise ValueError(f"{self.name}: x{part} must hold indices of at least 0, found {int(x.min())}")
+            raise self._refused(f"{name} must hold indices of at least 0, found {int(x.min())}")
         real = x[:, :, 0] != PADDING
         if len(wrong := torch.nonzero((real[:, 1:] & ~real[:, :-1]).any(dim=1)).flatten()):
-            raise ValueError(f"{self.name}: padding must come after a sentence, found a token after it in row {int(wrong[0])}")
+            raise self._refused(f"padding must come after a sentence, found a token after it in row {int(wrong[0])}")
 
-    def _check_y(self, part: str, items: int, y: Tensor) -> None:
-        super()._check_y(part, int(token_counts(getattr(self, f"x{part}")).sum()), y)
-
-    def draw(self, size: int, rng: np.random.Generator) -> np.ndarray:
-        """Sentences, any of them."""
-        return CrowdData.draw(self, size, rng)
+    def _items(self, x: Tensor) -> int:
+        return int(token_counts(x).sum())
 
     @cached_property
     def offsets(self) -> np.ndarray:
@@ -249,11 +237,7 @@ class TaggedDataset(CrowdDataset):
     def summary(self) -> dict[str, Any]:
         """Sizes, and how often the crowd is right, counted in tokens; ``sentences`` and ``test_sentences`` besides."""
         facts = {"sentences": len(self.x), "test_sentences": 0 if self.x_test is None else len(self.x_test)}
-        facts |= super().summary()
-        for part in ("valid", "test"):
-            x = getattr(self, f"x_{part}")
-            facts[f"{part}_items"] = 0 if x is None else int(token_counts(x).sum())
-        return facts
+        return facts | super().summary()
 
 
 def stratified(y: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:

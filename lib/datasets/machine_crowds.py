@@ -11,11 +11,13 @@ on its class alone, so these matrices are averages and no law that labels are dr
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from lib.crowd.labels import CrowdLabels
 from lib.datasets import image_parts
-from lib.datasets.mnist import SETS
+from lib.datasets.mnist import SETS, Gray
 from lib.registry import within
 from lib.simulation import machines
 
@@ -40,20 +42,9 @@ def divide(n_images: int, n_valid: int, pool: int) -> dict[str, np.ndarray]:
 
 
 def draw(said: np.ndarray, items: int, probability: float, seed: int, n_classes: int) -> tuple[np.ndarray, CrowdLabels]:
-    """A crowd from what everybody would say.
-
-    Args:
-        said: ``[annotators, images]`` labels of the pool.
-        items: how many images to draw.
-        probability: with which each label is kept.
-        seed: of both draws; the same images whatever the probability, and with a higher one more labels of the same.
-
-    Returns:
-        ``[items]`` which images of the pool, ascending, and the crowd.
-
-    Raises:
-        ValueError: more items than images, or a probability outside 0 .. 1.
-    """
+    """A crowd from what everybody would say, ``said`` ``[annotators, images]``: ``[items]`` which images were drawn, ascending,
+    and the labels of them, each kept with a probability. A seed draws the same images whatever the probability, and with a
+    higher one more labels of the same. Raises ValueError for more items than images, or a probability outside 0 .. 1."""
     within("items", items, 1, said.shape[1])
     within("probability", probability, 0, 1)
     which, kept = np.random.default_rng(seed).spawn(2)
@@ -62,45 +53,42 @@ def draw(said: np.ndarray, items: int, probability: float, seed: int, n_classes:
     return chosen, CrowdLabels(item, annotator, said[annotator, chosen[item]], items, len(said), n_classes)
 
 
-def _register(name: str) -> None:
-    gray = SETS[name]
+def load(
+    gray: Gray,
+    experts: bool = True,
+    items: int = 1000,
+    probability: float = 0.1,
+    crowd_seed: int = 0,
+    n_valid: int = 500,
+    n_test: int | None = None,
+    mismatched: bool = False,
+    sketch: bool = False,
+) -> dict:
+    """The fields of the data set; ``extra`` has ``machines``, what each annotator is.
 
-    @gray.registered(f"{name}_machines", "machine annotators")
-    def load(
-        experts: bool = True,
-        items: int = 1000,
-        probability: float = 0.1,
-        crowd_seed: int = 0,
-        n_valid: int = 500,
-        n_test: int | None = None,
-        mismatched: bool = False,
-        sketch: bool = False,
-    ) -> dict:
-        """The fields of the data set; ``extra`` has ``machines``, what each annotator is.
-
-        Args:
-            experts: whether two of the machines saw 9000 images, or 400 at most like the others.
-            items: images to label; up to 2000 of a pool of 4000, more of a pool of 20,000.
-            probability: with which each of the fifteen labels of an image is kept.
-            crowd_seed: of images and labels.
-            n_valid: images to validate on, of which nobody labels any (the script: 5 % of the items).
-            n_test: how many test images, all by default.
-            mismatched: train logistic regression on labels of other images, as the released script does.
-            sketch: poorer machines and a small pool, for tests of everything behind them.
-        """
-        whole, test = gray.images(n_test)
-        pool = machines.SKETCH_POOL if sketch else SMALL_POOL if 2 * items <= SMALL_POOL else LARGE_POOL
-        part = divide(len(whole), n_valid, pool)
-        teach, asked = whole.take(part["machines"]), whole.take(part["pool"])
-        n_classes = len(gray.class_names)
-        how = {"experts": experts, "mismatched": mismatched, "sketch": sketch, "seed": MACHINE_SEED}
-        said = machines.label_all(teach.x[:, 0], teach.y, asked.x[:, 0], n_classes, **how)
-        confusion = CrowdLabels.from_dense(said.T, n_classes=n_classes).true_confusion(asked.y)
-        chosen, crowd = draw(said, items, probability, crowd_seed, n_classes)
-        names = tuple(str(machine) for machine in machines.crew(experts))
-        used = (part["pool"][chosen], part["valid"])
-        return image_parts.fields(whole, test, gray.class_names, gray.normalize, used, crowd, confusion, machines=names)
+    Args:
+        experts: whether two of the machines saw 9000 images, or 400 at most like the others.
+        items: images to label; up to 2000 of a pool of 4000, more of a pool of 20,000.
+        probability: with which each of the fifteen labels of an image is kept.
+        crowd_seed: of images and labels.
+        n_valid: images to validate on, of which nobody labels any (the script: 5 % of the items).
+        n_test: how many test images, all by default.
+        mismatched: train logistic regression on labels of other images, as the released script does.
+        sketch: poorer machines and a small pool, for tests of everything behind them.
+    """
+    whole, test = gray.images(n_test)
+    pool = machines.SKETCH_POOL if sketch else SMALL_POOL if 2 * items <= SMALL_POOL else LARGE_POOL
+    part = divide(len(whole), n_valid, pool)
+    teach, asked = whole.take(part["machines"]), whole.take(part["pool"])
+    n_classes = len(gray.class_names)
+    how = {"experts": experts, "mismatched": mismatched, "sketch": sketch, "seed": MACHINE_SEED}
+    said = machines.label_all(teach.x[:, 0], teach.y, asked.x[:, 0], n_classes, **how)
+    confusion = CrowdLabels.from_dense(said.T, n_classes=n_classes).true_confusion(asked.y)
+    chosen, crowd = draw(said, items, probability, crowd_seed, n_classes)
+    names = tuple(str(machine) for machine in machines.crew(experts))
+    used = (part["pool"][chosen], part["valid"])
+    return image_parts.fields(whole, test, gray.class_names, gray.normalize, used, crowd, confusion, machines=names)
 
 
-for _name in SETS:
-    _register(_name)
+for _name, _gray in SETS.items():
+    _gray.registered(f"{_name}_machines", "machine annotators")(partial(load, _gray))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lib import simulation
 from lib.datasets import image_files, image_parts, register
 from lib.datasets.image_files import Piece, Source
 from lib.datasets.image_parts import Images
@@ -78,22 +79,21 @@ SETS = {
 }
 
 
-def _register(name: str) -> None:
-    gray = SETS[name]
+def load(
+    gray: Gray,
+    crowd: str = "plain",
+    crowd_seed: int = 0,
+    crowd_options: dict | None = None,
+    n_train: int | None = None,
+    n_valid: int = 0,
+    n_test: int | None = None,
+) -> dict:
+    """The fields of the data set: a crowd as in :func:`lib.simulation.build`, sizes as in :mod:`lib.datasets.image_parts`."""
+    whole, test = gray.images(n_test)
+    chosen = image_parts.parts(whole.y, n_train, n_valid)
+    made = simulation.build(crowd, whole.y[chosen[0]], len(gray.class_names), crowd_seed, **crowd_options or {})
+    return image_parts.fields(whole, test, gray.class_names, gray.normalize, chosen, made.crowd, made.confusion)
 
-    @gray.registered(name, "simulated annotators")
-    def load(
-        crowd: str = image_parts.PLAIN,
-        crowd_seed: int = 0,
-        crowd_options: dict | None = None,
-        n_train: int | None = None,
-        n_valid: int = 0,
-        n_test: int | None = None,
-    ) -> dict:
-        """The fields of the data set: a crowd as in :func:`lib.datasets.image_parts.simulated`, sizes as in that module."""
-        who, sizes = (crowd, crowd_seed, crowd_options), (n_train, n_valid)
-        return image_parts.load(*gray.images(n_test), gray.class_names, gray.normalize, who, sizes)
 
-
-for _name in SETS:
-    _register(_name)
+for _name, _gray in SETS.items():
+    _gray.registered(_name, "simulated annotators")(partial(load, _gray))

@@ -35,7 +35,17 @@ from torch.nn import functional as F
 
 from lib.registry import choice
 
-DIVERGENCES = ("kl", "pearson", "js")
+MATCHING = {  # a(m), from log m
+    "kl": lambda log_ratio: 1 + log_ratio,
+    "pearson": lambda log_ratio: 2 * torch.expm1(log_ratio),
+    "js": lambda log_ratio: math.log(2) + F.logsigmoid(log_ratio),
+}
+CHANCE = {  # b(m), from m
+    "kl": lambda ratio: ratio,
+    "pearson": lambda ratio: ratio**2 - 1,
+    "js": lambda ratio: torch.log1p(ratio) - math.log(2),
+}
+DIVERGENCES = tuple(MATCHING)
 MEMORY = 2000  # rows of the fixed second view that ``js`` is computed with
 PSEUDO_COUNT = 1.0  # items added to each class of a prior
 FLOOR = 0.1  # least share of a class in a prior, relative to an even share
@@ -108,7 +118,7 @@ def information_gain(
             chance = _batch_chance(p_over_prior, log_q.exp(), log_ratio.exp(), divergence)
         else:
             chance = _fixed_chance(p_over_prior, negatives, divergence)
-        return _matching(log_ratio, divergence).mean() - chance
+        return MATCHING[divergence](log_ratio).mean() - chance
 
 
 def perfect_agreement(prior: Tensor, divergence: str = "kl") -> float:
@@ -119,9 +129,9 @@ def perfect_agreement(prior: Tensor, divergence: str = "kl") -> float:
     choice("divergence", divergence, DIVERGENCES)
     prior = prior.cpu().double()
     same = (prior**2).sum()  # two items drawn at random have the same class
-    ratio = 1 / prior
-    matching = (prior * _matching(ratio.log(), divergence)).sum()
-    chance = (prior**2 * _of_pairs(ratio, divergence)).sum() + (1 - same) * _of_pairs(torch.zeros_like(same), divergence)
+    ratio, a, b = 1 / prior, MATCHING[divergence], CHANCE[divergence]
+    matching = (prior * a(ratio.log())).sum()
+    chance = (prior**2 * b(ratio)).sum() + (1 - same) * b(torch.zeros_like(same))
     return float(matching - chance)
 
 
@@ -129,24 +139,6 @@ def scale(prior: Tensor, divergence: str = "kl") -> float:
     """Factor that lets every divergence end near ``log C``, so that one weight beside another loss serves them all: 1 for
     ``kl``, ``log C`` over :func:`perfect_agreement` for the others."""
     return 1.0 if divergence == "kl" else math.log(len(prior)) / perfect_agreement(prior, divergence)
-
-
-def _matching(log_ratio: Tensor, divergence: str) -> Tensor:
-    """``a(m)`` from ``log m``."""
-    if divergence == "kl":
-        return 1 + log_ratio
-    if divergence == "pearson":
-        return 2 * torch.expm1(log_ratio)
-    return math.log(2) + F.logsigmoid(log_ratio)
-
-
-def _of_pairs(ratio: Tensor, divergence: str) -> Tensor:
-    """``b(m)`` from ``m``."""
-    if divergence == "kl":
-        return ratio
-    if divergence == "pearson":
-        return ratio**2 - 1
-    return torch.log1p(ratio) - math.log(2)
 
 
 def _batch_chance(p_over_prior: Tensor, q: Tensor, matching: Tensor, divergence: str) -> Tensor:
@@ -157,7 +149,7 @@ def _batch_chance(p_over_prior: Tensor, q: Tensor, matching: Tensor, divergence:
     if divergence == "pearson":
         everything = ((p_over_prior.T @ p_over_prior) * (q.T @ q)).sum()
         return (everything - (matching**2).sum()) / pairs - 1
-    table = _of_pairs(p_over_prior @ q.T, divergence)
+    table = CHANCE[divergence](p_over_prior @ q.T)
     return (table.sum() - table.diagonal().sum()) / pairs
 
 
@@ -167,4 +159,4 @@ def _fixed_chance(p_over_prior: Tensor, negatives: Negatives, divergence: str) -
         return (p_over_prior @ negatives.mean.to(p_over_prior)).mean()
     if divergence == "pearson":
         return ((p_over_prior @ negatives.second_moment.to(p_over_prior)) * p_over_prior).sum(dim=1).mean() - 1
-    return _of_pairs(p_over_prior @ negatives.memory.to(p_over_prior).T, divergence).mean()
+    return CHANCE[divergence](p_over_prior @ negatives.memory.to(p_over_prior).T).mean()

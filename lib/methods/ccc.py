@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from lib.crowd.labels import CrowdLabels
-from lib.datasets.batches import Batch, TrainingData
+from lib.datasets.batches import Batch, TrainingData, edges_of
 from lib.losses.crowd import crowd_layer_logits
 from lib.methods import meta_gradient
 from lib.methods.base import MakeBackbone
@@ -158,11 +158,9 @@ def meta_batches(
     a round may be smaller, though not a single item, which batch normalization could not take."""
     x = data.x[torch.as_tensor(item, device=data.device)]
     classes = torch.as_tensor(label, device=data.device)
+    sizes = np.diff(edges_of(len(item), batch_size)).tolist()
     while True:
-        parts = list(torch.from_numpy(generator.permutation(len(item))).to(data.device).split(batch_size))
-        if len(parts) > 1 and len(parts[-1]) == 1:
-            parts[-2:] = [torch.cat(parts[-2:])]
-        for chosen in parts:
+        for chosen in torch.from_numpy(generator.permutation(len(item))).to(data.device).split(sizes):
             yield x.index_select(0, chosen), classes[chosen]
 
 

@@ -14,6 +14,8 @@ probabilities. A small bonus for the distance between own and common matrices ke
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,7 +24,6 @@ from lib.crowd.labels import CrowdLabels
 from lib.datasets.batches import Batch, TrainingData
 from lib.losses.crowd import crowd_layer_logits, label_cross_entropy
 from lib.methods.base import MakeBackbone, Method, matrices
-from lib.networks import flat_width
 from lib.registry import choice
 
 GATE_INPUTS = ("input", "features")
@@ -45,7 +46,7 @@ class CoNAL(Method):
     def __init__(self, backbone: MakeBackbone, crowd: CrowdLabels, gate_input: str = "input") -> None:
         super().__init__(backbone, crowd)
         self.gate_input = choice("gate_input", gate_input, GATE_INPUTS)
-        width = self.backbone.n_features if gate_input == "features" else flat_width(self.backbone.x_shape)
+        width = self.backbone.n_features if gate_input == "features" else math.prod(self.backbone.x_shape)
         self.item_gate = nn.Sequential(nn.Linear(width, GATE_WIDTH), nn.Linear(GATE_WIDTH, GATE_SIZE))
         self.annotator_gate = nn.Linear(crowd.n_annotators, GATE_SIZE)  # of a one-hot annotator, so its columns are gathered
         self.common = nn.Parameter(START * torch.eye(crowd.n_classes))

@@ -32,7 +32,6 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _NormBase
 
 from lib.networks import Backbone
-from lib.registry import choice
 
 MODES = ("full", "head")
 # Smaller networks keep the layout of weights, and so the last digits, that their committed numbers were made with.
@@ -108,15 +107,12 @@ def look_ahead(
         backbone, forward, moved: of :func:`virtual_step`. Batch normalization works in the backbone's present mode, and its
             running statistics stay as they are.
         x, label: ``[meta items, ...]`` inputs and ``[meta items]`` int64 classes.
-        mode: ``full``, through all parameters; or ``head``, as if only the last linear layer's step depended on ``v``.
+        mode: of :data:`MODES`: ``full``, through all parameters; ``head``, as if only the last layer's step depended on ``v``.
 
     Returns:
         The outer loss in nats, and ``dz = J u``, ``[batch, classes]``.
-
-    Raises:
-        ValueError: another mode.
     """
-    if choice("mode", mode, MODES) == "full":
+    if mode == "full":
         leaves = {name: p.detach().requires_grad_() for name, p in moved.items()}
         with frozen_statistics(backbone):
             loss = F.cross_entropy(functional_call(backbone, leaves, (x,)), label)

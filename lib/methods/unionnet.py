@@ -43,21 +43,17 @@ class UnionNet(Method):
         off = SMALL / max(crowd.n_classes - 1, 1)
         self.confusion_logits = nn.Parameter(matrices(crowd, on=1 - SMALL, off=off))
 
-    def log_prob(self, class_logits: Tensor, position: Tensor, annotator: Tensor, label: Tensor) -> Tensor:
-        """``[labels]`` log-probability of each label among all that anyone could give of the item, from ``[batch, classes]``
-        class logits."""
-        union = self.confusion_logits.transpose(0, 1).flatten(1)  # [true class, annotator * n_classes + label]
-        if self.variant == "B":
-            log_theta = F.log_softmax(union, dim=1)[:, annotator * self.n_classes + label].T
-            return torch.logsumexp(F.log_softmax(class_logits, dim=1)[position] + log_theta, dim=1)
-        class_prob = torch.softmax(class_logits, dim=1)
-        given = (class_prob[position] * self.confusion_logits[annotator, :, label]).sum(dim=1)
-        return given - torch.logsumexp(class_prob @ union, dim=1)[position]
-
     def loss(self, batch: Batch) -> Tensor:
-        surprise = -self.log_prob(self.backbone(batch.x), batch.position, batch.annotator, batch.label)
-        if self.variant == "B":
+        class_logits, position = self.backbone(batch.x), batch.position
+        union = self.confusion_logits.transpose(0, 1).flatten(1)  # [true class, annotator * n_classes + label]
+        if self.variant == "A":
+            class_prob = torch.softmax(class_logits, dim=1)
+            given = (class_prob[position] * self.confusion_logits[batch.annotator, :, batch.label]).sum(dim=1)
+            surprise = torch.logsumexp(class_prob @ union, dim=1)[position] - given
+        else:
+            log_theta = F.log_softmax(union, dim=1)[:, batch.annotator * self.n_classes + batch.label].T
+            surprise = -torch.logsumexp(F.log_softmax(class_logits, dim=1)[position] + log_theta, dim=1)
             # Not by `bincount`, which waits for the device.
-            labels = surprise.new_zeros(len(batch.x)).index_add(0, batch.position, torch.ones_like(surprise))
-            surprise = surprise / labels[batch.position]
+            labels = surprise.new_zeros(len(batch.x)).index_add(0, position, torch.ones_like(surprise))
+            surprise = surprise / labels[position]
         return surprise.sum() / len(batch.x)

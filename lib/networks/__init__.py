@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -126,11 +125,6 @@ def build(
     if normalize is not None:
         backbone.normalize_bytes(*normalize)
     return backbone
-
-
-def flat_width(x_shape: Sequence[int]) -> int:
-    """Numbers in one input."""
-    return math.prod(x_shape)
 
 
 def image_shape(name: str, x_shape: tuple[int, ...], least: int) -> tuple[int, ...]:

@@ -28,7 +28,7 @@ def _lenet(
     parts: list[nn.Module] = []
     for after, padding in zip(channels, (2, 0), strict=True):
         parts += [nn.Conv2d(before, after, 5, padding=padding), *([nn.BatchNorm2d(after)] if norm else [])]
-        parts += [nn.ReLU(), nn.MaxPool2d(2)]
+        parts += [nn.MaxPool2d(2), nn.ReLU()]  # the other order's numbers and gradients, for a quarter of the ReLUs
         before, sides = after, [(side + 2 * padding - 4) // 2 for side in sides]
     parts.append(nn.Flatten())
     before *= sides[0] * sides[1]
@@ -49,7 +49,7 @@ def dogs_vs_cats(x_shape: tuple[int, ...], n_classes: int, padding: int = 0) -> 
     before, *sides = image_shape("dogs-vs-cats", x_shape, least=16 if padding else 46)
     parts: list[nn.Module] = []
     for stage, width in enumerate((32, 32, 64, 64)):
-        parts += [nn.Conv2d(before, width, 3, padding=padding), nn.ReLU(), nn.MaxPool2d(2)]
+        parts += [nn.Conv2d(before, width, 3, padding=padding), nn.MaxPool2d(2), nn.ReLU()]
         if stage == 0:
             norm = nn.BatchNorm2d(width)
             norm.weight.requires_grad_(False)

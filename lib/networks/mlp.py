@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from torch import nn
 
-from lib.networks import Backbone, flat_width, register
+from lib.networks import Backbone, register
 
 
 @register("linear")
 def linear(x_shape: tuple[int, ...], n_classes: int) -> Backbone:
     """Logistic regression."""
-    return Backbone(nn.Flatten(), flat_width(x_shape), n_classes)
+    return Backbone(nn.Flatten(), math.prod(x_shape), n_classes)
 
 
 @register("mlp")
 def mlp(x_shape: tuple[int, ...], n_classes: int, width: int = 128, dropout: float = 0.5) -> Backbone:
     """A hidden ReLU layer of ``width`` units, of which ``dropout`` are dropped in training: the LabelMe network of Rodrigues &
     Pereira (AAAI 2018)."""
-    trunk = nn.Sequential(nn.Flatten(), nn.Linear(flat_width(x_shape), width), nn.ReLU(), nn.Dropout(dropout))
+    trunk = nn.Sequential(nn.Flatten(), nn.Linear(math.prod(x_shape), width), nn.ReLU(), nn.Dropout(dropout))
     return Backbone(trunk, width, n_classes)
 
 
 @register("mlp-norm")
 def mlp_norm(x_shape: tuple[int, ...], n_classes: int, width: int = 128, dropout: float = 0.5) -> Backbone:
     """The same between two batch normalizations without scale and shift: the Music network of CoNAL (AAAI 2021)."""
-    inputs = flat_width(x_shape)
+    inputs = math.prod(x_shape)
     trunk = nn.Sequential(
         nn.Flatten(),
         nn.BatchNorm1d(inputs, affine=False),
@@ -42,7 +43,7 @@ def mlp_norm(x_shape: tuple[int, ...], n_classes: int, width: int = 128, dropout
 def mlp_bn(x_shape: tuple[int, ...], n_classes: int, widths: Sequence[int] = (512, 512)) -> Backbone:
     """A head for frozen features, of the kind that memorizes: batch-normalized ReLU layers of so many units each, on
     batch-normalized inputs."""
-    before = flat_width(x_shape)
+    before = math.prod(x_shape)
     parts: list[nn.Module] = [nn.Flatten(), nn.BatchNorm1d(before, affine=False)]
     for width in widths:
         parts += [nn.Linear(before, width), nn.BatchNorm1d(width), nn.ReLU()]

@@ -7,32 +7,23 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
-from scipy.special import gammaln
-from scipy.stats import norm
 
 from lib.aggregation import fusion, shared_errors
+from lib.aggregation.annotator_report import guessing
 from lib.aggregation.fusion import Estimate
 from lib.crowd.labels import CrowdLabels
 
-__all__ = ["annotator_table", "beliefs", "classifier_quality", "cleaned_labels", "decided", "label_quality", "to_relabel"]
-
-P_BELOW = 0.01  # an annotator with a smaller p-value does not guess
-ODDS_ABOVE = 1.0  # log10: guessing must explain the labels ten times better than typical work
 FEWEST = 5  # judged labels, below which nobody looks random
 # Of labels x classes, for the test of guessing; with more, it takes a sample of labels. And of annotators x classes x classes;
 # with more, there is neither that test nor typical errors.
 NUMBERS_AT_MOST = 30_000_000
-BLOCK = 2**14  # labels, of which everything fits a processor's cache
 
 
 def annotator_table(crowd: CrowdLabels, estimate: Estimate, known: np.ndarray, accuracies: np.ndarray) -> pd.DataFrame:
     """One row per annotator, people only; ``accuracies`` ``[annotators, 3]`` are those of :func:`judging.accuracies`.
 
-    ``looks_random``: the labels may be unrelated to the items (``p_guessing`` above 0.01) *and* they are ten times more likely
-    from somebody who labels every item with the same class probabilities than from a typical annotator. The first condition
-    spares those who are systematically wrong, the second those who gave too few labels to tell. Nobody with fewer than five
-    judged labels is flagged.
+    ``p_guessing`` and ``looks_random`` are those of :func:`lib.aggregation.annotator_report.guessing`; nobody with fewer than
+    five judged labels looks random.
 
     Returns:
         Columns annotator, n_labels, n_judged (labels of items with two or more, or with a known class), accuracy, ci_low,
@@ -43,9 +34,14 @@ def annotator_table(crowd: CrowdLabels, estimate: Estimate, known: np.ndarray, a
     table["n_judged"] = np.bincount(crowd.annotator, weights=several[crowd.item], minlength=crowd.n_annotators).astype(int)
     table[["accuracy", "ci_low", "ci_high"]] = accuracies
     table["confusions"] = _typical_errors(crowd, estimate.posterior) if estimate.told_apart else ""
-    p_value, odds = _guessing(crowd, estimate, several)
+    p_value, random = np.full(crowd.n_annotators, np.nan), np.zeros(crowd.n_annotators, dtype=bool)
+    if estimate.told_apart and crowd.n_annotators * crowd.n_classes**2 <= NUMBERS_AT_MOST:
+        rows = np.flatnonzero(several[crowd.item])
+        if len(rows) * crowd.n_classes > NUMBERS_AT_MOST:
+            rows = np.sort(np.random.default_rng(0).permutation(rows)[: NUMBERS_AT_MOST // crowd.n_classes])
+        p_value, random = guessing(crowd, estimate, rows)
     table["p_guessing"] = p_value
-    table["looks_random"] = (p_value > P_BELOW) & (odds >= ODDS_ABOVE) & (table["n_judged"] >= FEWEST)
+    table["looks_random"] = random & (table["n_judged"] >= FEWEST)
     return table
 
 
@@ -78,67 +74,6 @@ def _typical_errors(crowd: CrowdLabels, posterior: np.ndarray) -> np.ndarray:
             words[row] += f"{comma}{crowd.class_names[true]} → {crowd.class_names[label]} ({percent:.0f} %)"
         errors[rows, place] = 0
     return words
-
-
-def _guessing(crowd: CrowdLabels, estimate: Estimate, several: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """``[annotators]`` p-value of guessing, and by how much guessing explains the labels better (log10); NaN if unknown.
-
-    The labels of somebody who guesses may be permuted among the items. Two statistics are compared with their exact mean and
-    variance under permutation and a normal tail: the agreement with the others, and the cell (class, label) of the table that
-    deviates most (with Bonferroni's correction), which also detects somebody who is systematically wrong.
-    """
-    size, n = crowd.n_annotators, crowd.n_classes
-    if not estimate.told_apart or size * n * n > NUMBERS_AT_MOST:
-        return np.full(size, np.nan), np.full(size, -np.inf)
-    rows = np.flatnonzero(several[crowd.item])
-    if len(rows) * n > NUMBERS_AT_MOST:
-        rows = np.sort(np.random.default_rng(0).permutation(rows)[: NUMBERS_AT_MOST // n])
-    cell = crowd.annotator[rows] * n + crowd.label[rows]
-    times = np.bincount(cell, minlength=size * n).reshape(size, n).astype(np.float64)
-    total = times.sum(axis=1)
-    m = np.maximum(total, 2)[:, None]
-    shares, a = times / m, float(np.clip(estimate.accuracy @ total / max(total.sum(), 1), 0.5 / n, 0.999))
-    table, second, mixed, working = np.zeros((size * n, n)), np.zeros((size, n)), np.zeros(size), np.zeros(size)
-    block = max(BLOCK, size * n)  # as large as the table that it is added to
-    for start in range(0, len(rows), block):
-        some = slice(start, start + block)
-        q, (who, label) = _others(crowd, estimate, rows[some]), np.divmod(cell[some], n)
-        table += _summed_by(cell[some], size * n) @ q
-        second += _summed_by(who, size) @ q**2
-        mixed += np.bincount(who, weights=(q * shares[who]).sum(axis=1) ** 2, minlength=size)
-        own = q[np.arange(len(q)), label]
-        working += np.bincount(who, weights=np.log(a * own + (1 - a) * (1 - own) / (n - 1)), minlength=size)
-    table = table.reshape(size, n, n)  # [annotator, label, class]
-    first = table.sum(axis=1)
-    spread = np.maximum(second / m - (first / m) ** 2, 0)
-    variance = (times * (m - times) / (m - 1))[:, :, None] * spread[:, None, :]
-    off = np.abs(table - times[:, :, None] * (first / m)[:, None, :]) / np.sqrt(np.maximum(variance, 1e-9))
-    p_cell = np.minimum(1, 2 * norm.sf(off.max(axis=(1, 2))) * n * n)
-    squares = (times * second).sum(axis=1) - m[:, 0] * mixed
-    squares += -m[:, 0] * (times * (first / m) ** 2).sum(axis=1) + ((times * first / m).sum(axis=1)) ** 2
-    agreed = np.trace(table, axis1=1, axis2=2) - (shares * first).sum(axis=1)
-    p_agree = norm.sf(agreed / np.sqrt(np.maximum(squares / (m[:, 0] - 1), 1e-9)))
-    p_value = np.where(total > 0, np.minimum(1, 2 * np.minimum(p_cell, p_agree)), np.nan)
-    guessing = gammaln(n / 2) - gammaln(total + n / 2) + (gammaln(times + 0.5) - gammaln(0.5)).sum(axis=1)
-    return p_value, np.where(total > 0, (guessing - working) / np.log(10), -np.inf)
-
-
-def _summed_by(place: np.ndarray, size: int) -> sparse.csc_array:
-    """``[size, rows]`` a matrix whose product sums the rows of each place."""
-    return sparse.csc_array((np.ones(len(place)), place, np.arange(len(place) + 1)), shape=(size, len(place)))
-
-
-def _others(crowd: CrowdLabels, estimate: Estimate, rows: np.ndarray) -> np.ndarray:
-    """``[rows, classes]`` the posterior of each label's item without that label."""
-    who, label = crowd.annotator[rows], crowd.label[rows]
-    if estimate.confusion is not None:
-        own = estimate.confusion[who, :, label]
-    else:
-        a = estimate.accuracy[who]
-        own = np.repeat(((1 - a) / (crowd.n_classes - 1))[:, None], crowd.n_classes, axis=1)
-        own[np.arange(len(rows)), label] = a
-    rest = estimate.posterior[crowd.item[rows]] / np.maximum(own, 1e-300)
-    return rest / rest.sum(axis=1, keepdims=True)
 
 
 # ---------------------------------------------------------------------- items

@@ -35,19 +35,14 @@ DASHES = {"-": "", "--": (3.7, 1.6), "-.": (6.4, 1.6, 1, 1.6), (0, (1, 1)): (1, 
 # ---------------------------------------------------------------------- methods from top to bottom
 
 
-def bars(table: pd.DataFrame, metric: str | None = None, title: str = "", titles: Titles = None) -> tuple[Figure, pd.DataFrame]:
+def bars(table: pd.DataFrame, metric: str, title: str = "", titles: Titles = None) -> tuple[Figure, pd.DataFrame]:
     """Our means with error bars, the paper's numbers as diamonds beneath them; a panel a (data set, case).
 
     Points, not columns: the axis need not begin at zero to be honest, so differences of a few percent can be seen. ``table`` is
-    from ``rows.summary`` or ``papers.beside``; a ``metric`` is needed where it has several. Returns the figure and the lines of
-    the table that it shows.
+    from ``rows.summary`` or ``papers.beside``. Returns the figure and the lines of the table that it shows.
     """
-    there = list(table["metric"].unique())
-    chosen = there if metric is None else [metric]
-    if len(chosen) != 1 or chosen[0] not in there:
-        raise ValueError(f"choose one metric of the table; found {', '.join(there) or 'none'}, asked for {metric!r}")
-    data = table[table["metric"] == chosen[0]].reset_index(drop=True)
-    factor = factor_of(chosen[0])
+    data = _of_metrics(table, [metric])
+    factor = factor_of(metric)
     with in_style():
         fig, panels = _methods_down(data, titles)
         fig.set_size_inches(8, max(3.0, 1.7 + 0.42 * data["method"].nunique()))
@@ -63,7 +58,7 @@ def bars(table: pd.DataFrame, metric: str | None = None, title: str = "", titles
                     looks = {"color": PAPER, "marker": "D", "mfc": "white", "ms": 6, "lw": 1}
                     spread = factor * np.nan_to_num(line["paper_std"])
                     axis.errorbar(factor * line["paper_mean"], level + 0.3, xerr=spread, **looks)
-            axis.set_xlabel(textwrap.fill(metric_title(chosen[0], titles), 52 // len(panels)))
+            axis.set_xlabel(textwrap.fill(metric_title(metric, titles), 52 // len(panels)))
         panels[0][0].set_ylabel("method")
         _head(fig, panels, title)
         handles = [Line2D([], [], color=GRAY, marker="o", label=f"ours, {_seeds_in_words(data['n_seeds'])}")]
@@ -80,9 +75,7 @@ def best_to_last(table: pd.DataFrame, titles: Titles = None) -> tuple[Figure, pd
     ``table`` is from ``papers.beside``, with the metrics ``test_acc_best`` and ``test_acc_last``. Returns the figure and the
     lines of the table that it shows.
     """
-    data = table[table["metric"].isin([BEST, LAST])]
-    if data.empty:
-        raise ValueError(f"the table has no {BEST} or {LAST}; found {', '.join(table['metric'].unique()) or 'nothing'}")
+    data = _of_metrics(table, [BEST, LAST])
     with in_style():
         share = len(set(data["dataset"])) == 1  # accuracies on two data sets would leave each half of an axis
         fig, panels = _methods_down(data, titles, across=ACROSS, sharex=share, dpi=90)
@@ -180,6 +173,13 @@ def dumbbells(
     return fig, data
 
 
+def _of_metrics(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    data = table[table["metric"].isin(metrics)].reset_index(drop=True)
+    if data.empty:
+        raise ValueError(f"the table has no {' or '.join(metrics)}; found {', '.join(table['metric'].unique()) or 'nothing'}")
+    return data
+
+
 def _crowds(table: pd.DataFrame, titles: Titles) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
     fig, panels = _methods_down(table, titles, joint=",\n")
     fig.set_size_inches(3.2 + 2.2 * len(panels), 2.2 + 0.4 * table["method"].nunique())
@@ -246,17 +246,12 @@ def _seeds_in_words(n_seeds: pd.Series, spread: str = "") -> str:
 
 
 def curves(
-    rows: Iterable[dict | None],
-    metric: str = "test_acc",
-    title: str = "",
-    ylabel: str | None = None,
-    titles: Titles = None,
+    rows: Iterable[dict | None], metric: str = "test_acc", title: str = "", titles: Titles = None
 ) -> tuple[Figure, pd.DataFrame]:
     """A number of each epoch's end: mean over seeds as a line, ± std as a band, by method; a panel a (data set, case).
 
-    ``rows`` are ledger rows, ``metric`` a key of their history; ``ylabel``, with unit, is the metric in words by default. Runs
-    of one method need equally many epochs. Returns the figure and columns dataset, case, method, epoch (from 1), mean, std,
-    n_seeds.
+    ``rows`` are ledger rows, ``metric`` a key of their history. Runs of one method need equally many epochs. Returns the figure
+    and columns dataset, case, method, epoch (from 1), mean, std, n_seeds.
     """
     histories = _histories(rows, metric)
     data = over_seeds(histories, ["dataset", "case", "method", "epoch"])
@@ -268,7 +263,7 @@ def curves(
             for place, drawn in enumerate(axis.lines):  # marks not all at one epoch
                 drawn.set_markevery((place * every // len(axis.lines), every))
             axis.set_xlabel("epoch")
-        panels[0][0].set_ylabel(ylabel or metric_title(metric, titles))
+        panels[0][0].set_ylabel(metric_title(metric, titles))
         _head(fig, panels, title)
         legend_of_methods(fig, data, "method", "band", titles)
     return fig, data

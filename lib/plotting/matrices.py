@@ -47,23 +47,21 @@ def confusions(
             axis.set_axis_off()
         for place, (pair, name) in enumerate(zip(pairs, titles, strict=True)):
             block, column = divmod(place, columns)
-            for which, (matrix, whose) in enumerate(zip(pair, ("learned", "true"), strict=True)):
-                axis, bottom = axes[2 * block + which, column], which == 1 and block == lines - 1
+            for line, matrix, whose in zip((2 * block, 2 * block + 1), pair, ("learned", "true"), strict=True):
+                axis = axes[line, column]
                 seen = np.sum(matrix, axis=1, keepdims=True) != 0
                 table = pd.DataFrame(np.where(seen, matrix, np.nan), list(class_names), list(class_names))
                 axis.set_axis_on()
                 axis.set_facecolor("#D9D9D9")  # seen through where a row has no numbers
                 sns.heatmap(
                     table, cmap="Blues", vmin=0, vmax=1, cbar=False, square=True, ax=axis,
-                    xticklabels=class_names if bottom else False, yticklabels=class_names if column == 0 else False,
+                    xticklabels=line == 2 * lines - 1, yticklabels=column == 0,
                 )  # fmt: skip
                 axis.tick_params(length=0, labelsize=12 if size <= 10 else 9)
                 axis.tick_params("x", rotation=90)
                 axis.tick_params("y", rotation=0)
-                if which == 0:
-                    axis.set_title(name, fontsize=13)
-                if column == 0:
-                    axis.set_ylabel(whose, fontweight="bold")
+                axis.set_title(name if whose == "learned" else "", fontsize=13)
+                axis.set_ylabel(whose if column == 0 else "", fontweight="bold")
                 long = table.rename_axis("true_class").reset_index().melt("true_class", None, "label", "probability")
                 parts.append(long.assign(annotator=name, matrix=whose))
         data = pd.concat(parts, ignore_index=True)[["annotator", "matrix", "true_class", "label", "probability"]]

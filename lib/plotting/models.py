@@ -16,6 +16,7 @@ from matplotlib.patches import Polygon, Rectangle
 from scipy.special import softmax
 
 from lib.aggregation import dawid_skene as aggregate
+from lib.crowd.bio_tags import entities
 from lib.crowd.labels import CrowdLabels
 from lib.plotting.boxes import INK, SMALL, arrow, box, brace, canvas, grid, light, write
 from lib.plotting.style import BLUE, GRAY, GREEN, ORANGE, PURPLE, RED, color
@@ -84,27 +85,25 @@ def dawid_skene() -> tuple[Figure, str]:
         y, cell = 2.2, 0.46
         shades = np.where(said < 0, 0.0, np.where(said == 0, 0.18, 0.75))
         letters = [[("a", "b", "")[k] for k in row] for row in said]
+        heads = (
+            (1.6, "labels", "white: not asked"),
+            (4.75, "hidden truth", "belief in each class"),
+            (8.65, "annotators", "rows: truth, columns: label"),
+        )
+        for x, words, note in heads:
+            write(axes, x, 4.0, words, fontweight="bold")
+            write(axes, x, 0.42, note, color=GRAY, fontsize=SMALL)
         grid(axes, 1.6, y, shades, cell, BLUE, letters)
-        write(axes, 1.6, 4.0, "labels", fontweight="bold")
         for r in range(3):
             write(axes, 1.6 + (r - 1) * cell, y + 1.35, f"$r_{r + 1}$")
-        for i in range(5):
-            write(axes, 0.55, y + (2 - i) * cell, f"item {i + 1}", fontsize=SMALL)
-        write(axes, 1.6, 0.42, "white: not asked", color=GRAY, fontsize=SMALL)
-
-        beliefs = [[f"{share:.1f}" for share in row] for row in fitted.posterior]
-        grid(axes, 4.75, y, fitted.posterior, cell, ORANGE, beliefs)
-        write(axes, 4.75, 4.0, "hidden truth", fontweight="bold")
-        for j, name in enumerate("ab"):
-            write(axes, 4.75 + (j - 0.5) * cell, y + 1.35, name)
-        write(axes, 4.75, 0.42, "belief in each class", color=GRAY, fontsize=SMALL)
-
-        write(axes, 8.65, 4.0, "annotators", fontweight="bold")
-        for r in range(3):
             grid(axes, 8.65, y + (1 - r) * 0.95, fitted.confusion[r], 0.38, GREEN)
             write(axes, 9.4, y + (1 - r) * 0.95, f"$A_{r + 1}$")
-        write(axes, 8.65, 0.42, "rows: truth, columns: label", color=GRAY, fontsize=SMALL)
-
+        for i in range(5):
+            write(axes, 0.55, y + (2 - i) * cell, f"item {i + 1}", fontsize=SMALL)
+        beliefs = [[f"{share:.1f}" for share in row] for row in fitted.posterior]
+        grid(axes, 4.75, y, fitted.posterior, cell, ORANGE, beliefs)
+        for j, name in enumerate("ab"):
+            write(axes, 4.75 + (j - 0.5) * cell, y + 1.35, name)
         arrow(axes, (2.45, y), (4.1, y), GRAY, ls="--")
         write(axes, 3.27, y + 0.25, "start: votes", color=GRAY, fontsize=SMALL)
         arrow(axes, (5.4, y + 0.75), (8.0, y + 0.75), GREEN, bend=-0.15)
@@ -335,9 +334,13 @@ def tagged_sentence(words: Sequence[str], tags: Mapping[str, Sequence[str]]) -> 
     kinds = {"PER": (BLUE, "person"), "LOC": (GREEN, "place"), "ORG": (ORANGE, "organization"), "MISC": (PURPLE, "other name")}
     widths = np.array([0.3 + 0.115 * len(word) for word in words])
     starts = 1.75 + np.concatenate([[0], np.cumsum(widths)])
-    spans = {name: _spans(line) for name, line in tags.items()}
-    used = sorted({kind for found in spans.values() for _, _, kind in found})
-    legend = ["no box: outside of all names", *(f"{kind}: {kinds[kind][1]}" for kind in used if kind in kinds)]
+    used = sorted({tag for line in tags.values() for tag in line})
+    types = sorted({tag[2:] for tag in used} - {""})
+    spans = {}  # first word, word after the last, type
+    for name, line in tags.items():
+        found = entities([used.index(tag) for tag in line], [len(line)], used)
+        spans[name] = [(first, last + 1, types[kind]) for first, last, kind in found]
+    legend = ["no box: outside of all names", *(f"{kind}: {kinds[kind][1]}" for kind in types if kind in kinds)]
     legend = textwrap.wrap("; ".join(legend), int((starts[-1] - starts[0]) / 0.1))
     height = 0.9 + 0.5 * len(tags) + 0.25 * len(legend)
     with canvas(float(starts[-1]) + 0.2, height) as (fig, axes):
@@ -356,17 +359,3 @@ def tagged_sentence(words: Sequence[str], tags: Mapping[str, Sequence[str]]) -> 
         for name, found in spans.items()
     )
     return fig, f"The sentence “{' '.join(words)}” with the names that each annotator marked. " + "; ".join(told) + "."
-
-
-def _spans(tags: Sequence[str]) -> list[tuple[int, int, str]]:
-    """(first word, word after the last, kind) of each name; an ``I-`` that continues no name begins one."""
-    spans: list[tuple[int, int, str]] = []
-    for place, tag in enumerate(tags):
-        if tag == "O":
-            continue
-        letter, kind = tag.split("-", 1)
-        if letter == "I" and spans and spans[-1][1:] == (place, kind):
-            spans[-1] = (spans[-1][0], place + 1, kind)
-        else:
-            spans.append((place, place + 1, kind))
-    return spans

@@ -29,6 +29,7 @@ OVERNIGHT = (
     "geocrowdnet_cifar10",
     "leaderboard",
 )
+STOPPED = (1, 2, 5, 15)  # epochs, of a run that is watched
 
 # By the notebook's name without its number: the file and its function.
 GRIDS = {
@@ -44,7 +45,7 @@ GRIDS = {
     "geocrowdnet_real": "geocrowdnet.real",
     "ccc_table1": "ccc.table1",
     "ccc_table2": "ccc.table2",
-    "ccc_ablations": "ccc.figure4",
+    "ccc_ablations": "ccc.figure4_families",
     "ccc_cifar10n": "ccc.cifar10n",
     "kdcrowd_lift": "kd_crowd.lift",
     "kdcrowd_distillation_loss": "kd_crowd.distillation_losses",
@@ -83,19 +84,19 @@ def check_scale(scale: str) -> str:
     return scale
 
 
-def keeping(
-    configs: Iterable[RunConfig], names: tuple[str, ...], wanted: Callable[[RunConfig], bool] = lambda config: True
-) -> list[RunConfig]:
-    """The configurations; the wanted ones, or all, keep arrays of these names, see :func:`lib.runs.sweep.arrays`."""
+def keeping(configs: Iterable[RunConfig], names: tuple[str, ...], wanted: Callable[[RunConfig], bool]) -> list[RunConfig]:
+    """The configurations; the wanted ones keep arrays of these names, see :func:`lib.runs.sweep.arrays`."""
     return [replace(config, keep=(*config.keep, *names)) if wanted(config) else config for config in configs]
 
 
-def shorter(config: RunConfig, epochs: Iterable[int]) -> list[RunConfig]:
-    """The same run, stopped after fewer epochs; the case says after how many. With a constant learning rate each is the
-    beginning of the whole."""
+def watched(config: RunConfig) -> list[RunConfig]:
+    """The run stopped after few epochs, as the case says, and the whole: with a constant learning rate each is the beginning of
+    the next. All keep their matrices and predictions."""
+    whole = replace(config, keep=("confusion", "predictions"))
     case = "" if config.case == "real" else f"{config.case}, "
-    few = {n: "1 epoch" if n == 1 else f"{n} epochs" for n in epochs if n < config.recipe.epochs}
-    return [replace(config, recipe=replace(config.recipe, epochs=n), case=f"{case}{words}") for n, words in few.items()]
+    few = {n: "1 epoch" if n == 1 else f"{n} epochs" for n in STOPPED if n < config.recipe.epochs}
+    stopped = [replace(whole, recipe=replace(config.recipe, epochs=n), case=f"{case}{words}") for n, words in few.items()]
+    return [*stopped, whole]
 
 
 def at_scale(recipe: Recipe, scale: str) -> Recipe:

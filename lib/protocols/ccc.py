@@ -17,13 +17,12 @@ Augmentation would take memorization away, so there is none at any scale.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 
 from lib.datasets import image_features
 from lib.datasets.cifar10 import HELD_OUT
 from lib.protocols import real_crowds, selection
 from lib.registry import unknown
-from lib.runs.config import RunConfig, each_once
+from lib.runs.config import RunConfig
 from lib.simulation.ccc import CASES
 from lib.training.recipe import Recipe
 
@@ -106,12 +105,9 @@ def table2_tuning(scale: str) -> list[RunConfig]:
 
 def _short_warmup(configs: list[RunConfig], scale: str) -> list[RunConfig]:
     """At ``smoke``, whose two epochs are fewer than the warm-up's, one of them is left to the corrections."""
-    return [
-        replace(config, method_options=config.method_options | {"warmup": 1})
-        if config.method == "ccc" and scale == "smoke"
-        else config
-        for config in configs
-    ]
+    if scale != "smoke":
+        return configs
+    return [replace(c, method_options=c.method_options | {"warmup": 1}) if c.method == "ccc" else c for c in configs]
 
 
 def table2_scores(rows: Sequence[dict]) -> dict[str, dict[tuple[int, int], float]]:
@@ -327,19 +323,14 @@ def figure4_families(scale: str, seeds: Sequence[int]) -> dict[str, list[RunConf
     return families
 
 
-def figure4(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
-    """All runs of :func:`figure4_families`, each once."""
-    return list(each_once(chain.from_iterable(figure4_families(scale, seeds).values())).values())
-
-
 def labels_per_item(config: dict) -> int:
     """How many labels an item has in a run, on average, from its config."""
     return config["dataset_options"]["crowd_options"].get("labels_per_item", BASE_LABELS)
 
 
 def varied(rows: Iterable[dict | None], scale: str, seeds: Sequence[int]) -> list[dict]:
-    """Rows of :func:`figure4` under what is varied: the case says ``labels=3`` or ``groups=30``, ``family`` and ``x`` have the
-    two parts. The base point comes twice; pairs have the names of the tables."""
+    """Rows of :func:`figure4_families` under what is varied: the case says ``labels=3`` or ``groups=30``, ``family`` and ``x``
+    have the two parts. The base point comes twice; pairs have the names of the tables."""
     there = {row["key"]: row for row in rows if row is not None}
     found = []
     for family, configs in figure4_families(scale, seeds).items():

@@ -28,7 +28,7 @@ from dataclasses import replace
 
 from lib.datasets import dogs_vs_cats, image_features, sentence_vectors
 from lib.datasets.cifar10 import HELD_OUT
-from lib.protocols import at_scale, keeping, overview, real_crowds, selection, shorter
+from lib.protocols import at_scale, keeping, overview, real_crowds, selection, watched
 from lib.runs.config import RunConfig
 from lib.training.recipe import Recipe
 
@@ -40,7 +40,6 @@ LAYERS = ("crowdlayer-vw", "crowdlayer-vwb", "crowdlayer-mw")
 TEN = "ten passes"
 TEN_SEEDS = 5
 TEN_METHODS = ("true-labels", "majority-vote", "dawid-skene", "dl-em", "dl-em-released", "crowdlayer-mw")
-STOPPED = (1, 2, 5, 15)  # epochs
 
 
 def labelme(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
@@ -49,9 +48,8 @@ def labelme(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     methods = ("true-labels", "majority-vote", "dawid-skene", "dl-em", "dl-em-released", *LAYERS)
     few, names = (seeds, methods) if scale == "paper" else (seeds[:TEN_SEEDS], TEN_METHODS)
     (whole,) = real_crowds.runs("labelme", ["crowdlayer-mw"], scale, seeds[:1], case=TEN, passes=10)
-    watched = keeping([*shorter(whole, STOPPED), whole], ("confusion", "predictions"))
     longer = real_crowds.runs("labelme", names, scale, few, case=TEN, passes=10)
-    return real_crowds.runs("labelme", methods, scale, seeds) + longer + watched
+    return real_crowds.runs("labelme", methods, scale, seeds) + longer + watched(whole)
 
 
 # ---------------------------------------------------------------------- 11: five simulated annotators
@@ -113,13 +111,13 @@ TRUTH = {"center": 0.57382, "scale": 0.18292}  # mean and deviation of the train
 def movie_reviews(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     """All methods (case ``real``); the authors' settings (``as released``), the layers also with constant and factor fixed
     (``released, fixed``), and EM, whose constant always is; and the choice of the options, with the first three seeds."""
-    cases = [("as released", method, {}) for method in ("true-ratings", "ratings-mean")]
-    cases += [("as released", method, {"free": True}) for method in RATING_LAYERS]
-    cases += [("released, fixed", method, {}) for method in RATING_LAYERS]
-    cases.append(("released, fixed", "ratings-em", RATING_CHOSEN["ratings-em"]))  # the authors released none
-    configs = [_reviews(method, scale, seed, RATING_CHOSEN.get(method, {})) for method in RATING_METHODS for seed in seeds]
-    configs += [
-        _reviews(method, scale, seed, TRUTH | options, case, RELEASED_EPOCHS)
+    cases = [("real", method, RATING_CHOSEN.get(method, {})) for method in RATING_METHODS]
+    cases += [("as released", method, TRUTH) for method in ("true-ratings", "ratings-mean")]
+    cases += [("as released", method, TRUTH | {"free": True}) for method in RATING_LAYERS]
+    cases += [("released, fixed", method, TRUTH) for method in RATING_LAYERS]
+    cases.append(("released, fixed", "ratings-em", TRUTH | RATING_CHOSEN["ratings-em"]))  # the authors released none
+    configs = [
+        _reviews(method, scale, seed, options, RATING_EPOCHS if case == "real" else RELEASED_EPOCHS, case)
         for case, method, options in cases
         for seed in seeds
     ]
@@ -132,7 +130,7 @@ def review_tuning(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     prior 2``."""
     return [
         replace(
-            _reviews(method, scale, seed, options, epochs=BUDGETS[-1]),
+            _reviews(method, scale, seed, options, BUDGETS[-1]),
             experiment="moviereviews_tuning",
             case=", ".join(f"{name} {value:g}" for name, value in options.items()) or "no option",
             dataset_options={"validation": 0.2, "seed": seed},
@@ -164,7 +162,7 @@ def review_options(rows: Sequence[dict], epochs: int) -> dict[str, dict]:
     return {method: RATING_OPTIONS[method][selection.best(tried)] for method, tried in errors.items() if len(tried) > 1}
 
 
-def _reviews(method: str, scale: str, seed: int, options: dict, case: str = "real", epochs: int = RATING_EPOCHS) -> RunConfig:
+def _reviews(method: str, scale: str, seed: int, options: dict, epochs: int, case: str = "real") -> RunConfig:
     recipe = at_scale(Recipe(epochs=epochs, batch_size=128, lr=1e-3), scale)
     about = {"method_options": options, "case": case, "scale": scale, "seed": seed}
     return RunConfig("moviereviews", "moviereviews", method, recipe=recipe, **about)
@@ -239,9 +237,8 @@ FEATURES = {"tfidf": "bag of words", "minilm": "sentence vectors"}
 
 def sentiment(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     """The leaderboard's runs on these data (at ``smoke`` a few of them), then :func:`held_out` with the features there are."""
-    compared = [config for config in overview.leaderboard(scale, seeds) if config.dataset == SENTENCES]
-    if scale == "smoke":
-        compared = [config for config in compared if config.method in HELD_OUT_METHODS]
+    methods = HELD_OUT_METHODS if scale == "smoke" else overview.METHODS
+    compared = real_crowds.runs(SENTENCES, methods, scale, seeds[: overview.SENTIMENT_SEEDS])
     there = [features for features in FEATURES if features == "tfidf" or sentence_vectors.available() is None]
     return compared + [config for features in there for config in held_out(features, scale, seeds)]
 

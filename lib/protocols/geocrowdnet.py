@@ -19,7 +19,7 @@ training part, which nothing is trained on; ``quick`` has an eighth of the steps
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import product
+from itertools import chain, product
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from lib.aggregation.confusion import alignment, confusion_error
 from lib.datasets import image_features
 from lib.datasets.cifar10 import HELD_OUT
 from lib.datasets.kinds import CrowdDataset
-from lib.protocols import keeping, real_crowds, selection, shorter
+from lib.protocols import keeping, real_crowds, selection, watched
 from lib.runs.config import RunConfig
 from lib.training.recipe import Recipe
 
@@ -183,12 +183,14 @@ MACHINE_WEIGHTS = {
 }
 SCRIPT_WEIGHT = 0.001  # with the script's network and steps
 
-MACHINE_ITEMS, PROBABILITY, PASSES = 1000, 0.1, 50  # the script's
+PASSES, MACHINE_ITEMS, PROBABILITY = 50, 1000, 0.1  # the script's; at smoke, 200 items
+# Items and probabilities, the usual ones first.
+_SCRIPT = (MACHINE_ITEMS, PROBABILITY)
 MACHINE_SIZES = {
-    "smoke": ((100, 0.2),),
-    "quick": ((300, 0.1), (1000, 0.2), (2000, 0.1)),
-    "fast": ((1000, 0.2), (5000, 0.1)),
-    "paper": ((1000, 0.2), (5000, 0.1), (5000, 0.2), (10_000, 0.1), (10_000, 0.2)),
+    "smoke": ((200, PROBABILITY), (100, 0.2)),
+    "quick": (_SCRIPT, (300, 0.1), (1000, 0.2), (2000, 0.1)),
+    "fast": (_SCRIPT, (1000, 0.2), (5000, 0.1)),
+    "paper": (_SCRIPT, (1000, 0.2), (5000, 0.1), (5000, 0.2), (10_000, 0.1), (10_000, 0.2)),
 }
 
 
@@ -206,7 +208,6 @@ def machine_families(scale: str, seeds: Sequence[int]) -> dict[str, list[RunConf
         runs = product(datasets, CASES, seeds, methods, levels)
         return [_machine(scale, data, experts, method, seed, **level) for data, experts, seed, method, level in runs]
 
-    sizes = ((_machine_items(scale), PROBABILITY), *MACHINE_SIZES[scale])
     larger = MACHINES if scale == "paper" else MACHINES[:1]
     return {
         "compared": every(MACHINES, MACHINE_METHODS, seeds, [{}]),
@@ -214,7 +215,7 @@ def machine_families(scale: str, seeds: Sequence[int]) -> dict[str, list[RunConf
         "start": every(MACHINES, STARTED, seeds, [{"start": STARTS[1]}]),
         "size": [
             _machine(scale, dataset, experts, method, seed, items=items, probability=probability)
-            for dataset, experts, (items, probability), seed, method in product(larger, CASES, sizes, few, SIZED)
+            for dataset, experts, (items, probability), seed, method in product(larger, CASES, MACHINE_SIZES[scale], few, SIZED)
         ],
         "lenet": [
             _machine(scale, MACHINES[0], experts, method, seed, weight=weight, lenet=True)
@@ -222,10 +223,6 @@ def machine_families(scale: str, seeds: Sequence[int]) -> dict[str, list[RunConf
             for weight in (LENET_WEIGHTS if method in PENALTIES else LENET_WEIGHTS[:1])
         ],
     }
-
-
-def _machine_items(scale: str) -> int:
-    return 200 if scale == "smoke" else MACHINE_ITEMS
 
 
 def _machine(
@@ -240,7 +237,7 @@ def _machine(
     probability: float = PROBABILITY,
     lenet: bool = False,
 ) -> RunConfig:
-    items, case = items or _machine_items(scale), CASES[experts]
+    items, case = items or MACHINE_SIZES[scale][0][0], CASES[experts]
     data = {"experts": experts, "items": items, "probability": probability, "crowd_seed": seed}
     data |= {"smoke": {"sketch": True, "n_valid": 100, "n_test": 200}, "quick": {"n_test": 2000}}.get(scale, {})
     options = {"conal": {"gate_input": "features"}}.get(method, {})  # the gate reads what the network makes of an image
@@ -329,7 +326,6 @@ REAL = ("labelme", "music")
 REAL_METHODS = (
     "true-labels", "majority-vote", "dawid-skene", "trace-reg", "crowdlayer-mw", "ccem", "geocrowdnet-f", "geocrowdnet-w"
 )  # fmt: skip
-STOPPED = (1, 2, 5, 15)  # epochs
 
 
 def real(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
@@ -343,5 +339,4 @@ def real(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     ]
     tuned = [config for config in real_crowds.tuning(scale, seeds[:TUNING_SEEDS]) if config.dataset in REAL]
     wholes = [config for dataset in REAL for config in real_crowds.runs(dataset, STARTED, scale, seeds[:1])]
-    watched = [config for whole in wholes for config in (*shorter(whole, STOPPED), whole)]
-    return [*compared, *restarted, *tuned, *keeping(watched, ("confusion", "predictions"))]
+    return [*compared, *restarted, *tuned, *chain.from_iterable(map(watched, wholes))]

@@ -69,11 +69,8 @@ def lift(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
 def base_runs(crowd: str, methods: Iterable[str], scale: str, seeds: Sequence[int]) -> list[RunConfig]:
     """Methods without KD-Crowd on a data set of :mod:`lib.protocols.real_crowds`, or on one of the digits' simulated crowds,
     ``independent`` or ``correlated``."""
-    methods = tuple(methods)
-    if crowd not in overview.CROWDS:
-        return real_crowds.runs(crowd, methods, scale, seeds)
-    configs = overview.all_methods(scale, seeds)
-    return [config for name in methods for config in configs if (config.case, config.method) == (crowd, name)]
+    runs = overview.on_digits if crowd in overview.CROWDS else real_crowds.runs
+    return runs(crowd, methods, scale, seeds)
 
 
 def guided(config: RunConfig, **options) -> RunConfig:
@@ -240,12 +237,11 @@ def labels_an_item(config: dict) -> float:
     return float(config["dataset_options"].get("labels_per_item", USUAL))
 
 
-def floor(data: CrowdDataset, strength: float = held_out_labels.STRENGTH) -> float:
+def floor(data: CrowdDataset) -> float:
     """Error of the matrices that somebody who knew every true class would count from these labels: the least to ask for.
 
-    A few labels say little about a row even then. Counting draws a row toward the whole crowd's, which counts for ``strength``
-    labels of each class, by default what stage 2 of KD-Crowd starts with; for a small one it is plain counting, which leaves
-    rows without labels to the crowd. The error is :func:`lib.aggregation.confusion.confusion_error`, 0 to 2.
+    A few labels say little about a row even then: counting draws it toward the whole crowd's, as stage 2 of KD-Crowd does. The
+    error is :func:`lib.aggregation.confusion.confusion_error`, 0 to 2.
 
     Raises:
         ValueError: the annotators' true matrices are not known.
@@ -253,4 +249,4 @@ def floor(data: CrowdDataset, strength: float = held_out_labels.STRENGTH) -> flo
     if data.true_confusion is None or data.y is None:
         raise ValueError("a floor needs the true classes and the true confusion matrices, which real data do not have")
     truth = np.eye(data.n_classes)[data.y.numpy()]
-    return confusion_error(held_out_labels.fit_confusion(truth, data.crowd, strength, rounds=0), data.true_confusion)
+    return confusion_error(held_out_labels.fit_confusion(truth, data.crowd, rounds=0), data.true_confusion)

@@ -12,6 +12,7 @@ where a default is a size taken from a larger data set.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import product
 
 from lib import methods
 from lib.protocols import at_scale, keeping, real_crowds, selection
@@ -102,16 +103,18 @@ CROWDS = ("independent", "correlated")
 
 
 def all_methods(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
-    """Every method for classes under two simulated crowds. Each seed has a crowd of its own, which all methods share. Methods
-    keep their defaults, except where a default is a size taken from a larger data set."""
+    """Every method for classes under two simulated crowds."""
+    names = [name for name in methods.names("classification") if name != "ensemble"]  # which is `crowdlayer-mw-ensemble`
+    return [config for crowd in CROWDS for config in on_digits(crowd, names, scale, seeds)]
+
+
+def on_digits(crowd: str, names: Iterable[str], scale: str, seeds: Iterable[int]) -> list[RunConfig]:
+    """Methods with every seed under a simulated crowd. Each seed has a crowd of its own, which all methods share. Methods keep
+    their defaults, except where a default is a size taken from a larger data set."""
     # Five kinds of annotators; a tenth of a class's items; a sixth of the epochs, as in the paper.
     options = {"ccc": SIZES["ccc"] | {"warmup": 1 if scale == "smoke" else 5}}
     configs = []
-    for crowd in CROWDS:
-        for method in methods.names("classification"):
-            if method == "ensemble":  # by itself it is what `crowdlayer-mw-ensemble` is
-                continue
-            for seed in seeds:
-                own = {"dataset_options": {"crowd": crowd, "crowd_seed": seed}, "method_options": options.get(method, {})}
-                configs.append(_digits("all_methods", method, scale, seed, case=crowd, **own))
+    for method, seed in product(names, seeds):
+        own = {"dataset_options": {"crowd": crowd, "crowd_seed": seed}, "method_options": options.get(method, {})}
+        configs.append(_digits("all_methods", method, scale, seed, case=crowd, **own))
     return configs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Mapping
+from itertools import zip_longest
 
 from lib.results import tables
 from lib.results.claims import recompute
@@ -41,16 +42,13 @@ def disagreements(project: Project, rows: Mapping[str, Mapping]) -> list[str]:
 
 
 def _first_difference(name: str, there: str, made: str) -> list[str]:
-    if there == made:
-        return []
-    lines, wanted = there.splitlines(), made.splitlines()
-    for number, (line, expected) in enumerate(zip(lines, wanted, strict=False), 1):
-        if line != expected:
-            pairs = enumerate(zip(line, expected, strict=False))
-            at = next((n for n, (a, b) in pairs if a != b), min(len(line), len(expected)))
-            around = slice(max(at - 60, 0), at + 60)
-            return [f"{name}, line {number}: found {line[around]!r}, expected {expected[around]!r}"]
-    return [f"{name}: found {len(lines)} lines, expected {len(wanted)}"]
+    for number, lines in enumerate(zip_longest(*(text.splitlines(keepends=True) for text in (there, made)), fillvalue=""), 1):
+        if lines[0] != lines[1]:
+            pairs = enumerate(zip(*lines, strict=False))
+            at = next((place for place, (one, other) in pairs if one != other), min(map(len, lines)))
+            found, expected = (line[max(at - 60, 0) : at + 60] for line in lines)
+            return [f"{name}, line {number}: found {found!r}, expected {expected!r}"]
+    return []
 
 
 def _wrong_claims(project: Project, rows: Mapping[str, Mapping]) -> list[str]:

@@ -25,33 +25,16 @@ import pandas as pd
 from scipy.special import stdtr, stdtrit
 
 from lib import paths
-from lib.results import tables
+from lib.results import samples, tables
 from lib.results.rows import frame as as_frame
-from lib.results.samples import (
-    BOTH,
-    Sample,
-    beyond_chance,
-    combined,
-    constant,
-    ends,
-    interval,
-    joined,
-    lifts,
-    mean,
-    mean_sample,
-    per_item,
-    plain,
-    sample,
-    spanned,
-    stable,
-)  # fmt: skip
+from lib.results.samples import Sample, beyond_chance, constant, interval, lifts, mean, mean_sample, sample, spanned
 from lib.results.tables import MISSING, Table
-from lib.results.verdicts import HELD, ORIGINS, SCALES, VERDICTS, Claim, judge, load
+from lib.results.verdicts import HELD, ORIGINS, SCALES, VERDICTS, Claim, judge
 from lib.storage import write_atomically
 
 __all__ = [
-    "VERDICTS", "Book", "Claim", "ClaimTable", "Prose", "Sample", "beyond_chance", "chance", "constant", "counted", "filled",
-    "holm", "interval", "judge", "lifts", "load", "mean", "mean_sample", "recompute", "sample", "shown", "spanned", "table",
+    "Book", "ClaimTable", "Prose", "Sample", "beyond_chance", "constant", "counted", "filled", "holm", "interval", "lifts",
+    "mean", "mean_sample", "recompute", "sample", "shown", "spanned", "table",
 ]  # fmt: skip
 
 
@@ -107,7 +90,7 @@ class Book:
             raise ValueError(f"the band must be positive, found {band}")
         if ours.unit == "%" and 0 < float(paper_value) <= 1:
             raise ValueError(f"the paper's accuracy must be in percent, found {paper_value}")
-        return self._add("value", id, statement, ours, ends(ours), paper_value, about, band=band)
+        return self._add("value", id, statement, ours, samples.ends(ours), paper_value, about, band=band)
 
     def difference(
         self, id: str, statement: str, better: Sample, worse: Sample, paper_value: str | None = None, *,
@@ -124,7 +107,7 @@ class Book:
         """A difference that is there already, such as one fall minus another; the paper's must be positive."""
         if paper_value is not None and not float(paper_value) > 0:
             raise ValueError(f"the paper's difference must be positive, found {paper_value}: turn the sides round")
-        return self._add("difference", id, statement, gap, ends(gap), paper_value, about)
+        return self._add("difference", id, statement, gap, samples.ends(gap), paper_value, about)
 
     def ahead(self, id: str, statement: str, better: str, worse: str, paper_value: str | None = None, **about) -> Claim:
         """:meth:`difference` of two methods of this book, by name."""
@@ -149,7 +132,7 @@ class Book:
         """
         if not parts:
             raise ValueError(f"{id}: a statement in parts needs parts")
-        alike = {name: joined(getattr(part, name) for part in parts) for name in ("dataset", "case", "metric", "scale")}
+        alike = {name: samples.joined(getattr(part, name) for part in parts) for name in ("dataset", "case", "metric", "scale")}
         alike["methods"] = dict.fromkeys(name for part in parts for name in part.methods)
         # The origin that promises least.
         origin = max((part.origin for part in parts), key=list(ORIGINS).index)
@@ -170,7 +153,7 @@ class Book:
 
     def table(self, *claims: Claim) -> ClaimTable:
         """Some claims, or all of them, for a reader; the headline rows are open."""
-        return ClaimTable(claims or self.claims)
+        return ClaimTable(claims or tuple(self.claims))
 
     def _add(self, kind, id, statement, ours: Sample, spread, paper_value, about, parts=(), band=None) -> Claim:
         fields = {name: str(ours.about.get(name, "")) for name in ("dataset", "case", "metric")}
@@ -184,7 +167,7 @@ class Book:
             if fields[name] not in known:
                 raise ValueError(f"expected one of {', '.join(map(str, known))}; found {fields[name]!r}")
         fields["methods"] = tuple(fields["methods"])
-        center, low, high = map(stable, spread)
+        center, low, high = map(samples.stable, spread)
         claim = Claim(
             notebook=self.notebook, statement=statement, kind=kind, paper_value=paper_value, ours=center, low=low, high=high,
             seeds=len(ours.values), band=band, verdict="", **fields,
@@ -225,10 +208,12 @@ def recompute(claim: Claim, rows: Mapping[str, Mapping], known: Mapping[str, Cla
     parts = [recompute(known[name], rows, known) for name in claim.parts]
     runs = [rows[key] for key in claim.keys]
     if parts:
-        claim = replace(claim, ours=stable(_held(parts)))
+        claim = replace(claim, ours=samples.stable(_held(parts)))
     elif claim.terms and all(metric in runs[at]["metrics"] for _, metric, places in claim.terms if metric for at in places):
-        found = combined([(factor, _term(runs, metric, places, claim)) for factor, metric, places in claim.terms], claim.unit)
-        center, low, high = map(stable, ends(found))
+        found = samples.combined(
+            [(factor, _term(runs, metric, places, claim)) for factor, metric, places in claim.terms], claim.unit
+        )
+        center, low, high = map(samples.stable, samples.ends(found))
         claim = replace(claim, ours=center, low=low, high=high, seeds=len(found.values), over=found.over)
     return _judged(claim, parts)
 
@@ -238,19 +223,19 @@ def _term(runs: Sequence[Mapping], metric: str, places: Sequence[int], claim: Cl
     values, items = {}, {}
     for number, at in enumerate(places):
         values[number] = runs[at]["metrics"][metric] if metric else 1.0
-        if claim.over == BOTH:
-            items[number] = per_item(runs[at], metric) if metric else np.asarray(1.0)
+        if claim.over == samples.BOTH:
+            items[number] = samples.per_item(runs[at], metric) if metric else np.asarray(1.0)
     return Sample(values, claim.scale, claim.unit, items=items)
 
 
 # ---------------------------------------------------------------------- for a reader
 
 
+@dataclass(frozen=True)
 class ClaimTable:
     """Claims in a notebook: the headline rows are open, the others folded; as text, all of them."""
 
-    def __init__(self, claims: Sequence[Claim]) -> None:
-        self.claims = list(claims)
+    claims: Sequence[Claim]
 
     def __repr__(self) -> str:
         return repr(table(self.claims))
@@ -309,7 +294,7 @@ def table(claims: Sequence[Claim]) -> Table:
 
 def shown(claim: Claim, unit: bool = False) -> str:
     """Our number with its interval, as it stands everywhere: ``6.4 [3.3, 9.5]``, with the unit where that is asked for."""
-    digits = 0 if claim.parts else 1 if plain(claim.unit) in ("%", "annotators") else 3
+    digits = 0 if claim.parts else 1 if samples.plain(claim.unit) in ("%", "annotators") else 3
     if claim.kind == "fact" and not claim.parts:
         digits = max(0, -Decimal(claim.paper_value).as_tuple().exponent)
     text = tables.spanned(claim.ours, claim.low, claim.high, digits)
@@ -317,11 +302,8 @@ def shown(claim: Claim, unit: bool = False) -> str:
 
 
 def filled(text: str, claims: Mapping[str, Claim]) -> str:
-    """Prose with numbers put in from claims by id.
-
-    ``{10-mw-mv}`` becomes ours with interval and unit, ``{10-mw-mv:ours}`` the mean alone, ``{10-mw-mv:paper}`` the paper's
-    value, ``{10-mw-mv:verdict}`` the verdict.
-    Raises ValueError for a claim or a part of it that there is not.
+    """Prose with numbers put in from claims by id: ``{10-mw-mv}`` becomes ours with interval and unit, ``{10-mw-mv:ours}`` the
+    mean alone, ``{10-mw-mv:paper}`` the paper's value. Raises ValueError for a claim or a part of it that there is not.
     """
 
     def fill(match: re.Match) -> str:
@@ -333,19 +315,12 @@ def filled(text: str, claims: Mapping[str, Claim]) -> str:
             "": shown(claim, unit=True),
             "ours": shown(replace(claim, low=None, high=None), unit=True),
             "paper": f"{claim.paper_value} {claim.unit}".strip(),
-            "verdict": claim.verdict,
         }
         if part not in words:
             raise ValueError(f"{match[0]!r} asks for {part!r} of a claim; there are {', '.join(filter(None, words))}")
         return words[part]
 
     return re.sub(r"\{(\d\d-[^{}\s]+)\}", fill, text)
-
-
-def chance(claims: Iterable[Claim]) -> tuple[int, float]:
-    """How many differences were tried, and how many of them noise alone would put above zero (one in forty)."""
-    tried = sum(claim.kind == "difference" and claim.low is not None for claim in claims)
-    return tried, 0.025 * tried
 
 
 def holm(claims: Iterable[Claim]) -> dict[str, bool]:

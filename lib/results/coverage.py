@@ -90,12 +90,14 @@ def largest(
     return best
 
 
-def at_largest(grids: Mapping[str, Sequence[RunConfig]]) -> list[dict]:
+def at_largest(grids: Mapping[str, Sequence[RunConfig]]) -> list[dict | None]:
     """The rows of each column, (data set, case), at its largest complete scale."""
-    best, rows = largest(grids), []
-    for scale, configs in grids.items():
-        for config, row in zip(configs, found(configs), strict=True):
-            chosen, seeds = best.get(_place(config), (None, []))
-            if chosen == scale and config.seed in seeds:
-                rows.append(row)
-    return rows
+    best = largest(grids)
+    return found(
+        [
+            config
+            for scale, configs in grids.items()
+            for config in configs
+            if (at := best.get(_place(config))) and at[0] == scale and config.seed in at[1]
+        ]
+    )

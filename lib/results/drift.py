@@ -176,9 +176,9 @@ def summary(frame: pd.DataFrame) -> str:
     return text
 
 
-def table(frame: pd.DataFrame, limit: int = 12) -> str:
-    """The largest deviations as text, without those that are identical; empty when there are none."""
-    shown = frame[~frame["verdict"].isin(["identical", "no reference"])].head(limit)
+def table(frame: pd.DataFrame) -> str:
+    """The twelve largest deviations as text, without those that are identical; empty when there are none."""
+    shown = frame[~frame["verdict"].isin(["identical", "no reference"])].head(12)
     if shown.empty:
         return ""
     shown = shown.assign(**{name: [f"{value:.4g}" for value in shown[name]] for name in NUMBERS})

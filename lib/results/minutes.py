@@ -55,23 +55,18 @@ def measured(what: str, scale: str, seconds: float, processes: int) -> Measured:
 def read(path: Path | None = None) -> list[Measured]:
     """All lines of a file, by default the committed one; none where it does not exist.
 
-    Raises ValueError for other columns or a line that is not one, with file and line.
+    Raises ValueError for other columns or a line that is not one, with the file.
     """
     path = path or paths.reference() / NAME
     if not path.exists():
         return []
-    found = []
-    for number, line in enumerate(list(csv.reader(io.StringIO(path.read_text(encoding="utf-8")))) or [[]], 1):
-        try:
-            if number == 1 and line != COLUMNS:
-                raise ValueError
-            if number > 1:
-                what, scale, minutes, processes, processor, day = line
-                found.append(Measured(what, scale, float(minutes), int(processes), processor, day))
-        except ValueError as error:
-            words = ", ".join(line) or "nothing"
-            raise ValueError(f"{path}, line {number}: expected {', '.join(COLUMNS)}; found {words}") from error
-    return found
+    try:
+        head, *lines = csv.reader(io.StringIO(path.read_text(encoding="utf-8")))
+        if head != COLUMNS:
+            raise ValueError(f"found {', '.join(head)}")
+        return [Measured(what, scale, float(minutes), int(at_once), *rest) for what, scale, minutes, at_once, *rest in lines]
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: expected lines of {', '.join(COLUMNS)}: {error}") from error
 
 
 def take_in(lines: Iterable[Measured], path: Path | None = None) -> int:

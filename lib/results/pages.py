@@ -29,13 +29,8 @@ def pages(project: Project) -> dict[str, str]:
     number that there is not.
     """
     readme = project.read("README.md")
-    for name, made in (
-        ("commands", _commands(project)),
-        ("status", _status(project)),
-        ("findings", _findings(project)),
-        ("counts", counts(project)),
-    ):
-        readme = _between(readme, name, made, "README.md")
+    for name, made in {"commands": _commands, "status": _status, "findings": _findings, "counts": counts}.items():
+        readme = _between(readme, name, made(project), "README.md")
     return {"README.md": readme, "RESULTS.md": results(project), "notebooks/README.md": notebook_map(project)}
 
 
@@ -141,15 +136,11 @@ your own, go on with [your own labels](01_your_own_labels.ipynb). All numbers ar
 def headers(project: Project) -> dict[str, str]:
     """The source of every notebook's first cell, with its generated part rewritten; raises ValueError as :func:`pages`."""
     stems = ["", *project.notebooks, ""]
-    return {
-        stem: _between(
-            source_of(project.notebooks[stem]["cells"][0]),
-            "header",
-            _header(project, stem, before, after),
-            f"notebooks/{stem}.ipynb, first cell",
-        )
-        for before, stem, after in zip(stems, stems[1:], stems[2:], strict=False)
-    }
+    made = {}
+    for before, stem, after in zip(stems, stems[1:], stems[2:], strict=False):
+        source, where = source_of(project.notebooks[stem]["cells"][0]), f"notebooks/{stem}.ipynb, first cell"
+        made[stem] = _between(source, "header", _header(project, stem, before, after), where)
+    return made
 
 
 def with_header(notebook: Mapping, source: str) -> dict:
@@ -160,10 +151,6 @@ def with_header(notebook: Mapping, source: str) -> dict:
 
 def _about(notebook: Mapping) -> Mapping:
     return notebook["metadata"].get("companion", {})
-
-
-def _linked(title: str, address: str) -> str:
-    return f"[{title}]({address})" if address else title
 
 
 def _header(project: Project, stem: str, before: str, after: str) -> str:
@@ -180,8 +167,8 @@ def _header(project: Project, stem: str, before: str, after: str) -> str:
         parts.append(markdown(Table([_cells(claim) for claim in heads], columns=columns)).strip())
     if about.get("takeaways"):
         parts.append("\n".join(f"- {project.filled(text)}" for text in about["takeaways"]))
-    known = project.texts["data"]
-    data = dict.fromkeys(_linked(*known[name]) for name in about.get("data", ()) if name in known)
+    known = (project.texts["data"][name] for name in about.get("data", ()))
+    data = dict.fromkeys(f"[{title}]({address})" if address else title for title, address in known)
     links = [f"Retrained in: {_took(project, stem)}"]
     links += [f"data: {', '.join(data)}"] if data else []
     links += [f"[authors' code]({entry['code']})"] if entry and entry["code"] else []

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from lib.results.claims import chance, counted, holm, shown
+from lib.results.claims import counted, holm, shown
 from lib.results.project import Project, papers_number
 from lib.results.samples import BOTH
 from lib.results.tables import NOTE, Table, markdown, show
@@ -38,7 +38,7 @@ def counts(project: Project) -> str:
 
 def _intro(project: Project) -> str:
     claims = project.claims.values()
-    tried, by_chance = chance(claims)
+    tried = sum(claim.kind == "difference" and claim.low is not None for claim in claims)
     good = (*HELD, "direction only")
     kept = holm(claims)
     tested = [claim for claim in claims if claim.id in kept and claim.verdict in good]
@@ -72,7 +72,7 @@ A statement in parts has the worst verdict of its parts; its number says how man
 
 {counts(project)}
 Claims of different origins are never added up. **How much of this is luck?** {tried} differences have an interval; noise
-alone would put {by_chance:.0f} of them entirely above zero. Of the {len(tested)} headline statements about differences
+alone would put {0.025 * tried:.0f} of them entirely above zero. Of the {len(tested)} headline statements about differences
 that came out above zero, {stay} stay above it when a notebook's headline claims are tested together (Holm's correction,
 5 %; the last column of each paper's headline table).
 

@@ -9,6 +9,8 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
+from operator import getitem
 
 import numpy as np
 import pandas as pd
@@ -59,13 +61,10 @@ def frame(rows: Iterable[dict | None], **columns: str | Callable[[dict], object]
 def _place(config: dict, rule: str | Callable[[dict], object]) -> object:
     if callable(rule):
         return rule(config)
-    value = config
-    for step in rule.split("."):
-        if not isinstance(value, Mapping) or step not in value:
-            known = sorted(value) if isinstance(value, Mapping) else repr(value)
-            raise ValueError(f"a config has no {rule!r}: no {step!r} in {known}")
-        value = value[step]
-    return value
+    try:
+        return reduce(getitem, rule.split("."), config)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"a config has no {rule!r}: {error!r} in {config}") from error
 
 
 def summary(
@@ -101,7 +100,7 @@ def summary(
     if expected and (further := set(head) - set(RUN)):
         raise ValueError(f"expected runs are found by {', '.join(RUN[1:])}; this table has {', '.join(sorted(further))} too")
     groups = data.groupby(by, sort=False, dropna=False)["value"]
-    table = groups.agg(["mean", "std", "count"]).reset_index().rename(columns={"count": "n_seeds"})
+    table = groups.agg(mean="mean", std="std", n_seeds="count").reset_index()
     seen = set(map(tuple, table[by].to_numpy().tolist()))
     configs = [config if isinstance(config, Mapping) else vars(config) for config in expected]
     wanted = [config | {"metric": metric} for config in configs for metric in metrics]

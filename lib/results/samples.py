@@ -250,18 +250,16 @@ def lifts(frame: pd.DataFrame, metric: str, methods: Sequence[str], added: Calla
         Columns dataset, case, method (without the addition), metric, mean, ci_low, ci_high (NaN for one seed), n_seeds.
 
     Raises:
-        ValueError: two values of one seed on either side.
+        ValueError: as :func:`sample` and :func:`combined`, such as for two values of one seed.
     """
-    data, lines = frame[frame["metric"] == metric], []
-    for (dataset, case), part in data.groupby(["dataset", "case"], sort=False):
-        if part.duplicated(["method", "seed"]).any():
-            raise ValueError(f"two values of one method and seed on {dataset} ({case}): name what differs")
-        wide = part.pivot_table(index="seed", columns="method", values="value") * (100 if is_share(metric) else 1)
+    lines = []
+    for (dataset, case), part in frame.drop(columns="key").groupby(["dataset", "case"], sort=False):
         for method in methods:
-            if {method, added(method)} <= set(wide):
-                gaps = (wide[added(method)] - wide[method]).dropna()
-                lines.append([dataset, case, method, metric, *interval(gaps.to_numpy()), len(gaps)])
-    return pd.DataFrame([line for line in lines if line[-1]], columns=COLUMNS)
+            better, base = (sample(part, metric, True, method=name) for name in (added(method), method))
+            gaps = list((better - base).values.values())
+            if gaps:
+                lines.append([dataset, case, method, metric, *interval(gaps), len(gaps)])
+    return pd.DataFrame(lines, columns=COLUMNS)
 
 
 def plain(unit: str) -> str:

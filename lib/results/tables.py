@@ -174,12 +174,11 @@ def metric_title(metric: str, titles: Mapping[str, str] | None = None) -> str:
     return f"{words} (%)" if is_share(metric) or base != metric else words
 
 
-def show(table: pd.DataFrame, digits: int = 1, titles: Mapping[str, str] | None = None) -> Table:
+def show(table: pd.DataFrame, titles: Mapping[str, str] | None = None) -> Table:
     """A summary as a reader wants it: one line a (data set, case, method, scale), cells such as ``84.1 ± 0.6 (10)``.
 
     Args:
         table: from ``rows.summary`` or ``papers.beside``.
-        digits: decimals of a percentage; other numbers get two more.
         titles: other titles for methods, metrics or data sets than those of the catalogues.
 
     Returns:
@@ -190,7 +189,7 @@ def show(table: pd.DataFrame, digits: int = 1, titles: Mapping[str, str] | None 
     lines: dict[tuple, dict] = {}
     for cell in table.to_dict("records"):
         line = lines.setdefault(tuple(cell[name] for name in head), {name: cell[name] for name in head})
-        line[cell["metric"], "ours"], line[cell["metric"], "paper"] = _cells(cell, digits)
+        line[cell["metric"], "ours"], line[cell["metric"], "paper"] = _cells(cell)
     heads = {(metric, who): metric_title(metric, titles) for metric in table["metric"].unique() for who in ("ours", "paper")}
     shown = pd.DataFrame(list(lines.values()), columns=[*head, *heads])
     shown = shown.astype(object).where(shown.notna(), MISSING)
@@ -211,10 +210,10 @@ def page(table: pd.DataFrame) -> str:
     return f"{markdown(show(table))}\n{NOTE}\n"
 
 
-def _cells(cell: Mapping, digits: int) -> tuple[str, str]:
-    """Our cell and the paper's."""
+def _cells(cell: Mapping) -> tuple[str, str]:
+    """Our cell and the paper's: a percentage with one decimal, any other number with three."""
     share, percent = is_share(cell["metric"]), cell["metric"].endswith("_pct")
-    factor, digits = 100 if share else 1, digits if share or percent else digits + 2
+    factor, digits = 100 if share else 1, 1 if share or percent else 3
     ours, theirs = (
         spread(cell.get(mean, np.nan) * factor, cell.get(std, np.nan) * factor, digits)
         for mean, std in (("mean", "std"), ("paper_mean", "paper_std"))

@@ -25,7 +25,7 @@ class SimulatedCrowd:
 
     Args:
         confusion: ``[annotators, true class, label]`` what each annotator drew from.
-        participation: ``[annotators]`` weights that sum to one, or None where everybody labels everything.
+        participation: ``[annotators]`` weights that sum to one, or None where all are asked alike.
         groups: ``[annotators]`` int64, annotators of one kind or who copy from each other; -1 for none.
     """
 
@@ -37,11 +37,9 @@ class SimulatedCrowd:
 
 @dataclass(frozen=True)
 class Info:
-    """A registered case: what :func:`register` was told, and its options with their defaults."""
+    """A registered case: its title, its options with their defaults, and the function that makes it."""
 
-    name: str
     title: str
-    source: str
     options: Mapping[str, Any]
     make: Callable[..., SimulatedCrowd]
 
@@ -49,6 +47,7 @@ class Info:
 # The module of each.
 CATALOGUE = {
     "symmetric": "standard",
+    "plain": "standard",
     "crowd-layer-five": "crowd_layer",
     "geo-separable-and-uniform": "geocrowdnet",
     "geo-separable-and-uniform-random": "geocrowdnet",
@@ -61,12 +60,12 @@ CATALOGUE = {
 _registry: Registry[Info] = Registry("simulated crowd", __name__, CATALOGUE)
 
 
-def register(name: str, title: str, source: str):
-    """Decorator for a function ``(y, n_classes, seed, **options) -> SimulatedCrowd``, with the paper or code that it is from.
-    Raises ValueError where the name is taken, or not in the catalogue."""
+def register(name: str, title: str):
+    """Decorator for a function ``(y, n_classes, seed, **options) -> SimulatedCrowd``. Raises ValueError for a name
+    that is taken, or not in the catalogue."""
 
     def decorate(make: Callable[..., SimulatedCrowd]):
-        _registry.add(name, Info(name, title, source, options_of(make, first=3), make))
+        _registry.add(name, Info(title, options_of(make, first=3), make))
         return make
 
     return decorate

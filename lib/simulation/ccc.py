@@ -18,7 +18,6 @@ digit by digit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -69,7 +68,7 @@ def build(
     a: float = 0.5,
     b: float = 2.5,
     floor: float = 0.07,
-    partner: str | Sequence[int] | None = None,
+    partner: str | None = None,
 ) -> SimulatedCrowd:
     """A crowd of a case, whose accuracies were fitted for ten classes.
 
@@ -79,8 +78,8 @@ def build(
         jitter: how much annotators of a group differ: the standard deviation of an entry ``p`` of their matrices is
             ``jitter * sqrt(p (1 - p))``; 0 .. 0.5.
         participation: "beta" or "equal"; ``a``, ``b``, ``floor`` as in :func:`lib.simulation.drawing.participation`.
-        partner: for IND-III, the class that each class is taken for: a name of :data:`PARTNERS` or ``[classes]``; by
-            default the next class of a pair 0-1, 2-3, ... (the last of an odd number goes to class 0). Others ignore it.
+        partner: for IND-III, whose look-alikes: a name of :data:`PARTNERS`; by default the next class of a pair 0-1, 2-3, ...
+            (the last of an odd number goes to class 0). Others ignore it.
     """
     people, answers = np.random.default_rng(seed).spawn(2)
     drawn = drawing.participation(n_annotators, a, b, floor, people)  # in any case: the same groups follow
@@ -94,16 +93,15 @@ def build(
     return SimulatedCrowd(crowd, confusion, weights, group)
 
 
-def _matrix(case: Case, accuracy: float, n_classes: int, partner: str | Sequence[int] | None) -> np.ndarray:
+def _matrix(case: Case, accuracy: float, n_classes: int, partner: str | None) -> np.ndarray:
     if not case.pairs:
         return drawing.symmetric(accuracy, n_classes)
-    if isinstance(partner, str):
-        partner = PARTNERS[choice("partner", partner, PARTNERS)]
     if partner is None:
-        partner = [k ^ 1 if k ^ 1 < n_classes else 0 for k in range(n_classes)]
-    if len(partner) != n_classes:
-        raise ValueError(f"partner must name a class for each of {n_classes}, found {len(partner)}")
-    return drawing.pair_confusion(accuracy, partner, SHARE)
+        return drawing.pair_confusion(accuracy, [k ^ 1 if k ^ 1 < n_classes else 0 for k in range(n_classes)], SHARE)
+    alike = PARTNERS[choice("partner", partner, PARTNERS)]
+    if len(alike) != n_classes:
+        raise ValueError(f"partner {partner!r} is for {len(alike)} classes, found {n_classes}")
+    return drawing.pair_confusion(accuracy, alike, SHARE)
 
 
 def _jittered(confusion: np.ndarray, jitter: float, rng: np.random.Generator) -> np.ndarray:
@@ -116,6 +114,4 @@ def _jittered(confusion: np.ndarray, jitter: float, rng: np.random.Generator) ->
 
 
 for _name, _case in CASES.items():
-    register(_name, f"{_name.removeprefix('rec-')}, reconstructed", "Zhang et al. (CCC, AAAI 2024), Table 1: reconstruction")(
-        partial(build, _case, copying=_case.copying)
-    )
+    register(_name, f"{_name.removeprefix('rec-')}, reconstructed")(partial(build, _case, copying=_case.copying))

@@ -17,7 +17,7 @@ SENSITIVITY = (0.7, 0.8, 0.5, 0.2, 0.9)  # P(says 1 | class 1)
 SPECIFICITY = (0.6, 0.9, 0.5, 0.9, 0.9)  # P(says 0 | class 0)
 
 
-@register("crowd-layer-five", title="Five annotators", source="Rodrigues & Pereira (AAAI 2018), Dogs vs. Cats")
+@register("crowd-layer-five", title="Five annotators")
 def five_annotators(
     y: np.ndarray,
     n_classes: int,

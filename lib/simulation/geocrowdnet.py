@@ -31,8 +31,6 @@ from lib.crowd.labels import CrowdLabels
 from lib.registry import choice, within
 from lib.simulation import SimulatedCrowd, drawing, register
 
-SOURCE = "Ibrahim, Nguyen & Fu (ICLR 2023), released code"
-ASSIGNMENTS = ("budget", "random", "correlated")
 FAMILIES = (
     "separable-and-uniform", "separable-and-uniform-random", "random", "diagonally-dominant",
     "separable-and-diagonally-dominant", "hammer-spammer", "symmetric-flipping",
@@ -78,7 +76,7 @@ def build(
     probability: float = 0.1,
 ) -> SimulatedCrowd:
     """A crowd of one of :data:`FAMILIES`; ``labels_per_item`` is of the assignment ``budget``, ``probability`` of others."""
-    choice("assignment", assignment, ASSIGNMENTS)
+    choice("assignment", assignment, ("budget", "random", "correlated"))
     within("probability", probability, 0, 1)
     if assignment == "correlated" and n_annotators < 2:
         raise ValueError(f"copying needs two annotators, found {n_annotators}")
@@ -102,4 +100,4 @@ def build(
 
 
 for _family in FAMILIES:
-    register(f"geo-{_family}", _family.replace("-", " ").capitalize(), SOURCE)(partial(build, _family))
+    register(f"geo-{_family}", _family.replace("-", " ").capitalize())(partial(build, _family))

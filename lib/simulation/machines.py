@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -23,7 +24,6 @@ import torch
 from torch.nn import functional as F
 
 from lib import paths
-from lib.registry import choice
 from lib.storage import cached
 
 SKETCH_POOL = 600
@@ -36,23 +36,15 @@ AMOUNTS = {
     "one-layer network": "one-layer network, {} epochs",
     "CNN": "CNN, {} epochs",
 }
-KINDS = ("linear SVM", "RBF SVM", "polynomial SVM", "logistic regression", *AMOUNTS)
 
 
 @dataclass(frozen=True)
 class Machine:
-    """One annotator of :data:`KINDS`, trained on some images; ``amount`` is neighbors of ``nearest neighbors``, epochs of the
-    two networks, and 0 elsewhere. Raises ValueError for another kind, no images, or an amount that is missing or too many."""
+    """One annotator, trained on some images. The amount is of neighbors or, for a network, of epochs."""
 
     kind: str
     images: int
     amount: int = 0
-
-    def __post_init__(self) -> None:
-        choice("kind of machine", self.kind, KINDS)
-        if self.images < 1 or self.amount < 0 or (self.amount > 0) != (self.kind in AMOUNTS):
-            expected = "at least one image, and an amount (neighbors or epochs) if any of that kind"
-            raise ValueError(f"{self.kind} needs {expected}, found images={self.images}, amount={self.amount}")
 
     def __str__(self) -> str:
         return f"{AMOUNTS.get(self.kind, self.kind).format(self.amount)}, {self.images} images"
@@ -89,25 +81,10 @@ def crew(experts: bool = True, sketch: bool = False) -> tuple[Machine, ...]:
     return tuple(replace(one, images=500 if one.images > 400 else 100, amount=min(one.amount, 1)) for one in full)
 
 
-def fit(machine: Machine, x: np.ndarray, y: np.ndarray, n_classes: int, seed: int):
-    """A fitted classifier: a function from images as ``x`` to ``[items]`` int64 labels.
-
-    Args:
-        x, y: ``[items, height, width]`` uint8 gray values, and ``[items]`` their classes.
-        n_classes: how many there are, also where the images show fewer.
-        seed: of a network's start, order and dropout.
-
-    Raises:
-        ValueError: images of another type or shape, another number of classes than of images, or a single class.
-    """
-    _check_images(x)
-    y = np.asarray(y, dtype=np.int64)
-    if y.shape != (len(x),) or (len(y) and not 0 <= y.min() <= y.max() < n_classes):
-        raise ValueError(f"y must hold a class in 0 .. {n_classes - 1} for each of {len(x)} images, found shape {y.shape}")
-    if len(np.unique(y)) < 2:
-        raise ValueError(f"{machine} needs images of two classes to learn from, found {len(np.unique(y))}")
-    predict = _fit_cnn(machine, x, y, n_classes, seed) if machine.kind == "CNN" else _fit_model(machine, x, y, seed)
-    return lambda images: predict(_check_images(images)).astype(np.int64)
+def fit(machine: Machine, x: np.ndarray, y: np.ndarray, n_classes: int, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+    """A classifier of gray images ``x`` ``[items, height, width]`` uint8, fitted to their classes ``y`` ``[items]`` int64, as a
+    function from such images to ``[items]`` int64 labels. The seed is of a network's start, order and dropout."""
+    return _fit_cnn(machine, x, y, n_classes, seed) if machine.kind == "CNN" else _fit_model(machine, x, y, seed)
 
 
 def label_all(
@@ -123,18 +100,17 @@ def label_all(
     """``[15, items]`` int64 what each machine says of each image, fitted once: kept under ``machines`` in the cache folder.
 
     Args:
-        x, y: ``[images, height, width]`` uint8 with ``[images]`` classes, of which each is trained on some, drawn without
-            repeats.
-        asked: ``[items, height, width]`` uint8, what they label.
+        x, y: images with their classes, as in :func:`fit`, of which each is trained on some, drawn without repeats.
+        asked: the images that they label.
         experts, sketch: as in :func:`crew`.
         mismatched: whether logistic regression gets labels of other images, as in the released script.
         seed: of subsets and networks.
 
     Raises:
-        ValueError: fewer images than a machine wants, or as in :func:`fit`.
+        ValueError: fewer images than a machine wants.
     """
     pool = hashlib.sha256()
-    for part in (x, asked, np.asarray(y, dtype=np.int64)):
+    for part in (x, asked, y):
         pool.update(np.ascontiguousarray(part))
     labels = []
     for number, machine in enumerate(crew(experts, sketch)):
@@ -144,8 +120,6 @@ def label_all(
         key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
         def label(number=number, machine=machine, wrong=wrong) -> np.ndarray:
-            if machine.images > len(x):
-                raise ValueError(f"annotator {number} ({machine}) needs {machine.images} images to train on, found {len(x)}")
             chosen = np.random.default_rng([seed, number]).choice(len(x), machine.images, replace=False)
             own = y[: len(chosen)] if wrong else y[chosen]
             network_seed = int(np.random.SeedSequence([seed, number, 1]).generate_state(1)[0])
@@ -153,13 +127,6 @@ def label_all(
 
         labels.append(cached(paths.cache() / "machines" / f"{key}.npy", label).astype(np.int64))
     return np.stack(labels)
-
-
-def _check_images(x: np.ndarray) -> np.ndarray:
-    if not isinstance(x, np.ndarray) or x.dtype != np.uint8 or x.ndim != 3:
-        found = f"{getattr(x, 'dtype', type(x).__name__)} {getattr(x, 'shape', '')}"
-        raise ValueError(f"machines look at uint8 images [items, height, width], found {found}")
-    return x
 
 
 def _fit_model(machine: Machine, x: np.ndarray, y: np.ndarray, seed: int):
@@ -175,15 +142,15 @@ def _fit_model(machine: Machine, x: np.ndarray, y: np.ndarray, seed: int):
 
     x = flat(x)
     if machine.kind == "nearest neighbors":
-        model = KNeighborsClassifier(min(machine.amount, machine.images), algorithm="brute")
+        model = KNeighborsClassifier(machine.amount, algorithm="brute")
     elif machine.kind == "one-layer network":
-        options = {"alpha": DECAY, "batch_size": min(BATCH, machine.images), "learning_rate_init": RATE}
+        options = {"alpha": DECAY, "batch_size": BATCH, "learning_rate_init": RATE}
         model = MLPClassifier((128,), max_iter=machine.amount, random_state=seed, **options)
     elif machine.kind == "logistic regression":
         model = LogisticRegression(max_iter=1000)
     else:
         # scikit-learn's "scale", with few enough digits that no order of summation changes it
-        width = float(f"{1 / (x.shape[1] * max(x.var(), 1e-6)):.3g}")
+        width = float(f"{1 / (x.shape[1] * x.var()):.3g}")
         model = SVC(kernel={"linear SVM": "linear", "RBF SVM": "rbf", "polynomial SVM": "poly"}[machine.kind], gamma=width)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # so many epochs and no more is what was asked for
@@ -219,10 +186,7 @@ def _fit_cnn(machine: Machine, x: np.ndarray, y: np.ndarray, n_classes: int, see
 
 def _cnn_start(shape: tuple[int, int], n_classes: int, rng: np.random.Generator) -> list[torch.Tensor]:
     """Weights and biases, uniform within one over the root of a unit's inputs (PyTorch's own start)."""
-    pooled = [(side - 4) // 2 for side in shape]
-    if min(pooled) < 1:
-        raise ValueError(f"the CNN needs images of at least 6 x 6 pixels, found {shape[0]} x {shape[1]}")
-    inputs = WIDTHS[1] * pooled[0] * pooled[1]
+    inputs = WIDTHS[1] * ((shape[0] - 4) // 2) * ((shape[1] - 4) // 2)
     start = []
     for size in ((WIDTHS[0], 1, 3, 3), (WIDTHS[1], WIDTHS[0], 3, 3), (128, inputs), (n_classes, 128)):
         bound = 1 / np.sqrt(np.prod(size[1:]))

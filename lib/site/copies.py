@@ -120,6 +120,16 @@ def linked(text: str, file: Path) -> str:
     return re.sub(r"`build/site/(slides/[^`]+)`", rf'<a href="{up}\1">\1</a>', text)  # what only the site has
 
 
+def filled(name: str, /, **parts: str) -> str:
+    """A file of this room with each ``{{part}}`` replaced; raises ValueError for a part that has no place in it."""
+    text = (paths.SITE_SOURCES / name).read_text(encoding="utf-8")
+    for part, content in parts.items():
+        if f"{{{{{part}}}}}" not in text:
+            raise ValueError(f"{name} has no place for {part!r}: expected {{{{{part}}}}}")
+        text = text.replace(f"{{{{{part}}}}}", content)
+    return text
+
+
 def title(cells: list[dict]) -> str:
     """A notebook's first heading."""
     text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")

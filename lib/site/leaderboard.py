@@ -91,11 +91,11 @@ def _board(found: Found) -> str:
         own = {epoch: ranks[epoch].get(method, "") for epoch in EPOCHS}
         cells += [f'<td class="number" {_data(own)}>{own["last"] or MISSING}</td>', f"<td>{allowed[method]}</td>"]
         lines.append(f"<tr{' class=bound' if entry.family == 'bound' else ''}>{''.join(cells)}</tr>")
-    kinds = {"method": "text", "paper": "text", "networks · epochs · settings tried": "text"}
+    heads = {"method": "text", "paper": "text"} | dict.fromkeys([*DATASETS.values(), "mean rank"], "number")
+    heads |= {"networks · epochs · settings tried": "text"}
     names = "".join(
-        f'<th scope="col" class="{kinds.get(title, "number")}" data-sort="{kinds.get(title, "number")}"'
-        f"{' data-low' if title == 'mean rank' else ''}>{title}</th>"
-        for title in ("method", "paper", *DATASETS.values(), "mean rank", "networks · epochs · settings tried")
+        f'<th scope="col" class="{kind}" data-sort="{kind}"{" data-low" if title == "mean rank" else ""}>{title}</th>'
+        for title, kind in heads.items()
     )
     caption = 'Test accuracy (%)<span class="needs-script">; click the name of a column to sort by it</span>'
     return (

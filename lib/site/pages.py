@@ -14,7 +14,7 @@ from lib.results.titles import paper_title
 from lib.results.verdicts import ORIGINS, VERDICTS, Claim
 from lib.site import leaderboard
 from lib.site.claims import numbers, tally, told
-from lib.site.copies import Figure, Page, linked
+from lib.site.copies import Figure, Page, filled, linked
 
 
 def write(folder: Path, notebooks: Sequence[Page], figures: Sequence[Figure], claims: Sequence[Claim], with_api: bool) -> None:
@@ -30,8 +30,8 @@ def write(folder: Path, notebooks: Sequence[Page], figures: Sequence[Figure], cl
 
     commands = paths.README.read_text(encoding="utf-8").split("<!-- generated:commands -->")[1].split("<!-- end -->")[0]
     shown = {"picture": _picture(figures), "headlines": _headlines(claims, texts), "commands": commands.strip()}
-    put("index", _fill("index", **shown, toc=_toc_index(texts, with_api)))
-    put("start", _fill("start", toc=_toc(page.document for page in main if page.stem[0] == "0")))
+    put("index", filled("texts/index.md", **shown, toc=_toc_index(texts, with_api)))
+    put("start", filled("texts/start.md", toc=_toc(page.document for page in main if page.stem[0] == "0")))
     for paper, entry in texts["papers"].items():
         own = [page for page in main if page.stem[:2] in entry["notebooks"]]
         parts = {name: entry[name].strip() for name in ("scope", "method", "easy", "hard")}
@@ -39,33 +39,23 @@ def write(folder: Path, notebooks: Sequence[Page], figures: Sequence[Figure], cl
         parts["results"] = _claims_of([claim for claim in claims if claim.paper == paper], paper)
         stems = {page.stem for page in own}
         parts["figures"] = _cards([figure for figure in figures if figure.notebook in stems], titles, "../")
-        put(f"papers/{paper}", _fill("paper", **parts, toc=_toc(f"../{page.document}" for page in own)))
-    put("across", _fill("across", toc=_toc(page.document for page in main if page.stem[0] == "9")))
-    put("results", _fill("results", counts=_counts(claims), verdicts=_meanings(VERDICTS), origins=_meanings(ORIGINS)))
-    put("leaderboard", _fill("leaderboard", **leaderboard.parts()))
-    put("gallery", _fill("gallery", figures=_gallery(figures, titles)))
+        put(f"papers/{paper}", filled("texts/paper.md", **parts, toc=_toc(f"../{page.document}" for page in own)))
+    put("across", filled("texts/across.md", toc=_toc(page.document for page in main if page.stem[0] == "9")))
+    put("results", filled("texts/results.md", counts=_counts(claims), verdicts=_meanings(VERDICTS), origins=_meanings(ORIGINS)))
+    put("leaderboard", filled("texts/leaderboard.md", **leaderboard.parts()))
+    put("gallery", filled("texts/gallery.md", figures=_gallery(figures, titles)))
     plans = []
     for file in sorted((paths.NOTEBOOKS / "lessons").glob("*.md")):
         plans.append(f"notebooks/lessons/{file.stem}")
         put(plans[-1], linked(file.read_text(encoding="utf-8"), file))
     more = [page.document for page in notebooks if page.folder]
-    put("lessons", _fill("lessons", plans=_toc(plans), solutions=_toc(more)))
-    put("dawid-skene", _fill("dawid-skene", lesson=(paths.SITE_SOURCES / "lesson.html").read_text(encoding="utf-8")))
+    put("lessons", filled("texts/lessons.md", plans=_toc(plans), solutions=_toc(more)))
+    put("dawid-skene", filled("texts/dawid-skene.md", lesson=(paths.SITE_SOURCES / "lesson.html").read_text(encoding="utf-8")))
     words = "\n\n".join(f"{term}\n    {text}" for term, text in texts["glossary"].items())
-    put("glossary", _fill("glossary", words=f"```{{glossary}}\n{words}\n```"))
+    put("glossary", filled("texts/glossary.md", words=f"```{{glossary}}\n{words}\n```"))
     # Both are lists of wide tables with their own contents at the top: without the side bar the tables fit.
     for name, file in (("results-in-full", paths.ROOT / "RESULTS.md"), ("map", paths.NOTEBOOKS / "README.md")):
         put(name, "---\nhtml_theme.sidebar_secondary.remove: true\n---\n\n" + linked(file.read_text(encoding="utf-8"), file))
-
-
-def _fill(name: str, **parts: str) -> str:
-    """A text of ``texts`` with each line ``{{part}}`` replaced; raises ValueError for a part that has no place in it."""
-    text = (paths.SITE_SOURCES / "texts" / f"{name}.md").read_text(encoding="utf-8")
-    for part, content in parts.items():
-        if f"{{{{{part}}}}}" not in text:
-            raise ValueError(f"{name}.md has no place for {part!r}: expected a line {{{{{part}}}}}")
-        text = text.replace(f"{{{{{part}}}}}", content)
-    return text
 
 
 def _toc(documents: Iterable[str], options: str = ":maxdepth: 1") -> str:

@@ -39,13 +39,10 @@ def write(folder: Path, figures: Sequence[copies.Figure]) -> None:
             "title": html.escape(copies.title(content["cells"]).partition(" · ")[2]),
             "says": html.escape(content["metadata"]["companion"]["says"]),
             "notebook": f"../notebooks/{deck}.html",
-            "code-colors": HtmlFormatter(style="a11y-high-contrast-light").get_style_defs(".code"),
+            "code_colors": HtmlFormatter(style="a11y-high-contrast-light").get_style_defs(".code"),
             "slides": sections(content["cells"], own),
         }
-        text = (paths.SITE_SOURCES / "slides.html").read_text(encoding="utf-8")
-        for name, value in parts.items():
-            text = text.replace(f"{{{{{name}}}}}", value)
-        (folder / f"{deck}.html").write_text(text, encoding="utf-8")
+        (folder / f"{deck}.html").write_text(copies.filled("slides.html", **parts), encoding="utf-8")
 
 
 def sections(cells: Sequence[dict], figures: Sequence[copies.Figure]) -> str:

@@ -17,9 +17,8 @@ History = dict[str, list[float]]  # scores by epoch
 
 
 def evaluate(method: Method, data: CrowdData, x: Tensor, y: Tensor) -> dict[str, float]:
-    """Scores on a split ``x, y`` of the data, made after every epoch; each becomes ``test_<name>`` and ``valid_<name>`` of the
-    history: ``acc`` of a classifier, the share of items whose most probable class is the true one; those of :func:`tags` for a
-    tagger; those of :func:`rating_scores` for numbers."""
+    """Scores on a split ``x, y`` of the data after an epoch, ``test_<name>`` and ``valid_<name>`` of the history: ``acc`` of a
+    classifier, the share of :func:`correct` items; those of :func:`tags` for a tagger, of :func:`rating_scores` for numbers."""
     if method.task == "regression":
         return rating_scores(as_numpy(method.predict, x, method), y.cpu().double().numpy())
     return {"acc": float(correct(method, x, y).cpu().double().mean())} if data.offsets is None else tags(method, data, x, y)
@@ -31,8 +30,8 @@ def correct(method: Method, x: Tensor, y: Tensor) -> Tensor:
 
 
 def summary(method: Method, data: CrowdData, history: History) -> dict[str, float]:
-    """What a finished run's row holds, the method's own :meth:`lib.methods.base.Method.scores` included: from the data that it
-    was trained on, with whatever truth there is, and the history of its training."""
+    """What a finished run's row holds: from the data that the method was trained on, with whatever truth there is, and the
+    history of its training."""
     if method.task == "regression":
         return regression(method, data, history)
     return (classification if data.offsets is None else tagging)(method, data, history)
@@ -43,8 +42,8 @@ def summary(method: Method, data: CrowdData, history: History) -> dict[str, floa
 
 def classification(method: Method, data: CrowdDataset, history: History) -> dict[str, float]:
     """The accuracies of :func:`over_epochs`; ``train_acc_last``; ``label_acc`` of a method with a posterior;
-    ``confusion_error`` of one with matrices, aligned and not; the method's own scores; ``posterior_error`` where the true
-    posterior is known. Arguments as in :func:`summary`."""
+    ``confusion_error`` of one with matrices, aligned and not; the method's own scores; ``test_acc_last_<kind>`` where test
+    images are of several kinds; ``posterior_error`` where the true posterior is known."""
     scores = over_epochs(history, "acc", method.warmup_epochs)
     labeled = data.crowd.labels_per_item > 0
     known = data.true_confusion
@@ -64,7 +63,7 @@ def classification(method: Method, data: CrowdDataset, history: History) -> dict
         scores["confusion_error_unaligned"] = confusion_error(estimate, known)
     scores |= method.scores(data)
     kind = np.asarray(data.extra.get("test_kind", []))
-    if len(np.unique(kind)) > 1:  # the last epoch's accuracy on each kind of test images
+    if len(np.unique(kind)) > 1:
         right = as_numpy(method.predict_proba, data.x_test, method).argmax(axis=1) == data.y_test.numpy()
         scores |= {f"test_acc_last_{part}": float(right[kind == part].mean()) for part in np.unique(kind)}
     if "true_posterior_test" in data.extra:
@@ -118,7 +117,7 @@ def tagging(method: Method, data: TaggedDataset, history: History) -> dict[str, 
 def regression(method: RatingMethod, data: RatingDataset, history: History) -> dict[str, float]:
     """The measures of :func:`errors`; ``train_r2_last`` of the rated items' predictions; ``label_r2`` and ``label_mae`` of a
     method that estimates the ratings; ``bias_error`` of one with biases: root mean square over the ratings, so that an
-    annotator weighs by how many ratings it gave; the method's own scores. Arguments as in :func:`summary`."""
+    annotator weighs by how many ratings it gave; the method's own scores."""
     scores = errors(history, method.warmup_epochs)
     if data.y is not None:
         labeled = data.crowd.labels_per_item > 0
@@ -136,17 +135,10 @@ def regression(method: RatingMethod, data: RatingDataset, history: History) -> d
 
 
 def rating_scores(prediction: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    """How near ``[items]`` predictions are to ``[items]`` true ratings.
-
-    Returns:
-        ``mae`` and ``rmse`` in the ratings' unit; ``r2``, the share of the truth's variance that is explained, below zero
-        for predictions that are worse than its mean (NaN where the truth does not vary); ``pearson`` correlation, which a
-        constant or a factor in all predictions leaves alone (0 where one side does not vary); ``shift``, the mean of
-        prediction minus truth.
-
-    Raises:
-        ValueError: different shapes, or nothing to score.
-    """
+    """How near ``[items]`` predictions are to ``[items]`` true ratings: ``mae`` and ``rmse`` in the ratings' unit; ``r2``, the
+    share of the truth's variance that is explained, below zero for predictions that are worse than its mean (NaN where the
+    truth does not vary); ``pearson`` correlation, which a constant or a factor in all predictions leaves alone (0 where one
+    side does not vary); ``shift``, the mean of prediction minus truth. Raises ValueError for different shapes, or no item."""
     if np.shape(prediction) != np.shape(y) or np.ndim(y) != 1 or not len(y):
         raise ValueError(f"expected two equally long vectors, not empty, found shapes {np.shape(prediction)} and {np.shape(y)}")
     error = np.asarray(prediction, dtype=np.float64) - y
@@ -164,10 +156,30 @@ def rating_scores(prediction: np.ndarray, y: np.ndarray) -> dict[str, float]:
 # ---------------------------------------------------------------------- which epoch counts
 
 
+def reported_epochs(history: History, measure: str, warmup: int = 0, sign: int = 1) -> dict[str, int]:
+    """Which epochs, counted from 0, a run reports; none without a test split.
+
+    Args:
+        history: per epoch, ``test_<measure>`` and, where there is a validation split, ``valid_<measure>``.
+        measure: ``acc``, say.
+        warmup: epochs at the start that do not count, except where there are no others.
+        sign: -1 for a measure of which less is better.
+
+    Returns:
+        ``last``; ``best`` on *test*, which the papers report and which is optimistic; ``selected``, the best on validation, the
+        last of them where several tie (Ibrahim et al. 2023 select so).
+    """
+    test, valid = (sign * np.array(history.get(f"{split}_{measure}", [])) for split in ("test", "valid"))
+    if not len(test):
+        return {}
+    first = min(warmup, len(test) - 1)
+    epochs = {"last": len(test) - 1, "best": first + int(np.argmax(test[first:]))}
+    return epochs | ({"selected": len(valid) - 1 - int(np.argmax(valid[first:][::-1]))} if len(valid) else {})
+
+
 def over_epochs(history: History, measure: str, warmup: int = 0) -> dict[str, float]:
-    """What a run reports of a measure of which more is better: ``test_<measure>_last``; ``test_<measure>_best``, which the
-    papers report and which is optimistic; and, with a validation split, ``test_<measure>_selected`` with
-    ``valid_<measure>_selected``. Arguments as in :func:`reported_epochs`."""
+    """A measure, of which more is better, after the :func:`reported_epochs`: ``test_<measure>_last``, ``_best`` and, with a
+    validation split, ``_selected`` and ``valid_<measure>_selected``."""
     epochs = reported_epochs(history, measure, warmup)
     scores = {f"test_{measure}_{name}": history[f"test_{measure}"][epoch] for name, epoch in epochs.items()}
     if "selected" in epochs:
@@ -175,48 +187,13 @@ def over_epochs(history: History, measure: str, warmup: int = 0) -> dict[str, fl
     return scores
 
 
-def reported_epochs(history: History, measure: str, warmup: int = 0) -> dict[str, int]:
-    """Which epochs, counted from 0, a run reports; none without a test split.
-
-    Args:
-        history: per epoch, ``test_<measure>`` and, where there is a validation split, ``valid_<measure>``.
-        measure: ``acc``, say.
-        warmup: epochs at the start that do not count, except where there are no others.
-
-    Returns:
-        ``last``; ``best`` on *test*; ``selected``, the best on validation.
-    """
-    test, valid = history.get(f"test_{measure}", []), history.get(f"valid_{measure}", [])
-    if not test:
-        return {}
-    first = min(warmup, len(test) - 1)
-    epochs = {"last": len(test) - 1, "best": first + int(np.argmax(test[first:]))}
-    return epochs | ({"selected": first + select_epoch(valid[first:])} if valid else {})
-
-
-def select_epoch(valid: list[float]) -> int:
-    """The epoch with the best validation score; the last of them where several tie (Ibrahim et al. 2023 select so)."""
-    return len(valid) - 1 - int(np.argmax(valid[::-1]))
-
-
 def errors(history: History, warmup: int = 0) -> dict[str, float]:
-    """What a run that predicts numbers reports.
-
-    Args:
-        history: per epoch ``test_<score>``, and ``valid_<score>`` where there is a validation split, for the scores of
-            :func:`rating_scores`.
-        warmup: as in :func:`reported_epochs`.
-
-    Returns:
-        ``test_<score>_last``; ``test_<score>_selected`` and ``valid_<score>_selected`` at the epoch with the least
-        validation RMSE; each R squared also clipped at 0, as the authors' notebook of Crowd Layer reports it. Nothing without
-        a test split but the validation scores, if there are any.
-    """
+    """``test_<score>_last`` for each score of :func:`rating_scores` and, with a validation split, ``test_<score>_selected`` and
+    ``valid_<score>_selected`` at the epoch with the least validation RMSE; each R squared also clipped at 0, as the authors'
+    notebook of Crowd Layer reports it."""
     scores = {f"{name}_last": values[-1] for name, values in history.items() if name.startswith("test_")}
-    if valid := history.get("valid_rmse"):
-        first = min(warmup, len(valid) - 1)
-        epoch = first + select_epoch([-value for value in valid[first:]])
-        splits = ("test_", "valid_")
-        scores |= {f"{name}_selected": values[epoch] for name, values in history.items() if name.startswith(splits)}
+    epochs = reported_epochs(history, "rmse", warmup, sign=-1)
+    if "selected" in epochs:
+        scores |= {f"{name}_selected": values[epochs["selected"]] for name, values in history.items() if name != "loss"}
     clipped = {name.replace("_r2_", "_r2_clipped_"): max(value, 0.0) for name, value in scores.items() if "_r2_" in name}
     return scores | clipped

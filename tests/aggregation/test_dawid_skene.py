@@ -212,8 +212,8 @@ def test_starts():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"smoothing": -0.1}, "smoothing must be a number of at least 0, found -0.1"),
-        ({"max_iterations": -1}, "max_iterations must be at least 0, found -1"),
+        ({"smoothing": -0.1}, "smoothing must be finite and at least 0, found -0.1"),
+        ({"max_iterations": -1}, "max_iterations must be finite and at least 0, found -1"),
         ({"model": "two coins"}, "model must be one of confusion, per class, one coin, found 'two coins'"),
         ({"known": [0, 1]}, r"known must be one whole number for each of the 4 items, found shape \(2,\)"),
         ({"known": [0, 1, 3, -1]}, "known must lie in 0 .. 2, or -1 where it is not known, found 3 for item 2"),

@@ -163,9 +163,9 @@ def test_bad_settings_are_named():
     crowd, _ = toy_crowd()
     with pytest.raises(ValueError, match="at least 2 classes, found 1"):
         glad(CrowdLabels([0], [0], [0], 1, 1, 1))
-    with pytest.raises(ValueError, match="max_iterations=-1"):
+    with pytest.raises(ValueError, match="max_iterations must be finite and at least 0, found -1"):
         glad(crowd, max_iterations=-1)
-    with pytest.raises(ValueError, match="at least 1, found 50 and 0"):
+    with pytest.raises(ValueError, match="restarts must be finite and at least 1, found 0"):
         mace(crowd, restarts=0)
     with pytest.raises(ValueError, match="strategy_prior must be above 0"):
         mace(crowd, strategy_prior=0)

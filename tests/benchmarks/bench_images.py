@@ -30,9 +30,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from lib import methods
+from lib import methods, simulation
 from lib import networks as backbones
-from lib.datasets import image_parts
 from lib.datasets.batches import TrainingData
 from lib.datasets.kinds import CrowdDataset
 from lib.storage import write_atomically
@@ -120,7 +119,7 @@ class Steps:
     def __init__(self, method: str, network: str, size: int, place: torch.device) -> None:
         shape, y = image_shape(network), np.arange(max(2 * size, 64)) % 10
         x = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (len(y), *shape), dtype=np.uint8))
-        crowd, _ = image_parts.plain(y, 10, 0)
+        crowd = simulation.build("plain", y, 10, 0).crowd
         normalize, names = ((0.5,) * shape[0], (0.25,) * shape[0]), tuple(map(str, range(10)))
         data = CrowdDataset(
             "random", "Random", x, crowd, torch.from_numpy(y), None, None, class_names=names, normalize=normalize

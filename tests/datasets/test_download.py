@@ -92,6 +92,7 @@ def publish(tmp_path, monkeypatch):
             f"[[file]]\npath = {name!r}\nurl = {address!r}\nbytes = {len(CONTENT)}\nsha256 = {digest!r}\nnote = {note!r}\n"
         )
         monkeypatch.setattr(paths, "SOURCES", file)
+        download._read.cache_clear()
 
     return write
 
@@ -133,23 +134,24 @@ def test_mirror_is_read_in_place_and_hashed_once(publish, places, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("page", "requests", "message"),
+    ("pages", "requests", "message"),
     [
-        ("/gone", 1, "404"),
-        ("/wrong", 3, "does not match the known hash"),
-        ("/busy", 3, "503"),
-        ("/cut", 3, "download failed"),
-        ("/endless", 1, "larger than the 512,000 bytes"),
+        (["/gone"], 1, "404"),
+        (["/wrong"], 3, "does not match the known hash"),
+        (["/busy"], 3, "503"),
+        (["/cut"], 3, "download failed"),
+        (["/endless"], 1, "larger than the 512,000 bytes"),
+        (["/gone", "/wrong"], 4, "/gone .*404.*/wrong .*hash"),
     ],
 )
-def test_failures_are_explained(server, publish, places, page, requests, message):
-    publish(server.address + page)
+def test_failures_are_explained(server, publish, places, pages, requests, message):
+    publish(*(server.address + page for page in pages))
     with pytest.raises(download.DataUnavailable, match=message) as caught:
         download.path(NAME)
     assert len(server.asked) == requests
-    text = str(caught.value)
-    for part in (NAME, server.address + page, str(places / "cache"), str(places / "mirror"), "CROWDS_MIRROR"):
-        assert part in text
+    assert not caught.value.damaged
+    for part in (NAME, server.address, str(places / "cache"), str(places / "mirror"), "CROWDS_MIRROR"):
+        assert part in str(caught.value)
 
 
 def test_the_next_address_is_tried_where_one_is_of_no_use(server, publish):
@@ -160,26 +162,35 @@ def test_the_next_address_is_tried_where_one_is_of_no_use(server, publish):
     assert list(download._unreachable) == ["127.0.0.1:9"]  # where /elsewhere leads; not held against the server itself
 
 
-def test_all_addresses_bad_names_all(server, publish):
-    publish(f"{server.address}/gone", f"{server.address}/wrong")
-    with pytest.raises(download.DataUnavailable, match=r"/gone .*404.*/wrong .*hash"):
-        download.path(NAME)
-
-
-def test_corrupt_cached_file_is_fetched_again(server, publish, places, caplog):
-    put(places / "cache", CONTENT[::-1])
-    publish(f"{server.address}/good")
-    assert download.path(NAME).read_bytes() == CONTENT
-    assert server.asked == ["/good"]
-    assert "wrong SHA-256: removed" in caplog.text
-
-
-def test_corrupt_cached_file_is_removed_even_if_there_is_no_other(publish, places):
-    file = put(places / "cache", CONTENT[:-1])
+@pytest.mark.parametrize("wrong", [CONTENT[::-1], CONTENT[:-1]])
+@pytest.mark.parametrize(("place", "kept"), [("cache", False), ("mirror", True)])
+def test_a_damaged_copy_is_told_and_replaced(server, publish, places, caplog, place, kept, wrong):
+    """Removed from our own cache; from a mirror it is passed over."""
+    file = put(places / place, wrong)
     publish("", note="packed by hand")
-    with pytest.raises(download.DataUnavailable, match="had a wrong SHA-256 and was removed"):
+    with pytest.raises(download.DataUnavailable, match=rf"{file} .*a wrong SHA-256") as caught:
         download.path(NAME)
-    assert not file.exists()
+    assert caught.value.damaged
+    assert file.exists() == kept
+    assert f"{file} has a wrong SHA-256" in caplog.text
+    publish(f"{server.address}/good")
+    assert download.path(NAME) == places / "cache" / NAME
+    assert file.read_bytes() == (wrong if kept else CONTENT)
+
+
+def test_a_damaged_copy_that_cannot_be_removed(publish, places, monkeypatch):
+    file = put(places / "cache", CONTENT[::-1])
+    publish("http://127.0.0.1:9/a")
+
+    def refuse(_file, missing_ok):
+        raise PermissionError("read-only")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.unlink", refuse)
+        with pytest.raises(download.DataUnavailable, match="cannot be removed: read-only") as caught:
+            download.path(NAME)
+    assert caught.value.damaged
+    file.unlink()
 
 
 def test_file_changed_after_it_was_checked_is_noticed(server, publish):
@@ -188,14 +199,6 @@ def test_file_changed_after_it_was_checked_is_noticed(server, publish):
     file.write_bytes(CONTENT[::-1])
     os.utime(file, ns=(1, 1))  # a write within the clock's grain would keep the time
     assert download.path(NAME).read_bytes() == CONTENT
-
-
-def test_corrupt_mirror_file_is_passed_over_and_kept(server, publish, places, caplog):
-    file = put(places / "mirror", CONTENT[::-1])
-    publish(f"{server.address}/good")
-    assert download.path(NAME) == places / "cache" / NAME
-    assert file.read_bytes() == CONTENT[::-1]
-    assert f"{file} has a wrong SHA-256" in caplog.text
 
 
 def test_offline_fails_fast_after_the_first(publish, monkeypatch):
@@ -213,11 +216,12 @@ def test_offline_fails_fast_after_the_first(publish, monkeypatch):
 
 def test_file_without_address_and_a_mirror_that_is_no_folder(publish, places, monkeypatch):
     monkeypatch.setenv("CROWDS_MIRROR", str(places / "nowhere"))
-    publish("", note="packed by hand")
-    message = r"no address to download from \(packed by hand\).*nowhere is no folder"
+    publish("", note="it had a wrong SHA-256")
+    message = r"no address to download from \(it had a wrong SHA-256\).*nowhere is no folder"
     with pytest.raises(download.DataUnavailable, match=message) as caught:
         download.path(NAME)
     assert "internet" not in str(caught.value)
+    assert not caught.value.damaged  # whatever the words
 
 
 def test_full_disk_and_an_interrupt(server, publish, places, monkeypatch):
@@ -267,10 +271,10 @@ def test_unknown_file_names_those_there_are(publish):
 
 
 def test_error_survives_the_way_between_processes():
-    error = download.DataUnavailable("a", "because", ["here"], published=False)
+    error = download.DataUnavailable("a", "because", ["here"], published=False, damaged=True)
     again = pickle.loads(pickle.dumps(error))
     assert str(again) == str(error)
-    assert (again.file, again.reason, again.looked, again.published) == ("a", "because", ("here",), False)
+    assert (again.file, again.reason, again.looked, again.published, again.damaged) == ("a", "because", ["here"], False, True)
 
 
 def test_committed_sources_are_well_formed():

@@ -24,21 +24,14 @@ def load(items=500, **options):
 
 
 @pytest.mark.parametrize("n_classes", [2, 6])
-@pytest.mark.parametrize("flaw", [0.0, 0.4, 1.0])
-def test_the_specialist_is_as_far_from_perfect_as_said(flaw, n_classes):
-    confusion = load(flaw=flaw, n_classes=n_classes).true_confusion
-    assert_allclose(specialist_distance(confusion[:1]), flaw * np.sqrt(1 - 1 / n_classes), atol=1e-12)
-    assert specialist_distance(confusion) <= specialist_distance(confusion[:1])  # the others may be nearer
-
-
-@pytest.mark.parametrize("n_classes", [2, 6])
-@pytest.mark.parametrize("blur", [0.0, 0.45])
-def test_the_best_anchor_is_as_far_from_certain_as_said(blur, n_classes):
-    posterior = load(items=5000, blur=blur, n_classes=n_classes).true_posterior
-    expected = blur * np.sqrt(1 - 1 / n_classes)
-    distance = np.linalg.norm(posterior[:, None, :] - np.eye(n_classes), axis=2)
+@pytest.mark.parametrize("share", [0.0, 0.45, 1.0])
+def test_specialist_and_anchors_are_as_far_from_ideal_as_said(share, n_classes):
+    data, expected = load(items=5000, flaw=share, blur=share, n_classes=n_classes), share * np.sqrt(1 - 1 / n_classes)
+    assert_allclose(specialist_distance(data.true_confusion[:1]), expected, atol=1e-12)
+    assert specialist_distance(data.true_confusion) <= specialist_distance(data.true_confusion[:1])  # others may be nearer
+    distance = np.linalg.norm(data.true_posterior[:, None, :] - np.eye(n_classes), axis=2)
     assert distance.min() >= expected - 1e-12  # no item is nearer,
-    assert_allclose(anchor_distance(posterior), expected, atol=2e-3)  # and at every class one comes as near
+    assert_allclose(anchor_distance(data.true_posterior), expected, atol=2e-3)  # and at every class one comes as near
 
 
 def test_specialist_distance_by_hand():

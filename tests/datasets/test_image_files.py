@@ -11,7 +11,6 @@ import pytest
 from numpy.testing import assert_array_equal
 from PIL import Image
 
-from lib import paths
 from lib.datasets import download as fetch
 from lib.datasets import image_files
 from lib.datasets.image_files import Piece, Source
@@ -61,23 +60,19 @@ def test_decoded_once_and_kept(piece, decoded):
     assert sorted(path.suffix for path in piece.path.parent.iterdir()) == [".lock", ".npz", ".sha256"]
 
 
-@pytest.mark.parametrize("damage", [b"PK\x03\x04 half a file", None])
-def test_a_damaged_piece_is_made_anew(piece, decoded, damage, caplog):
+def test_a_piece_of_other_images_is_made_anew(piece, decoded, caplog):
     image_files.read(piece)
-    if damage is None:  # a whole file of other images
-        packed = io.BytesIO()
-        np.savez(packed, images=IMAGES + 1, labels=LABELS)
-        damage = packed.getvalue()
-    piece.path.write_bytes(damage)
+    np.savez(piece.path, images=IMAGES + 1, labels=LABELS)
     image_files._read.cache_clear()
     assert_array_equal(image_files.read(piece)[0], IMAGES)
     assert len(decoded) == 2
     assert "made again" in caplog.text
 
 
-def test_a_piece_that_travelled_needs_no_source(piece, decoded):
+def test_a_piece_that_travelled_needs_no_source_and_no_digest(piece):
     image_files.read(piece)
     image_files._read.cache_clear()
+    piece.path.with_suffix(".sha256").unlink()
     alone = Piece(piece.name, (Source(("/nowhere/published",), piece.sources[0].decode, package="toys"),), SHA256)
     image_files.ensure([alone])
     assert_array_equal(image_files.read(alone)[1], LABELS)
@@ -129,27 +124,19 @@ def test_the_next_way_where_one_fails(tmp_path, monkeypatch):
     assert_array_equal(image_files.read(Piece("toy/train", sources, SHA256))[0], IMAGES)
 
 
-@pytest.mark.parametrize(
-    ("place", "done"),
-    [
-        ("CROWDS_CACHE", "had a wrong SHA-256 and was removed"),
-        ("CROWDS_MIRROR", "is damaged, it has a wrong SHA-256; replace it"),
-    ],
-)
-def test_of_several_ways_a_damaged_file_is_named(tmp_path, monkeypatch, place, done):
+def test_of_several_ways_a_damaged_file_is_named(monkeypatch):
     """Whoever has the pictures is not sent for the archive."""
-    sources = tmp_path / "sources.toml"
-    entry = "[[file]]\npath = '{}'\nurl = ''\nbytes = 5\nsha256 = '00'\n"
-    sources.write_text(entry.format("toy/archive") + entry.format("toy/rows.png"))
-    monkeypatch.setattr(paths, "SOURCES", sources)
-    monkeypatch.setenv(place, str(tmp_path / "here"))
-    file = tmp_path / "here" / "toy" / "rows.png"
-    file.parent.mkdir(parents=True)
-    file.write_bytes(b"wrong")
+
+    def refuse(name):
+        raise fetch.DataUnavailable(name, f"no {name}", [f"where {name} was"], damaged=name == "toy/rows.png")
+
+    monkeypatch.setattr(fetch, "local", lambda name: None)
+    monkeypatch.setattr(fetch, "path", refuse)
     toy = Piece("toy/train", (Source(("toy/archive",), None), Source(("toy/rows.png",), None)), SHA256)
-    with pytest.raises(fetch.DataUnavailable, match=r"^data file toy/rows\.png is not available.*toy/archive") as caught:
+    message = r"^data file toy/rows\.png is not available: no toy/rows.*where toy/rows.*toy/archive \(no toy/archive\)"
+    with pytest.raises(fetch.DataUnavailable, match=message) as caught:
         image_files.ensure([toy])
-    assert f"{file} {done}" in str(caught.value)
+    assert caught.value.damaged
 
 
 def test_rows_of_pixels_and_labels_of_a_script(tmp_path):
@@ -168,8 +155,6 @@ def test_rows_of_pixels_and_labels_of_a_script(tmp_path):
     assert_array_equal(found, images[5:])
     assert_array_equal(labels, np.arange(5, 15))
     assert_array_equal(decoded(channels=1)[0], images[5:, :1])
-    with pytest.raises(ValueError, match=r"batch_1.png must have 25 RGB pixels per row, found the shape \(5, 16, 3\)"):
-        decoded(side=5)
 
 
 def test_jpeg_folder(tmp_path):
@@ -189,6 +174,3 @@ def test_idx(tmp_path):
     head = b"\0\0\x08\x03" + np.array(array.shape, dtype=">u4").tobytes()
     (tmp_path / "a.gz").write_bytes(gzip.compress(head + array.tobytes()))
     assert_array_equal(image_files.read_idx(tmp_path / "a.gz"), array)
-    (tmp_path / "b.gz").write_bytes(gzip.compress(b"\0\0\x0d\x03" + bytes(12)))
-    with pytest.raises(ValueError, match=r"b.gz must be an IDX array of bytes, found 00000d03"):
-        image_files.read_idx(tmp_path / "b.gz")

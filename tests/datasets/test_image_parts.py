@@ -157,7 +157,7 @@ def test_held_out_test_images_are_the_last_to_train_and_nothing_else_uses_them()
     assert_array_equal(data.x_valid, whole.x[valid])
 
 
-# ---------------------------------------------------------------------- parts and crowds
+# ---------------------------------------------------------------------- parts
 
 
 def test_parts_by_hand():
@@ -184,20 +184,3 @@ def test_parts_by_hand():
 def test_parts_that_do_not_exist(changes, message):
     with pytest.raises(ValueError, match=message):
         image_parts.parts(np.tile([0, 1], 4), **changes)
-
-
-def test_a_plain_crowd():
-    y = np.repeat(np.arange(10), 300)
-    crowd, confusion = image_parts.simulated("plain", y, 10, 3, {"accuracy": 0.7, "annotators": 5, "labels_per_item": 2})
-    assert confusion.shape == (5, 10, 10)
-    assert (crowd.n_annotators, len(crowd)) == (5, 6000)
-    assert (crowd.label == y[crowd.item]).mean() == pytest.approx(0.7, abs=0.03)
-    for seed in (3, 4):
-        again, _ = image_parts.simulated("plain", y, 10, seed, {"accuracy": 0.7, "annotators": 5, "labels_per_item": 2})
-        assert np.array_equal(crowd.label, again.label) == (seed == 3)
-
-
-@pytest.mark.parametrize(("case", "options"), [("nobody", None), ("plain", {"accurracy": 0.7})])
-def test_unknown_crowds_and_options(case, options):
-    with pytest.raises(ValueError, match=r"nobody|accurracy"):
-        image_parts.simulated(case, np.arange(10), 10, 0, options)

@@ -47,7 +47,7 @@ def test_tokens_are_the_items():
         (lambda data: {"x_test": data.x.repeat(1, 1, 2)}, "x_test must be int64 .* of 1 columns"),
         (lambda data: {"x": data.x - 1}, "indices of at least 0, found -1"),
         (lambda data: {"x": data.x.flip(1)}, "found a token after it in row 1"),
-        (lambda data: {"x": data.x[1:]}, "labels are of 11 items, found 6 tokens"),
+        (lambda data: {"x": data.x[1:]}, "labels are of 11 items, found 6 in x"),
         (lambda data: {"y_test": data.y[1:]}, r"y_test must be int64 \[11\]"),
         (lambda data: {"crowd": data.crowd.select_labels(np.arange(19) > 0)}, "found 4 of 5 tags of annotator 0 in sentence 0"),
     ],

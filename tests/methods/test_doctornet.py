@@ -14,18 +14,7 @@ from lib.crowd.labels import CrowdLabels
 from lib.methods import doctornet
 from lib.training.loop import fit
 from lib.training.recipe import Recipe
-from tests.worked_example import batch_of, build, make, put, random_example, scramble, small_dataset, surprise
-
-
-def two_heads(name: str):
-    """One feature ``log 3``. Head 0 says 3/4 and 1/4, head 1 says 1/7 and 6/7."""
-    crowd = CrowdLabels([0, 0], [0, 1], [0, 0], 1, 2, 2)
-    method = build(name, crowd, width=1)
-    net = method if name == "doctornet" else method.first
-    put(net.head_weight, torch.tensor([[[1.0], [0]], [[0], [1]]], dtype=torch.float64))
-    put(net.head_bias, torch.tensor([[0, 0], [0, math.log(2)]], dtype=torch.float64))
-    x = torch.tensor([[math.log(3)]], dtype=torch.float64)
-    return method, batch_of(crowd, x)
+from tests.worked_example import batch_of, build, make, random_example, scramble, small_dataset, surprise
 
 
 def slow_heads(net, features) -> np.ndarray:
@@ -35,13 +24,6 @@ def slow_heads(net, features) -> np.ndarray:
 
 
 # ------------------------------------------------------------------ DoctorNet
-
-
-def test_by_hand():
-    method, batch = two_heads("doctornet")
-    assert method.loss(batch).item() == pytest.approx(-(math.log(3 / 4) + math.log(1 / 7)) / 2, abs=1e-12)
-    expected = [(3 / 4 + 1 / 7) / 2, (1 / 4 + 6 / 7) / 2]
-    assert_close(method.predict_proba(batch.x), torch.tensor([expected], dtype=torch.float64))
 
 
 def test_slow_loop(monkeypatch):
@@ -75,14 +57,6 @@ def test_start():
 
 
 # ------------------------------------------------------------------ Weighted DoctorNet
-
-
-def test_weighted_by_hand():
-    method, batch = two_heads("weighted-doctornet")
-    put(method.weight_logits, torch.tensor([math.log(3), 0], dtype=torch.float64))  # weights 3/4 and 1/4
-    expected = 3 / 4 * 3 / 4 + 1 / 4 * 1 / 7
-    assert method.predict_proba(batch.x)[0, 0].item() == pytest.approx(expected, abs=1e-12)
-    assert method.loss(batch).item() == pytest.approx(-math.log(expected), abs=1e-12)  # both labels are 0
 
 
 def test_weighted_slow_loop():

@@ -192,19 +192,3 @@ def test_biases_are_found(name):
     rated = DATA.crowd.labels_per_annotator > 0
     assert np.corrcoef(found[rated], known[rated])[0, 1] > 0.97
     assert scoring.summary(method, DATA, history)["bias_error"] < 0.3
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "message"),
-    [
-        ("ratings-mean", {"scale": 0.0}, r"scale must be above 0, found 0\.0"),
-        ("ratings-em", {"prior": -1}, "prior must be finite and at least 0, found -1"),
-        ("crowdlayer-sb", {"variant": "MW"}, r"variant must be one of S, B, S\+B, found 'MW'"),
-        ("crowdlayer-sb", {"prior": -1.0}, "expected prior >= 0 and annotator_lr > 0, found -1.0 and 1.0"),
-        ("crowdlayer-sb", {"annotator_lr": 0.0}, "expected prior >= 0 and annotator_lr > 0, found 0.0 and 0.0"),
-        ("true-ratings", {"data": replace(DATA, y=None)}, "true-ratings needs the truth of each of the 40 items, found none"),
-    ],
-)
-def test_wrong_options_are_named(name, options, message):
-    with pytest.raises(ValueError, match=message):
-        build(name, **options)

@@ -1,4 +1,4 @@
-"""UnionNet: the known values, slow loops over the union, and what it comes to with a single annotator."""
+"""UnionNet: slow loops over the union, and what it comes to with a single annotator."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from torch.testing import assert_close
 from lib.crowd.labels import CrowdLabels
 from lib.losses.crowd import coupled_cross_entropy, crowd_layer_logits, label_cross_entropy
 from tests.worked_example import CROWD, LOGITS, MATRICES, batch_of, build, put, random_example, scramble
-
-BOTH = pytest.mark.parametrize("name", ["unionnet-a", "unionnet-b"])
 
 
 def slow_loss(variant: str, class_prob, weight, crowd) -> float:
@@ -36,32 +34,15 @@ def slow_loss(variant: str, class_prob, weight, crowd) -> float:
     return total / len(class_prob)
 
 
-@pytest.mark.parametrize(("name", "expected"), [("unionnet-a", 4.8570271360), ("unionnet-b", 2.1399743160)])
-def test_known_loss(name, expected):
-    method = build(name, CROWD)
-    assert method.confusion_logits[1, 2].tolist() == pytest.approx([5e-6, 5e-6, 1 - 1e-5], abs=1e-15)
-    put(method.confusion_logits, MATRICES)
-    assert method.loss(batch_of(CROWD, LOGITS)).item() == pytest.approx(expected, abs=1e-9)
-
-
-@BOTH
+@pytest.mark.parametrize("name", ["unionnet-a", "unionnet-b"])
 def test_slow_loop(name):
+    assert build(name, CROWD).confusion_logits[1, 2].tolist() == pytest.approx([5e-6, 5e-6, 1 - 1e-5], abs=1e-15)
     example = random_example()
     method = scramble(build(name, example.crowd), size=1.0)
     for items in (range(6), [2]):
         batch, crowd = batch_of(example.crowd, example.logits, items), example.crowd.select_items(np.array(items))
         expected = slow_loss(name[-1].upper(), method.predict_proba(batch.x), method.confusion_logits, crowd)
         assert method.loss(batch).item() == pytest.approx(expected, abs=1e-12)
-
-
-@BOTH
-def test_probabilities_of_the_union_sum_to_one(name):
-    example = random_example()
-    method = scramble(build(name, example.crowd))
-    annotator, label = torch.cartesian_prod(torch.arange(5), torch.arange(4)).T
-    for item in range(6):
-        prob = method.log_prob(example.logits, torch.full_like(label, item), annotator, label).exp()
-        assert prob.sum().item() == pytest.approx(1, abs=1e-12)
 
 
 def test_alone_an_annotator_has_a_crowd_layer_or_a_confusion_matrix():

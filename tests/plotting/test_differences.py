@@ -41,18 +41,6 @@ def test_lifts_by_hand():
     assert errors["mean"].tolist() == pytest.approx([-0.3])  # no share, so no percent
 
 
-def test_equal_to_the_claims_difference():
-    table = claims.lifts(FRAME, "test_acc_last", ["ccem"], added)
-    sides = [claims.sample(FRAME, "test_acc_last", method=name, dataset="labelme") for name in ("ccem+kd", "ccem")]
-    claim = claims.Book("10_toy").difference("better", "CCEM gains", *sides)
-    assert table.loc[0, ["mean", "ci_low", "ci_high"]].tolist() == pytest.approx([claim.ours, claim.low, claim.high])
-
-
-def test_two_values_of_a_seed_are_refused():
-    with pytest.raises(ValueError, match=r"on labelme \(real\): name what differs"):
-        claims.lifts(frame([*ROWS, run("ccem", 0, 0.3)]), "test_acc_last", ["ccem"], added)
-
-
 def test_dots_show_the_table():
     table = claims.lifts(FRAME, "test_acc_last", ["ccem", "dl-em"], added)
     fig, drawn = charts.dots(table, "points gained", titles={"labelme": "LabelMe", "digits, correlated": "Digits"})

@@ -67,7 +67,7 @@ def test_unknown_image_data_set_is_named():
 def test_the_ablations_share_their_base_point_with_the_table():
     for scale in ("overnight", "fast", "paper"):
         table = {config.key() for config in ccc.table1(scale, [0])}
-        shared = [config for config in ccc.figure4(scale, [0]) if config.key() in table]
+        shared = [config for config in protocols.grid("ccc_ablations", scale, [0]) if config.key() in table]
         assert set(names_of(shared)) == {"crowdlayer-mw", "crowdlayer-mw-pair", "ccc"}
         assert {ccc.labels_per_item(vars(config)) for config in shared} == {3}
 
@@ -87,7 +87,7 @@ def test_ablations_vary_one_thing(scale):
 
 
 def test_rows_are_named_by_what_is_varied():
-    grid = ccc.figure4("quick", [0])
+    grid = protocols.grid("ccc_ablations", "quick", [0])
     rows = [{"key": config.key(), "config": vars(config)} for config in grid]
     found = ccc.varied([None, *rows[1:]], "quick", [0])
     cases = [row["config"]["case"] for row in found if row["config"]["method"] == "ccc"]
@@ -116,8 +116,8 @@ def test_cifar10n_has_the_papers_methods_and_the_controls(scale):
 
 
 def test_no_number_comes_from_jpeg_copies():
-    for grid, scale in product((ccc.table1, ccc.figure4, ccc.cifar10n), ("smoke", "quick", "overnight")):
-        for config in grid(scale, [0]):
+    for name, scale in product(("ccc_table1", "ccc_ablations", "ccc_cifar10n"), ("smoke", "quick", "overnight")):
+        for config in protocols.grid(name, scale, [0]):
             assert config.dataset == "fashion_mnist" or config.dataset_options["test"] == cifar10.HELD_OUT
             assert config.recipe.precision == ("mixed" if scale == "overnight" else "float32")
 

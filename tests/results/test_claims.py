@@ -14,12 +14,9 @@ from lib import methods, protocols
 from lib.results import claims, samples
 from lib.results.claims import Book, Sample
 from lib.results.rows import frame
+from lib.results.verdicts import load
 from lib.runs import ledger
-
-
-def row(method="a", seed=0, scale="quick", dataset="labelme", **metrics):
-    config = {"experiment": "e", "dataset": dataset, "case": "real", "method": method, "seed": seed, "scale": scale}
-    return {"key": f"{dataset}{method}{seed}{scale}", "config": config, "metrics": metrics, "history": {}}
+from tests.results.conftest import row
 
 
 def of(*values, scale="quick", unit=""):
@@ -53,7 +50,7 @@ def test_sample_is_by_seed_in_percent_and_knows_its_rows():
     found = claims.sample(rows, "test_acc_last", method="a")
     assert found.values == pytest.approx({1: 70.0, 3: 80.0})
     assert (found.scale, found.unit) == ("quick", "%")
-    assert found.terms == ((100.0, "test_acc_last", {1: "labelmea1quick", 3: "labelmea3quick"}),)
+    assert found.terms == ((100.0, "test_acc_last", {1: "labelme-real-a-quick-1", 3: "labelme-real-a-quick-3"}),)
     assert found.about == {"dataset": "labelme", "case": "real", "methods": ["a"], "metric": "test_acc_last"}
     assert claims.sample([row(confusion_error=0.2)], "confusion_error").unit == "L1"
 
@@ -71,7 +68,9 @@ def test_sample_is_by_seed_in_percent_and_knows_its_rows():
 def test_sample_names_what_is_wrong(where, message):
     with pytest.raises(ValueError, match=message):
         claims.sample(
-            [row("a", m=1.0), row("b", m=2.0), row("b", m=3.0), row("d", m=4.0), row("d", 1, "paper", m=5.0)], "m", **where
+            [row("a", m=1.0), row("b", m=2.0), row("b", m=3.0), row("d", m=4.0), row("d", 1, scale="paper", m=5.0)],
+            "m",
+            **where,
         )
 
 
@@ -206,13 +205,12 @@ def test_ids_begin_with_the_notebook_and_are_unique(book):
         book.fact("b", "s", 1, "1", origin="paper")
 
 
-def test_save_and_load_give_the_claims_back(book, tmp_path, monkeypatch):
-    monkeypatch.setenv("CROWDS_FIGURES", str(tmp_path))
+def test_save_and_load_give_the_claims_back(book, figures):
     book.value("a", "s", of(84.0, 84.1, unit="%"), "84.10", 3)
     book.every("b", "s", book.claims, headline=True)
     book.save()
-    path = tmp_path / "10_toy" / "claims.json"
-    assert claims.load(tmp_path) == {claim.id: claim for claim in book.claims}
+    path = figures / "10_toy" / "claims.json"
+    assert load(figures) == {claim.id: claim for claim in book.claims}
     text = path.read_text()
     wrong = {
         text.replace("reproduced", "proved"): "has the verdict 'proved'; expected one of reproduced",
@@ -224,7 +222,7 @@ def test_save_and_load_give_the_claims_back(book, tmp_path, monkeypatch):
     for found, message in wrong.items():
         path.write_text(found)
         with pytest.raises(ValueError, match=rf"claims\.json:? {message}"):
-            claims.load(tmp_path)
+            load(figures)
 
 
 def test_a_claim_is_made_again_from_its_rows(book):
@@ -279,14 +277,8 @@ def runs(tmp_path, monkeypatch):
     made = []
     for method, by_seed in RIGHT.items():
         for seed, right in enumerate(by_seed):
-            entry = row(method, seed, test_acc_last=sum(right) / len(right))
-            entry["arrays"] = {"names": ["correct_last"], "sha256": ""}
-            (tmp_path / "e").mkdir(exist_ok=True)
-            (tmp_path / "e" / f"{entry['key']}.npz").touch()
-            made.append(entry)
-    bits = {entry["key"]: np.packbits(RIGHT[entry["config"]["method"]][entry["config"]["seed"]]) for entry in made}
-    monkeypatch.setattr(ledger, "lookup", lambda experiments: {entry["key"]: entry for entry in made})
-    monkeypatch.setattr(ledger, "arrays", lambda entry: {"correct_last": bits[entry["key"]]})
+            rest = {"seconds": 1.0, "provenance": {}, "arrays": {"correct_last": np.packbits(right)}}
+            made.append(ledger.write(row(method, seed, test_acc_last=sum(right) / len(right)) | rest))
     return made
 
 
@@ -309,8 +301,9 @@ def test_intervals_are_over_seeds_and_items_where_runs_kept_what_they_got_right(
     assert claims.recompute(above, {entry["key"]: entry for entry in runs}, {}) == above
 
 
-def test_a_run_without_its_items_leaves_the_interval_to_the_seeds(runs, monkeypatch):
+def test_a_run_without_its_items_leaves_the_interval_to_the_seeds(runs):
     del runs[0]["arrays"]
+    ledger.write(runs[0])
     assert Book("10_toy", runs).ahead("above", "s", "a", "b").over == "seeds"
 
 
@@ -320,13 +313,6 @@ def test_filling_bits_are_no_items(runs):
 
 
 # ---------------------------------------------------------------------------------------------- many claims, readers
-
-
-def test_chance_puts_one_difference_in_forty_above_zero(book):
-    for n in range(40):
-        book.difference(str(n), "s", of(1.0, 2.0), of(0.0, 0.0))
-    book.fact("fact", "s", 1, "1")
-    assert claims.chance(book.claims) == (40, 1.0)
 
 
 def test_holm_by_hand(book):
@@ -346,13 +332,12 @@ def test_holm_by_hand(book):
 
 def test_prose_takes_its_numbers_from_claims(book):
     claim = book.value("a", "s", of(84.04, 84.16, unit="%"), "84.10", 3)
-    known = {claim.id: claim}
-    shown = claims.shown(claim)
+    known, shown = {claim.id: claim}, claims.shown(claim)
     assert shown.startswith("84.1 [")
-    text = claims.filled("{10-a:ours} here, {10-a:paper} there, so {10-a:verdict}: {10-a}.", known)
-    assert text == f"84.1 % here, 84.10 % there, so reproduced: {shown} %."
-    with pytest.raises(ValueError, match="no claim '10-b'"):
-        claims.filled("{10-b}", known)
+    text = claims.filled("{10-a:ours} here, {10-a:paper} there: {10-a}.", known)
+    assert text == f"84.1 % here, 84.10 % there: {shown} %."
+    with pytest.raises(ValueError, match="asks for 'theirs' of a claim; there are ours, paper"):
+        claims.filled("{10-a:theirs}", known)
     prose = book.prose("\n**Held.** {10-a:ours}\n")
     assert prose._repr_markdown_() == repr(prose) == "**Held.** 84.1 %"
 

@@ -28,22 +28,6 @@ def test_matrices_by_hand():
     assert_allclose(drawing.constant(1, 3), [[0, 1, 0]] * 3)
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: drawing.symmetric(1.2, 3), "accuracy.*1.2"),
-        (lambda: drawing.symmetric(float("nan"), 3), "accuracy.*nan"),
-        (lambda: drawing.symmetric(1, 1), "at least 2, found 1"),
-        (lambda: drawing.pair_confusion(0.5, [0, 1]), "own partner, found class 0"),
-        (lambda: drawing.pair_confusion(0.5, [1, 2]), r"classes 0 .. 1 .*\[1, 2\]"),
-        (lambda: drawing.constant(3, 3), "label must lie between 0 and 2, found 3"),
-    ],
-)
-def test_matrices_refuse(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()
-
-
 # ---------------------------------------------------------------------- who labels what
 
 
@@ -107,22 +91,6 @@ def test_nothing_depends_on_the_chunk(assign, monkeypatch):
 
 
 @either
-@pytest.mark.parametrize(
-    ("weights", "average", "message"),
-    [
-        ([1.0, 1.0, 0.0], 2.5, "between 0 and the 2 annotators that take part, found 2.5"),
-        ([1.0, 1.0], float("nan"), "found nan"),
-        ([1.0, -1.0], 1, "not negative"),
-        ([1.0, float("nan")], 1, "finite"),
-        ([0.0, 0.0], 1, "between 0 and the 0 annotators"),
-    ],
-)
-def test_assign_refuses(assign, weights, average, message):
-    with pytest.raises(ValueError, match=message):
-        assign(10, np.array(weights), average)
-
-
-@either
 def test_memory_is_bounded(assign):
     """Items times annotators would be 160 MB at once."""
     y, matrices = np.zeros(100_000, dtype=int), np.stack([drawing.symmetric(0.5, 4)] * 200)
@@ -142,12 +110,6 @@ def test_participation_is_beta_with_a_floor():
     free = drawing.participation(20000, a=2.0, b=5.0, floor=0, rng=0)
     scaled = free * (2 / 7) / free.mean()
     assert stats.kstest(scaled, stats.beta(2, 5).cdf).statistic < 0.015
-
-
-@pytest.mark.parametrize("wrong", [{"n_annotators": 0}, {"a": 0}, {"b": -1}, {"floor": -0.1}])
-def test_participation_refuses(wrong):
-    with pytest.raises(ValueError, match="found"):
-        drawing.participation(**{"n_annotators": 5, **wrong})
 
 
 # ---------------------------------------------------------------------- what they say
@@ -192,21 +154,53 @@ def test_a_group_agrees_as_often_as_it_should(copying, groups, within):
     assert within < 1 or found[0] == 1
 
 
+# ---------------------------------------------------------------------- what is refused
+
+
+def simulate(**wrong):
+    return drawing.simulate(**{"y": np.array([0, 1]), "confusion": MATRICES, "labels_per_item": 1, **wrong})
+
+
 @pytest.mark.parametrize(
-    ("wrong", "message"),
+    ("make", "message"),
     [
-        ({"y": np.array([0, 4])}, "classes in 0 .. 3"),
-        ({"y": np.array([0.0, 1.0])}, "found float64"),
-        ({"confusion": MATRICES[:, :2]}, "annotators x classes x classes"),
-        ({"confusion": MATRICES * 0.9}, "sum to one"),
-        ({"confusion": MATRICES * np.nan}, "NaN"),
-        ({"participation": np.ones(3)}, r"4 annotators, found \(3,\)"),
-        ({"copying": 0.5}, "needs groups"),
-        ({"copying": 1.5, "groups": np.zeros(4, dtype=int)}, "copying.*1.5"),
-        ({"groups": np.zeros(3, dtype=int)}, "groups must be 4"),
-        ({"labels_per_item": 5}, "found 5"),
+        (lambda: drawing.symmetric(1.2, 3), "accuracy.*1.2"),
+        (lambda: drawing.symmetric(float("nan"), 3), "accuracy.*nan"),
+        (lambda: drawing.symmetric(1, 1), "at least 2, found 1"),
+        (lambda: drawing.pair_confusion(0.5, [0, 1]), "own partner, found class 0"),
+        (lambda: drawing.pair_confusion(0.5, [1, 2]), r"classes 0 .. 1 .*\[1, 2\]"),
+        (lambda: drawing.constant(3, 3), "label must lie between 0 and 2, found 3"),
+        (lambda: drawing.participation(0), "at least 1, found 0"),
+        (lambda: drawing.participation(5, a=0), "found a=0"),
+        (lambda: drawing.participation(5, b=-1), "b=-1"),
+        (lambda: drawing.participation(5, floor=-0.1), "floor=-0.1"),
+        (lambda: simulate(y=np.array([0, 4])), "classes in 0 .. 3"),
+        (lambda: simulate(y=np.array([0.0, 1.0])), "found float64"),
+        (lambda: simulate(confusion=MATRICES[:, :2]), "annotators x classes x classes"),
+        (lambda: simulate(confusion=MATRICES * 0.9), "sum to one"),
+        (lambda: simulate(confusion=MATRICES * np.nan), "NaN"),
+        (lambda: simulate(participation=np.ones(3)), r"4 annotators, found \(3,\)"),
+        (lambda: simulate(copying=0.5), "needs groups"),
+        (lambda: simulate(copying=1.5, groups=np.zeros(4, dtype=int)), "copying.*1.5"),
+        (lambda: simulate(groups=np.zeros(3, dtype=int)), "groups must be 4"),
     ],
 )
-def test_simulate_refuses(wrong, message):
+def test_refuses(make, message):
     with pytest.raises(ValueError, match=message):
-        drawing.simulate(**{"y": np.array([0, 1]), "confusion": MATRICES, "labels_per_item": 1, **wrong})
+        make()
+
+
+@either
+@pytest.mark.parametrize(
+    ("weights", "average", "message"),
+    [
+        ([1.0, 1.0, 0.0], 2.5, "between 0 and the 2 annotators that take part, found 2.5"),
+        ([1.0, 1.0], float("nan"), "found nan"),
+        ([1.0, -1.0], 1, "not negative"),
+        ([1.0, float("nan")], 1, "finite"),
+        ([0.0, 0.0], 1, "between 0 and the 0 annotators"),
+    ],
+)
+def test_assign_refuses(assign, weights, average, message):
+    with pytest.raises(ValueError, match=message):
+        assign(10, np.array(weights), average)

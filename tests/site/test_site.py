@@ -13,7 +13,7 @@ from lib.aggregation.dawid_skene import dawid_skene
 from lib.crowd.labels import CrowdLabels
 from lib.results.numbers import spread
 from lib.results.verdicts import Claim, load
-from lib.site import claims, copies, leaderboard, pages
+from lib.site import claims, copies, leaderboard
 
 SITE = Path(claims.__file__).parent
 
@@ -122,7 +122,7 @@ def test_links_lead_to_what_the_site_has():
 
 def test_a_text_must_have_a_place_for_each_part():
     with pytest.raises(ValueError, match=r"glossary.md has no place for 'board'"):
-        pages._fill("glossary", board="")
+        copies.filled("texts/glossary.md", board="")
 
 
 LESSON = (SITE / "lesson.html").read_text(encoding="utf-8")
