@@ -21,13 +21,15 @@ def alpha(crowd: CrowdLabels) -> tuple[float, float, float]:
     several = crowd.labels_per_item >= 2
     if not several.any():
         return np.nan, np.nan, np.nan
-    agreed = crowd.agreeing_pairs[several] / (crowd.labels_per_item[several] - 1)
-    parts = np.column_stack([agreed, crowd.counts[several]])  # all that alpha needs, to be summed over items
-    alike = pd.DataFrame(parts).value_counts(sort=False)  # a million items differ in a few hundred ways
-    times = np.random.default_rng(0).multinomial(len(parts), alike.to_numpy() / len(parts), REPLICATES)
-    drawn = _alpha(times @ alike.index.to_frame().to_numpy())
+    items, kind = np.flatnonzero(several), np.zeros(several.sum(), dtype=np.int64)
+    for votes in crowd.counts[items].T.astype(np.int64):  # a million items differ in a few hundred ways
+        kind, _ = pd.factorize(kind * (votes.max() + 1) + votes)
+    items, times = items[~pd.Series(kind).duplicated()], np.bincount(kind)
+    agreed = crowd.agreeing_pairs[items] / (crowd.labels_per_item[items] - 1)
+    parts = np.column_stack([agreed, crowd.counts[items]])  # all that alpha needs, to be summed over items
+    drawn = _alpha(np.random.default_rng(0).multinomial(len(kind), times / len(kind), REPLICATES) @ parts)
     low, high = np.nanquantile(drawn, [0.025, 0.975]) if np.isfinite(drawn).any() else (np.nan, np.nan)
-    return float(_alpha(parts.sum(axis=0)[None])[0]), float(low), float(high)
+    return float(_alpha((times @ parts)[None])[0]), float(low), float(high)
 
 
 def _alpha(totals: np.ndarray) -> np.ndarray:

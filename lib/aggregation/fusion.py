@@ -27,7 +27,7 @@ import numpy as np
 
 from lib.aggregation.confusion import expected_counts
 from lib.aggregation.dawid_skene import soft_vote
-from lib.aggregation.em_steps import check_known, e_step, normalize
+from lib.aggregation.em_steps import BLOCK, check_known, e_step, normalize
 from lib.aggregation.held_out_labels import spare
 from lib.crowd.labels import CrowdLabels
 
@@ -44,6 +44,7 @@ KEPT = 0.999  # accuracy of a label where labels are kept
 TEMPERATURES = (0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0, 8.0)
 DOUBTS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0)
 ROUNDS = 100
+SETTLED = 1e-3  # a smaller change of every probability ends the rounds
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +116,7 @@ def estimate(crowd: CrowdLabels, prob: np.ndarray | None = None, known: np.ndarr
         fit = fitted(crowd, model, prior, known, several)
     else:  # every annotator is taken to be nearly always right: the vote decides, and the prior breaks ties
         accuracy = np.full(crowd.n_annotators, KEPT)
-        fit = Fit(_coin_posterior(crowd, accuracy, prior, known), accuracy, None, True)
+        fit = Fit(_fixed(_softmax(coin_scores(crowd, accuracy), prior), known), accuracy, None, True)
     people = fit.posterior
     if prob is not None:
         floor = a + (high - a) / 1.96 if told_apart and high < KEPT else KEPT
@@ -176,26 +177,44 @@ def fitted(
     """
     kind, leaning = model
     posterior = _fixed(soft_vote(crowd) if start is None else start.copy(), known)
+    said = crowd.said_in(posterior)
     mask = (known >= 0) if (known >= 0).any() and start is None else used
     counted = _Counted.of(crowd, mask, weight)
     later = counted if mask is used else _Counted.of(crowd, used, weight)
     converged, accuracy, confusion = False, None, None
     for _ in range(rounds):
+        accuracy = _accuracies(crowd, said, counted, leaning if kind == COIN else MODELS[0][1], floor)
         if kind == COIN:
-            accuracy = _accuracies(crowd, posterior, counted, leaning, floor)
-            found = _coin_posterior(crowd, accuracy, prior, known)
+            converged = _coin_step(crowd, accuracy, prior, known, posterior, said)
         else:
-            accuracy, confusion = _confusions(crowd, posterior, counted, leaning, floor)
+            confusion = _confusions(crowd, posterior, counted, accuracy, leaning)
             found = _fixed(e_step(prior[0] if len(prior) == 1 else prior, confusion, crowd)[0], known)
-        change, posterior, counted = posterior, found, later
-        change -= posterior  # in the array of the one before, which is of no more use
-        if converged := bool(np.abs(change, out=change).max(initial=0) < 1e-3):
+            posterior -= found  # in the array of the one before, which is of no more use
+            converged = bool(np.abs(posterior, out=posterior).max(initial=0) < SETTLED)
+            posterior, said = found, crowd.said_in(found)
+        counted = later
+        if converged:
             break
     return Fit(posterior, accuracy, confusion, converged)
 
 
-def _coin_posterior(crowd: CrowdLabels, accuracy: np.ndarray, prior: np.ndarray, known: np.ndarray) -> np.ndarray:
-    return _fixed(_softmax(coin_scores(crowd, accuracy), prior), known)
+def _coin_step(
+    crowd: CrowdLabels, accuracy: np.ndarray, prior: np.ndarray, known: np.ndarray, posterior: np.ndarray, said: np.ndarray
+) -> bool:
+    """E-step of the coins, in place: ``posterior``, and what it says of each label's class, ``said`` ``[labels]``. Whether it
+    has settled. Items go in blocks that fit the processor's cache, labels with theirs."""
+    odds, settled = _log_odds(accuracy, crowd.n_classes), True
+    for first in range(0, crowd.n_items, BLOCK):
+        items = slice(first, first + BLOCK)
+        labels = slice(*crowd.offsets[[first, min(first + BLOCK, crowd.n_items)]])
+        before, cell = posterior[items], crowd.cell[labels] - first * crowd.n_classes
+        scores = np.bincount(cell, odds[crowd.annotator[labels]], minlength=before.size).reshape(before.shape)
+        scores = _softmax(scores.astype(np.float64, copy=False), prior if len(prior) == 1 else prior[items])
+        _fixed(scores, known[items])
+        settled = settled and bool(np.abs(scores - before).max() < SETTLED)
+        before[:] = scores
+        said[labels] = np.take(scores, cell)
+    return settled
 
 
 def _fixed(posterior: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -227,11 +246,9 @@ class _Counted:
         return cls(items, labels, np.bincount(crowd.annotator, weights=labels, minlength=crowd.n_annotators))
 
 
-def _accuracies(crowd: CrowdLabels, posterior: np.ndarray, counted: _Counted, leaning: float, floor: float) -> np.ndarray:
+def _accuracies(crowd: CrowdLabels, said: np.ndarray, counted: _Counted, leaning: float, floor: float) -> np.ndarray:
     """``[annotators]`` expected share of right labels on the items that count, shrunk towards the crowd's."""
-    right = crowd.said_in(posterior)
-    right *= counted.labels
-    right, total = np.bincount(crowd.annotator, weights=right, minlength=crowd.n_annotators), counted.total
+    right, total = np.bincount(crowd.annotator, said * counted.labels, minlength=crowd.n_annotators), counted.total
     mean = (right.sum() + 1.6) / (total.sum() + 2)  # like two more labels, four fifths right
     accuracy = np.clip((right + leaning * mean) / (total + leaning), 0.5 / crowd.n_classes, 0.999)
     return lifted(accuracy, crowd.labels_per_annotator, floor)
@@ -253,23 +270,26 @@ def lifted(accuracy: np.ndarray, labels: np.ndarray, floor: float) -> np.ndarray
 
 
 def _confusions(
-    crowd: CrowdLabels, posterior: np.ndarray, counted: _Counted, leaning: float, floor: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """``[annotators]`` accuracies and ``[annotators, true class, label]`` matrices."""
+    crowd: CrowdLabels, posterior: np.ndarray, counted: _Counted, accuracy: np.ndarray, leaning: float
+) -> np.ndarray:
+    """``[annotators, true class, label]`` expected shares, shrunk towards the annotator's coin with the errors of the crowd."""
     n_classes = crowd.n_classes
     counts = expected_counts(posterior * counted.items[:, None], crowd)
-    accuracy = _accuracies(crowd, posterior, counted, MODELS[0][1], floor)
     wrong = counts.sum(axis=0) * (1 - np.eye(n_classes))
     alike = (1 - np.eye(n_classes)) / (n_classes - 1)
     wrong = (wrong + CROWD_ROWS * alike) / (wrong.sum(axis=1, keepdims=True) + CROWD_ROWS)
     coin = (1 - accuracy)[:, None, None] * wrong
     coin[:, np.arange(n_classes), np.arange(n_classes)] = accuracy[:, None]
-    return accuracy, (counts + leaning * coin) / (counts.sum(axis=2, keepdims=True) + leaning)
+    return (counts + leaning * coin) / (counts.sum(axis=2, keepdims=True) + leaning)
 
 
 def coin_scores(crowd: CrowdLabels, accuracy: np.ndarray) -> np.ndarray:
     """``[items, classes]`` log-likelihood of the labels under one coin per annotator, up to a constant per item."""
-    return crowd.sums_by_item(np.log(accuracy * (crowd.n_classes - 1) / (1 - accuracy))[crowd.annotator])
+    return crowd.sums_by_item(_log_odds(accuracy, crowd.n_classes)[crowd.annotator])
+
+
+def _log_odds(accuracy: np.ndarray, n_classes: int) -> np.ndarray:
+    return np.log(accuracy * (n_classes - 1) / (1 - accuracy))
 
 
 # ---------------------------------------------------------------------- which model

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["allowed", "decode", "entities", "entity_scores"]
-
 
 def allowed(tag_names: Sequence[str]) -> np.ndarray:
     """``[tags + 1, tags]`` bool: which tag may follow which, ``I-X`` only ``B-X`` or ``I-X``, all others any; the last row

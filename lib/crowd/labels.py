@@ -6,7 +6,7 @@ validated once, when they are made; everything after may rely on it. What the tw
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -16,8 +16,6 @@ import pandas as pd
 from scipy import sparse
 
 from lib.crowd.triples import Triples, whole_numbers
-
-__all__ = ["CrowdLabels", "CrowdRatings"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +44,6 @@ class CrowdLabels(Triples):
 
     task: ClassVar[str] = "classification"
     column: ClassVar[str] = "label"
-    _sizes: ClassVar[Mapping[str, int]] = Triples._sizes | {"n_classes": 1}
-    _names: ClassVar[Mapping[str, str]] = Triples._names | {"class_names": "n_classes"}
 
     @property
     def n_outputs(self) -> int:
@@ -124,22 +120,22 @@ class CrowdLabels(Triples):
         others = self.said_in(self.counts) - 1
         return np.bincount(self.item, others, minlength=self.n_items)
 
+    @cached_property
+    def cell(self) -> np.ndarray:
+        """``[labels]`` the place of each label's item and class in a table ``[items, classes]``, row by row."""
+        return self.item * self.n_classes + self.label
+
     def said_in(self, table: np.ndarray) -> np.ndarray:
         """``[labels]``: of a table ``[items, classes]``, the entry at each label's item and class."""
-        return np.take(table, self._cell)
+        return np.take(table, self.cell)
 
     def sums_by_item(self, values: np.ndarray | None) -> np.ndarray:
         """``[items, classes]``: of numbers ``[labels]``, the sum over the labels that say a class of an item; None counts."""
-        return self._sums(self._cell, self.n_items, values)
+        return self._sums(self.cell, self.n_items, values)
 
     def sums_by_annotator(self, values: np.ndarray) -> np.ndarray:
         """``[annotators, classes]``: of numbers ``[labels]``, the sum over the times that an annotator says a class."""
         return self._sums(self.annotator * self.n_classes + self.label, self.n_annotators, values)
-
-    @cached_property
-    def _cell(self) -> np.ndarray:
-        """``[labels]`` the place of each label's item and class in a table ``[items, classes]``, row by row."""
-        return self.item * self.n_classes + self.label
 
     def _sums(self, cell: np.ndarray, size: int, values: np.ndarray | None) -> np.ndarray:
         sums = np.bincount(cell, values, minlength=size * self.n_classes).reshape(size, self.n_classes)

@@ -17,9 +17,6 @@ import numpy as np
 
 from lib.crowd.labels import CrowdLabels
 from lib.crowd.triples import mask_to_places
-from lib.storage import write_atomically
-
-__all__ = ["UNTAGGED", "CrowdSequences"]
 
 UNTAGGED = "?"  # in a file: this annotator did not tag the sentence
 PADDING = 0  # as a word's index: there is no token here
@@ -64,7 +61,7 @@ class CrowdSequences:
                 f"annotator {r} in sentence {s} ({words!r}); {len(wrong)} such cases"
             )
 
-    # ------------------------------------------------------------------ from and to files
+    # ------------------------------------------------------------------ from files
 
     @classmethod
     def read(cls, path: str | Path, tag_names: Sequence[str]) -> CrowdSequences:
@@ -106,14 +103,6 @@ class CrowdSequences:
             raise ValueError(f"unknown tag {cells[t, r]!r} (token {t}, annotator {r}); expected one of {', '.join(tag_names)}")
         words = [[row[0] for row in sentence] for full, sentence in groupby(rows, bool) if full]
         return cls(words, CrowdLabels(token, annotator, label, *cells.shape, len(tag_names), class_names=tag_names))
-
-    def write(self, path: str | Path) -> None:
-        """To a file that :meth:`read` reads."""
-        cells = np.full((self.labels.n_items, self.labels.n_annotators), UNTAGGED, dtype=object)
-        cells[self.labels.item, self.labels.annotator] = np.array(self.tag_names, dtype=object)[self.labels.label]
-        lines = [" ".join([word, *row]) for word, row in zip((w for s in self.words for w in s), cells, strict=True)]
-        blocks = ["\n".join(lines[first:last]) for first, last in zip(self.offsets[:-1], self.offsets[1:], strict=True)]
-        write_atomically(Path(path), "\n\n".join(blocks) + "\n\n")
 
     # ------------------------------------------------------------------ views that the rest uses
 

@@ -5,20 +5,15 @@ Something that nobody said has no row, so memory and work grow with what was sai
 
 from __future__ import annotations
 
-import logging
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["Triples", "mask_to_places", "whole_numbers"]
-
-log = logging.getLogger(__name__)
+SIZES = {"n_items": "item_names", "n_annotators": "annotator_names", "n_classes": "class_names"}
 
 
 class Triples:
@@ -32,8 +27,6 @@ class Triples:
 
     task: ClassVar[str]
     column: ClassVar[str]
-    _sizes: ClassVar[Mapping[str, int]] = {"n_items": 0, "n_annotators": 0}  # the least that each may be
-    _names: ClassVar[Mapping[str, str]] = {"item_names": "n_items", "annotator_names": "n_annotators"}
     class_names: Sequence | None = None  # of what was said, where it is a class
 
     item: np.ndarray
@@ -62,11 +55,10 @@ class Triples:
     # ------------------------------------------------------------------ validation
 
     def __post_init__(self) -> None:
-        for name, least in self._sizes.items():
-            size = getattr(self, name)
-            if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < least:
-                raise ValueError(f"{name} must be a whole number of at least {least}, found {size!r}")
-            object.__setattr__(self, name, int(size))
+        for size, names in SIZES.items():
+            if hasattr(self, size):  # numbers have no classes
+                object.__setattr__(self, size, _size(size, getattr(self, size)))
+                object.__setattr__(self, names, _unique_names(names, getattr(self, names), getattr(self, size)))
         columns = {
             "item": whole_numbers("item", self.item, self.n_items),
             "annotator": whole_numbers("annotator", self.annotator, self.n_annotators),
@@ -76,60 +68,29 @@ class Triples:
         if len(set(lengths.values())) != 1:
             raise ValueError(f"item, annotator and {self.column} must be equally long, found lengths {lengths}")
         pair = columns["item"] * max(self.n_annotators, 1) + columns["annotator"]
-        order = np.argsort(pair)  # a repeated pair is an error, so the order of equals does not matter
-        repeated = np.flatnonzero(np.diff(pair[order]) == 0)
-        if len(repeated):
-            row = order[repeated[0]]
-            raise ValueError(
-                "each (item, annotator) pair may occur once, found "
-                f"({columns['item'][row]}, {columns['annotator'][row]}) more than once; {len(repeated)} such repeats"
-            )
+        if not (pair[1:] > pair[:-1]).all():  # as those of a selection of labels are
+            order = np.argsort(pair)  # a repeated pair is an error, so the order of equals does not matter
+            columns = {name: column[order] for name, column in columns.items()}
+            if len(again := np.flatnonzero(np.diff(pair[order]) == 0)):
+                item, annotator = (int(columns[role][again[0]]) for role in ("item", "annotator"))
+                if self.item_names and self.annotator_names:
+                    item, annotator = self.item_names[item], self.annotator_names[annotator]
+                raise ValueError(
+                    f"each (item, annotator) pair may occur once, found ({item!r}, {annotator!r}) more than once; "
+                    f"{len(again)} such repeats"
+                )
         for name, column in columns.items():
-            column = column[order]
             column.flags.writeable = False
             object.__setattr__(self, name, column)
-        for name, size in self._names.items():
-            object.__setattr__(self, name, _unique_names(name, getattr(self, name), getattr(self, size)))
 
     # ------------------------------------------------------------------ from and to tables
 
-    @classmethod
-    def from_csv(cls, path: str | Path, **options) -> Self:
-        """From a CSV file with a header (also ``.gz``, ``.bz2``, ``.xz``, ``.zip``); the options are those of ``from_frame``.
-
-        Names are read as text, and names given as something else are compared as text. A warning names annotators and classes
-        that differ in case, spaces or Unicode form alone, since each is taken for one of its own.
-
-        Raises:
-            FileNotFoundError: no such file.
-            ValueError: not readable as CSV, or as in ``from_frame``; the message names the file.
-        """
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"no CSV file of {cls.column}s at {path}")
-        for role, names in options.items():
-            if not isinstance(names, str | None):  # a list of names, not the name of a column
-                options[role] = [str(name) for name in names]
-        try:
-            # The header is read as a line like others: pandas would rename the second of two equal columns, and shift or drop
-            # columns where lines are longer than the header.
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], header=None)
-            made = cls.from_frame(frame.iloc[1:].set_axis(frame.iloc[0].tolist(), axis=1), **options)
-        except Exception as error:  # a damaged archive raises this or that, by its kind
-            raise ValueError(f"{path}: {error}") from error
-        for role, names in (("annotators", made.annotator_names), (f"{cls.column}s", made.class_names)):
-            if alike := _alike(names):
-                log.warning("%s: the %s %s are taken for different ones", path, role, " and ".join(map(repr, alike)))
-        return made
-
     @staticmethod
     def _coded(frame: pd.DataFrame, columns: Mapping[str, str], given: Mapping[str, Sequence | None]) -> tuple[dict, dict]:
-        """A table's columns by role, ``item`` and ``annotator`` among them, with the indices of names for the roles in
-        ``given``; and the names of those.
+        """A table's columns by role, with the indices of names for the roles in ``given``; and the names of those.
 
         Raises:
-            ValueError: a column is missing or there twice, an empty cell, a name that is not among those given, or a pair
-                that is there twice.
+            ValueError: a column is missing or there twice, an empty cell, or a name that is not among those given.
         """
         found = list(frame.columns)
         if any(found.count(column) != 1 for column in columns.values()):
@@ -140,14 +101,6 @@ class Triples:
         coded, names = {role: frame[column] for role, column in columns.items()}, {}
         for role, known in given.items():
             coded[role], names[role] = _encode(columns[role], frame[columns[role]], known)
-        again = pd.DataFrame({role: coded[role] for role in ("item", "annotator")}).duplicated()
-        if again.any():
-            row = int(np.flatnonzero(again)[0])
-            item, annotator = (frame[columns[role]].iloc[row] for role in ("item", "annotator"))
-            raise ValueError(
-                f"each (item, annotator) pair may occur once, found ({item!r}, {annotator!r}) again in row {row}; "
-                f"{int(again.sum())} such rows"
-            )
         return coded, names
 
     def to_frame(self) -> pd.DataFrame:
@@ -243,6 +196,13 @@ def mask_to_places(name: str, chosen, size: int) -> np.ndarray:
     return chosen
 
 
+def _size(name: str, size) -> int:
+    least = int(name == "n_classes")
+    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, found {size!r}")
+    return int(size)
+
+
 def _unique_names(name: str, values: Sequence | None, size: int) -> tuple | None:
     if values is None:
         return None
@@ -269,7 +229,10 @@ def _encode(column: str, values: pd.Series, given: Sequence | None) -> tuple[np.
     except TypeError as error:
         raise ValueError(f"column {column!r} must hold names, found a value that cannot be one: {error}") from error
     seen = seen.tolist()
-    names = _in_order(column, seen) if given is None else _as_list(given)
+    try:
+        names = [seen[place] for place in natural_order(seen)] if given is None else _as_list(given)
+    except TypeError as error:
+        raise ValueError(_several_types(column, set(map(type, seen)))) from error
     positions = {name: position for position, name in enumerate(names)}
     for value in seen:
         if value not in positions:
@@ -278,23 +241,14 @@ def _encode(column: str, values: pd.Series, given: Sequence | None) -> tuple[np.
     return np.array([positions[value] for value in seen], dtype=np.int64)[codes], names
 
 
-def _in_order(column: str, names: list) -> list:
-    """Sorted; whole numbers written as text by value, so that "10" comes after "9" and indices stay what they were."""
-    if all(isinstance(name, str) and name.isdecimal() for name in names):
-        return sorted(sorted(names), key=int)
-    try:
-        return sorted(names)
-    except TypeError as error:
-        raise ValueError(_several_types(column, set(map(type, names)))) from error
+def natural_order(names: list) -> list[int]:
+    """Their places, sorted; whole numbers written as text by value, so that "10" comes after "9" and indices stay what they
+    were."""
+    order = sorted(range(len(names)), key=names.__getitem__)
+    if all(isinstance(name, str) and name.removeprefix("-").isdecimal() for name in names):
+        order.sort(key=lambda place: int(names[place]))
+    return order
 
 
 def _several_types(column: str, types: set[type]) -> str:
     return f"column {column!r} must hold names of one type, found {', '.join(sorted(t.__name__ for t in types))}"
-
-
-def _alike(names: Sequence | None) -> list:
-    """The first names that are equal but for case, spaces and Unicode form; empty where there are none."""
-    groups: dict[str, list] = {}
-    for name in map(str, names or ()):
-        groups.setdefault(" ".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
-    return next((group for group in groups.values() if len(group) > 1), [])

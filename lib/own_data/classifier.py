@@ -27,8 +27,6 @@ from lib.storage import write_atomically
 from lib.training.loop import fit
 from lib.training.recipe import Recipe
 
-__all__ = ["METHODS", "Classifier", "HeldOut", "check_enough", "held_out", "load", "recipe_for", "train"]
-
 BACKBONE = "mlp-norm"
 METHODS = ("dl-em", "crowdlayer-mw", "majority-vote")
 FOLDS = 5

@@ -11,8 +11,6 @@ import pandas as pd
 
 from lib.own_data.tables import LABEL_STUDIO, Refusal, TextTable, counted, shown
 
-__all__ = ["DEFAULTS", "Options", "coded", "long_table", "without"]
-
 NAMES = {
     "item": ("item", "item_id", "items", "task", "task_id", "unit", "image", "text", "file", "filename", "id", "question"),
     "annotator": (
@@ -98,17 +96,18 @@ def long_table(table: TextTable, options: Options) -> tuple[pd.DataFrame, str]:
         )
     if len(set(found.values())) < len(found):
         raise Refusal(f"item, annotator and label must be three columns, found {shown(found.values())}")
-    long = pd.DataFrame({role: coded(frame[column].to_numpy()) for role, column in found.items()})
+    long = pd.DataFrame({role: coded(frame[column]) for role, column in found.items()})
     if (again := (long["label"] == found["label"]) & (long["item"] == found["item"])).any():
         raise Refusal(f"{table.place(int(again.argmax()))} is the header again; remove it, and whatever else repeats")
     if not known and (gold := _called(columns, KNOWN)) and (frame[gold] != "").any():
         table.notes.append(f"column {gold!r} is not used; if it holds known classes, add --known-column {gold}")
-    long["known"] = coded(frame[known].to_numpy() if known else np.full(len(frame), "", dtype=object))
+    unknown = pd.Categorical.from_codes(np.zeros(len(frame), dtype=np.int8), [""])
+    long["known"] = coded(frame[known]) if known else unknown
     long["row"] = np.arange(len(frame))
     return without(long, dropped), found["item"]
 
 
-def coded(cells: np.ndarray) -> pd.Categorical:
+def coded(cells: pd.Series | np.ndarray) -> pd.Categorical:
     """Texts as a column whose categories are those that occur, in the order in which they do; every cell is hashed once."""
     codes, names = pd.factorize(cells)
     return pd.Categorical.from_codes(codes, pd.Index(names, dtype=object))

@@ -17,8 +17,6 @@ from lib.datasets import image_features, sentence_vectors
 from lib.own_data.intake import Intake, folded
 from lib.own_data.tables import Refusal, TextTable, counted, read_table, shown
 
-__all__ = ["MATCHES", "Source", "arrange", "check", "features_of", "image_files", "read_numbers", "read_source", "read_texts"]
-
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 CHUNK = 256  # images in memory at a time
 

@@ -21,8 +21,6 @@ from lib.own_data.page import report_page
 from lib.own_data.tables import Refusal
 from lib.storage import write_atomically
 
-__all__ = ["FILES", "TABLES", "check_place", "leftover", "safe_csv", "settings_of", "write"]
-
 RISKY = ("=", "+", "-", "@", "\t", "\r")
 ODD = re.compile(r"\n[=+\-@\t\r]")  # a risky name among others
 ROWS = 100_000  # of a table whose lines are in memory at a time

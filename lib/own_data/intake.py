@@ -16,10 +16,9 @@ import numpy as np
 import pandas as pd
 
 from lib.crowd.labels import CrowdLabels
+from lib.crowd.triples import natural_order
 from lib.own_data.columns import DEFAULTS, Options, long_table, without
-from lib.own_data.tables import Refusal, TextTable, as_text, counted, natural, read_table, short, shown
-
-__all__ = ["Intake", "folded", "read_labels"]
+from lib.own_data.tables import Refusal, TextTable, as_text, counted, read_table, short, shown
 
 MISSING = {"nan", "none", "null", "n/a", "na", "#n/a", "<na>", "-", "?", "missing"}
 UNSURE = {"unsure", "not sure", "unknown", "don't know", "dont know", "skip", "skipped", "other/unsure", "cannot tell"}
@@ -79,7 +78,7 @@ def read_labels(source: str | Path | pd.DataFrame, options: Options = DEFAULTS) 
     _check_classes(frame, table, options)
     frame = _without_repeats(frame, table, options)
     said = frame["label"].cat.categories.tolist()
-    classes = list(options.classes) or natural(said)
+    classes = list(options.classes) or [said[place] for place in natural_order(said)]
     if unseen := sorted(set(said) - set(classes)):
         _refuse(frame, table, frame["label"] == unseen[0], f"the label {unseen[0]!r} is not among the given classes")
     if len(classes) < 2:
@@ -90,21 +89,20 @@ def read_labels(source: str | Path | pd.DataFrame, options: Options = DEFAULTS) 
         raise Refusal(f"there is one item only, {frame['item'].iloc[0]!r}: nothing can be learned from so little")
     if len(classes) > 2 and all(re.fullmatch(r"-?\d+", name) for name in classes):
         table.notes.append("the classes are whole numbers; if they are grades, their order is not used")
-    items, annotators = (natural(frame[role].cat.categories.tolist()) for role in ("item", "annotator"))
+    (item, items), (annotator, annotators) = _sorted(frame["item"]), _sorted(frame["annotator"])
+    label = np.array([classes.index(name) for name in said])[frame["label"].cat.codes]
+    names = items, annotators, classes
+    crowd = CrowdLabels(item, annotator, label, *map(len, names), *names)
     known = _known(frame, items, classes, table, options)
-    names = {"item": items, "annotator": annotators, "label": classes}
-    places = (_places(frame[role], names[role]) for role in names)
-    crowd = CrowdLabels(*places, *map(len, names.values()), *names.values())
     said = list(dict.fromkeys([*said, *classes]))
     return Intake(crowd, known, np.array([said.index(name) for name in classes]), table.notes, table, item_column)
 
 
-def _places(column: pd.Series, names: list[str]) -> np.ndarray:
-    """``[labels]`` the place of each cell of a column among the names."""
-    code = column.cat.categories.get_indexer(pd.Index(names, dtype=object))  # -1: a class that nobody said
-    place = np.empty(len(column.cat.categories), dtype=np.int64)
-    place[code[code >= 0]] = np.flatnonzero(code >= 0)
-    return place[column.cat.codes]
+def _sorted(column: pd.Series) -> tuple[np.ndarray, list[str]]:
+    """``[labels]`` the place of each cell of a column among its names in their natural order, and these."""
+    names = column.cat.categories.to_numpy()
+    order = np.array(natural_order(names.tolist()))
+    return np.argsort(order)[column.cat.codes], names[order].tolist()
 
 
 def folded(name: str) -> str:
@@ -139,7 +137,7 @@ def _where(frame: pd.DataFrame, table: TextTable, mask: pd.Series) -> str:
 
 def _cells(column: pd.Series, test) -> pd.Series:
     """Which cells pass a test, which sees each value once."""
-    passed = np.array([test(value) for value in column.cat.categories], dtype=bool)
+    passed = np.array([test(value) for value in column.cat.categories.tolist()], dtype=bool)
     return pd.Series(passed[column.cat.codes], column.index)
 
 

@@ -16,9 +16,6 @@ from lib.own_data.columns import DEFAULTS, Options
 from lib.own_data.features import Source, read_source
 from lib.own_data.intake import Intake, read_labels
 from lib.own_data.report import annotator_table, beliefs, classifier_quality, cleaned_labels, decided, label_quality, to_relabel
-from lib.training.recipe import Recipe
-
-__all__ = ["Outcome", "assemble", "fit"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,24 +56,22 @@ def fit(
     options: Options = DEFAULTS,
     match: str = "exact",
     decimal: str = "",
-    seeds: tuple[int, ...] = (0,),
-    recipe: Recipe | None = None,
     device: str = "cpu",
     progress: Progress = lambda text: None,
 ) -> Outcome:
     """Estimate classes and accuracies from labels and, if there is a source of features, train a classifier.
 
-    ``source``, ``path``, ``match`` and ``decimal`` are as in ``features.read_source``; ``seeds``, ``recipe``, ``device`` and
-    ``progress`` as in ``classifier.held_out``. Raises a Refusal where labels or features are ambiguous, unusable or too few.
+    ``source``, ``path``, ``match`` and ``decimal`` are as in ``features.read_source``, ``device`` and ``progress`` as in
+    ``classifier.held_out``. Raises a Refusal where labels or features are ambiguous, unusable or too few.
     """
     intake = labels if isinstance(labels, Intake) else read_labels(labels, options)
     held, network = None, None
     if source is not None:
         progress("reading features")
         features, intake, source = read_source(intake, source, path, match, decimal)
-        held = training.held_out(features, intake.crowd, recipe, seeds, device, progress)
+        held = training.held_out(features, intake.crowd, device=device, progress=progress)
         progress(f"training the classifier with {held.method}")
-        network = training.train(features, intake.crowd, held.method, source, recipe, device=device)
+        network = training.train(features, intake.crowd, held.method, source, device=device)
     progress("weighing labels")
     return assemble(intake, held, network)
 

@@ -22,8 +22,6 @@ from lib.plotting import crowds
 from lib.plotting.style import GRAY, color, in_style
 from lib.results.titles import method_title
 
-__all__ = ["islands", "relabeling_chart", "report_page", "sentences"]
-
 SHARED = (
     "Annotators appear to share errors: the labels of an item are equal more often than independent errors explain. Estimated "
     "accuracies are then upper bounds, and some labels are wrong although everybody agrees. "

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
 import pandas as pd
-from scipy.special import xlogy
 
 from lib.aggregation import fusion, shared_errors
 from lib.aggregation.annotator_report import guessing
 from lib.aggregation.fusion import Estimate
 from lib.crowd.labels import CrowdLabels
-
-__all__ = ["annotator_table", "beliefs", "classifier_quality", "cleaned_labels", "decided", "label_quality", "to_relabel"]
 
 FEWEST = 5  # judged labels, below which nobody looks random
 # Of labels x classes, for the test of guessing; with more, it takes a sample of labels. And of annotators x classes x classes;
@@ -107,14 +105,14 @@ def cleaned_labels(crowd: CrowdLabels, prob: np.ndarray, label: np.ndarray, know
         item without labels), tied, known, and the probability of each class. Confidence and probabilities are empty if
         accuracies cannot be told apart.
     """
-    counts, names, rows = crowd.counts, np.array(crowd.class_names, dtype=object), np.arange(crowd.n_items)
+    counts, names, rows = crowd.counts, _objects(crowd.class_names), np.arange(crowd.n_items)
     top = (counts == counts.max(axis=1, keepdims=True)) & (counts > 0)
     tied = top.sum(axis=1) > 1
     votes = np.where(crowd.labels_per_item > 0, names[counts.argmax(axis=1)], "").astype(object)
     words = cache(lambda row: "|".join(map(str, names[np.frombuffer(row, dtype=bool)])))  # of many ties, few are different
     votes[tied] = [words(row.tobytes()) for row in top[tied]]
     columns = {
-        "item": _text(crowd.item_names),
+        "item": _text(_objects(crowd.item_names)),
         "label": _text(names[label]),
         "confidence": prob[rows, label],
         "n_labels": crowd.labels_per_item,
@@ -123,7 +121,8 @@ def cleaned_labels(crowd: CrowdLabels, prob: np.ndarray, label: np.ndarray, know
         "tied": tied,
         "known": known >= 0,
     }
-    return pd.concat([pd.DataFrame(columns), pd.DataFrame(prob, columns=[f"p({name})" for name in names])], axis=1)
+    classes = pd.DataFrame(prob, columns=[f"p({name})" for name in names], copy=False)
+    return pd.concat([pd.DataFrame(columns, copy=False), classes], axis=1)
 
 
 def label_quality(crowd: CrowdLabels, estimate: Estimate, prob: np.ndarray | None = None, misled: float = 0.0) -> pd.DataFrame:
@@ -138,8 +137,8 @@ def label_quality(crowd: CrowdLabels, estimate: Estimate, prob: np.ndarray | Non
     else:
         score = np.full(len(crowd), np.nan)
     columns = {"item": crowd.item_names, "annotator": crowd.annotator_names, "label": crowd.class_names}
-    named = {column: _text(np.array(names, dtype=object)[getattr(crowd, column)]) for column, names in columns.items()}
-    return pd.DataFrame(named | {"score": score})
+    named = {column: _text(_objects(names)[getattr(crowd, column)]) for column, names in columns.items()}
+    return pd.DataFrame(named | {"score": score}, copy=False)
 
 
 def to_relabel(
@@ -160,7 +159,7 @@ def to_relabel(
         the one with the highest lower end of the interval. It is empty where there are no grounds to name anybody: accuracies
         cannot be told apart, or nobody is left whose interval lies above chance (1 / classes) and who does not look random.
     """
-    p, names, n = estimate.posterior, np.array(crowd.class_names, dtype=object), crowd.n_classes
+    p, names, n = estimate.posterior, _objects(crowd.class_names), crowd.n_classes
     best, rows = p.argmax(axis=1), np.arange(len(p))
     rest = p.copy()
     rest[rows, best] = -1
@@ -178,7 +177,7 @@ def to_relabel(
     items = items[np.argsort(-gain[items].round(9), kind="stable")]
     confidence = shared_errors.discounted(p[items, best[items]], misled, n) if estimate.told_apart else np.nan
     columns = {
-        "item": _text(np.array(crowd.item_names, dtype=object)[items]),
+        "item": _text(_objects(crowd.item_names)[items]),
         "n_labels": crowd.labels_per_item[items],
         "label": _text(names[best[items]]),
         "confidence": confidence,
@@ -186,7 +185,7 @@ def to_relabel(
         "gain": gain[items],
         "ask": _text(_whom(crowd, annotators)[items]),
     }
-    return pd.DataFrame(columns)
+    return pd.DataFrame(columns, copy=False)
 
 
 def _whom(crowd: CrowdLabels, annotators: pd.DataFrame) -> np.ndarray:
@@ -199,16 +198,20 @@ def _whom(crowd: CrowdLabels, annotators: pd.DataFrame) -> np.ndarray:
     asked = np.zeros((crowd.n_items, most + 1), dtype=bool)  # nobody, at the end, is always free
     near = rank[crowd.annotator] < most
     asked[crowd.item[near], rank[crowd.annotator[near]]] = True
-    names = np.array([*np.array(crowd.annotator_names, dtype=object)[order[:most]], ""], dtype=object)
+    names = np.append(_objects(crowd.annotator_names)[order[:most]], "")
     return names[asked.argmin(axis=1)]
 
 
-def _text(names) -> pd.Series:
+def _text(names: np.ndarray) -> pd.Series:
     """Names as a column of Python's own text; pandas would copy each into a text of its own kind, which takes longer than all
     else in a table."""
     return pd.Series(names, dtype=object)
 
 
+def _objects(names: Sequence) -> np.ndarray:
+    return np.fromiter(names, dtype=object, count=len(names))
+
+
 def _entropy(prob: np.ndarray) -> np.ndarray:
     """Entropy over the last axis, in bits."""
-    return -xlogy(prob, prob).sum(axis=-1) / np.log(2) + 0.0
+    return -(prob * np.log(np.maximum(prob, 1e-300))).sum(axis=-1) / np.log(2) + 0.0

@@ -66,17 +66,15 @@ def test_dense_and_back(values):
 
 
 @given(dense().filter(lambda values: np.isfinite(values).any()))
-def test_table_and_file_and_back(tmp_path_factory, values):
+def test_table_and_back(values):
     names = {"item_names": [f"i{n}" for n in range(len(values))], "annotator_names": [f"r{n}" for n in range(values.shape[1])]}
     crowd = CrowdRatings.from_dense(values, **names)
     frame = crowd.to_frame()
     assert list(frame.columns) == ["item", "annotator", "value"]
-    file = tmp_path_factory.mktemp("ratings") / "ratings.csv"
-    frame.sample(frac=1, random_state=0).to_csv(file, index=False)
-    options = {"items": crowd.item_names, "annotators": crowd.annotator_names}
-    for other in (CrowdRatings.from_frame(frame, **options), CrowdRatings.from_csv(file, **options)):
-        pd.testing.assert_frame_equal(other.to_frame(), frame)
-        assert (other.n_items, other.n_annotators) == values.shape
+    shuffled = frame.sample(frac=1, random_state=0).astype({"value": str})  # numbers may be text
+    other = CrowdRatings.from_frame(shuffled, items=crowd.item_names, annotators=crowd.annotator_names)
+    pd.testing.assert_frame_equal(other.to_frame(), frame)
+    assert (other.n_items, other.n_annotators) == values.shape
 
 
 # ------------------------------------------------------------------ what it refuses
@@ -121,17 +119,12 @@ def test_bad_matrices(values, options, message):
             "column 'value' must hold finite numbers, found 'good' in row 1; 1 such",
         ),
         ([("a", "r", None)], "column 'value' has 1 empty cells, the first in row 0"),
-        ([("a", "r", 0.5), ("a", "r", 0.6)], r"pair may occur once, found \('a', 'r'\) again in row 1"),
+        ([("a", "r", 0.5), ("a", "r", 0.6)], r"pair may occur once, found \('a', 'r'\) more than once"),
     ],
 )
-def test_bad_tables(rows, message, tmp_path):
-    frame = pd.DataFrame(rows, columns=["item", "annotator", "value"])
+def test_bad_tables(rows, message):
     with pytest.raises(ValueError, match=message):
-        CrowdRatings.from_frame(frame)
-    file = tmp_path / "ratings.csv"
-    frame.to_csv(file, index=False)
-    with pytest.raises(ValueError, match=f"ratings.csv: .*{message}"):
-        CrowdRatings.from_csv(file)
+        CrowdRatings.from_frame(pd.DataFrame(rows, columns=["item", "annotator", "value"]))
 
 
 # ------------------------------------------------------------------ data sets and methods of the task

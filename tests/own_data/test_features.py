@@ -60,11 +60,6 @@ def test_decimal_commas(tmp_path):
     assert read_numbers(written(tmp_path, "item,x\na,\N{MINUS SIGN}1.5\n"))[0].loc["a", "x"] == -1.5
 
 
-def test_constant_columns_are_said(tmp_path):
-    _, notes = read_numbers(written(tmp_path, "item,x,y\na,0.1,1\nb,0.1,2\n"))
-    assert notes[-1] == "features that are the same for all items, and therefore of no use: 'x'"
-
-
 @pytest.mark.parametrize(
     ("labeled", "named", "match"),
     [
@@ -102,9 +97,6 @@ def test_texts_come_from_the_labels_file(tmp_path, monkeypatch):
     assert source.columns == ("words",)
     with pytest.raises(Refusal, match="no column 'text'"):
         read_texts(read_labels(path).table, "text", "item")
-    path.write_text("item,annotator,label,words\n1,a,y,hello\n1,b,y,ciao\n2,a,n,bye\n", encoding="utf-8")
-    with pytest.raises(Refusal, match="has two different texts"):
-        read_texts(read_labels(path).table, "words", "item")
 
 
 def test_images_of_any_size_come_from_a_folder(tmp_path, monkeypatch):

@@ -50,6 +50,15 @@ def test_forms_of_a_file(tmp_path, text, name, encoding):
     assert triples(read(tmp_path, text, name, encoding)) == EXPECTED
 
 
+@pytest.mark.parametrize("quoted", [False, True])
+def test_names_are_the_text_of_the_file(tmp_path, quoted):
+    """Whatever they look like: numbers, dates, words for nothing; in quotes, too."""
+    names = ["007", "1.50", "1e3", "True", "2020-01-01", "None", "9" * 30, "a b", "\u00e9", "="]
+    lines = [(name, "ann", label) for name, label in zip(names, "yn" * 5, strict=True)]
+    text = HEADER + "".join(",".join(f'"{cell}"' if quoted else cell for cell in line) + "\n" for line in lines)
+    assert triples(read(tmp_path, text)) == sorted(lines)
+
+
 def test_parquet_and_frames(tmp_path):
     frame = pd.DataFrame(EXPECTED, columns=["item", "annotator", "label"])
     frame.to_parquet(tmp_path / "labels.parquet")
@@ -239,16 +248,12 @@ def test_contradicting_truths_are_refused(tmp_path):
         read(tmp_path, text, known_column="gold")
 
 
-def test_long_names_are_cut_in_messages(tmp_path):
-    words = read(tmp_path, PLAIN.replace("cat", "c" * 5000).replace("dog", '"dog,\nor cat"')).summary()
-    assert f"2 classes: {'c' * 40} ... {'c' * 40} (1), dog, or cat (3)" in words
-
-
 def test_what_was_understood_in_words(tmp_path):
-    words = read(tmp_path, PLAIN).summary()
+    """Long names are cut."""
+    words = read(tmp_path, PLAIN.replace("cat", "c" * 5000).replace("dog", '"dog,\nor cat"')).summary()
     assert "4 labels for 2 items from 2 annotators" in words
     assert "items with two or more: 2" in words
-    assert "2 classes: cat (1), dog (3)" in words
+    assert f"2 classes: {'c' * 40} ... {'c' * 40} (1), dog, or cat (3)" in words
 
 
 def test_names_are_held_in_the_order_of_the_rows_that_are_left(tmp_path):
