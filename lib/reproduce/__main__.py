@@ -30,7 +30,7 @@ from lib.reproduce.flags import UsageError, check, parser
 from lib.reproduce.notebooks import Notebook, NotebookError, dumps, normalize
 from lib.results import minutes
 from lib.runs import ledger
-from lib.runs.workers import processors
+from lib.runs.workers import processors, warm_up
 from lib.storage import drop_output, terminated_as_interrupted, write_atomically
 
 NEWS_EVERY = 30  # seconds between lines about runs where no terminal shows a bar
@@ -159,7 +159,9 @@ def _pass(options: argparse.Namespace) -> int:
     """Train the union of the grids, so that runs which several notebooks share are made once; run the notebooks, each with the
     fresh rows; report drift; tell at the end what is missing or failed."""
     scale, workers = options.scale or "quick", options.workers or processors()
-    from lib.runs.config import each_once
+    if workers > 1 and options.scheduler is None:
+        warm_up()
+    from lib.runs.config import each_once  # with torch
 
     asked = {"seeds": options.seeds, "device": options.device}  # or the notebooks' defaults
     given = {name: value for name, value in asked.items() if value is not None} | dict(options.parameter or ())
