@@ -18,7 +18,8 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from tqdm import tqdm
@@ -27,8 +28,9 @@ from lib import paths
 from lib.reproduce import execution, notebooks
 from lib.reproduce.flags import UsageError, check, parser
 from lib.reproduce.notebooks import Notebook, NotebookError, dumps, normalize
+from lib.results import minutes
 from lib.runs import ledger
-from lib.runs.workers import processors
+from lib.runs.workers import processors, warm_up
 from lib.storage import drop_output, terminated_as_interrupted, write_atomically
 
 NEWS_EVERY = 30  # seconds between lines about runs where no terminal shows a bar
@@ -87,8 +89,6 @@ def _asked() -> Iterator[None]:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from lib.results import minutes
-
     lines, measured = [("notebook", "reproduces", "data", "retrained in", "headline claims")], minutes.read()
     for notebook in notebooks.select(options.only):
         took = [f"{line.scale}: {minutes.words(line.minutes)}" for line in measured if line.what == notebook.stem]
@@ -113,8 +113,6 @@ def _verdicts(notebook: Notebook) -> str:
 
 
 def _merge(options: argparse.Namespace) -> int:
-    from lib.results import minutes
-
     with _asked():
         if options.merge.suffix != ".csv":
             summary = ledger.merge(options.merge)
@@ -160,12 +158,15 @@ def _write_pages() -> list[str]:
 def _pass(options: argparse.Namespace) -> int:
     """Train the union of the grids, so that runs which several notebooks share are made once; run the notebooks, each with the
     fresh rows; report drift; tell at the end what is missing or failed."""
-    from lib.runs.config import each_once
+    scale, workers = options.scale or "quick", options.workers or processors()
+    if workers > 1 and options.scheduler is None:
+        warm_up()
+    from lib.runs.config import each_once  # with torch
 
-    scale = options.scale or "quick"
     asked = {"seeds": options.seeds, "device": options.device}  # or the notebooks' defaults
     given = {name: value for name, value in asked.items() if value is not None} | dict(options.parameter or ())
-    chosen, missing, grids = _prepare(options, scale, {"scale": scale} | given)
+    chosen, missing, grids = _prepare(options, {"scale": scale} | given)
+    wanted = {stem: {config.key() for config in grid} for stem, grid in grids.items()}
     configs = each_once(config for grid in grids.values() for config in grid)
     if options.shard:
         part, parts = options.shard
@@ -178,10 +179,10 @@ def _pass(options: argparse.Namespace) -> int:
             print(f"Going on with the unfinished pass in {folder} (--fresh begins again)", flush=True)
         done = len(ledger.finished(configs, folder))
         print(f"Scale {scale}, notebooks: {len(grids)}, runs: {len(configs)}, done before: {done}", flush=True)
-        with fresh.timed(options.workers or processors()) if fresh else nullcontext():
+        with fresh.timed(workers) if fresh else nullcontext():
             failed = _train(options, configs, folder, deadline, len(configs) - done)
         rows = ledger.finished(configs, folder)
-        absent = {stem: len({c.key() for c in grid} & configs.keys() - rows.keys()) for stem, grid in grids.items()}
+        absent = {stem: len(keys & configs.keys() - rows.keys()) for stem, keys in wanted.items()}
         late = deadline is not None and time.time() > deadline and not options.runs_only
         left = {stem: count for stem, count in absent.items() if count or late}
         if not options.runs_only:
@@ -190,11 +191,10 @@ def _pass(options: argparse.Namespace) -> int:
             failed += broken
             _tell_drift(configs, folder)
             if fresh and not given and not options.scheduler:
-                runs = {stem: {config.key() for config in grids[stem]} for stem in seconds}
-                training = {stem: sum(rows[key]["seconds"] for key in keys) for stem, keys in runs.items()}
-                whole = sum(row["seconds"] for row in rows.values())
-                partly = failed or left or missing or options.only
-                _keep_minutes(options, scale, seconds, training, whole, fresh.seconds, all_of_it=not partly)
+                runs = {stem: wanted[stem] for stem in seconds}
+                if not (failed or left or missing or options.only):
+                    runs[minutes.EVERYTHING], seconds[minutes.EVERYTHING] = set(rows), sum(seconds.values()) / workers
+                _keep_minutes(scale, workers, seconds, runs, rows, fresh.seconds)
         _tell_skipped(missing)
         _tell_left(left, deadline)
         _tell_failed(failed)
@@ -203,42 +203,32 @@ def _pass(options: argparse.Namespace) -> int:
     return 1 if failed or (left and deadline is None) else 0
 
 
-def _prepare(options: argparse.Namespace, scale: str, parameters: Mapping) -> tuple[list[Notebook], dict, dict]:
+def _prepare(options: argparse.Namespace, parameters: Mapping) -> tuple[list[Notebook], dict, dict]:
     """Check all that was asked for before anything runs: the notebooks, those without data, and the runs of each other one."""
     from lib import protocols
     from lib.training.device import check_device
 
     chosen = notebooks.select(options.only)
     with _asked():
-        protocols.check_scale(scale)
+        protocols.check_scale(parameters["scale"])
         if options.scheduler is None:
             check_device(options.device or "cpu")
         for notebook in chosen:
             notebooks.check_parameters(notebook, parameters)
         missing = execution.without_data(chosen)
         able = [notebook for notebook in chosen if notebook.stem not in missing]
-        grids = {n.stem: protocols.grid(n.stem, scale, options.seeds or n.defaults.get("seeds")) for n in able}
+        seeds = {n.stem: options.seeds or n.defaults.get("seeds") for n in able}
+        grids = {stem: protocols.grid(stem, parameters["scale"], each) for stem, each in seeds.items()}
     return chosen, missing, grids
 
 
-def _keep_minutes(
-    options,
-    scale: str,
-    seconds: dict[str, float],
-    training: dict[str, float],
-    whole: float,
-    spent: float,
-    all_of_it: bool,
-) -> None:
-    """Write down how long the pass's notebooks took, each as if alone, and with ``all_of_it`` the pass, whose runs took
-    ``whole`` seconds, each counted once, and the processes that trained them ``spent``."""
-    from lib.results import minutes
-
-    workers = options.workers or processors()
+def _keep_minutes(scale: str, workers: int, own: dict, runs: dict[str, set[str]], rows: dict, spent: float) -> None:
+    """Write down how long notebooks took, each as if alone: its ``own`` seconds, and those of its runs, by key; for the
+    ``rows`` of all runs together, processes were at work ``spent`` seconds."""
+    trained = sum(row["seconds"] for row in rows.values())
     # Loading data and making features belong to no run; the runs share that evenly.
-    stretch = max(1.0, spent / whole) if whole else 1.0
-    took = {stem: stretch * training[stem] / workers + own for stem, own in seconds.items()}
-    took |= {minutes.EVERYTHING: (stretch * whole + sum(seconds.values())) / workers} if all_of_it else {}
+    stretch = max(1.0, spent / trained) if trained else 1.0
+    took = {what: own[what] + stretch * sum(rows[key]["seconds"] for key in keys) / workers for what, keys in runs.items()}
     if took:
         path = paths.build() / minutes.NAME
         minutes.take_in([minutes.measured(what, scale, each, workers) for what, each in took.items()], path)
@@ -292,20 +282,16 @@ def _own_rows(configs: dict, folder: Path | None) -> list[dict]:
     return [row for name in experiments for row in ledger.own_rows(name, folder) if row["key"] in configs]
 
 
-@contextmanager
-def _executor(address: str | None, datasets: set[str]) -> Iterator:
-    """A Dask cluster as an executor; None, for local processes, without an address."""
+def _executor(address: str | None, datasets: set[str]) -> AbstractContextManager[Executor | None]:
+    """A Dask cluster; None, for local processes, without an address."""
     if address is None:
-        yield None
-        return
+        return nullcontext()
     from lib.runs import cluster
 
-    with ExitStack() as stack:
-        try:
-            executor = stack.enter_context(cluster.connected(address, datasets))
-        except cluster.ClusterError as error:
-            raise UsageError(str(error)) from error
-        yield executor
+    try:
+        return cluster.connect(address, datasets)
+    except cluster.ClusterError as error:
+        raise UsageError(str(error)) from error
 
 
 # ---------------------------------------------------------------------- telling

@@ -165,17 +165,14 @@ def perform(
     runs: Path | None = None,
     in_place: bool = False,
 ) -> Outcome:
-    """Run one notebook. Its copy and figures go to a folder of the pass, and are published together after a complete run.
+    """Run one notebook on the rows of a ledger folder, by default the user's own. Its copy and figures go to a folder of the
+    pass, and are published together after a complete run. With ``in_place`` it reads the reference alone, and the committed
+    notebook and its figures are made again.
 
-    Args:
-        notebook, staging, parameters: what to run, the folder of the pass, and what to inject.
-        runs: the ledger folder whose rows it reads, by default the user's own.
-        in_place: read the reference alone, and make the committed notebook and its figures folder again from this run.
-
-    Raises:
-        NotebookFailed: see :func:`lib.reproduce.notebooks.execute`; nothing that is committed has been touched.
+    Raises NotebookFailed, see :func:`lib.reproduce.notebooks.execute`; nothing that is committed has then been touched.
     """
-    started, stem, made, parameters = time.monotonic(), notebook.stem, staging / notebook.stem, parameters or {}
+    started, stem, parameters = time.monotonic(), notebook.stem, parameters or {}
+    made = staging / stem
     output = paths.build() / ("in-place" if in_place else "notebooks") / notebook.path.name
     partial = output.with_name(f"{stem}.partial.ipynb")
     # Smoke numbers mean nothing, so they do not go where the committed figures are.

@@ -12,6 +12,7 @@ import ast
 import hashlib
 import json
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -183,18 +184,16 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def execute(notebook: Notebook, parameters: Mapping[str, object], output: Path, environment: Mapping[str, str]) -> None:
-    """Run a notebook from top to bottom in a fresh kernel, with ``notebooks/`` as its working folder.
-
-    Args:
-        notebook: what to run; its file is only read.
-        parameters: values for its parameters cell, see :func:`check_parameters`.
-        output: the executed copy, written cell by cell; empty after a failure before the first.
-        environment: variables for the kernel beside or instead of those of :func:`kernel_environment`.
+    """Run a notebook from top to bottom in a fresh kernel, with ``notebooks/`` as its working folder. The executed copy is
+    ``output``, written cell by cell, empty after a failure before the first; ``environment`` has variables for the kernel
+    beside or instead of those of :func:`kernel_environment`.
 
     Raises:
         NotebookFailed: a cell raised, or the kernel died.
         NotWritable: the folder of ``output`` is full or read-only.
     """
+    # With this package jsonschema, which nbformat needs, makes a parser of a grammar that nobody here asks for, for seconds.
+    sys.modules.setdefault("rfc3987_syntax", None)
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
@@ -210,6 +209,7 @@ def execute(notebook: Notebook, parameters: Mapping[str, object], output: Path, 
                 language="python",
                 progress_bar=False,
                 start_timeout=START_TIMEOUT,
+                shutdown_kernel="immediate",  # all is said, and to unload torch takes a second
             )
     except PapermillExecutionError as error:
         raise NotebookFailed(f"{notebook.stem}: cell In [{error.exec_count}] raised {error.ename}: {error.evalue}") from error

@@ -7,12 +7,12 @@ it inside a network that you trust, or give it TLS (``tls://HOST:8786``, see Das
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
 
 import torch
 
@@ -37,8 +37,7 @@ def source_digest() -> str:
     return digest.hexdigest()[:16]
 
 
-@contextmanager
-def connected(address: str, datasets: Iterable[str]) -> Iterator[Cluster]:
+def connect(address: str, datasets: Iterable[str]) -> Cluster:
     """A cluster, for runs on some data sets. Raises ClusterError, also where Dask is not installed."""
     try:
         import dask
@@ -52,22 +51,25 @@ def connected(address: str, datasets: Iterable[str]) -> Iterator[Cluster]:
         client = Client(address, timeout=TIMEOUT)
     except (OSError, ValueError) as error:  # a TimeoutError is an OSError
         raise ClusterError(f"no Dask scheduler answers at {address} within {TIMEOUT} s") from error
-    with client:
-        try:
+    cluster = Cluster(client, datasets)
+    try:
+        with contextlib.suppress(TimeoutError):
             client.wait_for_workers(1, timeout=TIMEOUT)
-        except TimeoutError as error:
+        if not client.nthreads():
             raise ClusterError(
                 f"the Dask scheduler at {address} has no workers; start some in the project's folder: "
                 f"python -m distributed.cli.dask_worker {address} --nthreads 1"
-            ) from error
-        cluster = Cluster(client, datasets)
+            )
         if not cluster.slots():
             raise ClusterError(f"no worker of the Dask scheduler at {address} is fit: {'; '.join(cluster.unfit.values())}")
-        yield cluster
+    except BaseException:
+        cluster.shutdown()
+        raise
+    return cluster
 
 
 class Cluster(Executor):
-    """An executor whose size follows the cluster: workers may come and go.
+    """An executor, and a context as any, whose size follows the cluster: workers may come and go.
 
     Attributes:
         unfit: what is wrong with a worker, by its address.
@@ -93,6 +95,10 @@ class Cluster(Executor):
             return future
         executor = self.client.get_executor(pure=False, workers=able)  # pure: equal arguments would be one task
         return executor.submit(_checked, source_digest(), config.key(), fn, config, *args, **kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Leave the cluster, which lives on."""
+        self.client.close()
 
     def check(self) -> None:
         """Raises ClusterError where the scheduler is gone."""

@@ -35,9 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ORDERS = ("", "own", "reference")
 _PARTS = {"key", "config", "metrics", "seconds", "provenance"}
-_NAME, _KEY = re.compile(r"[a-z0-9_]+"), re.compile(r"[0-9a-f]{16}")
 
 
 class LedgerError(ValueError):
@@ -263,11 +261,15 @@ def seal(experiment: str) -> None:
 # ---------------------------------------------------------------------- both
 
 
+# By the value of CROWDS_LEDGER; rows of a later one overwrite those of an earlier one.
+_SOURCES = {"": (own_rows, reference_rows), "own": (reference_rows, own_rows), "reference": (reference_rows,)}
+
+
 def order() -> str:
     """The value of ``CROWDS_LEDGER``. Raises ValueError for an unknown one."""
     value = os.environ.get("CROWDS_LEDGER", "")
-    if value not in ORDERS:
-        raise ValueError(f"CROWDS_LEDGER must be one of {', '.join(map(repr, ORDERS))}, found {value!r}")
+    if value not in _SOURCES:
+        raise ValueError(f"CROWDS_LEDGER must be one of {', '.join(map(repr, _SOURCES))}, found {value!r}")
     return value
 
 
@@ -278,13 +280,12 @@ def lookup(experiments: Iterable[str], folder: Path | None = None) -> dict[str, 
     Raises:
         LedgerError: see :func:`reference_rows`.
     """
-    orders = {"": (own_rows, reference_rows), "own": (reference_rows, own_rows), "reference": (reference_rows,)}
     by_key: dict[str, dict] = {}
     for experiment in sorted(set(experiments)):
         if folder is not None:
             by_key |= {row["key"]: row for row in own_rows(experiment, folder)}
             continue
-        for rows in orders[order()]:  # a later one overwrites an earlier one
+        for rows in _SOURCES[order()]:
             by_key |= {row["key"]: row for row in rows(experiment) if not names(row) < names(by_key.get(row["key"], {}))}
     return by_key
 
@@ -345,9 +346,8 @@ def _sound(row: dict, where: str, beside: Path) -> dict:
     from lib.runs.config import from_row
 
     config, metrics, seconds, provenance = (row[name] for name in ("config", "metrics", "seconds", "provenance"))
-    name = str(config.get("experiment")), str(row["key"])
-    named = _NAME.fullmatch(name[0]) and _KEY.fullmatch(name[1])
-    _require(named, where, "an experiment is named by a-z, 0-9 and _, a key by 16 hexadecimal digits", name)
+    name = str(config.get("experiment"))
+    _require(re.fullmatch(r"[a-z0-9_]+", name), where, "an experiment is named by a-z, 0-9 and _", name)
     numbers = isinstance(metrics, dict) and all(map(_is_number, metrics.values()))
     _require(numbers, where, "metrics must be finite numbers by name", metrics)
     _require(_is_number(seconds) and seconds >= 0, where, "seconds must be a number from 0 on", seconds)

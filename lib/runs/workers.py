@@ -3,10 +3,11 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from tqdm import tqdm
 
@@ -35,9 +36,9 @@ class InThisProcess(Executor):
 def processes(workers: int) -> Iterator[ProcessPoolExecutor]:
     """Worker processes. Jobs that wait at the block's end are given up; after an exception those under way end at once too,
     since a run may take an hour."""
-    # Spawned, not forked: a fork copies torch's thread pools in an unusable state, and other systems have none.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
+    pool = ProcessPoolExecutor(
+        workers, mp_context=multiprocessing.get_context(**_context), initializer=_begin, initargs=(dict(os.environ),)
+    )
     try:
         yield pool
     except BaseException:
@@ -46,6 +47,33 @@ def processes(workers: int) -> Iterator[ProcessPoolExecutor]:
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def warm_up() -> None:
+    """Begin to load what runs need, beside whatever comes next here: workers then start at once. Does nothing where processes
+    cannot be forked. From the main thread alone."""
+    if sys.platform != "linux":
+        return
+    from multiprocessing import forkserver
+
+    # Not forked from this process: a fork copies torch's thread pools in an unusable state. But from one that has loaded torch,
+    # with what it imports at a first optimizer, and has not used it.
+    forkserver.set_forkserver_preload(["lib.runs.sweep", "torch._dynamo", "sklearn.datasets"])
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in _end_with_parent, while it loads
+    with suppress(OSError):  # no folder for its socket can be written
+        forkserver.ensure_running()
+        _context["method"] = "forkserver"
+    signal.signal(signal.SIGINT, before)
+
+
+_context = {"method": "spawn"}  # everywhere; see warm_up
+
+
+def _begin(environment: Mapping[str, str]) -> None:
+    """Take over the environment, which may have changed since the first worker; then :func:`_end_with_parent`."""
+    os.environ.clear()
+    os.environ.update(environment)
+    _end_with_parent()
 
 
 def _end_with_parent() -> None:

@@ -54,16 +54,6 @@ def test_what_does_not_exist_is_exit_code_2_with_a_message(project, capsys, word
     assert not paths.build().exists()
 
 
-def test_cuda_asked_for_and_absent(project, capsys, monkeypatch):
-    import torch
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    write_notebook("10_one")
-    assert reproduce.main(["--device", "cuda"]) == 2
-    assert "'cuda' was asked for, but torch" in capsys.readouterr().err
-
-
 def test_a_notebook_that_names_no_data_set(project, capsys):
     write_notebook("10_one", data=["labelmee"])
     assert reproduce.main([]) == 2

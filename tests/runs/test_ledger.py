@@ -82,15 +82,6 @@ def test_a_row_with_arrays_takes_the_place_of_its_like_without():
     assert ledger.merge(paths.runs()) == {"added": 0, "already": 1}
 
 
-def test_arrays_that_are_not_the_rows_are_refused():
-    stored = ledger.write(row() | {"arrays": ARRAYS})
-    own_file(stored).with_suffix(".npz").write_bytes(b"something else")
-    with pytest.raises(LedgerError, match=rf"arrays of row {stored['key']} are in none of .*{stored['key']}\.npz"):
-        ledger.arrays(stored)
-    with pytest.raises(LedgerError, match=r"nothing was merged: 1 of 1 .*\.npz: the SHA-256 of the row's arrays is"):
-        ledger.merge(paths.runs())
-
-
 @pytest.mark.parametrize(("content", "found"), [(b"no arrays", "'something else'"), (None, r"\['bias'\]")])
 def test_arrays_that_are_other_than_their_row_says_are_not_merged(content, found):
     """Though their digest is right, as that of somebody's own program would be."""
@@ -102,16 +93,6 @@ def test_arrays_that_are_other_than_their_row_says_are_not_merged(content, found
     with pytest.raises(LedgerError, match=rf"\.npz: the row's arrays are \['confusion'\], found {found}"):
         ledger.merge(paths.runs())
     assert ledger.reference_rows() == []
-
-
-def test_experiments_are_apart():
-    ledger.write(row(0, experiment="one"))
-    ledger.write(row(1, experiment="two"))
-    ledger.write_reference("three", [row(2, experiment="three")])
-    assert sorted(seeds(ledger.own_rows())) == [0, 1]
-    assert seeds(ledger.own_rows("two")) == [1]
-    assert ledger.reference_rows("one") == []
-    assert sorted(seeds(ledger.lookup(["one", "three"]).values())) == [0, 2]
 
 
 def test_a_reference_file_is_one_json_row_a_line_in_a_stable_order():
