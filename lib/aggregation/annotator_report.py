@@ -13,7 +13,7 @@ from scipy import sparse
 from scipy.special import gammaln
 from scipy.stats import norm
 
-from lib.aggregation.confusion import expected_counts, of_shape, rows_to_one
+from lib.aggregation.confusion import of_shape, rows_to_one
 from lib.aggregation.fusion import Fit, support, without_own
 from lib.aggregation.judging import accuracy_grid
 from lib.crowd.labels import CrowdLabels
@@ -88,8 +88,8 @@ def guessing(crowd: CrowdLabels, fit: Fit, rows: np.ndarray) -> tuple[np.ndarray
 
     Looks random: the labels may be unrelated to the items (a p-value above 0.01) *and* they are ten times more likely from
     somebody who labels every item with the same class probabilities, averaged over Jeffreys' Dirichlet prior, than from a
-    typical annotator, who is right as often as the crowd; of a fit with full matrices, who has that of all others together.
-    The first condition spares those who are systematically wrong, the second those who gave too few labels to tell.
+    typical annotator, who is right as often as the crowd. The first condition spares those who are systematically wrong, the
+    second those who gave too few labels to tell.
 
     The labels of somebody who guesses may be permuted among the items. Two statistics are compared with their exact mean and
     variance under permutation and a normal tail: the agreement with the others, and the cell (class, label) of the table that
@@ -101,9 +101,6 @@ def guessing(crowd: CrowdLabels, fit: Fit, rows: np.ndarray) -> tuple[np.ndarray
     total = times.sum(axis=1)
     m = np.maximum(total, 2)[:, None]
     shares, a = times / m, float(np.clip(fit.accuracy @ total / max(total.sum(), 1), 0.5 / n, 0.999))
-    if full := fit.confusion is not None:
-        counts = expected_counts(fit.posterior, crowd)
-        typical = rows_to_one(counts.sum(axis=0) - counts + 0.5).transpose(0, 2, 1).reshape(-1, n)  # as ``cell``
     table, second, mixed, working = np.zeros((size * n, n)), np.zeros((size, n)), np.zeros(size), np.zeros(size)
     block = max(BLOCK, size * n)  # as large as the table that it is added to
     for start in range(0, len(rows), block):
@@ -113,8 +110,7 @@ def guessing(crowd: CrowdLabels, fit: Fit, rows: np.ndarray) -> tuple[np.ndarray
         second += _summed_by(who, size) @ q**2
         mixed += np.bincount(who, weights=(q * shares[who]).sum(axis=1) ** 2, minlength=size)
         own = q[np.arange(len(q)), label]
-        likely = (q * typical[cell[some]]).sum(axis=1) if full else a * own + (1 - a) * (1 - own) / (n - 1)
-        working += np.bincount(who, weights=np.log(likely), minlength=size)
+        working += np.bincount(who, weights=np.log(a * own + (1 - a) * (1 - own) / (n - 1)), minlength=size)
     table = table.reshape(size, n, n)  # [annotator, label, class]
     first = table.sum(axis=1)
     spread = np.maximum(second / m - (first / m) ** 2, 0)
