@@ -1,5 +1,6 @@
 """Worker processes: how many there may be, and that none outlives the process that started it."""
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -42,6 +43,7 @@ def processes(workers: int) -> Iterator[ProcessPoolExecutor]:
     try:
         yield pool
     except BaseException:
+        _end_server()  # first: a worker that it has yet to fork would look for a pool that is gone, and say so
         for worker in list((pool._processes or {}).values()):  # Python 3.14 has terminate_workers
             worker.terminate()
         raise
@@ -63,10 +65,19 @@ def warm_up() -> None:
     with suppress(OSError):  # no folder for its socket can be written
         forkserver.ensure_running()
         _context["method"] = "forkserver"
+        atexit.register(_end_server)  # it would see only once it has loaded everything that nobody needs it any more
     signal.signal(signal.SIGINT, before)
 
 
 _context = {"method": "spawn"}  # everywhere; see warm_up
+
+
+def _end_server() -> None:
+    from multiprocessing import forkserver
+
+    if _context["method"] == "forkserver" and (pid := forkserver._forkserver._forkserver_pid):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _begin(environment: Mapping[str, str]) -> None:

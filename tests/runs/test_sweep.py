@@ -1,8 +1,10 @@
 """Runs: keys, rows, and sweeps that are killed, fail, run out of time, or go through other executors."""
 
+import contextlib
 import json
 import multiprocessing
 import subprocess
+import sys
 import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -11,6 +13,7 @@ from datetime import datetime
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from tqdm import tqdm
@@ -515,3 +518,36 @@ def test_worker_processes_end_at_once_where_something_is_raised():
     with pytest.raises(KeyboardInterrupt):
         ended()
     assert multiprocessing.active_children() == []
+
+
+IMPATIENT = """
+import signal, sys
+from multiprocessing import forkserver
+from lib.runs.workers import processes, warm_up
+
+def stop(number, frame):
+    raise KeyboardInterrupt
+
+warm_up()
+print(forkserver._forkserver._forkserver_pid, flush=True)
+signal.signal(signal.SIGALRM, stop)
+signal.setitimer(signal.ITIMER_REAL, 0.1)  # torch takes longer
+try:
+    if sys.argv[1] == "workers":
+        with processes(1) as pool:
+            pool.submit(int)
+    signal.pause()
+except KeyboardInterrupt:
+    pass
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nothing is forked elsewhere")
+@pytest.mark.parametrize("waiting", ["workers", "nothing"])
+def test_what_is_loaded_for_workers_ends_with_a_pass_that_is_interrupted_meanwhile(waiting):
+    """And says nothing: a worker that it still forked would look for the pool's lock, which is gone."""
+    command = [sys.executable, "-c", IMPATIENT, waiting]
+    done = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=True)
+    assert not done.stderr
+    with contextlib.suppress(psutil.NoSuchProcess):
+        assert psutil.Process(int(done.stdout)).status() == psutil.STATUS_ZOMBIE  # nobody may be there to collect it
