@@ -99,6 +99,8 @@ def read_table(path: str | Path) -> TextTable:
 
 def _csv(path: Path, content: bytes) -> TextTable:
     text, notes = _decoded(path, content)
+    if not text.strip():
+        raise Refusal(f"{path.name} is empty; expected a table with a header")
     if text[:99].lstrip()[:1] in ("{", "["):
         raise Refusal(f"{path.name}: expected a table as text (CSV), found JSON; save it as CSV (Label Studio's export: .json)")
     if "\0" in text:
@@ -111,6 +113,7 @@ def _csv(path: Path, content: bytes) -> TextTable:
     frame = _quickly(text, separator)
     if frame is not None and len(frame) == text.count("\n") - text.endswith("\n"):  # no blank lines, none in quotes
         return TextTable(frame, path, notes, separator)
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # a cell may hold a long text
     try:
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
         names = next(rows)
@@ -143,7 +146,10 @@ def _quickly(text: str, separator: str) -> pd.DataFrame | None:
 
 def _decoded(path: Path, content: bytes) -> tuple[str, list[str]]:
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return content.decode("utf-16"), [f"{path.name} is encoded in UTF-16"]
+        try:
+            return content.decode("utf-16"), [f"{path.name} is encoded in UTF-16"]
+        except UnicodeDecodeError as error:
+            raise Refusal(f"{path.name} is marked as UTF-16, but is damaged: {error}. Save it as CSV (UTF-8)") from error
     try:
         return content.decode("utf-8-sig"), []
     except UnicodeDecodeError:

@@ -50,6 +50,11 @@ def test_forms_of_a_file(tmp_path, text, name, encoding):
     assert triples(read(tmp_path, text, name, encoding)) == EXPECTED
 
 
+def test_a_cell_may_be_as_long_as_a_book(tmp_path):
+    rows = f"a,ann,cat,{'word ' * 300_000}\na,ben,dog,\n\nb,ann,dog,\nb,ben,dog,\n"
+    assert triples(read(tmp_path, "item,annotator,label,text\n" + rows)) == EXPECTED
+
+
 @pytest.mark.parametrize("quoted", [False, True])
 def test_names_are_the_text_of_the_file(tmp_path, quoted):
     """Whatever they look like: numbers, dates, words for nothing; in quotes, too."""
@@ -147,6 +152,8 @@ def test_what_could_be_two_things_is_refused_until_an_option_decides(tmp_path, r
     ("text", "message"),
     [
         ("", "is empty"),
+        ("\ufeff", "is empty"),  # a mark of the encoding and nothing else
+        (PLAIN.encode("utf-16")[:-1], "marked as UTF-16, but is damaged"),
         (HEADER, "has a header .* but no rows"),
         (HEADER + "a,ann,cat\nb,ann,cat\n", "all labels are 'cat'"),
         (HEADER + "a,ann,cat\na,ben,dog\n", "one item only"),
