@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
                 _predict(_prediction_parser().parse_args(arguments[1:]))
             else:
                 _run(_parser().parse_args(arguments))
-            sys.stdout.flush()  # here, where a reader that has gone is noticed
+            print(end="", flush=True)  # here, where a reader that has gone is noticed
     except BrokenPipeError:
         drop_output()
         return 141

@@ -20,7 +20,8 @@ NUMBERS_AT_MOST = 30_000_000
 
 
 def annotator_table(crowd: CrowdLabels, estimate: Estimate, known: np.ndarray, accuracies: np.ndarray) -> pd.DataFrame:
-    """One row per annotator, people only; ``accuracies`` ``[annotators, 3]`` are those of :func:`judging.accuracies`.
+    """One row per annotator, people only; ``accuracies`` ``[annotators, 3]`` are those of
+    :func:`lib.aggregation.judging.accuracies`.
 
     ``p_guessing`` and ``looks_random`` are those of :func:`lib.aggregation.annotator_report.guessing`; nobody with fewer than
     five judged labels looks random.

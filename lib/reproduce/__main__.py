@@ -45,7 +45,7 @@ def main(words: Sequence[str] | None = None) -> int:
             options = parser().parse_args(given)
             check(options)
             code = _mode(options)(options)
-            sys.stdout.flush()  # here, where a reader that has gone is noticed
+            print(end="", flush=True)  # here, where a reader that has gone is noticed
             return code
     except SystemExit as stop:  # argparse: --help or a mistake, which it has told already
         return int(stop.code or 0)

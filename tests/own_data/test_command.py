@@ -162,6 +162,12 @@ def test_where_nothing_can_be_written_is_said_before_anything_is_computed(folder
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
+def test_a_command_without_an_output_ends_as_well_as_any(folder, monkeypatch):
+    labels()[1].to_csv("labels.csv", index=False)
+    monkeypatch.setattr("sys.stdout", None)
+    assert main(["labels.csv", "--check"]) == 0
+
+
 def test_sigterm_ends_the_command_with_a_word(folder, monkeypatch, capsys):
     monkeypatch.setattr(command, "fit", lambda *given, **options: os.kill(os.getpid(), signal.SIGTERM))
     labels()[1].to_csv("labels.csv", index=False)

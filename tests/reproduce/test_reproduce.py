@@ -235,6 +235,12 @@ def test_a_closed_pipe_is_one_sentence(stubbed, capsys, monkeypatch):
     )
 
 
+def test_a_command_without_an_output_ends_as_well_as_any(stubbed, monkeypatch):
+    """As under ``>&-``, where Python has no ``sys.stdout``."""
+    monkeypatch.setattr(sys, "stdout", None)
+    assert reproduce.main(["--list"]) == 0
+
+
 # ---------------------------------------------------------------------- parts
 
 
