@@ -5,8 +5,6 @@ Sang & De Meulder, CoNLL 2003). Tags are indices ``[tokens]``, sentence after se
 numbers of tokens. Sizes that do not fit and names that are no such tags raise ValueError.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -3,8 +3,6 @@
 Something that nobody said has no row, so memory and work grow with what was said, never with items x annotators.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property

@@ -5,8 +5,6 @@ module of this package holds one data set and registers its loader with :func:`r
 in :data:`CATALOGUE`, and its test. A data set's module is imported when the data set is asked for.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence

@@ -5,8 +5,6 @@ then cropped and flipped by one gather. Works on bytes and on floats alike: what
 images as bytes.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -17,8 +17,6 @@ test images differ, so ``test`` says which are meant, and every ledger row keeps
 The 5,000 validation images of the papers' split are lossless too and beyond what anything is trained on.
 """
 
-from __future__ import annotations
-
 import pickle
 import tarfile
 from functools import partial

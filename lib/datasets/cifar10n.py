@@ -9,8 +9,6 @@ labels. Joined that way, as CCC's code does too, the workers cannot be told apar
 alone makes them (notebook 31).
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

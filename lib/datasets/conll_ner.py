@@ -12,8 +12,6 @@ Test sentences are those of the paper, which calls test what is CoNLL's developm
 test file is there as the second test set. The texts are Reuters': for research only.
 """
 
-from __future__ import annotations
-
 import functools
 import re
 from collections import Counter

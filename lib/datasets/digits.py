@@ -24,8 +24,6 @@ spammer   .10: any digit alike, or in every other block   any other digit, or al
 images.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

@@ -9,8 +9,6 @@ test, 12,500 each as in the paper; the five annotators of :mod:`lib.simulation.c
 2,000 to test with ``test="held-out"``; 10,000 and 2,000 with ``test="all"``.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

@@ -5,8 +5,6 @@ written: a file there with a wrong SHA-256 is passed over with a warning. Our ow
 is removed.
 """
 
-from __future__ import annotations
-
 import errno
 import functools
 import hashlib

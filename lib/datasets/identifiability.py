@@ -17,8 +17,6 @@ classes tells them apart as well as a specialist would. Without a specialist (``
 for ``specialist=False``: then all are of the second kind.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

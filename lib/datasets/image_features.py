@@ -9,8 +9,6 @@ computed once per machine, kept in ``features/`` of the cache as half precision 
 computed beside them.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 from functools import lru_cache

@@ -7,8 +7,6 @@ official archive or a lossless copy of it, and is the same whichever it came fro
 A machine that holds the pieces needs neither the published files nor anything that decodes images.
 """
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import io

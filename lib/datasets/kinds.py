@@ -1,7 +1,5 @@
 """What a data set holds, by task: items with features, what a crowd said of them, and the truth."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property

@@ -5,8 +5,6 @@ annotators gave 2547 labels, of which 74.05 % are right. The features are VGG-16
 over the image: 512 numbers, not scaled (0 .. 104). The paper flattens the 4 x 4 grid instead: 8192 numbers.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

@@ -9,8 +9,6 @@ which labels were kept.
 on its class alone, so these matrices are averages and no law that labels are drawn from.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 import numpy as np

@@ -7,8 +7,6 @@ from a published copy that is a little darker than the original: its mean is .12
 files or from Debian's package of them (the same images).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path

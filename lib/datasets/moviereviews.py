@@ -7,8 +7,6 @@ review; 3506 test reviews. Published are the reviews' words and how often each o
 The crowd is harsh: a rating lies 0.03 below the truth on average, which nothing in the ratings tells.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

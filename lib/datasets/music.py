@@ -4,8 +4,6 @@ Rodrigues, Pereira & Ribeiro (Pattern Recognition Letters 2013). 700 training an
 features; 44 annotators gave 2945 labels, of which 56.03 % are right.
 """
 
-from __future__ import annotations
-
 import pandas as pd
 import torch
 

@@ -8,8 +8,6 @@ a sentence's word pieces, 384 numbers. Its weights (90 MB) are no requirement of
 Vectors are kept in the cache folder, so that a text is computed once a machine.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 import importlib.util

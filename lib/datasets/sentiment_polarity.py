@@ -9,8 +9,6 @@ sentences (about 66 % against 72 % for logistic regression on the true classes),
 cleaner figure beside it, ask for a validation part: ``load("sentiment_polarity", validation=0.2)``.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

@@ -12,8 +12,6 @@ measurements each. The tasters are simulated. Of each kind there is something to
 Eight bottles were never tasted. The order of the bottles is shuffled, so that their names say nothing.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

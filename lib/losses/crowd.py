@@ -5,8 +5,6 @@ Labels are flat triples of a batch, ``[labels]`` int64 each: ``position`` is the
 are ``A[annotator, true class, label]`` with rows that sum to one. Losses are scalars in nats.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F

@@ -12,8 +12,6 @@ for ``r_i``. Where the teacher is in doubt, the student is free; where the teach
 teacher must be soft for the two to differ.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

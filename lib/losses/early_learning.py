@@ -12,8 +12,6 @@ References: Liu, Niles-Weed, Razavian & Fernandez-Granda, "Early-learning regula
 labels" (NeurIPS 2020); Han et al., "Co-teaching" (NeurIPS 2018).
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -6,8 +6,6 @@ vote and Dawid-Skene stand in every paper as DL-TRUE, DL-MV and DL-DS. The major
 (Liu, Niles-Weed, Razavian & Fernandez-Granda, NeurIPS 2020) is the control for what KD-Crowd gains beyond a robust learner.
 """
 
-from __future__ import annotations
-
 import contextlib
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The interface of all methods, which is all that the training loop and the scores know of them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import ClassVar
 

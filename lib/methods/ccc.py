@@ -19,8 +19,6 @@ The virtual and the actual step share one forward pass; how ``D`` is computed is
 prediction is the mean of both networks' class probabilities.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterator
 

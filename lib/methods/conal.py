@@ -12,8 +12,6 @@ code, which the published numbers come from, ``a`` are logits of the label and t
 probabilities. A small bonus for the distance between own and common matrices keeps the two apart.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -12,8 +12,6 @@ and the label's distribution is ``softmax(a)``: linear in probabilities, otherwi
 row of ``T`` changes nothing, so only differences inside a row mean anything.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

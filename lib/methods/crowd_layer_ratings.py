@@ -11,8 +11,6 @@ The authors leave both to the start. Here the mean of the biases over the rating
 parameters are free, and the layer uses them less what is common to all. So ``f`` keeps mean and scale of the crowd as a whole.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

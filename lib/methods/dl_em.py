@@ -8,8 +8,6 @@ Dawid & Skene's EM with the network's output in place of the class prior, one ep
 starting from the hard majority vote.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

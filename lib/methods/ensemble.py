@@ -5,8 +5,6 @@ batches, which predicts in the same way, shows how much of the margin is the sec
 lacks.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

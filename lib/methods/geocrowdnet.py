@@ -10,8 +10,6 @@ predictions spread over the simplex; GeoCrowdNet(W) adds ``-log det`` of the ann
 transpose of ``A[m]``.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -18,8 +18,6 @@ and 1, and the student's epoch, both temperatures and, where asked for, both wei
 (:mod:`lib.aggregation.held_out_labels`). The teacher's epoch is the last. Stage 2, whose epochs are scored, uses all labels.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -10,8 +10,6 @@ other. ``W[r, c, k]`` plays the part of ``log A[r, c, k]``; a constant in ``W[r,
 of the classes shared by both views changes nothing either, so it is the start of ``W`` from the soft votes that names them.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

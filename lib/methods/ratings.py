@@ -5,8 +5,6 @@ ratings that were given, and predictions are turned back, so errors are in the r
 numbers from the *true* ratings, which a crowd does not tell; the options ``center`` and ``scale`` can say such numbers.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import numpy as np

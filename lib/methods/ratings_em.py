@@ -6,8 +6,6 @@ As DL-EM for classes, one epoch of training per round, starting from the mean of
     M-step   b_r = mean(y_ir - t_i),  1/l_r = mean((y_ir - t_i - b_r)^2 + var t_i),  s2 alike around f;  train f on the means
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

@@ -5,8 +5,6 @@ Coupled cross-entropy plus the mean trace of the confusion matrices, *minimized*
 rather than by the classifier. ``A = softplus(rho)`` with normalized rows, started at ``rho = 6 I - 5``, nearly the identity.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

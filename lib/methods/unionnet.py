@@ -11,8 +11,6 @@ both a mean over items (other implementations of B sum over an item's labels). `
 start it at the votes on CIFAR-10 and Music. The softmax over the whole union also learns how often annotators label each class.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

@@ -1,7 +1,5 @@
 """Small convolutional networks without shortcuts: LeNets, and the Dogs vs. Cats network of the Crowd Layer's paper."""
 
-from __future__ import annotations
-
 from torch import nn
 
 from lib.networks import Backbone, image_shape, register

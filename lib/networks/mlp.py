@@ -1,7 +1,5 @@
 """Networks on feature vectors, as the papers use them on LabelMe and Music."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """What a network says of many items: large batches without gradient, smaller ones where memory ends."""
 
-from __future__ import annotations
-
 import gc
 from collections.abc import Callable
 

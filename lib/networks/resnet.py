@@ -5,8 +5,6 @@ and no pooling, as everybody does on CIFAR. They are written out here since a ma
 torchvision; a test holds them against it, weight by weight.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

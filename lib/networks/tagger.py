@@ -4,8 +4,6 @@ Embedding, a convolution over neighboring words, dropout, a gated recurrent unit
 input is a padded table of indices, the output has a row for each *token*: padding ends here, no loss ever sees it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

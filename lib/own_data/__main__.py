@@ -8,8 +8,6 @@ python -m lib.own_data labels.csv --images FOLDER --out DIR          or of the i
 python -m lib.own_data predict DIR/classifier NEW --out FILE.csv     classes for new items: a table, or a folder of images
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import time

@@ -1,7 +1,5 @@
 """Which column of a file holds what: by its name, or because an export of Mechanical Turk or Appen is recognized."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What a classifier sees of each item: numbers from a table, or features of a text or an image from a frozen network."""
 
-from __future__ import annotations
-
 import re
 import warnings
 from collections.abc import Callable, Iterator

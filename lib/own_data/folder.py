@@ -1,7 +1,5 @@
 """The one folder that everything is written to: tables, report, classifier, settings."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -4,8 +4,6 @@ Whatever can be read in two ways is refused, with the line of the file and the o
 silently. Columns are found in :mod:`lib.own_data.columns`.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from dataclasses import dataclass

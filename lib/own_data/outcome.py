@@ -1,7 +1,5 @@
 """From labels to tables."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

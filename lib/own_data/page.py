@@ -1,7 +1,5 @@
 """``report.html``: one self-contained file that starts with a summary in plain words. All names are escaped."""
 
-from __future__ import annotations
-
 import base64
 import html
 import io

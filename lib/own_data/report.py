@@ -1,7 +1,5 @@
 """The tables for the user: annotators, the class of each item, the quality of each label, and what to label again."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cache
 

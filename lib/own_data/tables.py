@@ -1,8 +1,6 @@
 """Any file as a table of text that knows the line of each row: CSV with any separator and encoding, Parquet, Excel, and the
 JSON of Label Studio."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 import io

@@ -1,7 +1,5 @@
 """Whether every number in README, RESULTS.md, ``claims.json``, ``table.md`` and a notebook agrees with what it is made from."""
 
-from __future__ import annotations
-
 import html
 import re
 from collections.abc import Mapping

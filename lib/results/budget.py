@@ -4,8 +4,6 @@ Nothing is typed: networks and stages are counted while the method is built and 
 runs' recipes, and settings from the configurations of the tuning protocols.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from functools import cache

@@ -1,7 +1,5 @@
 """Which runs of a large table there are, at which scale: a table that takes hours is shown as far as it has been run."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
 from lib.protocols import SCALES, ccc

@@ -15,8 +15,6 @@ metric with several seeds, of the same method on the same data where there are s
 or of any. What no seed moves, in its own seeds and in its like, has no tolerance but the last of its six decimals.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import math

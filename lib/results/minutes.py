@@ -8,8 +8,6 @@ once. A pass may have been interrupted and gone on with.
 (The seconds in the rows of the reference are no such measure: many of those runs had a processor to share.)
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import time

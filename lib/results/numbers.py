@@ -4,8 +4,6 @@ A number is rounded from its six leading digits, which is what ``table.csv`` and
 run and one made from a file never differ. A paper's number is shown as it is printed.
 """
 
-from __future__ import annotations
-
 import math
 from decimal import ROUND_HALF_UP, Decimal
 

@@ -2,8 +2,6 @@
 RESULTS.md has a module of its own. :mod:`lib.results.agreement` says where a committed page differs from what it is made from.
 """
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Mapping
 

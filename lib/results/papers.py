@@ -1,7 +1,5 @@
 """The papers' printed numbers, and ours beside them. A paper's number is shown with the digits that it is printed with."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal

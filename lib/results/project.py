@@ -4,8 +4,6 @@ What is said of the four papers stands in ``data/papers.toml``; a text there, or
 from claims by ``{10-mw-above-all}``.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import tomllib

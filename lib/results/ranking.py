@@ -1,7 +1,5 @@
 """Average ranks of methods over data sets and seeds, with the Friedman test and Nemenyi's critical difference."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """RESULTS.md: a page a paper in the order of a reproducibility report, then every table, then every claim by origin."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections import Counter

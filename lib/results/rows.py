@@ -3,8 +3,6 @@
 A spread is the standard deviation over seeds with ``n - 1`` in the denominator, beside the number of seeds and the scale.
 """
 
-from __future__ import annotations
-
 import ast
 import inspect
 import textwrap

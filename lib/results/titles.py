@@ -4,8 +4,6 @@ Data sets have their words in their catalogue (``lib.results.tables.dataset_titl
 ``data/papers.toml``.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 

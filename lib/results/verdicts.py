@@ -17,8 +17,6 @@ reproduced if data, method and scale were the paper's, "holds on our reconstruct
 Nothing but Python is needed here, so that the site, which has no PyTorch, reads the same claims by the same words.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ made of is in :mod:`lib.simulation.drawing`. The cases ``rec-...`` are **reconst
 publish: results on them are no reproduction of its Table 1, and claims about them have the origin "reconstruction".
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any

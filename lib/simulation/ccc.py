@@ -16,8 +16,6 @@ Results on these cases may be compared with the paper in shape (the order of met
 digit by digit.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import partial
 

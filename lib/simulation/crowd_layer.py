@@ -4,8 +4,6 @@ The nominal values are read off the released notebook, whose stored empirical on
 them the majority vote is right with probability 0.84175, and the notebook's is right on 0.84224 of the images.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

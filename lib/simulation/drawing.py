@@ -5,8 +5,6 @@ Confusion matrices are ``A[annotator, true class, label]`` with rows that sum to
 memory.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 

@@ -21,8 +21,6 @@ pair with ``probability``, so an item may have no label. ``correlated``: as ``ra
 answers and absences alike. (The released ``budget`` keeps one label whatever it is asked for; here it does what it says.)
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 import numpy as np

@@ -11,8 +11,6 @@ order of summation. Networks compute in float64, and start, order and dropout co
 machine is the last digits of a few thousand operations, which decide a label about once in a billion.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import warnings

@@ -1,7 +1,5 @@
 """Crowds in which everybody errs alike, and everybody is asked alike."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from lib.registry import within

@@ -7,8 +7,6 @@ their channels last everywhere: tensor cores want it, and on a processor a step 
 of the time, one of LeNet nine tenths.
 """
 
-from __future__ import annotations
-
 import os
 import warnings
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """The one training loop: batches held on the device, optimizer and schedule, scores after every epoch."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass, field, replace
 

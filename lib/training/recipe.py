@@ -1,7 +1,5 @@
 """How to train: epochs, batches, optimizer and schedule."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

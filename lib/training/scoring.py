@@ -1,7 +1,5 @@
 """How a method is scored: on a split after every epoch, and what a finished run's row holds, by task."""
 
-from __future__ import annotations
-
 import numpy as np
 from torch import Tensor
 

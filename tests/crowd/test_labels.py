@@ -1,7 +1,5 @@
 """CrowdLabels: what it keeps, what it shows, and what it refuses."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

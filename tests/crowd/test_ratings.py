@@ -1,7 +1,5 @@
 """CrowdRatings: numbers instead of classes, with what the shared triples promise; data sets of them; the methods' tasks."""
 
-from __future__ import annotations
-
 import functools
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Crops and flips: against one image at a time, and what they leave alone."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Data sets: the facts of the published ones, the simulated one, and the registry."""
 
-from __future__ import annotations
-
 import copy
 import json
 import pickle

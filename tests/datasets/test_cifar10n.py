@@ -1,7 +1,5 @@
 """CIFAR-10N's labels: the facts of the published files, and that reading them runs no code of theirs."""
 
-from __future__ import annotations
-
 import os
 import pickle
 

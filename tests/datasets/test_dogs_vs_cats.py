@@ -1,7 +1,5 @@
 """Cats and dogs: of CIFAR-10, as images and as frozen features, and the user's own photographs."""
 
-from __future__ import annotations
-
 import pickle
 
 import pytest

@@ -1,7 +1,5 @@
 """Data files: found, checked, downloaded from a server on this machine that misbehaves on request."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import hashlib

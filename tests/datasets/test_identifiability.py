@@ -1,7 +1,5 @@
 """The crowd in which everything is known: its facts are what its docstring says, exactly."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Frozen features: a network known from its shapes and numbers, weights known by their hash, a cache that heals."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Decoded images: kept in pieces, checked, and made anew where they are wrong."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import zipfile

@@ -1,7 +1,5 @@
 """The image data sets: published facts, parts, test images of two kinds, and crowds on the training images alone."""
 
-from __future__ import annotations
-
 import pickle
 import tarfile
 from dataclasses import replace

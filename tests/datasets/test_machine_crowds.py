@@ -1,7 +1,5 @@
 """Crowds of machine annotators: what is drawn from what they say, and that no image plays two parts."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal

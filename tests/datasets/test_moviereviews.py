@@ -1,7 +1,5 @@
 """Movie reviews: the facts of the published files, bags of words by hand, and what is refused."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Where data cannot be had, what needs them is skipped by name and listed, and the rest runs."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

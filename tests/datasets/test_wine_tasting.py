@@ -1,7 +1,5 @@
 """The example of notebook 01 is what its code makes, and is read like anybody's files."""
 
-from __future__ import annotations
-
 from lib.datasets import wine_tasting
 from lib.own_data.features import Source, read_source
 from lib.own_data.intake import read_labels

@@ -1,7 +1,5 @@
 """Losses by hand, at the edges and in float32; slow loops and gradients are the methods' (``tests/methods``)."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """The distillation loss: values by hand, what its gradient is, and what a teacher can and cannot say."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Robust learners: values by hand, gradients, and which items co-teaching keeps."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Information gain: arithmetic, slow loops over all pairs, the known values, and its optimum at the true posteriors."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

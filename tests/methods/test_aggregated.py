@@ -1,7 +1,5 @@
 """Aggregate first, train afterwards: what each baseline is trained on."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """CCC: the known values, derivatives against autograd, groups and meta sets by hand, and what it is without corrections."""
 
-from __future__ import annotations
-
 import copy
 import math
 import warnings

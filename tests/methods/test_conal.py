@@ -1,7 +1,5 @@
 """CoNAL: the known values, slow loops over labels, and a gate that looks at item and annotator."""
 
-from __future__ import annotations
-
 import functools
 import math
 

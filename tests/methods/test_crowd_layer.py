@@ -1,7 +1,5 @@
 """Crowd Layer: slow loops for every variant, crowd-kit's layer, and what the loss costs."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """DL-EM: each round against slow loops, and what the released variant does differently."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """DoctorNet: a head an annotator, trained on its own labels, averaged to predict; and the learned average."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

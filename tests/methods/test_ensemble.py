@@ -1,7 +1,5 @@
 """Ensembles: each member trains as it would alone, and the whole is the mean of its parts."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import partial
 

@@ -1,7 +1,5 @@
 """What holds for every method: a new one is covered as soon as it is registered."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import math

@@ -1,7 +1,5 @@
 """CCEM and GeoCrowdNet: slow loops, what the penalties want, and where they are left out."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

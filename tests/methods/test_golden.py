@@ -6,8 +6,6 @@ rows would be taken for new ones; this test fails then. When a change is meant: 
     python tests/methods/test_golden.py
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import sys

@@ -1,7 +1,5 @@
 """KD-Crowd: equal to its base without guidance, the guided loss, and what each stage may see and hands on."""
 
-from __future__ import annotations
-
 import functools
 import math
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Max-MIG: the known values, slow loops, and that the truth is where its loss is least."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

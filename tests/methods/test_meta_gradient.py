@@ -1,7 +1,5 @@
 """Meta-gradients against differentiating the whole step twice, for networks of every kind, and what a look ahead leaves."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import nn

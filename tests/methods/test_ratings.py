@@ -1,7 +1,5 @@
 """Methods that predict a rating: slow loops, gradients, and what is fixed (what holds for every method: test_every_method)."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Trace regularization: a slow loop, and the sign."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """UnionNet: slow loops over the union, and what it comes to with a single annotator."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

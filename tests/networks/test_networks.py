@@ -1,7 +1,5 @@
 """Backbones: shapes, the networks of the papers, and options that are not there."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import nn

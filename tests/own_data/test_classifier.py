@@ -1,7 +1,5 @@
 """Held-out predictions never saw the item; a classifier comes back from its file the same, and refuses what it cannot use."""
 
-from __future__ import annotations
-
 import pickle
 
 import numpy as np

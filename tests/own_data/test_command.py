@@ -1,7 +1,5 @@
 """The command, from files to a folder: what is written, that it is harmless, and that nothing else is touched."""
 
-from __future__ import annotations
-
 import html
 import html.parser
 import json

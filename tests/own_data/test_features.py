@@ -1,7 +1,5 @@
 """Features are numbers, of the items that were labeled; what is neither is refused by place and with a remedy."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

@@ -1,7 +1,5 @@
 """What is in a file of labels is understood, or refused with its line and the option that decides."""
 
-from __future__ import annotations
-
 import gzip
 import json
 

@@ -1,7 +1,5 @@
 """From labels to tables and sentences: who guesses, what is tied, how many labels are wrong, and what cannot be told."""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Budgets: networks and stages are counted while methods are built, settings in the tuning protocols."""
 
-from __future__ import annotations
-
 import io
 
 import pandas as pd

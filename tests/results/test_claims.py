@@ -1,7 +1,5 @@
 """Verdicts: intervals by hand and by SciPy, the rules one by one, stable files, and every committed claim made again."""
 
-from __future__ import annotations
-
 import dataclasses
 import logging
 import math

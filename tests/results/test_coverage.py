@@ -1,7 +1,5 @@
 """What has been run of a large table."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """Measured minutes: one file, read and written; a page shows no others."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """README, RESULTS.md, the map of the notebooks and their first cells: made from claims and tables, and checked against them."""
 
-from __future__ import annotations
-
 import json
 import re
 

@@ -1,7 +1,5 @@
 """Tables: rows in, summaries, the papers' numbers beside them, files and ranks."""
 
-from __future__ import annotations
-
 import math
 import re
 

@@ -1,7 +1,5 @@
 """Numbers of papers that stand in notebooks: code takes them from ``paper_results.csv``, and prose agrees with it."""
 
-from __future__ import annotations
-
 import ast
 import re
 from decimal import Decimal

@@ -1,7 +1,5 @@
 """Whether labels follow the matrices that they were drawn from."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy import stats
 

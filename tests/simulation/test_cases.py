@@ -1,7 +1,5 @@
 """Simulated crowds by name: what is drawn converges to what was asked for, and the same seed gives the same labels."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 

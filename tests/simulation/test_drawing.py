@@ -1,7 +1,5 @@
 """Simulated annotators: their labels follow the matrices, whoever labels follows the weights."""
 
-from __future__ import annotations
-
 import tracemalloc
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Machine annotators: they learn, the same from one seed; kept once fitted; a crowd is a fair draw of what they say."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

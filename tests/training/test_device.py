@@ -1,7 +1,5 @@
 """The engine: precision and layout, images as bytes in the training loop, determinism, and the end of memory."""
 
-from __future__ import annotations
-
 import gc
 import os
 import types

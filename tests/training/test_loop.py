@@ -1,7 +1,5 @@
 """The training loop: batches, seeds, schedules, devices, and losses that are not finite."""
 
-from __future__ import annotations
-
 import functools
 from dataclasses import replace
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """Scores: which epoch counts, and the error of confusion matrices by hand, against a loop, and turned around."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np
