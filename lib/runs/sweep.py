@@ -81,8 +81,7 @@ def train(config: RunConfig, device: str = "cpu", progress: bool = False) -> tup
             networks.build, config.backbone, shape, data.n_outputs, normalize=data.normalize, **options
         )
         method = methods.build(config.method, backbone, data.crowd, truth=data.y, **config.method_options)
-        keep_correct = "correct" in config.keep
-        fitted = fit(method, data, config.recipe, seed=config.seed, device=device, progress=progress, keep_correct=keep_correct)
+        fitted = fit(method, data, config.recipe, seed=config.seed, device=device, progress=progress)
         row = {
             "key": config.key(),
             "config": as_read(config),

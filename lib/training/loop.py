@@ -15,7 +15,7 @@ from lib.networks import Backbone
 from lib.networks.predict import is_out_of_memory
 from lib.training.device import adapt, check_device, deterministic, out_of_memory
 from lib.training.recipe import Recipe
-from lib.training.scoring import correct, evaluate
+from lib.training.scoring import evaluate
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Fit:
         history: per epoch, ``loss``, and what :func:`lib.training.scoring.evaluate` says of the splits that there are:
             ``test_acc`` and ``valid_acc`` of a classifier.
         seconds: wall-clock time.
-        correct: ``[epochs, test items]`` bool, whether the most probable class was the true one; None where it was not asked
-            for.
+        correct: of a classifier ``[epochs, test items]`` bool, whether the most probable class was the true one; None where
+            there is no test split, and of a tagger or of numbers.
     """
 
     history: dict[str, list[float]] = field(default_factory=dict)
@@ -43,7 +43,6 @@ def fit(
     seed: int = 0,
     device: str = "cpu",
     progress: bool = False,
-    keep_correct: bool = False,
 ) -> Fit:
     """Train a method in place and score it after every epoch; it is left in evaluation mode.
 
@@ -52,7 +51,6 @@ def fit(
             versions (on a CPU, with one thread). The global generator is left as it was found.
         device: as :func:`lib.training.device.check_device` takes it.
         progress: show a bar over epochs.
-        keep_correct: keep which test items were right after every epoch; of a classifier of items.
 
     Raises:
         ValueError: a device that is not there, data of other sizes than the method was built for, or no labeled item.
@@ -74,23 +72,18 @@ def fit(
         method.to(place)
 
         def fit_first(other: Method, data: TrainingData = on_device, **changes) -> dict[str, list[float]]:
-            return _train(other.to(place), data, replace(recipe, **changes), generator, progress)
+            return _train(other.to(place), data, replace(recipe, **changes), generator, progress)[0]
 
         method.prepare(on_device, fit_first)
-        watched: list[Tensor] | None = [] if keep_correct and "test" in on_device.splits else None
-        history = _train(method, on_device, recipe, generator, progress, watched)
+        history, right = _train(method, on_device, recipe, generator, progress)
     method.eval()
-    return Fit(history, time.perf_counter() - started, None if watched is None else torch.stack(watched).cpu().numpy())
+    return Fit(history, time.perf_counter() - started, torch.stack(right).cpu().numpy() if right else None)
 
 
 def _train(
-    method: Method,
-    data: TrainingData,
-    recipe: Recipe,
-    generator: np.random.Generator,
-    progress: bool,
-    watched: list[Tensor] | None = None,
-) -> dict[str, list[float]]:
+    method: Method, data: TrainingData, recipe: Recipe, generator: np.random.Generator, progress: bool
+) -> tuple[dict[str, list[float]], list[Tensor]]:
+    """The history, and of a classifier what it gets right of the test items after each epoch."""
     from tqdm.auto import tqdm
 
     adapt(method, data.device, recipe.precision, recipe.compiled)
@@ -101,6 +94,7 @@ def _train(
     batches = len(edges_of(len(data.labeled), recipe.batch_size)) - 1
     schedule, per_step = _schedule(optimizer, recipe, recipe.passes * batches)
     history: dict[str, list[float]] = {"loss": []}
+    correct: list[Tensor] = []
     for epoch in tqdm(range(recipe.epochs), desc="epochs", disable=not progress, leave=False):
         method.begin_epoch(epoch, data)
         method.train()
@@ -114,16 +108,17 @@ def _train(
             schedule.step()
         method.end_epoch(epoch, data)
         history["loss"].append(_mean_loss(losses, epoch))
-        if watched is not None:
-            watched.append(correct(method, *data.splits["test"]))
         for split, (x, y) in data.splits.items():
-            for name, value in evaluate(method, data.dataset, x, y).items():
+            scores, right = evaluate(method, data.dataset, x, y)
+            if right is not None and split == "test":
+                correct.append(right)
+            for name, value in scores.items():
                 history.setdefault(f"{split}_{name}", []).append(value)
     # The loss of a step is that before it: only the parameters tell of a last step that went astray.
     for name, parameter in method.named_parameters():
         if not torch.isfinite(parameter).all():
             raise FloatingPointError(f"the parameter {name} is not finite at the end of training")
-    return history
+    return history, correct
 
 
 def _step(method: Method, batch: Batch, optimizer: torch.optim.Optimizer) -> Tensor:

@@ -14,17 +14,16 @@ from lib.networks.predict import as_numpy, predict
 History = dict[str, list[float]]  # scores by epoch
 
 
-def evaluate(method: Method, data: CrowdData, x: Tensor, y: Tensor) -> dict[str, float]:
+def evaluate(method: Method, data: CrowdData, x: Tensor, y: Tensor) -> tuple[dict[str, float], Tensor | None]:
     """Scores on a split ``x, y`` of the data after an epoch, ``test_<name>`` and ``valid_<name>`` of the history: ``acc`` of a
-    classifier, the share of :func:`correct` items; those of :func:`tags` for a tagger, of :func:`rating_scores` for numbers."""
+    classifier, those of :func:`tags` for a tagger, of :func:`rating_scores` for numbers. And of a classifier ``[items]`` bool,
+    whether the most probable class is the true one; of the others None."""
     if method.task == "regression":
-        return rating_scores(as_numpy(method.predict, x, method), y.cpu().double().numpy())
-    return {"acc": float(correct(method, x, y).cpu().double().mean())} if data.offsets is None else tags(method, data, x, y)
-
-
-def correct(method: Method, x: Tensor, y: Tensor) -> Tensor:
-    """``[items]`` bool, whether the most probable class is the true one."""
-    return predict(method.predict_proba, x, method).argmax(dim=1) == y
+        return rating_scores(as_numpy(method.predict, x, method), y.cpu().double().numpy()), None
+    if data.offsets is not None:
+        return tags(method, data, x, y), None
+    right = predict(method.predict_proba, x, method).argmax(dim=1) == y
+    return {"acc": float(right.cpu().double().mean())}, right
 
 
 def summary(method: Method, data: CrowdData, history: History) -> dict[str, float]:

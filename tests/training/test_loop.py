@@ -187,7 +187,9 @@ def test_accuracy_is_a_share_of_all_items():
     method = Recording()
     method.predict_proba = lambda x: torch.eye(3)[x[:, 0].long()]
     x = torch.tensor([[0.0], [1.0], [2.0], [0.0]])
-    assert scoring.evaluate(method, DATA, x, torch.tensor([0, 1, 2, 2])) == {"acc": 0.75}
+    scores, right = scoring.evaluate(method, DATA, x, torch.tensor([0, 1, 2, 2]))
+    assert scores == {"acc": 0.75}
+    assert right.tolist() == [True, True, True, False]
 
 
 def test_predict_goes_through_large_inputs_in_parts_and_in_evaluation_mode(monkeypatch):
