@@ -36,6 +36,16 @@ def drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def open_closed() -> None:
+    """Open the null device in place of a standard input, output or error that is closed, as after ``2>&-``. Otherwise the next
+    file or socket gets its number, and what this process or one that it starts takes for standard error is that file."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)  # has the lowest number that is free
+            os.set_inheritable(null, True)
+            setattr(sys, name, open(null, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
 @contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
     """SIGTERM, which batch systems send, ends a command as Ctrl-C does: in order, by ``KeyboardInterrupt(SIGTERM)``."""

@@ -1,5 +1,6 @@
 """Files, locks that end with their process, and arrays that are made once, healed where damaged, and never in the way."""
 
+import os
 import subprocess
 import sys
 
@@ -101,6 +102,28 @@ def test_locks_and_marks_end_with_the_process_that_holds_them(tmp_path):
         assert tmp_path.exists()
     remove_unused(tmp_path)
     assert not tmp_path.exists()
+
+
+CLOSED = """
+import os, subprocess, sys
+from lib.storage import open_closed
+open_closed()
+print("nowhere")
+print("nowhere", file=sys.stderr)
+with open(sys.argv[1], "w") as file:
+    file.write(f"{file.fileno() > 2} {sys.stdin.read()!r} ")
+    file.flush()
+    child = "import os, sys; sys.exit(any(os.fstat(number).st_rdev != os.stat(os.devnull).st_rdev for number in range(3)))"
+    file.write(str(subprocess.run([sys.executable, "-c", child]).returncode))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+def test_closed_standard_files_are_the_null_device_here_and_in_processes_started_from_here(tmp_path):
+    command = [sys.executable, "-c", CLOSED, str(tmp_path / "told")]
+    done = subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command], cwd=paths.ROOT, check=False)
+    assert done.returncode == 0
+    assert (tmp_path / "told").read_text() == "True '' 0"
 
 
 def test_a_file_or_lock_that_cannot_be_made_is_named(tmp_path):

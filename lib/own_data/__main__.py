@@ -24,13 +24,14 @@ from lib.own_data.intake import read_labels
 from lib.own_data.outcome import fit
 from lib.own_data.page import sentences
 from lib.own_data.tables import Refusal, counted, read_table
-from lib.storage import drop_output, terminated_as_interrupted, write_atomically
+from lib.storage import drop_output, open_closed, terminated_as_interrupted, write_atomically
 from lib.training.device import OutOfMemory, check_device
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command. Returns 0; 1 if there was too little memory or training diverged; 2 if a file was refused or could not
     be read or written; 130 after Ctrl-C; 143 after SIGTERM; 141 if the output's reader has gone."""
+    open_closed()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         with terminated_as_interrupted():

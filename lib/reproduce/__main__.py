@@ -31,13 +31,14 @@ from lib.reproduce.notebooks import Notebook, NotebookError, dumps, normalize
 from lib.results import minutes
 from lib.runs import ledger
 from lib.runs.workers import processors, warm_up
-from lib.storage import drop_output, terminated_as_interrupted, write_atomically
+from lib.storage import drop_output, open_closed, terminated_as_interrupted, write_atomically
 
 NEWS_EVERY = 30  # seconds between lines about runs where no terminal shows a bar
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command line on some words, by default those of this process; returns the exit code, see the module."""
+    open_closed()
     given = list(sys.argv[1:] if words is None else words)
     code, told, go_on = 1, "", True
     try:
