@@ -3,6 +3,7 @@
 import atexit
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -99,6 +100,8 @@ def _end_with_parent() -> None:
 
     def watch() -> None:
         parent.join()
+        if folder := multiprocessing.current_process()._config.get("tempdir"):  # of the parent: nobody else removes it now
+            shutil.rmtree(folder, ignore_errors=True)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
