@@ -10,9 +10,11 @@ from lib import paths
 
 KILLED = """
 import os, signal, time
+from multiprocessing import forkserver
 from lib.runs import workers
 
-workers._context["method"] = "forkserver"  # as after warm_up, but nothing is loaded
+forkserver.ensure_running()  # as in warm_up, but nothing is loaded
+workers._context["method"] = "forkserver"
 with workers.processes(1) as pool:
     pool.submit(int).result()
     print(os.listdir(os.environ["TMPDIR"]), flush=True)
