@@ -1,5 +1,5 @@
 """The pages that are made from claims and tables: README's generated parts, notebooks/README.md and each notebook's first cell;
-RESULTS.md has a module of its own. :mod:`lib.results.agreement` says where a committed page differs from what it is made from.
+RESULTS.md has a module of its own. ``tests/results/test_pages.py`` fails where a committed page is not what it is made from.
 """
 
 import tomllib
