@@ -288,11 +288,6 @@ def _histories(rows: Iterable[dict | None], metric: str) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def check_columns(frame: pd.DataFrame, wanted: Sequence[str]) -> None:
-    if absent := [name for name in wanted if name not in frame.columns]:
-        raise ValueError(f"the table needs a column {absent[0]!r}; found {', '.join(map(str, frame.columns))}")
-
-
 def over_seeds(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """Columns ``by``, mean, std (of a sample) and n_seeds of the column ``value``, in the order of first appearance."""
     groups = frame.groupby(list(by), sort=False)["value"]
