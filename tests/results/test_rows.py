@@ -59,7 +59,6 @@ def test_frame_has_one_line_a_run_and_a_metric_that_the_run_defines():
 @pytest.mark.parametrize(
     ("rows", "columns", "message"),
     [
-        ([{"config": {}}], {}, r"\['metrics'\] missing, found \['config'\]"),
         ([row(test_acc_last=0.5)], {"n": "dataset_options.n_labels"}, "no 'dataset_options.n_labels': KeyError"),
         ([row(test_acc_last=0.5)], {"n": "seed.deeper"}, "no 'seed.deeper': TypeError"),
         ([row(test_acc_last=0.5)], {"metric": "seed"}, "cannot be named 'metric'"),
