@@ -28,7 +28,6 @@ __all__ = ["bars", "best_to_last", "curves", "dots", "dumbbells"]
 Titles = Mapping[str, str] | None
 PLACE = ["dataset", "case", "method"]
 BEST, LAST = "test_acc_best", "test_acc_last"
-ACROSS = 4  # panels of `best_to_last` side by side, at most
 DASHES = {"-": "", "--": (3.7, 1.6), "-.": (6.4, 1.6, 1, 1.6), (0, (1, 1)): (1, 1)}  # line styles as seaborn wants them
 
 
@@ -78,7 +77,7 @@ def best_to_last(table: pd.DataFrame, titles: Titles = None) -> tuple[Figure, pd
     data = _of_metrics(table, [BEST, LAST])
     with in_style():
         share = len(set(data["dataset"])) == 1  # accuracies on two data sets would leave each half of an axis
-        fig, panels = _methods_down(data, titles, across=ACROSS, sharex=share, dpi=90)
+        fig, panels = _methods_down(data, titles, across=4, sharex=share, dpi=90)
         down, across = panels[0][0].get_gridspec().get_geometry()
         fig.set_size_inches(3.2 + 3.6 * across, down * (1.4 + 0.44 * data["method"].nunique()) + 0.6)
         for axis, part in panels:

@@ -324,10 +324,8 @@ def tagged_sentence(words: Sequence[str], tags: Mapping[str, Sequence[str]]) -> 
     ``words`` are up to a dozen, ``tags`` by annotator (or "truth") a BIO tag a word, such as ``B-PER``. Raises ValueError
     without words or tags, or for a line of another length than the sentence.
     """
-    if not words or not tags or any(len(line) != len(words) for line in tags.values()):
-        raise ValueError(
-            f"each line needs one tag for each of {len(words)} words, found {[len(line) for line in tags.values()]}"
-        )
+    if not words or {len(line) for line in tags.values()} != {len(words)}:
+        raise ValueError(f"each of {len(words)} words needs a tag of everybody, found {[len(line) for line in tags.values()]}")
     kinds = {"PER": (BLUE, "person"), "LOC": (GREEN, "place"), "ORG": (ORANGE, "organization"), "MISC": (PURPLE, "other name")}
     widths = np.array([0.3 + 0.115 * len(word) for word in words])
     starts = 1.75 + np.concatenate([[0], np.cumsum(widths)])

@@ -129,10 +129,9 @@ def save(
     if len(alt) < 30:
         raise ValueError(f"figure {name!r} needs alt=, one to three sentences that say what it shows; found {alt!r}")
     fig.canvas.draw()  # the layout settles in two passes; only then are tick labels known
-    unreadable = faults(fig)
     if not allow_unlabeled and (unnamed := list(_unnamed_axes(fig))):
         raise ValueError(f"figure {name!r} has axes without a name: {', '.join(unnamed)}")
-    if unreadable:
+    if unreadable := faults(fig):
         raise ValueError(f"figure {name!r} has words that cannot be read: {'; '.join(unreadable)}")
     image = io.BytesIO()
     fig.savefig(image, format="png", dpi=fig.dpi, metadata={"Software": None})
