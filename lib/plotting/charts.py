@@ -10,7 +10,6 @@ methods, data sets, cases and metrics. Shares are drawn in percent. Lines over r
 """
 
 import textwrap
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -27,8 +26,8 @@ from lib.results.tables import dataset_title, is_share, method_title, metric_tit
 __all__ = ["bars", "best_to_last", "curves", "dots", "dumbbells"]
 
 Titles = Mapping[str, str] | None
+PLACE = ["dataset", "case", "method"]
 BEST, LAST = "test_acc_best", "test_acc_last"
-ACROSS = 4  # panels of `best_to_last` side by side, at most
 DASHES = {"-": "", "--": (3.7, 1.6), "-.": (6.4, 1.6, 1, 1.6), (0, (1, 1)): (1, 1)}  # line styles as seaborn wants them
 
 
@@ -78,7 +77,7 @@ def best_to_last(table: pd.DataFrame, titles: Titles = None) -> tuple[Figure, pd
     data = _of_metrics(table, [BEST, LAST])
     with in_style():
         share = len(set(data["dataset"])) == 1  # accuracies on two data sets would leave each half of an axis
-        fig, panels = _methods_down(data, titles, across=ACROSS, sharex=share, dpi=90)
+        fig, panels = _methods_down(data, titles, across=4, sharex=share, dpi=90)
         down, across = panels[0][0].get_gridspec().get_geometry()
         fig.set_size_inches(3.2 + 3.6 * across, down * (1.4 + 0.44 * data["method"].nunique()) + 0.6)
         for axis, part in panels:
@@ -146,7 +145,7 @@ def dumbbells(
     ``words`` are for the legend: without, with, and the floor. Returns the figure and columns dataset, case, method, without,
     added, floor (means over seeds).
     """
-    means = table.set_index(["dataset", "case", "method"])["mean"]
+    means = table.set_index(PLACE)["mean"]
     lines = [
         [dataset, case, method, means[dataset, case, method], means[dataset, case, added(method)], floor.get((dataset, case))]
         for dataset, case, method in means.index
@@ -154,7 +153,7 @@ def dumbbells(
     ]
     if not lines:
         raise ValueError("no method is there both without and with the addition")
-    data = pd.DataFrame(lines, columns=["dataset", "case", "method", "without", "added", "floor"]).astype({"floor": float})
+    data = pd.DataFrame(lines, columns=[*PLACE, "without", "added", "floor"]).astype({"floor": float})
     with in_style():
         fig, panels = _crowds(data, titles)
         for axis, part in panels:
@@ -254,7 +253,10 @@ def curves(
     and columns dataset, case, method, epoch (from 1), mean, std, n_seeds.
     """
     histories = _histories(rows, metric)
-    data = over_seeds(histories, ["dataset", "case", "method", "epoch"])
+    data = over_seeds(histories, [*PLACE, "epoch"])
+    for place, part in data.groupby(PLACE, sort=False):
+        if (part["n_seeds"] != part["n_seeds"].iloc[0]).any():
+            raise ValueError(f"runs of {place[2]!r} on {place[0]!r} have different numbers of epochs")
     with in_style():
         fig, panels = _panels(histories, titles)
         for axis, part in panels:
@@ -272,25 +274,16 @@ def curves(
 def _histories(rows: Iterable[dict | None], metric: str) -> pd.DataFrame:
     """One line a run and epoch: dataset, case, method, epoch (from 1), value."""
     runs = [row for row in rows if row is not None]
-    parts, lengths = [], defaultdict(set)
+    parts = []
     for row in runs:
         if metric in row["history"]:
             values = factor_of(metric) * np.array(row["history"][metric], dtype=float)
-            place = {name: row["config"][name] for name in ("dataset", "case", "method")}
+            place = {name: row["config"][name] for name in PLACE}
             parts.append(pd.DataFrame(place | {"epoch": np.arange(1, len(values) + 1), "value": values}))
-            lengths[tuple(place.values())].add(len(values))
     if not parts:
         known = sorted({name for row in runs for name in row["history"]})
         raise ValueError(f"no run has {metric!r} in its history; found {', '.join(known) or 'nothing'}")
-    for (dataset, _, method), found in lengths.items():
-        if len(found) > 1:
-            raise ValueError(f"runs of {method!r} on {dataset!r} have different numbers of epochs: {sorted(found)}")
     return pd.concat(parts, ignore_index=True)
-
-
-def check_columns(frame: pd.DataFrame, wanted: Sequence[str]) -> None:
-    if absent := [name for name in wanted if name not in frame.columns]:
-        raise ValueError(f"the table needs a column {absent[0]!r}; found {', '.join(map(str, frame.columns))}")
 
 
 def over_seeds(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:

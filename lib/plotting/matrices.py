@@ -29,15 +29,9 @@ def confusions(
     ``pairs`` are (learned, true), each ``[true class, label]``; a row of zeros, i.e. a class of which the annotator saw no
     item, is gray. ``titles`` name the pairs, such as "annotator 9, 120 labels"; ``columns`` of them stand side by side. Returns
     the figure and columns annotator (the title), matrix, true_class, label, probability (empty in a row of zeros). Raises
-    ValueError for no pairs, another number of titles, or a matrix of another shape than the classes.
+    ValueError for another number of titles, or a matrix of another shape than the classes.
     """
-    if len(pairs) == 0 or len(pairs) != len(titles):
-        raise ValueError(f"need pairs of matrices and as many titles, found {len(pairs)} and {len(titles)}")
-    size, parts = len(class_names), []
-    for shape in (np.shape(matrix) for pair in pairs for matrix in pair):
-        if shape != (size, size):
-            raise ValueError(f"a matrix of {size} classes has the shape ({size}, {size}), found {shape}")
-    columns = min(columns, len(pairs))
+    columns, parts = min(columns, len(pairs)), []
     lines = -(-len(pairs) // columns)
     with in_style():
         shape = (1.4 * columns + 2.9, 3.1 * lines + 1.6)
@@ -57,7 +51,7 @@ def confusions(
                     table, cmap="Blues", vmin=0, vmax=1, cbar=False, square=True, ax=axis,
                     xticklabels=line == 2 * lines - 1, yticklabels=column == 0,
                 )  # fmt: skip
-                axis.tick_params(length=0, labelsize=12 if size <= 10 else 9)
+                axis.tick_params(length=0, labelsize=12 if len(class_names) <= 10 else 9)
                 axis.tick_params("x", rotation=90)
                 axis.tick_params("y", rotation=0)
                 axis.set_title(name if whose == "learned" else "", fontsize=13)
@@ -186,8 +180,6 @@ def simplex(
     classes' names. ``columns`` panels stand side by side, and the first ``most`` items are drawn. Returns the figure and
     columns panel, class and one with the probability of each class.
     """
-    if len(corners) != 3 or any(np.shape(points)[1:] != (3,) for points, _ in panels.values()):
-        raise ValueError(f"a triangle shows three classes, found {len(corners)} names")
     lines, columns, colors, parts = -(-len(panels) // columns), min(columns, len(panels)), np.array([BLUE, RED, GREEN]), []
     plane = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])  # the first two corners below
     with in_style():

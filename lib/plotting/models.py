@@ -2,13 +2,14 @@
 
     fig, alt = models.crowd_layer()
 
-Each function returns the figure and its description in words, for readers who do not see it. A picture is laid out in inches,
-from the lower left corner, so type has the same size in all of them. Matrices are drawn as grids, darker where the entry is
-larger, with the true class from top to bottom and the label from left to right.
+Each function returns the figure and its description in words, for readers who do not see it; of a picture that is always the
+same, that is the docstring. A picture is laid out in inches, from the lower left corner, so type has the same size in all of
+them. Matrices are drawn as grids, darker where the entry is larger, with the true class from top to bottom and the label from
+left to right.
 """
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -77,7 +78,11 @@ def field(images: np.ndarray, answers: Sequence[Sequence[str]], accuracies: Mapp
 
 
 def dawid_skene() -> tuple[Figure, str]:
-    """Labels, hidden truth, annotators' matrices, and the two steps between them, on a crowd of five items."""
+    """Dawid-Skene as a loop. A table of five items and three annotators holds labels a and b, some cells empty. Votes start
+    the beliefs in each item's hidden true class. The M-step counts, by these beliefs, a confusion matrix for each
+    annotator; the E-step weighs the labels by the matrices and gives new beliefs. The third annotator, who says the
+    opposite of the others, gets a matrix that is dark off the diagonal.
+    """
     said = np.array([[0, 0, 1], [0, 0, -1], [1, 1, 0], [1, -1, 0], [-1, 0, 0]])
     crowd = CrowdLabels.from_dense(said, n_classes=2)
     fitted = aggregate.dawid_skene(crowd, max_iterations=2)  # before it is sure of everything
@@ -111,16 +116,15 @@ def dawid_skene() -> tuple[Figure, str]:
         arrow(axes, (8.0, y - 0.75), (5.4, y - 0.75), ORANGE, bend=-0.15)
         write(axes, 6.7, y - 1.3, "E-step: weigh the labels\nby the matrices", color="#8A5E00")
         write(axes, 6.7, y, "repeat", fontsize=SMALL, color=GRAY)
-    return fig, (
-        "Dawid-Skene as a loop. A table of five items and three annotators holds labels a and b, some cells empty. "
-        "Votes start the beliefs in each item's hidden true class. The M-step counts, by these beliefs, a confusion "
-        "matrix for each annotator; the E-step weighs the labels by the matrices and gives new beliefs. The third "
-        "annotator, who says the opposite of the others, gets a matrix that is dark off the diagonal."
-    )
+    return fig, _alt(dawid_skene)
 
 
 def dl_em() -> tuple[Figure, str]:
-    """DL-EM: Dawid and Skene's two steps, with a network in the place of the class prior."""
+    """DL-EM as a loop. The E-step combines the network's class probabilities p with the annotators' matrices A and the
+    crowd's labels into a belief mu for each item, starting at the majority vote. Two M-steps use mu: one counts the
+    annotators' matrices, the other trains the network for one epoch on mu as soft targets. Their A and p go back into the
+    next E-step.
+    """
     with canvas(10, 4.1) as (fig, axes):
         box(axes, 1.1, 2.05, (1.6, 1.0), "labels of\nthe crowd", BLUE)
         box(
@@ -139,16 +143,15 @@ def dl_em() -> tuple[Figure, str]:
         write(axes, 5.75, 0.8, r"$\mu$")
         write(axes, 3.95, 0.72, "starts at the\nmajority vote", fontsize=SMALL, color=GRAY)
         write(axes, 3.95, 3.45, "a round: E, then both M", fontsize=SMALL, color=GRAY)
-    return fig, (
-        "DL-EM as a loop. The E-step combines the network's class probabilities p with the annotators' matrices A and"
-        " the crowd's labels into a belief mu for each item, starting at the majority vote. Two M-steps use mu: one "
-        "counts the annotators' matrices, the other trains the network for one epoch on mu as soft targets. Their A "
-        "and p go back into the next E-step."
-    )
+    return fig, _alt(dl_em)
 
 
 def crowd_layer() -> tuple[Figure, str]:
-    """The crowd layer as a bottleneck: what any annotator says passes through the class probabilities."""
+    """The crowd layer as a bottleneck, from left to right: an image, the backbone network, a narrow column of class
+    probabilities p, and behind it one matrix for each annotator, which turns p into that annotator's label distribution. A
+    careful annotator's matrix is dark on its diagonal, one who confuses two classes has a dark block, one who guesses is
+    evenly gray. Everything up to p is kept for new images; the matrices are dropped after training.
+    """
     prob = np.array([0.1, 0.75, 0.15])
     with canvas(10, 5.3) as (fig, axes):
         y = 3.2
@@ -179,17 +182,16 @@ def crowd_layer() -> tuple[Figure, str]:
         write(axes, 7.78, y + 1.6, "softmax", fontsize=SMALL, color=GRAY)
         brace(axes, 0.35, 4.95, 0.75, "kept: predicts new images", BLUE)
         brace(axes, 5.9, 9.55, 0.75, "dropped after training", "#00694D")
-    return fig, (
-        "The crowd layer as a bottleneck, from left to right: an image, the backbone network, a narrow column of "
-        "class probabilities p, and behind it one matrix for each annotator, which turns p into that annotator's "
-        "label distribution. A careful annotator's matrix is dark on its diagonal, one who confuses two classes has a"
-        " dark block, one who guesses is evenly gray. Everything up to p is kept for new images; the matrices are "
-        "dropped after training."
-    )
+    return fig, _alt(crowd_layer)
 
 
 def ccem() -> tuple[Figure, str]:
-    """The labels' distribution as a product of classifier and annotator, and which triangle (F) and (W) make large."""
+    """Three triangles whose corners are the classes. Left: each item is a point, its class probabilities f; the triangle
+    around the points can be stretched to the corners, which penalty (F) rewards. Middle: the three rows of an annotator's
+    confusion matrix are the corners of a triangle, which penalty (W) makes large. Right: the labels' distributions are the
+    items' points seen through the annotator's triangle. CCEM fits only this product, so a larger left triangle and a
+    smaller middle one can give the same labels.
+    """
     rng = np.random.default_rng(3)
     posterior = 0.78 * rng.dirichlet((0.45, 0.45, 0.45), 60) + 0.22 / 3
     confusion = np.array([[0.76, 0.12, 0.12], [0.12, 0.76, 0.12], [0.12, 0.12, 0.76]])
@@ -225,13 +227,7 @@ def ccem() -> tuple[Figure, str]:
             write(axes, left + side / 2, 0.85, formula, color=tint)
         words = "Stretch the left triangle and shrink the middle one: the labels stay the same."
         write(axes, 5, 0.25, words, color=GRAY, fontsize=SMALL)
-    return fig, (
-        "Three triangles whose corners are the classes. Left: each item is a point, its class probabilities f; the "
-        "triangle around the points can be stretched to the corners, which penalty (F) rewards. Middle: the three "
-        "rows of an annotator's confusion matrix are the corners of a triangle, which penalty (W) makes large. Right:"
-        " the labels' distributions are the items' points seen through the annotator's triangle. CCEM fits only this "
-        "product, so a larger left triangle and a smaller middle one can give the same labels."
-    )
+    return fig, _alt(ccem)
 
 
 def _corner(left: float, bottom: float, side: float, points: np.ndarray) -> np.ndarray:
@@ -241,7 +237,11 @@ def _corner(left: float, bottom: float, side: float, points: np.ndarray) -> np.n
 
 
 def ccc() -> tuple[Figure, str]:
-    """CCC's loop for a batch: virtual, meta and actual step of one network, with the other's meta set."""
+    """CCC. Once an epoch, annotators are grouped by K-Means on their matrices T, and each of two networks picks a meta set
+    of items that it finds easiest. For each batch, network 1 goes round a loop: a virtual step with a correction V for each
+    group of annotators; a meta step that asks how V should change for network 2's meta set to fit better; an actual step on
+    the corrected matrices, after which V is forgotten. Network 2 does the same with the meta set of network 1.
+    """
     with canvas(10, 6.0) as (fig, axes):
         write(axes, 1.5, 5.7, "each epoch", fontweight="bold")
         write(axes, 6.5, 5.7, "each batch, for network 1", fontweight="bold")
@@ -277,17 +277,15 @@ def ccc() -> tuple[Figure, str]:
         arrow(axes, (8.9, 0.6), (8.9, 2.2), RED)
         arrow(axes, (2.85, 4.5), (3.45, 4.5), GRAY)
         write(axes, 8.35, 4.85, "network 2: the same,\nwith meta set 1", fontsize=SMALL, color=GRAY)
-    return fig, (
-        "CCC. Once an epoch, annotators are grouped by K-Means on their matrices T, and each of two networks picks a "
-        "meta set of items that it finds easiest. For each batch, network 1 goes round a loop: a virtual step with a "
-        "correction V for each group of annotators; a meta step that asks how V should change for network 2's meta "
-        "set to fit better; an actual step on the corrected matrices, after which V is forgotten. Network 2 does the "
-        "same with the meta set of network 1."
-    )
+    return fig, _alt(ccc)
 
 
 def kd_crowd() -> tuple[Figure, str]:
-    """KD-Crowd's three stages: a crowd model teaches a robust student, which then guides a new crowd model."""
+    """KD-Crowd's three stages from left to right. Stage 0: a crowd model, a network with annotators' matrices, is trained
+    on the labels and hands on its soft predictions q. Stage 1: a robust network without a noise model and without labels
+    learns from q by information gain and hands on its predictions. Stage 2: a new crowd model is trained on the labels and
+    guided by the student's predictions.
+    """
     with canvas(10, 4.9) as (fig, axes):
         xs, y = (1.65, 5.0, 8.35), 2.35
         names = ("stage 0: teacher", "stage 1: student", "stage 2: final model")
@@ -313,12 +311,11 @@ def kd_crowd() -> tuple[Figure, str]:
             write(axes, x, 1.1, loss, fontsize=14)
         words = r"$q$ and $\tilde p$ are soft predictions of all training items. Each stage starts with a new network."
         write(axes, 5.0, 0.35, words, color=GRAY, fontsize=SMALL)
-    return fig, (
-        "KD-Crowd's three stages from left to right. Stage 0: a crowd model, a network with annotators' matrices, is "
-        "trained on the labels and hands on its soft predictions q. Stage 1: a robust network without a noise model "
-        "and without labels learns from q by information gain and hands on its predictions. Stage 2: a new crowd "
-        "model is trained on the labels and guided by the student's predictions."
-    )
+    return fig, _alt(kd_crowd)
+
+
+def _alt(picture: Callable) -> str:
+    return " ".join(picture.__doc__.split())
 
 
 def tagged_sentence(words: Sequence[str], tags: Mapping[str, Sequence[str]]) -> tuple[Figure, str]:
@@ -327,10 +324,8 @@ def tagged_sentence(words: Sequence[str], tags: Mapping[str, Sequence[str]]) -> 
     ``words`` are up to a dozen, ``tags`` by annotator (or "truth") a BIO tag a word, such as ``B-PER``. Raises ValueError
     without words or tags, or for a line of another length than the sentence.
     """
-    if not words or not tags or any(len(line) != len(words) for line in tags.values()):
-        raise ValueError(
-            f"each line needs one tag for each of {len(words)} words, found {[len(line) for line in tags.values()]}"
-        )
+    if not words or {len(line) for line in tags.values()} != {len(words)}:
+        raise ValueError(f"each of {len(words)} words needs a tag of everybody, found {[len(line) for line in tags.values()]}")
     kinds = {"PER": (BLUE, "person"), "LOC": (GREEN, "place"), "ORG": (ORANGE, "organization"), "MISC": (PURPLE, "other name")}
     widths = np.array([0.3 + 0.115 * len(word) for word in words])
     starts = 1.75 + np.concatenate([[0], np.cumsum(widths)])

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from lib.plotting.charts import Titles, check_columns, factor_of, legend_of_methods, lines_over_runs, over_seeds
+from lib.plotting.charts import Titles, factor_of, legend_of_methods, lines_over_runs, over_seeds
 from lib.plotting.style import in_style
 from lib.results.tables import is_share
 
@@ -22,9 +22,6 @@ def error_lines(
     ``frame`` has one line a run, with columns ``method``, ``x`` and ``y``, both positive. Returns the figure and columns
     method, x, mean, std, n_seeds.
     """
-    check_columns(frame, ["method", x, y])
-    if frame.empty:
-        raise ValueError("there is nothing to draw: the table has no lines")
     for name in (x, y):
         if not (frame[name] > 0).all():
             raise ValueError(f"a logarithmic axis needs positive numbers, found {frame[name].min()} in {name!r}")
@@ -59,7 +56,6 @@ def error_grid(
     Returns the figure and columns metric, column (if any), hue, x, mean, std, n_seeds.
     """
     by = ["metric", *([column] if column else []), hue, x]
-    check_columns(frame, [*by, "value"])
     if unknown := set(rows) - set(frame["metric"]):
         raise ValueError(f"no line has the metric {min(unknown)!r}; found {', '.join(frame['metric'].unique()) or 'none'}")
     frame = frame[frame["metric"].isin(list(rows))]

@@ -6,7 +6,6 @@ import re
 import zlib
 from collections.abc import Iterator
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
@@ -15,31 +14,7 @@ from lib import paths
 from lib.plotting.legibility import faults
 from lib.storage import write_atomically
 
-STYLE = {
-    "figure.figsize": (8.0, 4.5),  # inches; type is chosen to be read at half this size
-    "figure.dpi": 120,
-    "figure.constrained_layout.use": True,
-    "figure.facecolor": "white",
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so figures are the same everywhere
-    "font.size": 13,
-    "axes.titlesize": 14,
-    "axes.labelsize": 13,
-    "xtick.labelsize": 12,
-    "ytick.labelsize": 12,
-    "legend.fontsize": 12,
-    "legend.title_fontsize": 12,
-    "legend.frameon": False,
-    "legend.handlelength": 2.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#DDDDDD",
-    "grid.linewidth": 0.8,
-    "lines.linewidth": 2.0,
-    "lines.markersize": 7,
-    "savefig.dpi": "figure",
-}
+STYLE = paths.ROOT / "lib" / "plotting" / "house.mplstyle"
 
 # Okabe and Ito's palette, told apart by people of any color vision.
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
@@ -96,12 +71,12 @@ _LINES = ["-", "--", "-.", (0, (1, 1))]
 
 def style() -> None:
     """Use the house style for all figures from here on; the functions of ``lib.plotting`` use it anyway."""
-    mpl.rcParams.update(STYLE)
+    plt.style.use(STYLE)
 
 
 def in_style():
     """The house style for the time of a ``with``."""
-    return plt.rc_context(STYLE)
+    return plt.style.context(STYLE)
 
 
 def look(name: str) -> tuple:
@@ -154,10 +129,9 @@ def save(
     if len(alt) < 30:
         raise ValueError(f"figure {name!r} needs alt=, one to three sentences that say what it shows; found {alt!r}")
     fig.canvas.draw()  # the layout settles in two passes; only then are tick labels known
-    unreadable = faults(fig)
     if not allow_unlabeled and (unnamed := list(_unnamed_axes(fig))):
         raise ValueError(f"figure {name!r} has axes without a name: {', '.join(unnamed)}")
-    if unreadable:
+    if unreadable := faults(fig):
         raise ValueError(f"figure {name!r} has words that cannot be read: {'; '.join(unreadable)}")
     image = io.BytesIO()
     fig.savefig(image, format="png", dpi=fig.dpi, metadata={"Software": None})

@@ -11,7 +11,6 @@ terminated. Whatever ended a command, the same command goes on from there.
 """
 
 import argparse
-import json
 import shlex
 import shutil
 import sys
@@ -28,7 +27,7 @@ from lib import paths
 from lib.reproduce import execution, notebooks
 from lib.reproduce.flags import UsageError, check, parser
 from lib.reproduce.notebooks import Notebook, NotebookError, dumps, normalize
-from lib.results import minutes
+from lib.results import minutes, verdicts
 from lib.runs import ledger
 from lib.runs.workers import processors, warm_up
 from lib.storage import drop_output, open_closed, terminated_as_interrupted, write_atomically
@@ -90,27 +89,19 @@ def _asked() -> Iterator[None]:
 
 
 def _list(options: argparse.Namespace) -> int:
-    lines, measured = [("notebook", "reproduces", "data", "retrained in", "headline claims")], minutes.read()
+    lines = [("notebook", "reproduces", "data", "retrained in", "headline claims")]
+    with _asked():
+        measured, claims = minutes.read(), verdicts.load(paths.figures()).values()
     for notebook in notebooks.select(options.only):
         took = [f"{line.scale}: {minutes.words(line.minutes)}" for line in measured if line.what == notebook.stem]
-        told = (notebook.reproduces, ", ".join(notebook.data), ", ".join(took), _verdicts(notebook))
+        # One by one, and of headlines alone: the others are of several origins, and counts never mix origins.
+        found = [claim.verdict for claim in claims if claim.headline and claim.notebook == notebook.stem]
+        told = (notebook.reproduces, ", ".join(notebook.data), ", ".join(took), ", ".join(found))
         lines.append((notebook.stem, *(text or "-" for text in told)))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     return 0
-
-
-def _verdicts(notebook: Notebook) -> str:
-    """Those of its headline claims, one by one: the others are of several origins, and counts never mix origins."""
-    path = paths.figures(notebook.stem) / "claims.json"
-    try:
-        claims = json.loads(path.read_text(encoding="utf-8"))
-        return ", ".join(claim["verdict"] for claim in claims if claim["headline"])
-    except FileNotFoundError:
-        return ""
-    except (ValueError, KeyError, TypeError):
-        return f"cannot read {path.name}"
 
 
 def _merge(options: argparse.Namespace) -> int:

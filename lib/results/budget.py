@@ -37,9 +37,7 @@ def budgets(rows: Iterable[Mapping | None], trials: Iterable[RunConfig] = ()) ->
     Returns:
         Columns dataset, method, networks, epochs (of all its stages together), settings (options that were tried there).
     """
-    tried: dict[tuple[str, str], set[str]] = {}
-    for config in trials:
-        tried.setdefault((config.dataset, config.method), set()).add(json.dumps(config.method_options, sort_keys=True))
+    tried = {((trial.dataset, trial.method), json.dumps(trial.method_options, sort_keys=True)) for trial in trials}
     first: dict[tuple[str, str], Mapping] = {}
     for row in rows:
         if row is not None:
@@ -48,7 +46,7 @@ def budgets(rows: Iterable[Mapping | None], trials: Iterable[RunConfig] = ()) ->
     for place, config in first.items():
         networks, stages = _built(config["method"], json.dumps(config["method_options"], sort_keys=True))
         epochs = sum(config["recipe"]["epochs"] if stage is None else stage for stage in (*stages, None))
-        lines.append([*place, networks, epochs, len(tried.get(place, ()))])
+        lines.append([*place, networks, epochs, sum(there == place for there, _ in tried)])
     return pd.DataFrame(lines, columns=COLUMNS)
 
 

@@ -250,17 +250,10 @@ class ClaimTable:
         return f"{table(first)._repr_html_()}\n<details>{summary}\n{table(rest)._repr_html_()}\n</details>"
 
 
-@dataclass(frozen=True)
-class Prose:
+class Prose(str):
     """Text in Markdown as a notebook's output, for sentences with numbers that code puts in."""
 
-    text: str
-
-    def __repr__(self) -> str:
-        return self.text
-
-    def _repr_markdown_(self) -> str:
-        return self.text
+    __repr__ = _repr_markdown_ = str.__str__
 
 
 def counted(claims: Iterable[Claim]) -> str:

@@ -90,12 +90,6 @@ def largest(
 
 def at_largest(grids: Mapping[str, Sequence[RunConfig]]) -> list[dict | None]:
     """The rows of each column, (data set, case), at its largest complete scale."""
-    best = largest(grids)
-    return found(
-        [
-            config
-            for scale, configs in grids.items()
-            for config in configs
-            if (at := best.get(_place(config))) and at[0] == scale and config.seed in at[1]
-        ]
-    )
+    wanted = {(place, scale, seed) for place, (scale, seeds) in largest(grids).items() for seed in seeds}
+    of = [(scale, config) for scale, configs in grids.items() for config in configs]
+    return found([config for scale, config in of if (_place(config), scale, config.seed) in wanted])

@@ -16,7 +16,7 @@ import pandas as pd
 
 from lib import paths
 from lib.results import claims, minutes, verdicts
-from lib.results.tables import COLUMNS, is_share, spread
+from lib.results.tables import is_share, spread
 from lib.results.verdicts import Claim
 
 __all__ = ["Project", "papers_number", "source_of"]
@@ -55,15 +55,12 @@ class Project:
         return minutes.read(self.root / "data" / "reference" / minutes.NAME)
 
     def table(self, stem: str) -> pd.DataFrame | None:
-        """A notebook's ``table.csv``; None where it has none. Raises ValueError for other columns."""
+        """A notebook's ``table.csv``; None where it has none."""
         path = self.root / "figures" / stem / "table.csv"
         if not path.exists():
             return None
         text = dict.fromkeys(("case", "method", "scale", "paper"), str)
-        found = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])
-        if list(found.columns) != COLUMNS:
-            raise ValueError(f"{path} must have the columns {', '.join(COLUMNS)}; found {', '.join(found.columns)}")
-        return found
+        return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])
 
     def title(self, stem: str) -> str:
         """A notebook's first heading."""

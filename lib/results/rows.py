@@ -36,7 +36,7 @@ def frame(rows: Iterable[dict | None], **columns: str | Callable[[dict], object]
         Columns experiment, dataset, case, method, those in ``columns``, metric, value, seed, scale, and key, the row's.
 
     Raises:
-        ValueError: a row without config or metrics, a place that a config does not have, or a column that is taken.
+        ValueError: a place that a config does not have, or a column that is taken.
     """
     if taken := sorted(set(columns) & {"experiment", *TAIL}):
         raise ValueError(f"a column cannot be named {taken[0]!r}: every table has one with its own meaning")
@@ -44,8 +44,6 @@ def frame(rows: Iterable[dict | None], **columns: str | Callable[[dict], object]
     for row in rows:
         if row is None:
             continue
-        if absent := {"config", "metrics"} - set(row):
-            raise ValueError(f"a ledger row needs 'config' and 'metrics'; {sorted(absent)} missing, found {sorted(row)}")
         config = row["config"]
         run = {name: config[name] for name in RUN} | {name: _place(config, rule) for name, rule in columns.items()}
         lines += [

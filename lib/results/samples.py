@@ -30,7 +30,6 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 SEEDS, BOTH = "seeds", "seeds and test items"  # what an interval is over
-COLUMNS = ["dataset", "case", "method", "metric", "mean", "ci_low", "ci_high", "n_seeds"]  # of lifts
 UNITS = {"r2": "R²", "confusion": "L1", "posterior": "L1", "bias": "RMS", "mae": "MAE", "rmse": "RMSE", "pearson": "r"}
 
 
@@ -259,7 +258,7 @@ def lifts(frame: pd.DataFrame, metric: str, methods: Sequence[str], added: Calla
             gaps = list((better - base).values.values())
             if gaps:
                 lines.append([dataset, case, method, metric, *interval(gaps), len(gaps)])
-    return pd.DataFrame(lines, columns=COLUMNS)
+    return pd.DataFrame(lines, columns=["dataset", "case", "method", "metric", "mean", "ci_low", "ci_high", "n_seeds"])
 
 
 def plain(unit: str) -> str:

@@ -62,11 +62,8 @@ METRICS = {
     "distance_percentile_90_thousandths": "distance between annotators, 90th percentile (thousandths)",
     "mean_distance_thousandths": "distance between annotators, mean (thousandths)",
 }
-FACTS = {
-    "items": "items",
+FACTS = {  # what is more than its name without underscores
     "valid_items": "validation items",
-    "test_items": "test items",
-    "labels_per_item": "labels per item",
     "label_accuracy": "share of right labels",
     "rating_mae": "mean absolute error of a rating",
 }

@@ -5,6 +5,7 @@ import pytest
 from matplotlib.text import Text
 
 from lib.plotting import style
+from tests.results import conftest as results
 
 
 @pytest.fixture(autouse=True)
@@ -26,9 +27,8 @@ def save():
 
 def row(method="majority-vote", seed=0, dataset="labelme", case="real", history=(0.5, 0.7), **metrics):
     """A ledger row; by default its accuracy is that of the last epoch."""
-    config = {"experiment": "e", "dataset": dataset, "case": case, "method": method, "seed": seed, "scale": "quick"}
-    metrics = metrics or {"test_acc_last": history[-1]}
-    return {"key": f"{dataset}{method}{seed}", "config": config, "metrics": metrics, "history": {"test_acc": list(history)}}
+    made = results.row(method, seed, dataset, case, **metrics or {"test_acc_last": history[-1]})
+    return made | {"history": {"test_acc": list(history)}}
 
 
 def text_of(fig) -> str:

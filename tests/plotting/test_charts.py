@@ -1,7 +1,6 @@
 """Charts: what is drawn is what the tables say, gaps do not stop them, and what a table lacks is named."""
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -113,7 +112,7 @@ def test_curves_of_one_seed_and_two_data_sets():
 def test_curves_name_what_is_wrong():
     with pytest.raises(ValueError, match="no run has 'loss' in its history; found test_acc"):
         charts.curves([row()], "loss")
-    with pytest.raises(ValueError, match=r"'majority-vote' on 'labelme' have different numbers of epochs: \[2, 3\]"):
+    with pytest.raises(ValueError, match="'majority-vote' on 'labelme' have different numbers of epochs"):
         charts.curves([row(), row(seed=1, history=(0.1, 0.2, 0.3))])
 
 
@@ -136,17 +135,9 @@ def test_error_lines_by_hand(save):
     assert [label.get_text() for label in axes.get_xticklabels()] == ["100", "1,000"]
 
 
-@pytest.mark.parametrize(
-    ("frame", "x", "y", "message"),
-    [
-        (sizes(), "n", "loss", "needs a column 'loss'; found method, n, seed, error"),
-        (sizes(), "seed", "error", "positive numbers, found 0 in 'seed'"),
-        (sizes()[:0], "n", "error", "nothing to draw"),
-    ],
-)
-def test_error_lines_name_what_is_wrong(frame, x, y, message):
-    with pytest.raises(ValueError, match=message):
-        scaling.error_lines(frame, x, y, xlabel="x", ylabel="y")
+def test_a_logarithmic_axis_needs_positive_numbers():
+    with pytest.raises(ValueError, match="positive numbers, found 0 in 'seed'"):
+        scaling.error_lines(sizes(), "seed", "error", xlabel="x", ylabel="y")
 
 
 ROWS = {"confusion_error": "error of A", "posterior_error": "error of f"}
@@ -207,9 +198,7 @@ def test_error_grid_shows_shares_in_percent_and_close_up(frame):
     assert fig.axes[1].get_ylim()[0] == 0
 
 
-def test_what_error_grid_refuses(frame):
-    with pytest.raises(ValueError, match=r"needs a column 'labels'; found metric, method"):
-        scaling.error_grid(frame, "labels", rows=ROWS, xlabel="labels")
+def test_error_grid_needs_the_metrics_it_is_to_show(frame):
     with pytest.raises(ValueError, match=r"no line has the metric 'loss'; found confusion_error, posterior_error"):
         scaling.error_grid(frame, "size", rows={"loss": "loss"}, xlabel="items")
 
@@ -225,10 +214,3 @@ def test_simplex_puts_certainty_into_the_corners(save):
     assert_allclose(places[3], places[:3].mean(axis=0))
     assert_allclose(data[["a", "b", "c"]], posterior[:4])
     save(fig, data)
-
-
-@pytest.mark.parametrize(("n", "corners"), [(2, ("a", "b")), (4, ("a", "b", "c"))])
-def test_simplex_is_for_three_classes(n, corners):
-    with pytest.raises(ValueError, match="a triangle shows three classes"):
-        matrices.simplex({"all": (np.full((10, n), 1 / n), np.zeros(10, dtype=int))}, corners)
-    assert plt.get_fignums() == []

@@ -37,15 +37,6 @@ def test_confusions_share_one_scale_and_leave_empty_places_empty():
     assert_array_equal(panels[0].collections[0].get_array().reshape(3, 3), np.eye(3))
 
 
-@pytest.mark.parametrize(
-    ("n_pairs", "n_classes", "n_titles", "message"),
-    [(1, 2, 2, "found 1 and 2"), (0, 2, 0, "found 0 and 0"), (1, 3, 1, r"3 classes has the shape \(3, 3\), found \(2, 2\)")],
-)
-def test_confusions_name_what_does_not_fit(n_pairs, n_classes, n_titles, message):
-    with pytest.raises(ValueError, match=message):
-        matrices.confusions([(np.eye(2), np.eye(2))] * n_pairs, "abc"[:n_classes], "12"[:n_titles])
-
-
 def test_heat_writes_each_number_into_its_cell(save):
     table = pd.DataFrame([[0.1, 0.9], [0.25, 0.5]], index=["a", "b"], columns=["here", "over there"])
     fig, data = matrices.heat({"one": table, "half": table / 2}, [("b", "here")], xlabel="place", ylabel="what")

@@ -81,5 +81,5 @@ def test_a_name_is_one_box_and_told_in_words():
 
 @pytest.mark.parametrize(("words", "tags"), [([], {}), (["one"], {}), (["one"], {"truth": ["O", "O"]})])
 def test_a_sentence_needs_a_tag_for_each_word(words, tags):
-    with pytest.raises(ValueError, match="one tag for each of"):
+    with pytest.raises(ValueError, match="needs a tag of everybody"):
         models.tagged_sentence(words, tags)

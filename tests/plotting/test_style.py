@@ -26,11 +26,6 @@ def test_every_method_has_looks_of_its_own():
         assert len({color for color, _, _ in looks}) == len(looks)
 
 
-def test_type_can_be_read_at_half_size():
-    sizes = [value for name, value in style.STYLE.items() if name.endswith(("labelsize", "titlesize", "fontsize", ".size"))]
-    assert min(sizes) >= 12
-
-
 def test_unknown_methods_look_the_same_in_every_process():
     assert style.look("a method of tomorrow") == ("#E69F00", "X", "-")  # Python's own hash() would differ
     assert style.look("ccem+kd") == (style.color("ccem"), "*", (0, (1, 1)))

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import json
 import os
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 from lib import paths
 from lib.reproduce import __main__ as reproduce
 from lib.results import minutes
+from lib.results.claims import Book
 from lib.runs import cluster, ledger
 from tests.toys import toy_grid, toy_row, write_notebook, write_reference
 
@@ -71,10 +71,10 @@ def test_help_is_no_error(capsys):
 def test_list(project, capsys):
     write_notebook("10_one", data=["labelme", "music"])
     write_notebook("11_two")
-    paths.figures("10_one").mkdir(parents=True)
-    verdicts = [("reproduced", True), ("inconclusive", False), ("contradicted", True)]
-    claims = [{"verdict": verdict, "headline": headline} for verdict, headline in verdicts]
-    (paths.figures("10_one") / "claims.json").write_text(json.dumps(claims))
+    book = Book("10_one")
+    for ours, headline in ((1, True), (1, False), (2, True)):
+        book.fact(f"{ours}-{headline}", "s", ours, "1", headline=headline)
+    book.save()
     minutes.take_in([minutes.measured("10_one", "quick", 252.0, 2)])
     assert reproduce.main(["--list"]) == 0
     head, one, two = capsys.readouterr().out.splitlines()

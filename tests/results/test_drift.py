@@ -153,34 +153,19 @@ def test_the_largest_deviation_comes_first_in_units_of_its_tolerance():
     assert frame["method"].tolist() == ["steady", "noisy", "same"]
 
 
-def test_summary_counts_and_explains_only_what_lies_outside():
-    reference = rows([0.80, 0.82, 0.84])
-    quiet = drift.summary(drift.compare(rows([0.80, 0.82, 0.84]), reference))
-    assert quiet == "Drift from the reference: 1 identical."
-    loud = drift.summary(drift.compare([*rows([0.1, 0.1]), *rows([1.0], method="new")], reference))
-    assert "1 OUTSIDE, 1 without a reference" in loud
-    assert "Outside their tolerance: 1 of 2" in loud
-    assert "nothing to compare" in drift.summary(drift.compare([], reference))
-
-
-def test_table_shows_deviations_only():
-    reference = rows([0.80, 0.82, 0.84])
-    assert drift.table(drift.compare(rows([0.80, 0.82, 0.84]), reference)) == ""
-    assert drift.table(drift.compare([], [])) == ""
-    fresh = [*rows([0.1, 0.1]), *rows([0.2], method="new")]
-    text = drift.table(drift.compare(fresh, reference))
-    assert "outside" in text
-    assert "2/3" in text
-    assert "new" not in text
-    many = drift.compare([row for i in range(15) for row in rows([0.1], method=f"m{i}")],
-                         [row for i in range(15) for row in rows([0.8, 0.9], method=f"m{i}")])  # fmt: skip
-    assert len(drift.table(many).splitlines()) == 13
-
-
-def test_the_csv_holds_everything(tmp_path):
-    frame = drift.compare([*rows([0.1, 0.1]), *rows([0.2], method="new")], rows([0.80, 0.82, 0.81]))
+def test_the_report_counts_and_shows_what_differs_and_the_csv_holds_everything(tmp_path):
+    reference = rows([0.80, 0.82, 0.81])
+    same, none = drift.compare(reference, reference), drift.compare([], reference)
+    assert (drift.summary(same), drift.table(same)) == ("Drift from the reference: 1 identical.", "")
+    assert (drift.summary(none), drift.table(none)) == ("Drift from the reference: nothing to compare.", "")
+    frame = drift.compare([*rows([0.1, 0.1]), *rows([0.2], method="new")], reference)
+    assert "1 OUTSIDE, 1 without a reference.\nOutside their tolerance: 1 of 2" in drift.summary(frame)
+    (line,) = drift.table(frame).splitlines()[1:]
+    assert line.split()[4:7] == ["test_acc_last", "2/3", "0.1"]
     drift.write(frame, tmp_path / "build" / "drift.csv")
     back = pd.read_csv(tmp_path / "build" / "drift.csv")
     assert list(back.columns) == drift.COLUMNS
     assert back[["n_fresh", "n_reference", "verdict"]].to_numpy().tolist() == [[2, 3, "outside"], [1, 0, "no reference"]]
     assert back["difference"][0] == pytest.approx(0.1 - 0.81)
+    sides = ([row for i in range(15) for row in rows(values, method=f"m{i}")] for values in ([0.1], [0.8, 0.9]))
+    assert len(drift.table(drift.compare(*sides)).splitlines()) == 13  # with the heading
