@@ -99,16 +99,3 @@ def m_step(
     spread = float(np.mean((mean[rated] - prediction[rated]) ** 2 + variance[rated]))
     # What is common to the biases goes over to the truth only now, so that it is not taken for noise.
     return Annotators(np.where(n > 0, centered(bias, crowd), 0.0), np.maximum(noise, SMALLEST), max(spread, SMALLEST))
-
-
-def log_likelihood(prediction: np.ndarray, annotators: Annotators, crowd: CrowdRatings) -> float:
-    """Log-density of all ratings, in nats; EM never lowers it where the prior is 0 and the predictions stay."""
-    noise = annotators.variance[crowd.annotator]
-    residual = crowd.value - annotators.bias[crowd.annotator] - prediction[crowd.item]
-    precision = np.bincount(crowd.item, weights=1 / noise, minlength=crowd.n_items)
-    pull = np.bincount(crowd.item, weights=residual / noise, minlength=crowd.n_items)
-    # Each item's ratings are Gaussian with the covariance diag(noise) + spread: determinant and inverse by the matrix
-    # determinant lemma and Sherman & Morrison.
-    log_det = np.log(noise).sum() + np.log1p(annotators.spread * precision).sum()
-    distance = (residual**2 / noise).sum() - (pull**2 / (1 / annotators.spread + precision)).sum()
-    return float(-0.5 * (len(crowd) * np.log(2 * np.pi) + log_det + distance))
