@@ -62,19 +62,21 @@ def crowd(variant: str = "all") -> tuple[CrowdLabels, np.ndarray]:
     Args:
         variant: ``"all"``: three labels per item, by 747 annotators, who are numbered as in the published file;
             ``"places"``: the same labels without the workers, as if one annotator had given the first label of every item,
-            one the second and one the third.
+            one the second and one the third; ``"dealt"``: the same labels with the lines of the workers' file in random order,
+            always the same one, so that each worker has as many labels as before, but another's.
 
     Raises:
         ValueError: an unknown variant.
         DataUnavailable: a file cannot be had.
     """
-    choice("variant", variant, ("all", "places"))
+    choice("variant", variant, ("all", "places", "dealt"))
     labels = _read_labels()
     y = labels["clean_label"]
     if variant == "places":
         workers = np.tile(np.arange(3), (len(y), 1))
     else:
         workers = pd.read_csv(download.path(WORKERS))[[f"Worker{place}-id" for place in (1, 2, 3)]].to_numpy(dtype=np.int64)
+        workers = np.random.default_rng(0).permutation(workers) if variant == "dealt" else workers
         workers = workers.repeat(IMAGES_PER_LINE, axis=0)
     item = np.repeat(np.arange(len(y)), 3)
     label = np.stack([labels[f"random_label{place}"] for place in (1, 2, 3)], axis=1).ravel()

@@ -346,16 +346,20 @@ def varied(rows: Iterable[dict | None], scale: str, seeds: Sequence[int]) -> lis
 CIFAR10N = "cifar10n"
 # The workers cannot be told apart (notebook 31): the same labels as if given by three annotators.
 ANONYMOUS = "three annotators"
+# As many annotators with as many labels each, but who gave which label is random.
+DEALT = "names dealt at random"
 FROM_PIXELS = "from pixels"
 
 
 def cifar10n(scale: str, seeds: Sequence[int]) -> list[RunConfig]:
-    """The paper's methods, the controls and true labels with the published workers; Crowd Layer and CCC without them. At
-    ``overnight``, where these are trained on features, all with the workers from pixels too."""
+    """The paper's methods, the controls and true labels with the published workers; Crowd Layer and CCC without them; Crowd
+    Layer with their names dealt at random. At ``overnight``, where these are trained on features, all with the workers from
+    pixels too."""
     names = ("true-labels", *BASELINES, *PAIRS[scale], "ccc", *OWN_SETS[scale])
     configs = image_runs(CIFAR10N, CIFAR10N, names, scale, seeds)
     places = {"data": {"variant": "places"}, "options": {"groups": 3}}
     configs += image_runs(CIFAR10N, CIFAR10N, ("crowdlayer-mw", "ccc"), scale, seeds, ANONYMOUS, **places)
+    configs += image_runs(CIFAR10N, CIFAR10N, ("crowdlayer-mw",), scale, seeds, DEALT, data={"variant": "dealt"})
     if scale == "overnight":
         configs += image_runs(CIFAR10N, CIFAR10N, names, scale, seeds, FROM_PIXELS, changed=PIXELS)
     return configs

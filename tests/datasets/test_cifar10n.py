@@ -71,8 +71,18 @@ def test_who_gave_which_label(files):
     assert_array_equal(found, dense)
 
 
+@needs_labels
+def test_names_dealt_at_random_keep_the_labels_and_how_many_are_whose():
+    (known, _), (dealt, _) = cifar10n.crowd(), cifar10n.crowd("dealt")
+    assert_array_equal(dealt.item, known.item)
+    assert_array_equal(dealt.labels_per_annotator, known.labels_per_annotator)
+    assert_array_equal(dealt.counts, known.counts)
+    same = [set(zip(crowd.item, crowd.annotator, strict=True)) for crowd in (known, dealt)]
+    assert len(same[0] & same[1]) < 0.02 * len(known)  # by chance, of those who gave thousands
+
+
 def test_unknown_variant():
-    with pytest.raises(ValueError, match="variant must be one of all, places, found 'rand1'"):
+    with pytest.raises(ValueError, match="variant must be one of all, places, dealt, found 'rand1'"):
         cifar10n.crowd("rand1")
 
 

@@ -106,7 +106,7 @@ def test_cifar10n_has_the_papers_methods_and_the_controls(scale):
     grid = ccc.cifar10n(scale, [0, 1])
     names = list(zip(names_of(grid), (config.case for config in grid), strict=True))
     wanted = {(name, "real") for name in [*ccc.TABLE_1_METHODS, "true-labels", "crowdlayer-mw-pair"]}
-    wanted |= {(name, ccc.ANONYMOUS) for name in ("crowdlayer-mw", "ccc")}
+    wanted |= {(name, ccc.ANONYMOUS) for name in ("crowdlayer-mw", "ccc")} | {("crowdlayer-mw", ccc.DEALT)}
     assert wanted <= set(names)
     assert {names.count(place) for place in names} == {2}
     anonymous = [config for config in grid if config.case == ccc.ANONYMOUS]
