@@ -197,7 +197,7 @@ def test_the_first_stage_trains_on_votes():
 
     def fit(other, data=place, **changes):
         stages.append((type(other).__name__, other.backbone is layer.backbone, changes))
-        return loop._train(other, data, replace(recipe, **changes), np.random.default_rng(0), False)
+        return loop._train(other, data, replace(recipe, **changes), np.random.default_rng(0), False)[0]
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

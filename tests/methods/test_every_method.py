@@ -90,7 +90,7 @@ def ready(name, data):
     generator = np.random.default_rng(0)
 
     def fit(other, data=on_device, **changes):
-        return loop._train(other, data, replace(RECIPE, **changes), generator, progress=False)
+        return loop._train(other, data, replace(RECIPE, **changes), generator, progress=False)[0]
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
