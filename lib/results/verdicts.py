@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["HELD", "ORIGINS", "SCALES", "VERDICTS", "Claim", "judge", "load"]
+__all__ = ["HELD", "KINDS", "ORIGINS", "SCALES", "VERDICTS", "Claim", "judge", "load"]
 
 VERDICTS = {  # the best first
     "reproduced": "the whole interval of a value lies in the band fixed before the runs; or that of a difference lies above "
@@ -40,6 +40,7 @@ ORIGINS = {  # counted apart, always
     "reconstruction": "a crowd or method rebuilt by us, other images, a far smaller scale, or a third party's number",
     "ours": "not in the paper: our own control or question",
 }
+KINDS = ("value", "difference", "fact")
 SCALES = ("smoke", "quick", "overnight", "fast", "paper")
 
 
@@ -51,7 +52,7 @@ class Claim:
         id: unique over all notebooks; it stays when words change.
         notebook, paper, locator: where it is decided, whose it is, and where the paper says it.
         statement: one plain sentence.
-        origin, verdict: of :data:`ORIGINS` and :data:`VERDICTS`; ``kind`` is value, difference or fact.
+        origin, kind, verdict: of :data:`ORIGINS`, :data:`KINDS`, :data:`VERDICTS`.
         headline: whether it is one of the one to three that the notebook is about.
         dataset, case, methods, metric, scale: of the rows behind it; ``keys`` are theirs.
         unit: of all its numbers.
@@ -96,15 +97,22 @@ class Claim:
 def load(folder: Path) -> dict[str, Claim]:
     """The claims in every ``claims.json`` of a folder of figures, by id.
 
-    Raises ValueError for a file that is no list of claims.
+    Raises ValueError for a file that is no list of claims, an unknown verdict, origin or kind, or two claims with one id.
     """
     found: dict[str, Claim] = {}
     for path in sorted(folder.glob("*/claims.json")):
         try:
             entries = json.loads(path.read_text(encoding="utf-8"))
-            found |= {entry["id"]: Claim(**{name: _frozen(part) for name, part in entry.items()}) for entry in entries}
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            claims = [Claim(**{name: _frozen(part) for name, part in entry.items()}) for entry in entries]
+        except (TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{path} is no list of claims: {error!r}") from error
+        for claim in claims:
+            for name, known in (("verdict", VERDICTS), ("origin", ORIGINS), ("kind", KINDS)):
+                if getattr(claim, name) not in known:
+                    raise ValueError(f"{path} has the {name} {getattr(claim, name)!r}; expected one of {', '.join(known)}")
+            if claim.id in found:
+                raise ValueError(f"{path}: the id {claim.id!r} is taken by another claim")
+            found[claim.id] = claim
     return found
 
 

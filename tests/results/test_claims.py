@@ -210,9 +210,16 @@ def test_save_and_load_give_the_claims_back(book, figures):
     path = figures / "10_toy" / "claims.json"
     assert load(figures) == {claim.id: claim for claim in book.claims}
     text = path.read_text()
-    for wrong in (text.replace("notebook", "place"), text[:-9], "[1]"):
-        path.write_text(wrong)
-        with pytest.raises(ValueError, match=r"claims\.json is no list of claims: "):
+    wrong = {
+        text.replace("reproduced", "proved"): "has the verdict 'proved'; expected one of reproduced",
+        text.replace("paper number", "hearsay"): "has the origin 'hearsay'; expected one of paper number",
+        text.replace("10-b", "10-a"): "the id '10-a' is taken by another claim",
+        text.replace("notebook", "place"): "is no list of claims: TypeError",
+        text[:-9]: "is no list of claims: JSONDecodeError",
+    }
+    for found, message in wrong.items():
+        path.write_text(found)
+        with pytest.raises(ValueError, match=rf"claims\.json:? {message}"):
             load(figures)
 
 
